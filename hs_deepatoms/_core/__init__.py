@@ -1,0 +1,1 @@
+"""Floor 0: errors, optional imports, seeds, device choice, progress. Imports nothing of ours."""

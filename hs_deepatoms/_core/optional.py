@@ -1,0 +1,28 @@
+"""Optional packages, imported in one place that names the extra which installs them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from hs_deepatoms._core.errors import MissingExtraError, explain
+
+
+def require(module: str, extra: str | None = None, purpose: str = "this") -> ModuleType:
+    """Import and return ``module``, or say which extra brings it.
+
+    Raises
+    ------
+    MissingExtraError
+        If the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = f"hs_deepatoms[{extra}]" if extra else module.split(".")[0]
+        message = explain(
+            f"no importable package {module!r} ({error})",
+            f"{purpose} needs it",
+            f"Install it with: pip install '{package}'",
+        )
+        raise MissingExtraError(message) from error

@@ -1,0 +1,19 @@
+"""One progress bar over a whole job, following HyperSpy's ``show_progressbar``."""
+
+from __future__ import annotations
+
+from tqdm.auto import tqdm
+
+
+def wants_progress(show_progressbar: bool | None) -> bool:
+    """None means HyperSpy's own preference, as in HyperSpy."""
+    if show_progressbar is not None:
+        return bool(show_progressbar)
+    from hyperspy.defaults_parser import preferences
+
+    return bool(preferences.General.show_progressbar)
+
+
+def progress(total: int, description: str, show_progressbar: bool | None, unit: str = "it") -> tqdm:
+    """A tqdm bar (silent if not wanted) to be used as a context manager: ``bar.update(n)``."""
+    return tqdm(total=total, desc=description, unit=unit, disable=not wants_progress(show_progressbar), leave=True)
