@@ -1,0 +1,116 @@
+"""What is attached where: the one place in which this package touches other people's classes.
+
+``METHODS`` is the table. A verb is attached as a descriptor that imports its module when it is looked up, so that
+``import hs_deepatoms`` stays cheap and ``help(s.find_atoms)`` shows the function itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from types import MethodType
+from typing import Any
+
+from hs_deepatoms._core.errors import RegistrationError, explain
+
+__all__ = ["ACCESSORS", "FUNCTIONS", "METHODS", "LazyMethod", "attach", "resolve"]
+
+#: verb -> ("module:function", the HyperSpy classes that carry it); ``DataArray.deepatoms`` reads the same table.
+METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "find_atoms": ("hs_deepatoms.methods.find_atoms:find_atoms", ("Signal2D",)),
+    "segment": ("hs_deepatoms.methods.segment:segment", ("Signal2D",)),
+}
+
+#: public functions that are not methods of a signal: name -> "module:function".
+FUNCTIONS: dict[str, str] = {
+    "concat": "hs_deepatoms.tables.build:concat",
+    "from_xarray": "hs_deepatoms.bridge.convert:from_xarray",
+    "load": "hs_deepatoms.methods.load:load",
+    "positions": "hs_deepatoms.tables.build:positions",
+    "to_xarray": "hs_deepatoms.bridge.convert:to_xarray",
+}
+
+#: xarray class -> module that registers its accessor ``deepatoms`` when imported.
+ACCESSORS: dict[str, str] = {
+    "DataArray": "hs_deepatoms.accessors.array",
+    "Dataset": "hs_deepatoms.accessors.table",
+}
+
+ACCESSOR_NAME = "deepatoms"
+
+
+class LazyMethod:
+    """A method known by ``"module:function"`` and imported when it is looked up, not when it is attached."""
+
+    def __init__(self, target: str):
+        self.target = target
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Callable:
+        function = resolve(self.target)
+        return function if instance is None else MethodType(function, instance)
+
+    def __repr__(self) -> str:
+        return f"LazyMethod({self.target!r})"
+
+
+def resolve(target: str) -> Callable:
+    """Import and return the function that ``"module:function"`` names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def attach(methods: Mapping[str, tuple[str, tuple[str, ...]]] = METHODS, signals: Any = None) -> None:
+    """Attach every verb of the table to its classes, or none of them if one name is already somebody else's.
+
+    Parameters
+    ----------
+    methods
+        The table: verb -> ("module:function", class names).
+    signals
+        Module or namespace that holds the classes. Default: ``hyperspy.signals``.
+
+    Raises
+    ------
+    RegistrationError
+        If a class already has an attribute of that name that is not ours. Nothing is attached then.
+    """
+    if signals is None:
+        import hyperspy.signals as signals
+    wanted = [(getattr(signals, owner), verb, target) for verb, (target, owners) in methods.items() for owner in owners]
+    for owner, verb, _ in wanted:
+        _refuse_foreign(owner, verb)
+    for owner, verb, target in wanted:
+        setattr(owner, verb, LazyMethod(target))
+
+
+def attach_accessors(accessors: Mapping[str, str] = ACCESSORS) -> None:
+    """Register ``.deepatoms`` on the xarray classes of the table; refuses like `attach`."""
+    import xarray
+
+    for owner in accessors:
+        _refuse_foreign(getattr(xarray, owner), ACCESSOR_NAME)
+    for module in accessors.values():
+        if importlib.util.find_spec(module):  # TODO before release: both exist
+            importlib.import_module(module)
+
+
+def _refuse_foreign(owner: type, name: str) -> None:
+    found = inspect.getattr_static(owner, name, None)
+    if found is None or isinstance(found, LazyMethod) or _is_our_accessor(found):
+        return
+    origin = getattr(found, "__module__", None) or type(found).__module__
+    message = explain(
+        f"{owner.__name__}.{name}, which is already there (from {origin})",
+        "attaching to names that are free",
+        "Nothing was attached. Remove or rename that attribute, or the package that sets it, before importing "
+        "hs_deepatoms.",
+    )
+    raise RegistrationError(message)
+
+
+def _is_our_accessor(found: object) -> bool:
+    # xarray wraps an accessor class in an object that keeps it as _accessor and passes it on when asked on the class.
+    accessor = getattr(found, "_accessor", found)
+    return (getattr(accessor, "__module__", None) or "").startswith("hs_deepatoms.")
