@@ -1,10 +1,310 @@
-"""The command line: ``hs-deepatoms``."""
+"""The command line: ``hs-deepatoms find-atoms FILE... --out DIR`` and ``hs-deepatoms demo``.
+
+Thin: files in, `hs_deepatoms.find_atoms`, files out. Results go to stdout; errors, one line each, and progress to
+stderr.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
+from hs_deepatoms import __version__
 
-@click.group()
+if TYPE_CHECKING:
+    import xarray as xr
+    from hyperspy.signal import BaseSignal
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
+LAZY_ABOVE_BYTES = 500e6
+"""Larger files are opened lazily; below it, dask costs more than it saves."""
+
+
+class CommandError(click.ClickException):
+    """One line on stderr, exit code 1."""
+
+    def __init__(self, message: object):
+        super().__init__(" ".join(str(message).split()))
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"hs-deepatoms: error: {self.message}", file=file or sys.stderr)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="hs-deepatoms")
 def main() -> None:
     """Find atoms in electron microscopy images."""
+
+
+class _NumberOrText(click.ParamType):
+    """What a user typed, as the library reads it: 12 is pixels, 0.4 is axis units, "4 Å" carries its own unit."""
+
+    name = "number|text"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | float | str:
+        for kind in (int, float):
+            with contextlib.suppress(TypeError, ValueError):
+                return kind(value)
+        return value
+
+
+NUMBER_OR_TEXT = _NumberOrText()
+
+
+def _shared_options(command):
+    """Options of every command that finds atoms: the arguments of `find_atoms` that make sense in a shell."""
+    options = [
+        click.option("--method", type=click.Choice(["network", "log", "max"]), default="network"),
+        click.option("--model", type=str, default=None, help="A model file. Default: the model that ships with us."),
+        click.option("--contrast", type=click.Choice(["auto", "bright", "dark"]), default="auto", help="dark for ABF."),
+        click.option("--threshold", type=NUMBER_OR_TEXT, default="auto", help="Probability from 0 to 1, or auto."),
+        click.option(
+            "--spacing", type=NUMBER_OR_TEXT, default=None, help='Column spacing: 12 (px), 0.39 (axis units), "3.9 Å".'
+        ),
+        click.option("--refine", default="none", help="How to refine the positions."),
+        click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps."),
+        click.option("--batch-size", type=click.IntRange(min=1), default=None),
+        click.option("--num-workers", type=click.IntRange(min=1), default=None),
+        click.option("--quiet", "-q", is_flag=True, help="No progress bar."),
+        click.option("--debug", is_flag=True, help="Full traceback on an error."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command("find-atoms", context_settings=CONTEXT)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--out", "out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where results go.")
+@click.option("--reader", default=None, help="HyperSpy's reader, where the file's ending fits several.")
+@click.option("--lazy/--eager", default=None, help="Read block by block. Default: for files above 500 MB.")
+@_shared_options
+def find_atoms_command(
+    files: tuple[Path, ...],
+    out: Path,
+    reader: str | None,
+    lazy: bool | None,
+    quiet: bool,
+    debug: bool,
+    **settings: Any,
+) -> None:
+    """Find the atoms in every FILE that HyperSpy reads, stacks too.
+
+    For every image, NAME_atoms.zarr and NAME_atoms.csv (the table of positions) and NAME_atoms.png (the positions
+    drawn on the image) are written to DIR; existing files of that name are replaced.
+    """
+    names = _result_names(files)
+    failed = 0
+    for number, (file, name) in enumerate(zip(files, names, strict=True), start=1):
+        if not quiet and len(files) > 1:
+            click.echo(f"[{number}/{len(files)}] {file}", err=True)
+        try:
+            with _one_line_errors(file, debug):
+                _process_file(file, name, out, reader=reader, lazy=lazy, quiet=quiet, settings=settings)
+        except CommandError as error:
+            error.show()
+            failed += 1
+    if failed:
+        sys.exit(1)
+
+
+@main.command("demo", context_settings=CONTEXT)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("hs-deepatoms-demo"), metavar="DIR")
+@click.option("--seed", type=int, default=0, help="Another seed is another sample.")
+@_shared_options
+def demo_command(out: Path, seed: int, quiet: bool, debug: bool, **settings: Any) -> None:
+    """Find the atoms in a sample that ships with the package, and compare them with the true positions."""
+    with _one_line_errors("demo", debug):
+        signal, info = _demo_signal(seed)
+        _make_folder(out)
+        signal.save(out / "demo_image.hspy", overwrite=True)
+        table = _process_signal(signal, "demo", out, label="demo sample", quiet=quiet, settings=settings)
+        click.echo(f"  {_score(table, info)}")
+        click.echo(f"The picture to look at: {(out / 'demo_atoms.png').resolve()}")
+
+
+@contextlib.contextmanager
+def _one_line_errors(subject: object, debug: bool) -> Iterator[None]:
+    try:
+        yield
+    except CommandError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        from hs_deepatoms.errors import DeepAtomsError
+
+        # An error that is not one of ours was not foreseen: its type helps whoever is asked about it.
+        kind = "" if isinstance(error, DeepAtomsError) else f"{type(error).__name__}: "
+        raise CommandError(f"{subject}: {kind}{error}") from error
+
+
+def _process_file(
+    file: Path, name: str, out: Path, *, reader: str | None, lazy: bool | None, quiet: bool, settings: dict[str, Any]
+) -> None:
+    images, skipped = _image_signals(_load(file, reader=reader, lazy=lazy))
+    _make_folder(out)
+    for reason in skipped:
+        click.echo(f"{file}: skipped {reason}")
+    for number, signal in images:
+        suffix = f"_{number}" if len(images) + len(skipped) > 1 else ""
+        label = f"{file}" + (f", signal {number} {_title(signal)}" if suffix else "")
+        _process_signal(signal, name + suffix, out, label=label, quiet=quiet, settings=settings)
+
+
+def _process_signal(
+    signal: BaseSignal, name: str, out: Path, *, label: str, quiet: bool, settings: dict[str, Any]
+) -> xr.Dataset:
+    import hs_deepatoms
+    from hs_deepatoms.plot.overlay import save_overlay
+
+    table = hs_deepatoms.find_atoms(signal, show_progressbar=not quiet and sys.stderr.isatty(), **settings)
+    target = out / f"{name}_atoms"
+    for ending in (".zarr", ".csv"):
+        table.deepatoms.save(target.with_name(target.name + ending))
+    save_overlay(table, signal, target.with_name(target.name + ".png"))
+    click.echo(f"{label}: {_describe(signal)}")
+    click.echo(f"  {_summary(table)}")
+    click.echo(f"  {target}.zarr, .csv, .png")
+    return table
+
+
+def _load(file: Path, *, reader: str | None, lazy: bool | None) -> list[BaseSignal]:
+    import hyperspy.api as hs
+
+    if not file.exists():
+        raise CommandError(f"{file}: no such file")
+    if lazy is None:
+        lazy = file.is_file() and file.stat().st_size > LAZY_ABOVE_BYTES
+    arguments: dict[str, Any] = {"lazy": lazy, "escape_square_brackets": True}
+    if reader is None and file.suffix.lower() == ".hdf5":
+        reader = "HSPY"  # HyperSpy's own files of before 2019; without a reader the ending fits several
+    if reader is not None:
+        arguments["reader"] = reader
+    if file.suffix.lower() == ".emd":
+        arguments["select_type"] = "images"  # a Velox file's spectrum stream can take minutes and much memory
+    with _quiet_hyperspy():
+        loaded = hs.load(str(file), **arguments)
+    return list(loaded) if isinstance(loaded, list | tuple) else [loaded]
+
+
+@contextlib.contextmanager
+def _quiet_hyperspy() -> Iterator[None]:
+    """HyperSpy logs a paragraph on a file it cannot read; the one-line error says it already."""
+    logger = logging.getLogger("hyperspy")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _image_signals(signals: Sequence[BaseSignal]) -> tuple[list[tuple[int, BaseSignal]], list[str]]:
+    """The signals that `find_atoms` takes, each with its place in the file, and why the others were skipped.
+
+    A file of one signal is passed on as it is: the error then says what is wrong with it.
+    """
+    from hs_deepatoms.bridge.source import check_image_source, read_source
+    from hs_deepatoms.errors import DeepAtomsError
+
+    if not signals:
+        raise CommandError("the file holds no signal")
+    if len(signals) == 1:
+        return [(0, signals[0])], []
+    images, skipped = [], []
+    for number, signal in enumerate(signals):
+        try:
+            check_image_source(read_source(signal, operation="find_atoms"), "find_atoms")
+        except DeepAtomsError as error:
+            skipped.append(f"signal {number} {_title(signal)}: {str(error).splitlines()[0]}")
+        else:
+            images.append((number, signal))
+    if not images:
+        raise CommandError(f"none of its {len(signals)} signals is an image: {'; '.join(skipped)}")
+    return images, skipped
+
+
+def _result_names(files: Sequence[Path]) -> list[str]:
+    """One name per file for its results; files that share a stem are numbered."""
+    taken: set[str] = set()
+    names = []
+    for file in files:
+        name, number = file.stem, 2
+        while name in taken:
+            name, number = f"{file.stem}-{number}", number + 1
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"--out {out}: {error.strerror or error}") from error
+
+
+def _title(signal: BaseSignal) -> str:
+    title = re.sub(r"\s+", " ", signal.metadata.get_item("General.title", "") or "").strip()
+    return f"({title or type(signal).__name__})"
+
+
+def _describe(signal: BaseSignal) -> str:
+    x, y = signal.axes_manager.signal_axes
+    frames = signal.axes_manager.navigation_size
+    size = f"{y.size} x {x.size} px" + (f", {frames} frames" if frames else "")
+    if y.is_uniform and isinstance(y.units, str):
+        size += f", {y.scale:.4g} {y.units}/px"
+    return size
+
+
+def _summary(table: xr.Dataset) -> str:
+    counts = table.deepatoms.count()
+    text = f"{int(counts.sum())} atoms"
+    if counts.size > 1:
+        text += f" ({int(counts.min())} to {int(counts.max())} per frame)"
+    if "probability" in table and table.sizes["atom"]:
+        text += f", median probability {float(table['probability'].median()):.2f}"
+    return text
+
+
+def _demo_signal(seed: int) -> tuple[BaseSignal, dict[str, Any]]:
+    import hyperspy.api as hs
+
+    from hs_deepatoms.simulate.demo import demo_image
+
+    image, info = demo_image(seed=seed)
+    signal = hs.signals.Signal2D(image)
+    for axis, name in zip(signal.axes_manager.signal_axes, ("x", "y"), strict=True):
+        axis.name, axis.units, axis.scale = name, "nm", info["pixel_size_nm"]
+    signal.metadata.General.title = f"Simulated sample of hs_deepatoms (seed {seed})"
+    return signal, info
+
+
+def _score(table: xr.Dataset, info: dict[str, Any]) -> str:
+    """How the found atoms compare with the truth: matched one to one, nearest pairs first."""
+    import numpy as np
+    from scipy.spatial import cKDTree
+
+    truth = np.stack([info["y_px"], info["x_px"]], axis=1)
+    found = np.stack([table["y_px"].values, table["x_px"].values], axis=1)
+    spacing = np.median(cKDTree(truth).query(truth, k=2)[0][:, 1])
+    distance, partner = cKDTree(truth).query(found, distance_upper_bound=spacing / 4)
+    order = np.argsort(distance)
+    order = order[np.isfinite(distance[order])]
+    _, first = np.unique(partner[order], return_index=True)
+    matched = distance[order][first]
+    error = f", median error {np.median(matched):.2f} px" if matched.size else ""
+    return f"of {len(truth)} true atoms {matched.size} were found, with {len(found) - matched.size} false ones{error}"
+
+
+if __name__ == "__main__":
+    main()
