@@ -7,11 +7,9 @@ from __future__ import annotations
 
 __version__ = "0.1.0.dev0"
 
-from hs_deepatoms import register
-from hs_deepatoms._core import errors
+from hs_deepatoms import errors, register
 
 register.attach()
-register.attach_accessors()
 
 _LAZY = {**{verb: target for verb, (target, _) in register.METHODS.items()}, **register.FUNCTIONS}
 

@@ -1,5 +1,5 @@
+from hs_deepatoms import errors as errors
 from hs_deepatoms import register as register
-from hs_deepatoms._core import errors as errors
 from hs_deepatoms.bridge.convert import from_xarray as from_xarray
 from hs_deepatoms.bridge.convert import to_xarray as to_xarray
 from hs_deepatoms.methods.find_atoms import find_atoms as find_atoms

@@ -61,36 +61,39 @@ def resolve(target: str) -> Callable:
     return getattr(importlib.import_module(module), name)
 
 
-def attach(methods: Mapping[str, tuple[str, tuple[str, ...]]] = METHODS, signals: Any = None) -> None:
-    """Attach every verb of the table to its classes, or none of them if one name is already somebody else's.
+def attach(
+    methods: Mapping[str, tuple[str, tuple[str, ...]]] = METHODS,
+    accessors: Mapping[str, str] = ACCESSORS,
+    *,
+    signals: Any = None,
+) -> None:
+    """Attach everything in the tables, or nothing at all if one name is already somebody else's.
 
     Parameters
     ----------
     methods
-        The table: verb -> ("module:function", class names).
+        verb -> ("module:function", names of HyperSpy classes).
+    accessors
+        Name of an xarray class -> module that registers its accessor.
     signals
-        Module or namespace that holds the classes. Default: ``hyperspy.signals``.
+        Module or namespace that holds the classes of ``methods``. Default: ``hyperspy.signals``.
 
     Raises
     ------
     RegistrationError
         If a class already has an attribute of that name that is not ours. Nothing is attached then.
     """
+    import xarray
+
     if signals is None:
         import hyperspy.signals as signals
     wanted = [(getattr(signals, owner), verb, target) for verb, (target, owners) in methods.items() for owner in owners]
     for owner, verb, _ in wanted:
         _refuse_foreign(owner, verb)
-    for owner, verb, target in wanted:
-        setattr(owner, verb, LazyMethod(target))
-
-
-def attach_accessors(accessors: Mapping[str, str] = ACCESSORS) -> None:
-    """Register ``.deepatoms`` on the xarray classes of the table; refuses like `attach`."""
-    import xarray
-
     for owner in accessors:
         _refuse_foreign(getattr(xarray, owner), ACCESSOR_NAME)
+    for owner, verb, target in wanted:
+        setattr(owner, verb, LazyMethod(target))
     for module in accessors.values():
         if importlib.util.find_spec(module):  # TODO before release: both exist
             importlib.import_module(module)
@@ -98,7 +101,7 @@ def attach_accessors(accessors: Mapping[str, str] = ACCESSORS) -> None:
 
 def _refuse_foreign(owner: type, name: str) -> None:
     found = inspect.getattr_static(owner, name, None)
-    if found is None or isinstance(found, LazyMethod) or _is_our_accessor(found):
+    if found is None or _is_ours(found):
         return
     origin = getattr(found, "__module__", None) or type(found).__module__
     message = explain(
@@ -110,7 +113,8 @@ def _refuse_foreign(owner: type, name: str) -> None:
     raise RegistrationError(message)
 
 
-def _is_our_accessor(found: object) -> bool:
-    # xarray wraps an accessor class in an object that keeps it as _accessor and passes it on when asked on the class.
-    accessor = getattr(found, "_accessor", found)
-    return (getattr(accessor, "__module__", None) or "").startswith("hs_deepatoms.")
+def _is_ours(found: object) -> bool:
+    # xarray puts an accessor class into an object that keeps it as _accessor. Modules are compared, not classes, so
+    # that a reload of this module still knows its own.
+    origins = (type(found), getattr(found, "_accessor", None))
+    return any((getattr(origin, "__module__", None) or "").startswith("hs_deepatoms.") for origin in origins)
