@@ -1,0 +1,190 @@
+"""What makes a Dataset a positions table: names, long names, units of its columns, and the checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hs_deepatoms._core.errors import TableError, explain
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from hs_deepatoms.bridge.axes import Axis
+
+FORMAT_VERSION = 1
+DIM = "atom"
+KIND = "positions"
+
+
+class Column(NamedTuple):
+    """Meaning of one column. ``kind``: y, x = units of that signal axis; px; 1 = no units; rad; value = as given."""
+
+    long_name: str
+    kind: str
+
+
+COLUMNS: dict[str, Column] = {
+    "y": Column("position along the first signal axis", "y"),
+    "x": Column("position along the last signal axis", "x"),
+    "y_px": Column("row in the source image", "px"),
+    "x_px": Column("column in the source image", "px"),
+    "y_std": Column("one-sigma uncertainty of y", "y"),
+    "x_std": Column("one-sigma uncertainty of x", "x"),
+    "yx_corr": Column("correlation of the uncertainties of y and x", "1"),
+    "probability": Column("probability that there is an atom", "1"),
+    "species": Column("class of the atom", "1"),
+    "height": Column("height of the fitted peak above its background", "value"),
+    "width_y": Column("Gaussian sigma of the fitted peak along y (rotated by rotation)", "y"),
+    "width_x": Column("Gaussian sigma of the fitted peak along x (rotated by rotation)", "x"),
+    "rotation": Column("angle of the fitted peak's x width, from +x towards +y", "rad"),
+    "background": Column("background under the fitted peak", "value"),
+    "intensity": Column("volume of the fitted peak", "value"),
+}
+COORDINATES = ("y", "x")
+
+
+def navigation_columns(names: Sequence[str]) -> list[str]:
+    """Column names for navigation axes of these names; a name that means something else gets the prefix ``nav_``.
+
+    Examples
+    --------
+    >>> navigation_columns(["time", "y"])
+    ['time', 'nav_y']
+    """
+    taken = {DIM, *COLUMNS, *(f"{name}_index" for name in names)}
+    made: list[str] = []
+    for name in names:
+        while name in taken:
+            name = f"nav_{name}"
+        taken |= {name, f"{name}_index"}
+        made.append(name)
+    return made
+
+
+def column_attributes(name: str, units: dict[str, str]) -> dict[str, str]:
+    """``long_name`` and ``units`` of a column; ``units`` gives those of y and x."""
+    if name not in COLUMNS:
+        return {}
+    column = COLUMNS[name]
+    attributes = {"long_name": column.long_name}
+    if column.kind != "value":
+        attributes["units"] = units.get(column.kind, column.kind)
+    return attributes
+
+
+def is_table(ds: Any) -> bool:
+    """Whether ``ds`` has what a positions table needs: one dim ``atom`` and coordinates or variables y, x along it."""
+    try:
+        check_table(ds)
+    except TableError:
+        return False
+    return True
+
+
+def check_table(ds: xr.Dataset) -> xr.Dataset:
+    """Return ``ds`` if it is a positions table.
+
+    Raises
+    ------
+    TableError
+        If ``y`` or ``x`` along the dimension ``atom`` is missing, or the positions are not numbers.
+    """
+    import xarray as xr
+
+    todo = "Build one with hs_deepatoms.positions(y, x, signal=...)."
+    allowed = "a Dataset with y and x along the dimension 'atom'"
+    if not isinstance(ds, xr.Dataset):
+        raise TableError(explain(f"a {type(ds).__name__}", allowed, todo))
+    for name in COORDINATES:
+        if name not in ds.variables or ds[name].dims != (DIM,):
+            found = f"{name} along {ds[name].dims}" if name in ds.variables else f"no {name!r}"
+            raise TableError(explain(f"a Dataset with {found} (it has {_names(ds.variables)})", allowed, todo))
+        if ds[name].dtype.kind not in "fiu":
+            raise TableError(explain(f"{name} of dtype {ds[name].dtype}", "real numbers", todo))
+    return ds
+
+
+def per_atom(ds: xr.Dataset) -> list[str]:
+    """Names of all variables and coordinates along the dim ``atom``, except the ids themselves."""
+    return [str(name) for name in ds.variables if name != DIM and ds[name].dims == (DIM,)]
+
+
+def check_column(ds: xr.Dataset, name: Hashable) -> xr.DataArray:
+    """The column ``name`` of a table.
+
+    Raises
+    ------
+    TableError
+        If the table has no such column.
+    """
+    if name not in ds.variables or ds[name].dims != (DIM,):
+        raise TableError(explain(f"column {name!r}", f"one of {_names(per_atom(ds))}", "Choose one of these."))
+    return ds[name]
+
+
+def valid(ds: xr.Dataset) -> np.ndarray:
+    """Boolean (n_atoms,): False where ``where`` or an outer join left no position behind."""
+    keep = np.ones(ds.sizes.get(DIM, 0), bool)
+    for name in ("y", "x", "y_px", "x_px"):
+        if name in ds.variables and ds[name].dims == (DIM,):
+            keep &= np.isfinite(np.asarray(ds[name].values, float))
+    return keep
+
+
+def dropna(ds: xr.Dataset) -> xr.Dataset:
+    """The table without atoms that have no position any more (see `valid`)."""
+    keep = valid(check_table(ds))
+    return ds if keep.all() else ds.isel({DIM: keep})
+
+
+def stored_axes(ds: xr.Dataset) -> tuple[tuple[Axis, ...], tuple[Axis, ...]] | None:
+    """Navigation and signal axes of the source image, or None if the table does not know them."""
+    from hs_deepatoms.bridge.axes import Axis
+
+    entries = read_json(ds.attrs, "axes", None)
+    if not entries:
+        return None
+    axes = [Axis.from_dict(entry) for entry in entries]
+    navigation = tuple(axis for axis in axes if axis.navigate)
+    signal = tuple(axis for axis in axes if not axis.navigate)
+    return (navigation, signal) if len(signal) >= 2 else None
+
+
+def known_axes(ds: xr.Dataset, operation: str) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
+    """Like `stored_axes`.
+
+    Raises
+    ------
+    TableError
+        If the table does not know its source's axes (a csv, or images of different axes joined).
+    """
+    axes = stored_axes(ds)
+    if axes is None:
+        message = explain(
+            f"a table without the axes of its image for {operation}",
+            "tables of find_atoms, or of hs_deepatoms.positions(..., signal=...)",
+            "Rebuild it with hs_deepatoms.positions(table, signal=image).",
+        )
+        raise TableError(message)
+    return axes
+
+
+def read_json(attrs: dict, name: str, default: Any) -> Any:
+    """Value of a JSON attribute, ``default`` if it is missing or was damaged by somebody else."""
+    try:
+        return json.loads(attrs[name])
+    except (KeyError, TypeError, ValueError):
+        return default
+
+
+def axis_units(ds: xr.Dataset) -> dict[str, str]:
+    """Units of y and x, ``"px"`` where there are none."""
+    return {name: str(ds[name].attrs.get("units") or "px") for name in COORDINATES}
+
+
+def _names(names) -> str:
+    return ", ".join(map(repr, map(str, names))) or "nothing"
