@@ -10,6 +10,7 @@ import contextlib
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,24 +186,29 @@ def _load(file: Path, *, reader: str | None, lazy: bool | None) -> list[BaseSign
         lazy = file.is_file() and file.stat().st_size > LAZY_ABOVE_BYTES
     arguments: dict[str, Any] = {"lazy": lazy, "escape_square_brackets": True}
     if reader is None and file.suffix.lower() == ".hdf5":
-        reader = "HSPY"  # HyperSpy's own files of before 2019; without a reader the ending fits several
+        reader = "HSPY"  # HyperSpy's own older files; by its ending alone several readers fit
     if reader is not None:
-        arguments["reader"] = reader
+        arguments["file_format"] = reader
     if file.suffix.lower() == ".emd":
         arguments["select_type"] = "images"  # a Velox file's spectrum stream can take minutes and much memory
     with _quiet_hyperspy():
-        loaded = hs.load(str(file), **arguments)
+        try:
+            loaded = hs.load(str(file), **arguments)
+        except ValueError as error:
+            raise CommandError(f"{file}: {str(error).replace('the `reader` keyword', '--reader')}") from error
     return list(loaded) if isinstance(loaded, list | tuple) else [loaded]
 
 
 @contextlib.contextmanager
 def _quiet_hyperspy() -> Iterator[None]:
-    """HyperSpy logs a paragraph on a file it cannot read; the one-line error says it already."""
+    """HyperSpy logs a paragraph on a file it cannot read, where the one-line error says it already."""
     logger = logging.getLogger("hyperspy")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)
 

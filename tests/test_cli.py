@@ -1,0 +1,195 @@
+"""The command line: what it writes, what it says, and how it fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import hyperspy.api as hs
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import hs_deepatoms
+from hs_deepatoms.cli import main
+
+PNG = b"\x89PNG"
+
+
+def _columns(shape=(64, 80), step=12.0):
+    """An image of Gaussian columns on a square lattice, and the true positions."""
+    rows, cols = np.mgrid[0 : shape[0], 0 : shape[1]]
+    y, x = (grid.ravel() for grid in np.mgrid[8.3 : shape[0] - 6 : step, 7.6 : shape[1] - 6 : step])
+    columns = sum(100 * np.exp(-((rows - a) ** 2 + (cols - b) ** 2) / (2 * 2.0**2)) for a, b in zip(y, x, strict=True))
+    return np.random.default_rng(0).poisson(columns + 10).astype("float32"), y, x
+
+
+def _signal(data):
+    signal = hs.signals.Signal2D(data)
+    for axis, scale in zip(signal.axes_manager.signal_axes, (0.02, 0.03), strict=True):
+        axis.scale, axis.units = scale, "nm"
+    return signal
+
+
+@pytest.fixture
+def image_file(tmp_path):
+    _signal(_columns()[0]).save(tmp_path / "image [1].hspy")
+    return tmp_path / "image [1].hspy"
+
+
+def _run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def _find(*arguments):
+    return _run("find-atoms", "--method", "log", "--quiet", *arguments)
+
+
+def test_one_image_writes_table_and_picture(image_file, tmp_path):
+    _, y, x = _columns()
+    done = _find(image_file, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert f"{len(y)} atoms" in done.stdout
+    assert "64 x 80 px" in done.stdout and "nm/px" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "image [1]_atoms.csv",
+        "image [1]_atoms.png",
+        "image [1]_atoms.zarr",
+    ]
+    assert (tmp_path / "out/image [1]_atoms.png").read_bytes().startswith(PNG)
+    table = hs_deepatoms.load(tmp_path / "out/image [1]_atoms.zarr")
+    np.testing.assert_allclose(table["y_px"], y, atol=0.5)
+    np.testing.assert_allclose(table["x_px"], x, atol=0.5)
+    np.testing.assert_allclose(table["y"], 0.03 * table["y_px"])
+    assert len(pd.read_csv(tmp_path / "out/image [1]_atoms.csv", comment="#")) == len(y)
+
+
+@pytest.mark.parametrize("reading", ["--lazy", "--eager"])
+def test_a_stack_counts_per_frame(tmp_path, reading):
+    image, y, _ = _columns()
+    half = image.copy()
+    half[:, 40:] = np.random.default_rng(1).poisson(10, half[:, 40:].shape)
+    _signal(np.stack([image, image, half])).save(tmp_path / "movie.hspy")
+    done = _find(tmp_path / "movie.hspy", "--out", tmp_path, reading)
+    assert done.exit_code == 0, done.output
+    assert "3 frames" in done.stdout and f"to {len(y)} per frame" in done.stdout
+
+
+def test_options_reach_find_atoms(image_file, tmp_path, monkeypatch):
+    seen = {}
+
+    def spy(signal, **arguments):
+        seen.update(arguments)
+        raise hs_deepatoms.errors.InvalidArgumentError("stop here")
+
+    monkeypatch.setattr(hs_deepatoms, "find_atoms", spy)
+    options = ["--spacing", "0.39", "--threshold", "auto", "--contrast", "dark", "--batch-size", "3", "--device", "cpu"]
+    assert _run("find-atoms", image_file, "--out", tmp_path / "out", *options).exit_code == 1
+    assert seen["spacing"] == 0.39 and seen["threshold"] == "auto" and seen["contrast"] == "dark"
+    assert seen["batch_size"] == 3 and seen["device"] == "cpu" and seen["method"] == "network"
+    _run("find-atoms", image_file, "--out", tmp_path / "out", "--spacing", "12")
+    assert seen["spacing"] == 12 and isinstance(seen["spacing"], int)
+    _run("find-atoms", image_file, "--out", tmp_path / "out", "--spacing", "3.9 Å")
+    assert seen["spacing"] == "3.9 Å"
+
+
+def _several():
+    spectrum, image = hs.signals.Signal1D(np.ones(50)), _signal(_columns()[0])
+    complex_image, second = image.deepcopy(), image.deepcopy()
+    complex_image.change_dtype("complex64")
+    titles = ("EELS", "HAADF", "exit wave", "BF")
+    for signal, title in zip((spectrum, image, complex_image, second), titles, strict=True):
+        signal.metadata.General.title = title
+    return [spectrum, image, complex_image, second]
+
+
+def test_of_several_signals_the_images_are_taken(image_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(hs, "load", lambda *a, **k: _several())
+    done = _find(image_file, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "skipped signal 0 (EELS)" in done.stdout and "skipped signal 2 (exit wave)" in done.stdout
+    assert "signal 1 (HAADF)" in done.stdout and "signal 3 (BF)" in done.stdout
+    tables = sorted(path.name for path in (tmp_path / "out").glob("*.csv"))
+    assert tables == ["image [1]_1_atoms.csv", "image [1]_3_atoms.csv"]
+
+
+def test_a_file_without_an_image_is_an_error(image_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(hs, "load", lambda *a, **k: [_several()[0], _several()[2]])
+    done = _find(image_file, "--out", tmp_path / "out")
+    assert _error_lines(done) == 1 and "none of its 2 signals is an image" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def _error_lines(done):
+    assert done.exit_code == 1, done.output
+    lines = done.stderr.strip().splitlines()
+    assert all(line.startswith("hs-deepatoms: error: ") for line in lines), done.stderr
+    return len(lines)
+
+
+@pytest.mark.parametrize("content", ["missing", "garbage", "spectrum", "small", "unknown ending"])
+def test_a_bad_file_is_one_line_and_exit_code_1(tmp_path, content):
+    file = tmp_path / {"garbage": "bad.dm3", "unknown ending": "bad.xyz"}.get(content, "bad.hspy")
+    if content in ("garbage", "unknown ending"):
+        file.write_text("not an image")
+    elif content == "spectrum":
+        hs.signals.Signal1D(np.ones((4, 50))).save(file)
+    elif content == "small":
+        _signal(np.ones((7, 30))).save(file)
+    done = _find(file, "--out", tmp_path / "out")
+    assert _error_lines(done) == 1
+    assert file.name in done.stderr and "Traceback" not in done.stderr
+
+
+def test_one_bad_file_does_not_stop_the_others(image_file, tmp_path):
+    done = _find(tmp_path / "none.dm3", image_file, "--out", tmp_path / "out")
+    assert _error_lines(done) == 1
+    assert (tmp_path / "out/image [1]_atoms.zarr").is_dir()
+
+
+def test_files_of_one_stem_do_not_overwrite_each_other(image_file, tmp_path):
+    other = tmp_path / "other" / image_file.name
+    other.parent.mkdir()
+    other.write_bytes(image_file.read_bytes())
+    assert _find(image_file, other, "--out", tmp_path / "out").exit_code == 0
+    assert len(list((tmp_path / "out").glob("*.csv"))) == 2
+
+
+def test_running_again_replaces_the_results(image_file, tmp_path):
+    first = _find(image_file, "--out", tmp_path / "out")
+    again = _find(image_file, "--out", tmp_path / "out")
+    assert again.exit_code == 0 and again.stdout == first.stdout
+
+
+def test_debug_shows_the_whole_error(tmp_path):
+    hs.signals.Signal1D(np.ones((4, 50))).save(tmp_path / "spectra.hspy")
+    done = _find(tmp_path / "spectra.hspy", "--out", tmp_path / "out", "--debug")
+    assert isinstance(done.exception, hs_deepatoms.errors.DeepAtomsError)
+
+
+def test_an_output_that_is_a_file(image_file):
+    assert _error_lines(_find(image_file, "--out", image_file)) == 1
+
+
+def test_demo_of_the_installed_command(tmp_path):
+    """The README's first command, as a user runs it: the network that ships, no arguments."""
+    command = Path(sysconfig.get_path("scripts")) / "hs-deepatoms"
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    done = subprocess.run([command, "demo"], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    picture = Path(done.stdout.strip().splitlines()[-1].split(": ", 1)[1])
+    assert picture.read_bytes().startswith(PNG)
+    assert picture.parent == (tmp_path / "hs-deepatoms-demo").resolve()
+    found = int(done.stdout.split("of ")[1].split(" true")[0])
+    matched = int(done.stdout.split("true atoms ")[1].split(" were")[0])
+    assert matched >= 0.95 * found
+    assert hs_deepatoms.load(picture.with_name("demo_atoms.zarr")).sizes["atom"] >= matched
+
+
+def test_help_and_version():
+    assert "find-atoms" in _run("--help").stdout and "demo" in _run("--help").stdout
+    assert hs_deepatoms.__version__ in _run("--version").stdout
+    assert _run("find-atoms").exit_code == 2
