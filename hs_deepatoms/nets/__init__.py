@@ -1,1 +1,1 @@
-
+"""Floor 1: ``torch.nn.Module``s only."""

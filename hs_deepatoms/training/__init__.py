@@ -1,1 +1,1 @@
-
+"""Floor 2: the fit loop and the losses."""

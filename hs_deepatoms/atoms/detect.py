@@ -1,0 +1,174 @@
+"""Detect columns in one block of frames: scale, repair, resample, run the network, decode, keep what the block owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hs_deepatoms.atoms.decode import Points, decode
+from hs_deepatoms.engine.plan import Block
+from hs_deepatoms.engine.resident import one_at_a_time
+from hs_deepatoms.modelfile.cache import cached_modules
+from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
+from hs_deepatoms.prepare.resample import (
+    resample,
+    resampled_size,
+    resampling_matrix,
+    source_window,
+    to_grid,
+    to_source,
+)
+from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
+
+BYTES_PER_GRID_PIXEL = 260.0  # activations of the detector alive at its peak, float32
+SETTLE = 8  # grid pixels around the core whose cells may still point into it
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Everything a task needs to know besides its pixels; small, and picklable for other processes.
+
+    Attributes
+    ----------
+    model, sha256, device : str
+    zoom : float
+        Grid pixels per source pixel.
+    shape : tuple of int
+        (ny, nx) of a frame in source pixels.
+    dark : bool
+        Columns are darker than their surroundings.
+    threshold : float
+    halo, multiple : int
+        The network's reach and the multiple its input size must have, grid pixels.
+    batch_pixels : int
+        Largest number of grid pixels that meet the network at once.
+    scalings : ndarray, shape (n_frames, 2), optional
+        Centre and span of every frame; by default each block's frames are whole and are measured in the task.
+    masked : ndarray, bool, shape (ny, nx), optional
+    """
+
+    model: str
+    sha256: str
+    device: str
+    zoom: float
+    shape: tuple[int, int]
+    dark: bool = False
+    threshold: float = 0.5
+    halo: int = 80
+    multiple: int = 8
+    batch_pixels: int = 2**21
+    scalings: np.ndarray | None = None
+    masked: np.ndarray | None = None
+
+    @property
+    def source_halo(self) -> int:
+        """Source pixels a block must see around its core."""
+        grid = self.halo + SETTLE + 2 * self.multiple
+        return int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6
+
+
+@dataclass(frozen=True)
+class GridWindow:
+    """The part of the grid that a block runs through the network, along one axis."""
+
+    start: int
+    stop: int
+    source: tuple[int, int]
+
+
+def grid_window(core: tuple[int, int], size: int, job: Detection) -> GridWindow:
+    """Grid samples (start a multiple of the network's) that cover ``core`` and everything its cells depend on."""
+    n, m = resampled_size(size, job.zoom), job.multiple
+    reach = job.halo + SETTLE
+    start = max(0, int(np.floor(to_grid(core[0], job.zoom))) - reach) // m * m
+    stop = min(n, int(np.ceil(to_grid(core[1] - 1, job.zoom))) + 1 + reach)
+    stop = min(-(-stop // m) * m, n)
+    return GridWindow(start, stop, source_window(start, stop, job.zoom, size))
+
+
+def detect_block(frames: np.ndarray, block: Block, job: Detection) -> Points:
+    """Columns of one block, in source pixels of the whole frame; ``frame`` counts over the whole signal.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (f, h, w)
+        Source pixels ``block.padded`` of each frame, any real dtype.
+    block : Block
+    job : Detection
+    """
+    windows = [grid_window(block.core[2 * k : 2 * k + 2], job.shape[k], job) for k in (0, 1)]
+    parts = []
+    for first, maps in network_maps(frames, block, job, windows):
+        points = decode(maps, job.threshold)
+        parts.append(replace(points, frame=points.frame + first))
+    return _in_source(Points.join(parts) if parts else Points.none(), block, job, windows)
+
+
+def network_maps(frames, block, job, windows):
+    """Yield (index of the first frame, network output on the grid window) for batches of frames that are not empty."""
+    batch, first = [], 0
+    per_frame = np.prod([w.stop - w.start for w in windows])
+    most = max(1, int(job.batch_pixels // per_frame))
+    matrices = [
+        resampling_matrix(w.start, w.stop, job.zoom, w.source, size)
+        for w, size in zip(windows, job.shape, strict=True)
+    ]
+    for k, frame in enumerate(frames):
+        view = network_view(frame, block, job, windows, matrices, k)
+        if view is not None:
+            if not batch:
+                first = k
+            batch.append(view)
+        if batch and (len(batch) == most or view is None or k == len(frames) - 1):
+            yield block.frames[0] + first, run_detector(np.stack(batch), job)
+            batch = []
+
+
+def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
+    """One frame on the grid window, scaled and repaired; None if it is constant or has nothing valid."""
+    scaling = frame_scaling(frame) if job.scalings is None else tuple(job.scalings[block.frames[0] + k])
+    if scaling[1] == 0:
+        return None
+    top, left = block.padded[0], block.padded[2]
+    (y0, y1), (x0, x1) = (w.source for w in windows)
+    scaled = apply_scaling(frame[y0 - top : y1 - top, x0 - left : x1 - left], scaling)
+    masked = None if job.masked is None else job.masked[y0:y1, x0:x1]
+    scaled = fill_invalid(scaled, invalid_pixels(scaled, masked))
+    return resample(-scaled if job.dark else scaled, *matrices)
+
+
+def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
+    """Network output for a batch of views, shape (n, h, w) -> (n, 6, h' / 2, w' / 2), on the job's device."""
+    pad = [-n % job.multiple for n in views.shape[1:]]
+    tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="edge"))[:, None]
+    module = cached_modules(job.model, job.sha256, job.device)["detector"]
+    half = job.device.startswith("cuda")
+    with one_at_a_time(job.device), torch.inference_mode():
+        tensor = tensor.to(job.device, memory_format=torch.channels_last)
+        with torch.autocast(job.device.split(":")[0], dtype=torch.bfloat16, enabled=half):
+            out = module(tensor).float()
+    # cells of the padding own nothing
+    rows, columns = (-(-n // 2) for n in views.shape[1:])
+    return out[:, :, :rows, :columns]
+
+
+def _in_source(points: Points, block: Block, job: Detection, windows) -> Points:
+    """Grid window -> pixels of the whole frame, and only the columns that this block's core owns."""
+    y = to_source(points.y + windows[0].start, job.zoom)
+    x = to_source(points.x + windows[1].start, job.zoom)
+    owned = _within(y, block.core[:2], job.shape[0]) & _within(x, block.core[2:], job.shape[1])
+    if job.masked is not None and len(y):
+        iy = np.clip(np.rint(y).astype(int), 0, job.shape[0] - 1)
+        ix = np.clip(np.rint(x).astype(int), 0, job.shape[1] - 1)
+        owned &= ~job.masked[iy, ix]
+    scaled = {name: getattr(points, name) / job.zoom for name in ("y_std", "x_std", "width")}
+    return replace(points, y=y, x=x, **scaled).keep(owned)
+
+
+def _within(position, core, size):
+    """Half-open, so that every column has one owner; a column just outside the frame belongs to the border block."""
+    low = -np.inf if core[0] == 0 else core[0] - 0.5
+    high = np.inf if core[1] == size else core[1] - 0.5
+    return (position >= low) & (position < high) & (position > -1.0) & (position < size)

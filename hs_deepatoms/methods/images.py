@@ -1,0 +1,205 @@
+"""What the image verbs share: read and check the input, find the model, survey the columns, plan the blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hs_deepatoms._core.devices import choose_device
+from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
+from hs_deepatoms.bridge.axes import Axis
+from hs_deepatoms.bridge.checks import check_image_source
+from hs_deepatoms.bridge.lengths import read_length, unit_factor
+from hs_deepatoms.bridge.source import Source, read_source
+
+if TYPE_CHECKING:
+    from hs_deepatoms.atoms.detect import Detection
+    from hs_deepatoms.engine.plan import Block
+    from hs_deepatoms.prepare.survey import Appearance
+
+CONTRASTS = ("auto", "bright", "dark")
+SURVEY_FRAMES, SURVEY_TRIES = 3, 12
+MEMORY = 640 * 2**20  # bytes for the network's activations in one task
+SCALING_PIXELS = 2**22  # a frame too large for one task is measured on a regular subset of about this many pixels
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file and what it says about itself."""
+
+    path: str
+    sha256: str
+    name: str
+    threshold: float
+
+
+def read_images(signal: Any, *, signal_dims=None, operation: str) -> Source:
+    """Images of any kind of input, checked."""
+    source = read_source(signal, signal_dims=signal_dims, n_signal=2, operation=operation)
+    check_image_source(source, operation)
+    if source.data.dtype == bool:
+        source = replace(source, data=source.data.astype(np.uint8))
+    return source
+
+
+def flat_frames(source: Source):
+    """The data with one navigation dimension, shape (n_frames, ny, nx)."""
+    return source.data.reshape((-1, *source.data.shape[-2:]))
+
+
+def find_model(model: str | Path | None) -> Model:
+    """The shipped detector, or the file the user names."""
+    from hs_deepatoms.modelfile.files import read_info
+    from hs_deepatoms.modelfile.registry import shipped_model
+
+    path = shipped_model("detector") if model is None else Path(model)
+    info = read_info(path)
+    preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
+    return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)))
+
+
+def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """One of the allowed words, or a named error."""
+    if value not in allowed:
+        message = explain(f"{name}={value!r}", ", ".join(map(repr, allowed)), "Choose one of these.")
+        raise InvalidArgumentError(message)
+    return value
+
+
+def read_mask(mask: Any, shape: tuple[int, ...], name: str) -> np.ndarray | None:
+    """A boolean mask (True: leave out, as in HyperSpy) from an array, signal or DataArray."""
+    if mask is None:
+        return None
+    data = getattr(mask, "data", mask)
+    data = np.asarray(data.compute() if hasattr(data, "compute") else data)
+    if data.shape != shape or data.dtype.kind not in "bui":
+        message = explain(f"{name} of shape {data.shape} and dtype {data.dtype}", f"a boolean mask of shape {shape}",
+                          "True marks what is left out.")  # fmt: skip
+        raise InvalidArgumentError(message)
+    return data.astype(bool)
+
+
+def read_threshold(threshold: float | str, default: float) -> float:
+    """A probability, or the model's own."""
+    if isinstance(threshold, str) and threshold == "auto":
+        return default
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)) or not 0 < threshold < 1:
+        message = explain(f"threshold={threshold!r}", "'auto' or a probability between 0 and 1", "Try 0.5.")
+        raise InvalidArgumentError(message)
+    return float(threshold)
+
+
+def pixel_size_nm(axes: tuple[Axis, ...]) -> float | None:
+    """Mean pixel size of the signal axes in nm, or None without a length calibration."""
+    sizes = []
+    for axis in axes:
+        if axis.units == "px" or not axis.step:
+            return None
+        try:
+            sizes.append(axis.step * unit_factor(axis.units, "nm"))
+        except ValueError:
+            return None
+    return float(np.sqrt(np.prod(sizes)))
+
+
+def width_limits(spacing: Any, axis: Axis) -> tuple[tuple[float, float] | None, float | None]:
+    """Smallest and largest column sigma for a given spacing of columns, and the spacing, all in pixels."""
+    if spacing is None:
+        return None, None
+    pixels = read_length(spacing, axis)
+    if pixels < 2:
+        message = explain(f"spacing={spacing!r}, {pixels:.3g} px", "2 px or more", "Give the distance of neighbours.")
+        raise InvalidArgumentError(message)
+    return (pixels / 12, pixels / 2.3), pixels
+
+
+def frames_to_use(n: int, navigation_mask: np.ndarray | None) -> np.ndarray:
+    """Flattened indices of the frames that are not masked."""
+    return np.arange(n) if navigation_mask is None else np.flatnonzero(~navigation_mask.ravel())
+
+
+def survey(source: Source, model: Model, frames: np.ndarray, *, contrast, limits, masked, device) -> Appearance:
+    """Column width and contrast of a source, from a few of its frames."""
+    from hs_deepatoms.atoms.survey import survey_classifier
+    from hs_deepatoms.prepare.survey import survey_images
+
+    flat = flat_frames(source)
+
+    def read(frame: int, rows: slice, columns: slice) -> np.ndarray:
+        return np.asarray(flat[frame, rows, columns])
+
+    tries = frames[np.unique(np.linspace(0, len(frames) - 1, SURVEY_TRIES).round().astype(int))] if len(frames) else []
+    classify, first, step = survey_classifier(model.path, model.sha256, device)
+    return survey_images(
+        read,
+        [int(f) for f in tries],
+        source.data.shape[-2:],
+        classify,
+        first=first,
+        step=step,
+        pixel_nm=pixel_size_nm(source.signal),
+        contrast=contrast,
+        limits=limits,
+        masked=masked,
+        most_frames=SURVEY_FRAMES,
+    )
+
+
+def plan(
+    source: Source, job: Detection, *, batch_size: int | None, frames_per_block: int | None = None
+) -> tuple[list[Block], Detection]:
+    """Blocks for the engine, and the job completed with what tiles need."""
+    from hs_deepatoms.atoms.detect import BYTES_PER_GRID_PIXEL
+    from hs_deepatoms.engine.plan import choose_tile, plan_blocks
+
+    shape = source.data.shape[-2:]
+    per_pixel = BYTES_PER_GRID_PIXEL * job.zoom**2 + 40
+    tile, most = choose_tile(shape, bytes_per_pixel=per_pixel, halo=job.source_halo, memory=MEMORY, largest=8192)
+    n = int(np.prod(source.data.shape[:-2]))
+    blocks = plan_blocks(
+        source.data.shape[:-2] or 1,
+        shape,
+        tile=tile,
+        halo=job.source_halo,
+        frames_per_block=frames_per_block or batch_size or most,
+        chunks=getattr(source.data, "chunks", None),
+        align=1,
+    )
+    if batch_size is not None:
+        grid = int(np.prod([np.ceil(s * job.zoom) + 8 for s in shape]))
+        job = replace(job, batch_pixels=batch_size * grid)
+    if blocks and blocks[0].core_shape != tuple(shape):
+        job = replace(job, scalings=_scalings(source, n))
+    return blocks, job
+
+
+def _scalings(source: Source, n: int) -> np.ndarray:
+    """Intensity scale of every frame that is too large for one task, from a regular subset of its pixels."""
+    from hs_deepatoms.prepare.scaling import frame_scaling
+
+    flat = flat_frames(source)
+    stride = max(1, int(np.sqrt(np.prod(flat.shape[1:]) / SCALING_PIXELS)))
+    return np.array([frame_scaling(np.asarray(flat[k, ::stride, ::stride])) for k in range(n)])
+
+
+def refuse_blank(source: Source) -> None:
+    """A single frame that is constant or all NaN is an error; inside a stack it simply has no columns."""
+    if int(np.prod(source.data.shape[:-2])) > 1 or source.lazy:
+        return
+    values = np.asarray(source.data)
+    valid = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
+    if valid.size == 0:
+        what, todo = "an image whose pixels are all NaN or infinite", "Check how the file was read."
+    elif valid.min() == valid.max():
+        what, todo = f"a constant image (every valid pixel is {valid.flat[0]})", "Check the detector and the file."
+    else:
+        return
+    raise InvalidImageError(explain(what, "an image with contrast", todo))
+
+
+def device_for(device: str) -> str:
+    """See :func:`hs_deepatoms._core.devices.choose_device`."""
+    return choose_device(device)

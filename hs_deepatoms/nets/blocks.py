@@ -1,0 +1,48 @@
+"""Building blocks shared by the networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class ConvBlock(nn.Sequential):
+    """``n`` times: 3 x 3 convolution, batch norm, ReLU. Size-preserving, zero padding."""
+
+    def __init__(self, channels_in: int, channels_out: int, n: int = 2):
+        layers: list[nn.Module] = []
+        for i in range(n):
+            layers += [
+                nn.Conv2d(channels_in if i == 0 else channels_out, channels_out, 3, padding=1, bias=False),
+                nn.BatchNorm2d(channels_out),
+                nn.ReLU(inplace=True),
+            ]
+        super().__init__(*layers)
+
+
+class LocalContrast(nn.Module):
+    """One scaled image -> two channels: the image softly clipped, and its contrast against the neighbourhood.
+
+    The second channel is ``(image - mean) / sqrt(variance + floor**2)`` over a box of ``2 * radius + 1`` pixels, so
+    that a thickness gradient, a bright support or a wrong exposure leave columns looking alike (divisive
+    normalisation, Heeger, Visual Neuroscience 9, 181 (1992), doi:10.1017/S0952523800009640). The box is finite,
+    hence tiles with a halo give the same as the whole image, which an instance norm would not.
+    """
+
+    def __init__(self, radius: int = 12, floor: float = 0.01):
+        super().__init__()
+        self.radius, self.floor = radius, floor
+
+    def _box_mean(self, image: torch.Tensor) -> torch.Tensor:
+        r = self.radius
+        image = F.avg_pool2d(image, (2 * r + 1, 1), 1, (r, 0), count_include_pad=False)
+        return F.avg_pool2d(image, (1, 2 * r + 1), 1, (0, r), count_include_pad=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        image = image.float()  # variances need float32 also under mixed precision
+        mean = self._box_mean(image)
+        centred = image - mean
+        variance = self._box_mean(centred * centred)
+        contrast = centred / torch.sqrt(variance + self.floor**2)
+        return torch.cat([image / (1 + image.abs() / 2), contrast / 2], dim=1)

@@ -1,0 +1,60 @@
+"""Pixels that say nothing: NaN, infinities, hot and dead pixels, and what the user masked; and how they are filled."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, generate_binary_structure, maximum_filter, minimum_filter
+
+SPIKE = 2.0  # a single pixel that stands out of all its neighbours by two full ranges of the frame is no column
+SMALL_GAP = 2.0  # pixels: gaps up to twice this width are bridged smoothly
+_RING = generate_binary_structure(2, 2)
+_RING[1, 1] = False
+
+
+def invalid_pixels(scaled: np.ndarray, masked: np.ndarray | None = None) -> np.ndarray:
+    """Where a scaled frame has no meaning.
+
+    Parameters
+    ----------
+    scaled : ndarray, float32, shape (h, w)
+        Frame after :func:`~hs_deepatoms.prepare.scaling.apply_scaling`; may hold NaN.
+    masked : ndarray, bool, shape (h, w), optional
+        True where the user wants nothing to be seen.
+
+    Returns
+    -------
+    ndarray, bool, shape (h, w)
+    """
+    bad = ~np.isfinite(scaled)
+    if np.nanmax(np.where(bad, 0, np.abs(scaled)), initial=0) > SPIKE:
+        filled = np.where(bad, 0, scaled)
+        bad |= filled - maximum_filter(filled, footprint=_RING, mode="nearest") > SPIKE
+        bad |= minimum_filter(filled, footprint=_RING, mode="nearest") - filled > SPIKE
+    return bad if masked is None else bad | masked
+
+
+def fill_invalid(scaled: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """Fill invalid pixels: smoothly over narrow gaps (a lost line, a hot pixel), by the nearest valid pixel elsewhere.
+
+    Parameters
+    ----------
+    scaled : ndarray, float32, shape (h, w)
+    bad : ndarray, bool, shape (h, w)
+
+    Returns
+    -------
+    ndarray, float32, shape (h, w)
+        A copy if anything is invalid, else ``scaled`` itself.
+    """
+    if not bad.any():
+        return scaled
+    if bad.all():
+        return np.zeros_like(scaled)
+    depth, nearest = distance_transform_edt(bad, return_indices=True)
+    filled = np.where(bad, scaled[tuple(nearest)], scaled)
+    narrow = bad & (depth <= SMALL_GAP)
+    if 0 < narrow.sum() <= 0.05 * bad.size + 64:
+        from skimage.restoration import inpaint_biharmonic
+
+        filled = inpaint_biharmonic(filled, narrow).astype(np.float32)
+    return filled

@@ -1,0 +1,50 @@
+"""Robust intensity scale of one frame, estimated once and independent of how the frame is tiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LOW, HIGH = 0.5, 99.5  # percentiles: ten hot pixels or a dark corner must not move the scale
+
+
+def frame_scaling(values: np.ndarray) -> tuple[float, float]:
+    """Centre and range of a frame's valid pixels.
+
+    Parameters
+    ----------
+    values : ndarray
+        Pixels of one frame (or a regular subset of them), any shape and real dtype; NaN and infinities are ignored.
+
+    Returns
+    -------
+    centre, span : float
+        Median, and the distance from the 0.5th to the 99.5th percentile, in the units of ``values``. ``span`` is 0
+        for a frame that is constant or has no valid pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame_scaling(np.arange(101.0))
+    (50.0, 99.0)
+    """
+    values = np.asarray(values).ravel()
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    if values.size == 0:
+        return 0.0, 0.0
+    # sums of extreme float16 or integer values would overflow in their own type
+    low, centre, high = np.percentile(values.astype(np.float64), [LOW, 50, HIGH])
+    span = high - low
+    if span == 0:  # fewer than half a per cent of the pixels differ: noise-free pictures of a few atoms
+        span = float(values.max()) - float(values.min())
+    return float(centre), float(span)
+
+
+def apply_scaling(frame: np.ndarray, scaling: tuple[float, float]) -> np.ndarray:
+    """``(frame - centre) / span`` as float32; zeros where ``span`` is 0."""
+    centre, span = scaling
+    if span == 0:
+        return np.zeros(frame.shape, np.float32)
+    # float32 holds 8- and 16-bit data exactly; wider types are centred before they are rounded
+    wide = np.float32 if frame.dtype.itemsize <= 2 or frame.dtype == np.float32 else np.float64
+    return ((frame.astype(wide) - wide(centre)) / wide(span)).astype(np.float32)

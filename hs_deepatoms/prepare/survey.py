@@ -1,0 +1,181 @@
+"""How wide are the columns of an image, and are they bright or dark? Measured from the image itself.
+
+A few windows of a few frames are shown, at several magnifications, to the survey network; what it says at each
+magnification is added up on one scale of absolute widths. A calibration, where there is one, is a gentle prior:
+columns are between about 0.02 and 0.2 nm wide whatever the microscope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
+from hs_deepatoms.prepare.resample import resample_frame
+from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
+
+MAGNIFICATIONS = (1, 2, 4, 8)
+WINDOW = 128  # pixels of a window at every magnification
+TYPICAL_NM, SPREAD = 0.06, 0.7  # prior of the column sigma: median (nm) and standard deviation of its logarithm
+DEFAULT_SIGMA = 2.0  # pixels, where there is nothing to measure
+FLOOR = 2e-3  # no single magnification may rule a width out
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What the columns of an image look like.
+
+    Attributes
+    ----------
+    sigma : float
+        Column sigma, pixels.
+    dark : bool
+        Columns are darker than their surroundings.
+    confidence : float
+        Probability of this contrast and of widths within a factor 1.4, as the survey sees it.
+    """
+
+    sigma: float
+    dark: bool
+    confidence: float
+
+
+def survey_images(
+    read: Callable[[int, slice, slice], np.ndarray],
+    frames: list[int],
+    shape: tuple[int, int],
+    classify: Callable[[np.ndarray], np.ndarray],
+    *,
+    first: float = 0.5,
+    step: float = 0.25,
+    pixel_nm: float | None = None,
+    contrast: str = "auto",
+    limits: tuple[float, float] | None = None,
+    masked: np.ndarray | None = None,
+    most_frames: int = 3,
+) -> Appearance:
+    """Estimate column width and contrast.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(frame, rows, columns)`` returns pixels of one frame.
+    frames : list of int
+        Frames to look at; constant ones are skipped.
+    shape : tuple of int
+        (ny, nx) of a frame.
+    classify : callable
+        Crops, shape (n, 128, 128), to probabilities, shape (n, 2 * bins + 1); see
+        :class:`~hs_deepatoms.nets.survey.SurveyNet`.
+    first, step : float
+        Width of the network's first bin (pixels) and the bins' spacing in octaves.
+    pixel_nm : float, optional
+        Pixel size, nm.
+    contrast : {"auto", "bright", "dark"}
+    limits : tuple of float, optional
+        Smallest and largest sigma to consider, pixels.
+    masked : ndarray, bool, shape (ny, nx), optional
+    most_frames : int
+        Stop after this many frames that are not constant.
+
+    Returns
+    -------
+    Appearance
+    """
+    crops, levels = _crops(read, frames, shape, masked, most_frames)
+    if not crops:
+        return Appearance(_inside(DEFAULT_SIGMA, limits), contrast == "dark", 0.0)
+    evidence = _add_up(classify(np.stack(crops)), np.array(levels), round(1 / step))
+    n = evidence.shape[1]
+    sigma = first * 2 ** (step * np.arange(n))
+    evidence += _prior(sigma, pixel_nm, limits)
+    if contrast != "auto":
+        evidence[0 if contrast == "dark" else 1] = -np.inf
+    return _best(evidence, sigma, limits)
+
+
+def _crops(read, frames, shape, masked, most_frames):
+    """Windows at every magnification that fits the frame, scaled like whole frames are."""
+    crops, levels, used = [], [], 0
+    for frame in frames:
+        if used == most_frames:
+            break
+        stride = max(1, int(np.sqrt(shape[0] * shape[1] / 2**18)))
+        scaling = frame_scaling(read(frame, slice(0, None, stride), slice(0, None, stride)))
+        if scaling[1] == 0:
+            continue
+        used += 1
+        for level in MAGNIFICATIONS:
+            if level > 1 and min(shape) / level < 24:
+                continue
+            for rows, columns in _windows(shape, WINDOW * level, most=5 if level == 1 else 4 if level == 2 else 2):
+                scaled = apply_scaling(read(frame, rows, columns), scaling)
+                hidden = None if masked is None else masked[rows, columns]
+                scaled = fill_invalid(scaled, invalid_pixels(scaled, hidden))
+                crops.append(_to_window(resample_frame(scaled, 1 / level) if level > 1 else scaled))
+                levels.append(level)
+    return crops, levels
+
+
+def _windows(shape, side, most):
+    """Up to ``most`` windows spread over the frame: the centre first, then towards the corners."""
+    places = [(0.5, 0.5), (0.15, 0.15), (0.85, 0.85), (0.15, 0.85), (0.85, 0.15)]
+    seen = []
+    for fy, fx in places:
+        top, left = (int(max(0, n - side) * f) for n, f in zip(shape, (fy, fx), strict=True))
+        window = slice(top, min(shape[0], top + side)), slice(left, min(shape[1], left + side))
+        if window not in seen:
+            seen.append(window)
+    return seen[:most]
+
+
+def _to_window(image: np.ndarray) -> np.ndarray:
+    image = image[:WINDOW, :WINDOW]
+    missing = [WINDOW - n for n in image.shape]
+    if any(missing):
+        image = np.pad(image, [(m // 2, m - m // 2) for m in missing], mode="symmetric")
+    return image.astype(np.float32)
+
+
+def _add_up(probability: np.ndarray, levels: np.ndarray, bins_per_octave: int) -> np.ndarray:
+    """Log evidence of absolute widths, shape (2, n): windows of a level are alternatives, levels are measurements."""
+    bins = (probability.shape[1] - 1) // 2
+    n = bins + bins_per_octave * int(np.log2(max(MAGNIFICATIONS)))
+    evidence = np.zeros((2, n))
+    for level in np.unique(levels):
+        seen = probability[levels == level].mean(axis=0)
+        # a width this magnification does not cover is as likely as "nothing here", spread over what it may stand for
+        absolute = np.full((2, n), seen[-1] / (2 * (n - bins) + 2))
+        shift = bins_per_octave * int(np.log2(level))
+        absolute[:, shift : shift + bins] = seen[:-1].reshape(2, bins)
+        evidence += np.log(absolute + FLOOR)
+    return evidence
+
+
+def _prior(sigma, pixel_nm, limits):
+    prior = np.zeros_like(sigma)
+    if pixel_nm:
+        # heavy tails: a wrong calibration must not win against a clear picture
+        prior = np.log(np.exp(-0.5 * (np.log(sigma * pixel_nm / TYPICAL_NM) / SPREAD) ** 2) + 0.01)
+    if limits is not None:
+        outside = (sigma < limits[0] / 1.1) | (sigma > limits[1] * 1.1)
+        prior = np.where(outside, prior - 50, prior)
+    return prior
+
+
+def _best(evidence, sigma, limits) -> Appearance:
+    posterior = np.exp(evidence - evidence.max())
+    posterior /= posterior.sum()
+    # the peak of the posterior over a third of an octave, not a single bin
+    smooth = np.apply_along_axis(np.convolve, 1, posterior, [0.5, 1, 0.5], "same")
+    row, k = np.unravel_index(smooth.argmax(), smooth.shape)
+    near = slice(max(0, k - 2), k + 3)
+    weight = posterior[row, near]
+    width = float(np.exp((weight * np.log(sigma[near])).sum() / weight.sum()))
+    return Appearance(_inside(width, limits), bool(row == 1), float(weight.sum()))
+
+
+def _inside(sigma, limits):
+    return float(np.clip(sigma, *limits)) if limits is not None else float(sigma)

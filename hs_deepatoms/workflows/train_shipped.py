@@ -1,0 +1,156 @@
+"""Train the networks that ship with the package, from one config and one seed.
+
+    python -m hs_deepatoms.workflows.train_shipped detector --out weights --minutes 60
+    python -m hs_deepatoms.workflows.train_shipped survey --out weights --minutes 25
+    python -m hs_deepatoms.workflows.train_shipped pack --out weights --model detector.safetensors
+
+Without ``--minutes`` the whole schedule of the config runs (hours on two CPU cores, minutes on a GPU). ``--real FOLDER``
+adds labelled real images (``*.npz`` with image, y_px, x_px, margin_px) whose names start with the config's prefixes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hs_deepatoms._core.devices import choose_device
+from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample, survey_sample
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides the weights."""
+
+    seed: int = 1
+    steps: int = 40_000
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    mixed_precision: bool = True
+    real_share: float = 0.12
+    # prefix of the real images' names -> column sigma in their pixels; the held-out ones are never trained on
+    real_sigma: tuple[tuple[str, float], ...] = (("pt_single", 3.7), ("re_single", 2.6))
+    held_out: tuple[str, ...] = (
+        "pt_single_047",
+        "pt_single_048",
+        "pt_single_049",
+        "re_single_10",
+        "re_single_11",
+        "re_single_12",
+    )
+
+
+class Samples:
+    """Map-style dataset: sample ``i`` is a function of (seed, i) alone."""
+
+    def __init__(self, part: str, config: TrainingConfig, real: list[LabelledImage]):
+        self.part, self.config, self.real = part, config, real
+
+    def __len__(self) -> int:
+        return self.config.steps * self.config.batch_size
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.part == "survey":
+            return survey_sample(self.config.seed, index, images=self.real)
+        is_real = self.real and np.random.default_rng([self.config.seed, index, 3]).random() < self.config.real_share
+        if is_real:
+            return real_detector_sample(self.real, self.config.seed, index)
+        return detector_sample(self.config.seed, index)
+
+
+def real_images(folder: str | Path | None, config: TrainingConfig) -> list[LabelledImage]:
+    """Labelled real images of ``folder`` for training; clicks are moved to the local maximum they meant."""
+    if folder is None:
+        return []
+    found = []
+    for file in sorted(Path(folder).glob("*.npz")):
+        sigma = next((s for prefix, s in config.real_sigma if file.stem.startswith(prefix)), None)
+        if sigma is None or file.stem in config.held_out:
+            continue
+        with np.load(file) as data:
+            image = data["image"].astype(np.float32)
+            y, x = snap_to_maximum(image, data["y_px"], data["x_px"], sigma)
+            found.append(LabelledImage(image, y, x, sigma, float(data["margin_px"])))
+    return found
+
+
+def snap_to_maximum(image: np.ndarray, y: np.ndarray, x: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Move clicked positions to the maximum of the smoothed image within one sigma."""
+    from scipy.ndimage import gaussian_filter
+
+    smooth = gaussian_filter(image, 0.6 * sigma)
+    reach = int(np.ceil(sigma))
+    step = np.arange(-reach, reach + 1)
+    dy, dx = (a.ravel() for a in np.meshgrid(step, step, indexing="ij"))
+    near = dy**2 + dx**2 <= sigma**2
+    yy = np.clip(np.rint(y).astype(int)[:, None] + dy[near], 0, image.shape[0] - 1)
+    xx = np.clip(np.rint(x).astype(int)[:, None] + dx[near], 0, image.shape[1] - 1)
+    best = smooth[yy, xx].argmax(axis=1)
+    rows = np.arange(len(y))
+    return yy[rows, best].astype(float), xx[rows, best].astype(float)
+
+
+def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=None, device="auto", workers=2) -> Path:
+    """Train one part (``"detector"`` or ``"survey"``) and write ``out/<part>.safetensors``."""
+    import torch
+
+    from hs_deepatoms.nets.detector import ColumnDetector
+    from hs_deepatoms.nets.survey import SurveyNet
+    from hs_deepatoms.training.fit import fit
+    from hs_deepatoms.training.losses import column_loss, survey_loss
+
+    out.mkdir(parents=True, exist_ok=True)
+    path, log = out / f"{part}.safetensors", out / f"{part}.json"
+    with torch.random.fork_rng():  # initial weights from the seed, the caller's random state untouched
+        torch.manual_seed(config.seed)
+        module = ColumnDetector() if part == "detector" else SurveyNet()
+    images = real_images(real, config)
+    batches = torch.utils.data.DataLoader(
+        Samples(part, config, images), config.batch_size, num_workers=workers, prefetch_factor=4 if workers else None
+    )
+    module, history = fit(
+        module,
+        batches,
+        column_loss if part == "detector" else survey_loss,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        mixed_precision=config.mixed_precision,
+        minutes=minutes,
+        device=choose_device(device),
+        checkpoint=lambda averaged, step: write_state(averaged, path),
+    )
+    write_state(module, path)
+    said = {"part": part, "config": asdict(config), "steps_done": len(history), "real_images": len(images)}
+    log.write_text(json.dumps({**said, "loss": np.round(history, 4).tolist()}))
+    return path
+
+
+def write_state(module, path: Path) -> None:
+    """The module's weights as safetensors, whole or not at all."""
+    from safetensors.torch import save_file
+
+    state = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+    save_file(state, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["detector", "survey"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--real", type=Path)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=2)
+    o = parser.parse_args(arguments)
+    config = replace(TrainingConfig(seed=o.seed), **({"steps": o.steps} if o.steps else {}))
+    print(train(o.part, o.out, config, real=o.real, minutes=o.minutes, device=o.device, workers=o.workers))
+
+
+if __name__ == "__main__":
+    main()
