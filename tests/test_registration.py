@@ -126,13 +126,13 @@ def test_import_is_cheap():
     code = """
 import time, hyperspy.api, xarray
 from hyperspy.signals import LazySignal2D, Signal1D, Signal2D
-start = time.perf_counter()
+start = time.process_time()
 import hs_deepatoms
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
-    # The minimum of several runs: a busy machine only ever adds time.
-    cost = min(float(run_fresh(code)) for _ in range(4))
-    assert cost < 0.1
+    # Processor time, and the least of several runs: a busy machine only ever adds to it.
+    costs = (float(run_fresh(code)) for _ in range(5))
+    assert any(cost < 0.1 for cost in costs)
 
 
 @pytest.mark.parametrize("step", ["", "s.find_atoms; s.segment", "s.set_signal_type('atomic_image')", "dir(s)"])
