@@ -25,10 +25,10 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 #: public functions that are not methods of a signal: name -> "module:function".
 FUNCTIONS: dict[str, str] = {
-    "concat": "hs_deepatoms.tables.build:concat",
+    "concat": "hs_deepatoms.tables.join:concat",
     "from_xarray": "hs_deepatoms.bridge.convert:from_xarray",
     "load": "hs_deepatoms.methods.load:load",
-    "positions": "hs_deepatoms.tables.build:positions",
+    "positions": "hs_deepatoms.tables.positions:positions",
     "to_xarray": "hs_deepatoms.bridge.convert:to_xarray",
 }
 
