@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-import dask
 import numpy as np
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.progress import progress
-from hs_deepatoms.engine.plan import Block
+from hs_deepatoms.engine.boxes import Assembly, assemble, frame_boxes
+from hs_deepatoms.engine.plan import MEBIBYTE, Block
+from hs_deepatoms.engine.supply import Supply, check_blocks, eager_supply, is_lazy, lazy_supply
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+#: Bytes of loaded input alive at once per process; a wave takes about a quarter of it.
+MEMORY = 512 * MEBIBYTE
 
 
 def map_blocks(
-    data,
+    data: np.ndarray | da.Array,
     blocks: Sequence[Block],
     function: Callable[..., Any],
     *,
@@ -21,24 +33,228 @@ def map_blocks(
     num_workers: int | None = None,
     show_progressbar: bool | None = None,
     description: str = "",
+    memory: int = MEMORY,
 ) -> list:
-    """Call ``function(array, block, *arguments)`` once per block; results in block order."""
-    flat = data.reshape((-1, *data.shape[-2:]))
-    results = []
-    wave = num_workers or 4
-    with progress(len(blocks), description, show_progressbar, "block") as bar:
-        for start in range(0, len(blocks), wave):
-            part = blocks[start : start + wave]
-            tasks = [dask.delayed(_call, pure=False)(function, _cut(flat, b), b, arguments) for b in part]
-            results += dask.compute(*tasks, **({"num_workers": num_workers} if num_workers else {}))
-            bar.update(len(part))
+    """Call ``function(array, block, *arguments)`` once per block; results in the order of the blocks.
+
+    Each call is one dask task under the scheduler that is current: threads (default), processes, synchronous or a
+    cluster. Lazy data is loaded in waves: while the blocks of one wave run, the chunks of the next are loaded
+    beside them; a chunk is loaded once and dropped after its last block, whatever the order of the blocks.
+
+    Parameters
+    ----------
+    data : numpy or dask array, shape (..., y, x)
+        Any number of navigation axes; frames are counted in C order over them.
+    blocks : sequence of Block
+        From `plan_blocks`.
+    function : callable
+        Takes an array of shape (frames, height, width), the ``padded`` part of its block, and the block. The array
+        may be a view of the data: read it only. Under processes it must be possible to pickle it (cloudpickle).
+    arguments : tuple, optional
+        Further positional arguments, the same for every block. Small ones: they travel with every task.
+    num_workers : int, optional
+        For local schedulers; a cluster has its own.
+    show_progressbar : bool, optional
+        None is HyperSpy's preference. The bar counts blocks.
+    description : str, optional
+        Text of the bar.
+    memory : int, optional
+        Bytes of loaded input to keep alive at once (per worker process on a cluster). A chunk larger than this is
+        still loaded whole, unless it can be read in part.
+
+    Returns
+    -------
+    list
+        What the function returned, per block.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If a block reaches outside the data, or the data has fewer than two axes or unknown chunk sizes.
+    Exception
+        Whatever the function raises, unchanged, from any scheduler.
+
+    Examples
+    --------
+    >>> from hs_deepatoms.engine.plan import plan_blocks
+    >>> stack = np.arange(3 * 20 * 30).reshape(3, 20, 30)
+    >>> blocks = plan_blocks(3, (20, 30), tile=32, halo=0, frames_per_block=2)
+    >>> map_blocks(stack, blocks, lambda array, block: array.shape, show_progressbar=False)
+    [(2, 20, 30), (1, 20, 30)]
+    """
+    from hs_deepatoms.engine.runners import current_runner
+
+    blocks = list(blocks)
+    calls = [_Call(function, block, tuple(arguments)) for block in blocks]
+    with current_runner(num_workers) as runner, progress(len(blocks), description, show_progressbar, "block") as bar:
+        return _run(_supply(data, blocks, runner, memory), runner, calls, bar)
+
+
+def map_to_array(
+    data: np.ndarray | da.Array,
+    blocks: Sequence[Block],
+    function: Callable[..., np.ndarray],
+    *,
+    arguments: tuple = (),
+    leading: tuple[int, ...] = (),
+    dtype: np.dtype | type | str = np.float32,
+) -> da.Array:
+    """A lazy array on the same axes as the data, each block of it made by one call when it is computed.
+
+    Parameters
+    ----------
+    data, blocks, function, arguments
+        As for `map_blocks`, except that the function returns an array of shape
+        ``(*leading, frames, core height, core width)``: the core of its block, halo cut off (``block.inner``).
+    leading : tuple of int, optional
+        Sizes of the new first axes (classes, say).
+    dtype : dtype, optional
+        Of the result; what the function returns is converted.
+
+    Returns
+    -------
+    dask array, shape (*leading, ..., y, x)
+        Its chunks are the cores of the blocks.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the blocks are not the grid that `plan_blocks` makes for this data. When computed: if the function
+        returns another shape.
+
+    Examples
+    --------
+    >>> from hs_deepatoms.engine.plan import plan_blocks
+    >>> image = np.arange(20.0 * 30).reshape(20, 30)
+    >>> blocks = plan_blocks((), (20, 30), tile=16, halo=8)
+    >>> half = map_to_array(image, blocks, lambda array, block: array[:, *block.inner] / 2, dtype=float)
+    >>> bool((half.compute() == image / 2).all())
+    True
+    """
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+
+    navigation = check_blocks(data, blocks)
+    on_axes = _grid(blocks, navigation)
+    grid = on_axes or _grid(blocks, (math.prod(navigation),))
+    if grid is None:
+        allowed = "the blocks plan_blocks makes for this data"
+        raise InvalidArgumentError(explain(f"{len(blocks)} blocks that are no grid", allowed, "Use plan_blocks."))
+    chunks, indices = grid
+    name = f"deepatoms-{uuid.uuid4().hex}"
+    lead = (0,) * len(leading)
+    graph = {}
+    for block, index in zip(blocks, indices, strict=True):
+        shape = tuple(axis[i] for axis, i in zip(chunks, index, strict=True))
+        call = _Cut(
+            _Call(function, block, tuple(arguments)), (*leading, *shape), (*leading, *_core_shape(block)), dtype
+        )
+        graph[(name, *lead, *index)] = _array_task(data, block, navigation, call)
+    dependencies = [data] if is_lazy(data) else []
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
+    out = da.Array(layers, name, (*((n,) for n in leading), *chunks), dtype=np.dtype(dtype))
+    return out if on_axes else out.reshape((*leading, *data.shape))
+
+
+class _Call:
+    """The function with everything but its array, as one object that dask does not look into."""
+
+    def __init__(self, function: Callable, block: Block, arguments: tuple):
+        self.function, self.block, self.arguments = function, block, arguments
+
+    def __call__(self, array: np.ndarray):
+        return self.function(array, self.block, *self.arguments)
+
+
+class _Cut:
+    """A call whose result becomes one chunk."""
+
+    def __init__(self, call: _Call, shape: tuple[int, ...], returned: tuple[int, ...], dtype):
+        self.call, self.shape, self.returned, self.dtype = call, shape, returned, dtype
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        result = np.asarray(self.call(array), dtype=self.dtype)
+        if result.shape != self.returned:
+            got = f"an array of shape {result.shape} for {self.call.block}"
+            raise InvalidArgumentError(explain(got, f"shape {self.returned}", "Return the core of the block."))
+        return result.reshape(self.shape)
+
+
+def _core_shape(block: Block) -> tuple[int, int, int]:
+    return (block.n_frames, *block.core_shape)
+
+
+def _array_task(data, block: Block, navigation: tuple[int, ...], call: Callable) -> tuple:
+    if not is_lazy(data):
+        assembly, _ = assemble(block, navigation, [(n,) for n in data.shape])
+        return (partial(_joined_cuts, assembly, call, assembly.cut([data])),)
+    assembly, indices = assemble(block, navigation, data.chunks)
+    return (partial(_joined_inputs, assembly, call), [(data.name, *index) for index in indices])
+
+
+def _joined_cuts(assembly: Assembly, call: Callable, cuts: list[np.ndarray]):
+    return call(assembly.join(cuts))
+
+
+def _joined_inputs(assembly: Assembly, call: Callable, inputs: list[np.ndarray]):
+    return call(assembly.join(assembly.cut(inputs)))
+
+
+def _grid(blocks: Sequence[Block], navigation: tuple[int, ...]):
+    """Chunks per axis (navigation, y, x) and every block's index in them; None if the cores are no grid of boxes."""
+    cores = []
+    for block in blocks:
+        boxes = frame_boxes(*block.frames, navigation)
+        if len(boxes) != 1:
+            return None
+        y0, y1, x0, x1 = block.core
+        cores.append((*((s.start, s.stop) for s in boxes[0]), (y0, y1), (x0, x1)))
+    axes = [sorted(set(spans)) for spans in zip(*cores, strict=True)]
+    exact = all(a[1] == b[0] for axis in axes for a, b in pairwise(axis))
+    if not exact or math.prod(map(len, axes)) != len(cores):
+        return None
+    places = [{span: i for i, span in enumerate(axis)} for axis in axes]
+    indices = [tuple(place[span] for place, span in zip(places, core, strict=True)) for core in cores]
+    return tuple(tuple(b - a for a, b in axis) for axis in axes), indices
+
+
+def _supply(data, blocks: list[Block], runner, memory: int) -> Supply:
+    if is_lazy(data):
+        return lazy_supply(data, blocks, most=2 * runner.n_workers, memory=memory * runner.n_memories)
+    most = max(1, len(blocks)) if runner.whole_eager else 2 * runner.n_workers
+    return eager_supply(np.asanyarray(data), blocks, most=most)
+
+
+def _run(supply: Supply, runner, calls: list[_Call], bar) -> list:
+    """The waves, each run while the inputs of the next are loaded if both fit in the memory."""
+    results: list = [None] * len(calls)
+    held = dict(supply.ready)
+    pending = None
+    for number, wave in enumerate(supply.waves):
+        held |= (pending or _load(supply, runner, number)).result()
+        pending = _load(supply, runner, number + 1) if runner.ahead and _fits(supply, held, number + 1) else None
+        parts = [(supply.assemblies[i], [held[key] for key in supply.needs[i]]) for i in wave.blocks]
+        done = bar.n
+        values = runner.run(parts, [calls[i] for i in wave.blocks], bar.update)
+        bar.update(done + len(wave.blocks) - bar.n)
+        for i, value in zip(wave.blocks, values, strict=True):
+            results[i] = value
+        del parts
+        for key in wave.drop:
+            del held[key]
     return results
 
 
-def _cut(flat, block: Block):
-    y0, y1, x0, x1 = block.padded
-    return flat[block.frames[0] : block.frames[1], y0:y1, x0:x1]
+def _load(supply: Supply, runner, number: int):
+    from dask.optimization import cull
+
+    keys = supply.waves[number].load
+    graph = cull(dict(supply.graph(keys)), list(keys))[0] if keys else {}
+    return runner.load(graph, keys)
 
 
-def _call(function, array, block, arguments):
-    return function(np.asarray(array), block, *arguments)
+def _fits(supply: Supply, held: dict, number: int) -> bool:
+    if number >= len(supply.waves):
+        return False
+    fresh = supply.waves[number].load
+    return bool(fresh) and sum(supply.sizes[key] for key in [*held, *fresh] if key in supply.sizes) <= supply.memory

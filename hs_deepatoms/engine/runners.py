@@ -1,0 +1,180 @@
+"""How a wave of blocks runs under the scheduler that is current: a local dask scheduler, or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import dask
+import dask.multiprocessing
+import dask.threaded
+import numpy as np
+from dask.callbacks import Callback
+from dask.system import CPU_COUNT
+
+from hs_deepatoms.engine.boxes import Assembly
+
+#: What runs on the array of one block.
+Call = Callable[[np.ndarray], Any]
+BLOCK = "deepatoms-block"
+
+
+def current_runner(num_workers: int | None):
+    """A runner (context manager) for the scheduler in dask's configuration or the current cluster."""
+    from dask.base import get_scheduler
+
+    get = get_scheduler() or dask.threaded.get
+    client = getattr(get, "__self__", None)
+    if hasattr(client, "scheduler_info"):
+        return ClusterRunner(client)
+    return LocalRunner(get, num_workers)
+
+
+class LocalRunner:
+    """Blocks run as tasks of a local scheduler; the next inputs load in threads or processes beside them."""
+
+    n_memories = 1
+
+    def __init__(self, get: Callable, num_workers: int | None):
+        self.get = get
+        self.processes = get is dask.multiprocessing.get
+        self.threads = get is dask.threaded.get
+        self.ahead = self.threads or self.processes
+        # A scheduler of somebody else's may take no options.
+        self.known = self.ahead or get is dask.get
+        self.num_workers = num_workers
+        self.n_workers = 1 if get is dask.get else _local_workers(num_workers)
+        # Slices cost nothing inside one process, so eager data needs no waves there.
+        self.whole_eager = self.known and not self.processes
+        self._stack = ExitStack()
+        self._pool: Executor | None = None
+        self._load_pool: Executor | None = None
+        self._loader: ThreadPoolExecutor | None = None
+
+    def __enter__(self):
+        configured = dask.config.get("pool", None)
+        if self.processes and not configured:
+            # dask would start new processes for every wave.
+            self._pool = self._load_pool = self._stack.enter_context(_process_pool(self.n_workers))
+        if self.threads and not configured:
+            self._load_pool = self._stack.enter_context(ThreadPoolExecutor(self.n_workers))
+        if self.ahead:
+            self._loader = self._stack.enter_context(ThreadPoolExecutor(1))
+        return self
+
+    def __exit__(self, *error):
+        return self._stack.__exit__(*error)
+
+    def load(self, graph: dict, keys: Sequence) -> Future:
+        """Start loading; a future of ``{key: array}``."""
+        if self._loader is not None:
+            return self._loader.submit(self._load, graph, keys)
+        future: Future = Future()
+        future.set_result(self._load(graph, keys))
+        return future
+
+    def run(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> list:
+        """Run one task per block and return the results in order."""
+        graph = {
+            (BLOCK, i): (partial(_joined, call, assembly, assembly.cut(inputs)),)
+            for i, (call, (assembly, inputs)) in enumerate(zip(calls, parts, strict=True))
+        }
+        # Passed on, not registered: dask's registry of callbacks is not safe while another thread loads.
+        callbacks = [*Callback.active, Callback(posttask=partial(_tick, tick))._callback]
+        return list(self._get(graph, list(graph), self._pool, callbacks))
+
+    def _load(self, graph, keys):
+        return dict(zip(keys, self._get(graph, list(keys), self._load_pool, []), strict=True))
+
+    def _get(self, graph, keys, pool, callbacks):
+        from dask.multiprocessing import RemoteException
+
+        options: dict[str, Any] = {"callbacks": callbacks} if self.known else {}
+        if pool is not None:
+            options["pool"] = pool
+        elif self.num_workers and self.ahead:
+            options["num_workers"] = self.num_workers
+        try:
+            return self.get(graph, keys, **options)
+        except RemoteException as error:
+            # dask adds the remote traceback to the message; the user gets the error that was raised.
+            raise error.exception from error
+
+
+class ClusterRunner:
+    """Chunks stay on the workers as futures; only results come back."""
+
+    ahead = True
+    whole_eager = False
+
+    def __init__(self, client):
+        self.client = client
+        threads = client.nthreads()
+        self.n_workers = max(1, sum(threads.values()))
+        self.n_memories = max(1, len(threads))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def load(self, graph: dict, keys: Sequence) -> Future:
+        """Start loading on the cluster; a finished future of ``{key: distributed future}``."""
+        future: Future = Future()
+        # Below the priority of the blocks, so that loading ahead never delays them.
+        futures = self.client.get(graph, list(keys), sync=False, priority=-1) if keys else []
+        future.set_result(dict(zip(keys, futures, strict=True)))
+        return future
+
+    def run(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> list:
+        """Submit one task per block and return the results in order."""
+        from distributed import as_completed
+
+        futures = self._submit(parts, calls)
+        try:
+            for future in as_completed(futures):
+                future.result()
+                tick()
+            return self.client.gather(futures)
+        except BaseException:
+            self.client.cancel(futures)
+            raise
+
+    def _submit(self, parts, calls):
+        eager = isinstance(parts[0][1][0], np.ndarray)
+        if eager:
+            arrays = self.client.scatter([a.join(a.cut(inputs)) for a, inputs in parts], hash=False)
+            return [self.client.submit(call, array, pure=False) for call, array in zip(calls, arrays, strict=True)]
+        return [
+            self.client.submit(partial(_cut_and_joined, call, assembly), *inputs, pure=False)
+            for call, (assembly, inputs) in zip(calls, parts, strict=True)
+        ]
+
+
+def _joined(call: Call, assembly: Assembly, cuts: Sequence[np.ndarray]):
+    return call(assembly.join(cuts))
+
+
+def _cut_and_joined(call: Call, assembly: Assembly, *inputs: np.ndarray):
+    return call(assembly.join(assembly.cut(inputs)))
+
+
+def _tick(tick: Callable[[], None], key, result, graph, state, worker) -> None:
+    if isinstance(key, tuple) and key[0] == BLOCK:
+        tick()
+
+
+def _local_workers(num_workers: int | None) -> int:
+    pool = dask.config.get("pool", None)
+    return num_workers or getattr(pool, "_max_workers", None) or dask.config.get("num_workers", None) or CPU_COUNT
+
+
+def _process_pool(num_workers: int) -> ProcessPoolExecutor:
+    from dask.multiprocessing import get_context, initialize_worker_process
+
+    start = partial(initialize_worker_process, user_initializer=dask.config.get("multiprocessing.initializer", None))
+    return ProcessPoolExecutor(num_workers, mp_context=get_context(), initializer=start)
