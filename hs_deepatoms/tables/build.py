@@ -32,6 +32,7 @@ def build_table(
     kind: str = schema.KIND,
     names: Mapping[str, Mapping[int, str]] | None = None,
     units: Mapping[str, str] | None = None,
+    ids: np.ndarray | None = None,
 ) -> xr.Dataset:
     """A positions table from pixel positions, sorted by frame, then row-major, with ids 0, 1, 2, ...
 
@@ -54,6 +55,8 @@ def build_table(
         For columns of integer classes: the name of every class, e.g. ``{"species": {0: "Sr", 1: "Ti"}}``.
     units
         Units of columns whose units cannot be known from their name (``{"height": "counts"}``).
+    ids
+        Shape (n_atoms,): ids to keep, all different. None: 0, 1, 2, ... in the order of the table.
 
     Returns
     -------
@@ -70,12 +73,14 @@ def build_table(
     columns = {name: _one_dimensional(values, name) for name, values in (columns or {}).items()}
     _check_lengths({"y_px": y_px, "x_px": x_px, "frame": frame, **columns})
     _check_frames(frame, navigation)
+    ids = None if ids is None else _distinct(ids, y_px.size)
     order = np.lexsort((x_px, y_px, frame))
     y_px, x_px, frame = y_px[order], x_px[order], frame[order]
     columns = {name: values[order] for name, values in columns.items()}
     y_axis, x_axis = signal[-2:]
     columns = calibrate_columns(columns, y_px, x_px, y_axis, x_axis)
     coordinates = {
+        "atom": ("atom", np.arange(y_px.size) if ids is None else ids[order], {"long_name": "id of the atom"}),
         "y": ("atom", np.asarray(y_axis.to_value(y_px), float), {"units": y_axis.units, "long_name": y_axis.name}),
         "x": ("atom", np.asarray(x_axis.to_value(x_px), float), {"units": x_axis.units, "long_name": x_axis.name}),
         **navigation_coordinates(frame, navigation),
@@ -121,11 +126,9 @@ def _assemble(coordinates: dict, variables: dict, attributes, attrs: dict) -> xr
     import xarray as xr
 
     data = {}
-    for name, values in variables.items():
-        values, flags = encode_categories(values, attributes["names"].get(name))
+    for name in sorted(variables, key=schema.column_order):
+        values, flags = encode_categories(variables[name], attributes["names"].get(name))
         data[name] = ("atom", values, {**attributes["column"](name), **flags})
-    n_atoms = variables["y_px"].size
-    coordinates = {"atom": ("atom", np.arange(n_atoms), {"long_name": "id of the atom"}), **coordinates}
     clash = sorted(set(coordinates) & set(data))
     if clash:
         message = explain(f"columns {clash}", "names that are not axes of the image", "Rename these columns.")
@@ -164,6 +167,14 @@ def _integers(values: Any, name: str) -> np.ndarray:
     if values.size and (values.dtype.kind not in "iuf" or not np.array_equal(values, np.rint(values))):
         raise TableError(explain(f"{name} of dtype {values.dtype}", "whole numbers", "Give the frame as integers."))
     return values.astype(np.int64)
+
+
+def _distinct(values: Any, n_atoms: int) -> np.ndarray:
+    ids = _integers(values, "atom")
+    if ids.size != n_atoms or np.unique(ids).size != ids.size:
+        found = f"{ids.size} ids, {np.unique(ids).size} of them different, for {n_atoms} atoms"
+        raise TableError(explain(found, "one id per atom, all different", "Leave the ids out to number anew."))
+    return ids
 
 
 def _check_lengths(columns: Mapping[str, np.ndarray]) -> None:

@@ -35,7 +35,7 @@ def flag_attributes(names: Mapping[int, str]) -> dict[str, Any]:
     if not names:
         return {}
     return {
-        "flag_values": np.array(list(names), np.int64),
+        "flag_values": list(names),
         # CF separates the meanings by blanks
         "flag_meanings": " ".join(name.replace(" ", "_") or "_" for name in names.values()),
         "names": json.dumps({str(value): name for value, name in names.items()}),

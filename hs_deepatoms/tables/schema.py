@@ -76,6 +76,11 @@ def column_attributes(name: str, units: dict[str, str]) -> dict[str, str]:
     return attributes
 
 
+def column_order(name: str) -> int:
+    """Place of a column in a table: the known ones as in the design, then all others."""
+    return list(COLUMNS).index(name) if name in COLUMNS else len(COLUMNS)
+
+
 def is_table(ds: Any) -> bool:
     """Whether ``ds`` has what a positions table needs: one dim ``atom`` and coordinates or variables y, x along it."""
     try:

@@ -1,0 +1,228 @@
+"""Pictures of atoms on their image, with matplotlib and without touching the user's backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms.plot.markers import positions_for
+from hs_deepatoms.plot.style import COLOR, marker_size, species_colors, typical_spacing
+from hs_deepatoms.tables import schema
+from hs_deepatoms.tables.frames import frame_grid, frame_of
+from hs_deepatoms.tables.storage import written_beside
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import xarray as xr
+
+    from hs_deepatoms.bridge.axes import Axis
+
+MAX_PIXELS = 2048
+"""Longer images are averaged down to this before they are drawn."""
+
+
+def plot_positions(
+    ds: xr.Dataset,
+    image: Any = None,
+    ax: matplotlib.axes.Axes | None = None,
+    *,
+    frame: int = 0,
+    size: float | None = None,
+    color: str | None = None,
+) -> matplotlib.axes.Axes:
+    """The atoms of one frame, on its image if there is one, in calibrated units.
+
+    Parameters
+    ----------
+    ds
+        Positions table.
+    image
+        HyperSpy signal, DataArray or array, a stack or a single frame. None: the atoms alone.
+    ax
+        Where to draw. None: a new figure.
+    frame
+        Flattened frame.
+    size
+        Diameter of a marker in points. None: a third of the distance between atoms.
+    color
+        Any matplotlib colour. None: by species, else red.
+
+    Raises
+    ------
+    TableError
+        If there is no such frame.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(layout="constrained")[1]
+    atoms = _one_frame(schema.dropna(ds), frame)
+    if image is not None:
+        from hs_deepatoms.bridge.source import read_source
+
+        source = read_source(image, operation="plot")
+        axes = source.signal[-2:]
+        _draw_image(ax, _frame_data(source, frame), axes)
+        y, x = positions_for(atoms, image)
+    else:
+        known = schema.stored_axes(ds)
+        axes = known[1][-2:] if known else None
+        y, x = positions_for(atoms, None)
+    _frame_axes(ax, axes, ds)
+    _draw_atoms(ax, atoms, y, x, size, color)
+    return ax
+
+
+def save_overlay(ds: xr.Dataset, source: Any, path: str | os.PathLike, *, frames: Sequence[int] | None = None) -> Path:
+    """Write a PNG of the atoms drawn on their image.
+
+    Parameters
+    ----------
+    ds
+        Positions table.
+    source
+        The image or stack: HyperSpy signal, DataArray or array, lazy or not; only the frames drawn are read.
+    path
+        File to write; an existing one is replaced.
+    frames
+        Flattened frames to draw. None: the image, or four frames spread over a stack.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from hs_deepatoms.bridge.source import read_source
+
+    read = read_source(source, operation="plot")
+    n_frames = int(np.prod(read.data.shape[:-2], dtype=int))
+    if frames is None:
+        frames = np.unique(np.linspace(0, n_frames - 1, min(n_frames, 4)).round().astype(int)).tolist()
+    rows, columns = _grid(len(frames))
+    figure = Figure(figsize=_figure_size(read.signal[-2:], rows, columns), dpi=150, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for place, frame in enumerate(frames):
+        ax = figure.add_subplot(rows, columns, place + 1)
+        plot_positions(ds, source, ax, frame=frame)
+        ax.set_title(_title(ds, read, frame, n_frames), fontsize="medium")
+    path = Path(path)
+    with written_beside(path) as temporary:
+        canvas.print_figure(temporary, format="png", dpi=150)
+    return path
+
+
+def _one_frame(ds: xr.Dataset, frame: int) -> xr.Dataset:
+    grid = frame_grid(ds)
+    if not grid.columns:
+        return ds
+    if not 0 <= frame < grid.n_frames:
+        raise TableError(explain(f"frame={frame}", f"0 to {grid.n_frames - 1}", "Choose a frame that exists."))
+    return ds.isel({schema.DIM: frame_of(ds, grid) == frame})
+
+
+def _frame_data(source: Any, frame: int) -> np.ndarray:
+    sizes = source.data.shape[:-2]
+    n_frames = int(np.prod(sizes, dtype=int))
+    if n_frames == 1:
+        frame = 0  # a single frame of the table's stack
+    if not 0 <= frame < n_frames:
+        raise TableError(explain(f"frame={frame}", f"0 to {n_frames - 1}", "Choose a frame that exists."))
+    data = source.data[np.unravel_index(frame, sizes)] if sizes else source.data
+    return _shrunk(data)
+
+
+def _shrunk(data: Any) -> np.ndarray:
+    """Means over square blocks of pixels: picking every n-th pixel would turn a lattice into moire."""
+    factor = int(np.ceil(max(data.shape) / MAX_PIXELS))
+    if factor == 1:
+        return _in_memory(data)
+    rows, columns = (size // factor * factor for size in data.shape)
+    if hasattr(data, "compute"):
+        import dask.array as da
+
+        return da.coarsen(np.mean, data[:rows, :columns].astype(np.float32), {0: factor, 1: factor}).compute()
+    blocks = np.asarray(data[:rows, :columns])
+    return blocks.reshape(rows // factor, factor, columns // factor, factor).mean(axis=(1, 3), dtype=np.float32)
+
+
+def _in_memory(data: Any) -> np.ndarray:
+    return np.asarray(data.compute() if hasattr(data, "compute") else data)
+
+
+def _draw_image(ax: matplotlib.axes.Axes, data: np.ndarray, axes: Sequence[Axis]) -> None:
+    data = np.asarray(data, np.float64 if data.dtype.itemsize > 4 else np.float32)
+    finite = data[np.isfinite(data)]
+    low, high = np.percentile(finite, (0.5, 99.8)) if finite.size else (0.0, 1.0)
+    # a shrunk image covers whole blocks only, so its edges come from how many source pixels each of its own stands for
+    edges = [_edges(axis, size) for axis, size in zip(axes, data.shape, strict=True)]
+    style = {"cmap": "gray", "vmin": low, "vmax": high}
+    if all(axis.values is None for axis in axes):
+        extent = (edges[1][0], edges[1][-1], edges[0][-1], edges[0][0])
+        ax.imshow(data, extent=extent, origin="upper", interpolation="antialiased", **style)
+    else:
+        ax.pcolormesh(edges[1], edges[0], data, **style)
+
+
+def _edges(axis: Axis, size: int) -> np.ndarray:
+    factor = max(axis.size // size, 1)
+    return np.asarray(axis.to_value(np.arange(size + 1) * factor - 0.5), float)
+
+
+def _frame_axes(ax: matplotlib.axes.Axes, axes: Sequence[Axis] | None, ds: xr.Dataset) -> None:
+    units = schema.axis_units(ds)
+    names = {name: str(ds[name].attrs.get("long_name") or name) for name in ("y", "x")}
+    if axes is not None:
+        limits = [np.asarray(axis.to_value(np.array([-0.5, axis.size - 0.5])), float) for axis in axes]
+        ax.set_ylim(limits[0][1], limits[0][0])
+        ax.set_xlim(*limits[1])
+        units = {"y": axes[0].units, "x": axes[1].units}
+        names = {"y": axes[0].name, "x": axes[1].name}
+    elif not ax.yaxis_inverted():
+        ax.invert_yaxis()
+    ax.set_aspect("equal" if units["y"] == units["x"] else "auto")
+    ax.set_xlabel(f"{names['x']} ({units['x']})")
+    ax.set_ylabel(f"{names['y']} ({units['y']})")
+
+
+def _draw_atoms(ax, atoms: xr.Dataset, y: np.ndarray, x: np.ndarray, size: float | None, color: str | None) -> None:
+    colors = species_colors(atoms) if color is None else None
+    diameter = marker_size(typical_spacing(atoms), _points_per_unit(ax, atoms), size)
+    edge = colors[0].tolist() if colors is not None and y.size else (color or COLOR)
+    width = 1.0 if diameter > 4 else 0.6
+    ax.scatter(x, y, s=diameter**2, facecolors="none", edgecolors=edge, linewidths=width, zorder=3)
+    if colors is not None:
+        for name, one in colors[1].items():
+            ax.scatter([], [], s=30, facecolors="none", edgecolors=one, label=name)
+        ax.legend(loc="upper right", fontsize="small", framealpha=0.7)
+
+
+def _points_per_unit(ax: matplotlib.axes.Axes, atoms: xr.Dataset) -> float:
+    box = ax.get_window_extent()
+    points = 72 / ax.figure.dpi
+    spans = [abs(np.subtract(*ax.get_xlim())), abs(np.subtract(*ax.get_ylim()))]
+    scales = [length * points / span for length, span in zip((box.width, box.height), spans, strict=True) if span]
+    return min(scales, default=1.0)
+
+
+def _grid(number: int) -> tuple[int, int]:
+    columns = int(np.ceil(np.sqrt(number)))
+    return int(np.ceil(number / columns)), columns
+
+
+def _figure_size(axes: Sequence[Axis], rows: int, columns: int) -> tuple[float, float]:
+    heights = [axis.size * (axis.step if axes[0].units == axes[1].units else 1.0) for axis in axes]
+    ratio = float(np.clip(heights[0] / heights[1], 0.2, 5.0)) * rows / columns
+    longest = 8.0
+    width, height = (longest, longest * ratio) if ratio <= 1 else (longest / ratio, longest)
+    return max(width, 3.0) + 0.8, max(height, 2.0) + 0.8
+
+
+def _title(ds: xr.Dataset, read: Any, frame: int, n_frames: int) -> str:
+    number = _one_frame(schema.dropna(ds), frame).sizes[schema.DIM]
+    name = " ".join((read.title or "").split())
+    parts = [name[:60]] if name and n_frames == 1 else []
+    parts += [f"frame {frame}"] if n_frames > 1 else []
+    return ", ".join([*parts, f"{number} atom{'' if number == 1 else 's'}"])

@@ -1,0 +1,47 @@
+"""How atoms look in every picture: sizes that follow the spacing on screen, one colour per species."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hs_deepatoms.tables.categories import category_names
+from hs_deepatoms.tables.neighbours import nearest
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+COLOR = "red"
+SMALLEST, LARGEST = 1.5, 8.0
+"""Diameter of a marker in points."""
+SPECIES_COLORS = ("#e6194b", "#42d4f4", "#ffe119", "#3cb44b", "#f032e6", "#f58231", "#4363d8", "#fabed4")
+"""Bright enough to be seen on grey images; used in the order of the class numbers."""
+
+
+def typical_spacing(ds: xr.Dataset, frame: np.ndarray | None = None) -> float:
+    """Median distance to the nearest atom of the same frame, in the units of y and x; inf for fewer than two atoms."""
+    distance = nearest(ds["y"].values, ds["x"].values, frame)[0][:, 0] if ds.sizes["atom"] > 1 else np.empty(0)
+    distance = distance[np.isfinite(distance) & (distance > 0)]
+    return float(np.median(distance)) if distance.size else np.inf
+
+
+def marker_size(spacing: float, points_per_unit: float, size: float | None = None) -> float:
+    """Diameter in points: a third of the spacing on screen, so that the atom inside stays visible."""
+    if size is not None:
+        return float(size)
+    return float(np.clip(0.35 * spacing * points_per_unit, SMALLEST, LARGEST))
+
+
+def species_colors(ds: xr.Dataset) -> tuple[np.ndarray, dict[str, str]] | None:
+    """Colour of every atom (n_atoms,) and a legend name -> colour; None without named or numbered species."""
+    if "species" not in ds.variables:
+        return None
+    values = np.asarray(ds["species"].values, float)
+    names = category_names(ds["species"].attrs)
+    classes = sorted({*names, *np.unique(values[np.isfinite(values)]).astype(int).tolist()})
+    if len(classes) < 2:
+        return None
+    colors = {value: SPECIES_COLORS[i % len(SPECIES_COLORS)] for i, value in enumerate(classes)}
+    each = np.array([colors[int(value)] if np.isfinite(value) else "white" for value in values], dtype="U16")
+    return each, {names.get(value, f"species {value}"): color for value, color in colors.items()}

@@ -1,0 +1,164 @@
+"""Reading other people's positions into plain arrays; no calibration here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms.tables.categories import category_names
+from hs_deepatoms.tables.schema import DIM, axis_units, is_table, read_json, valid
+
+READABLE = (
+    "two arrays y, x of shape (n_atoms,), an array of shape (n_atoms, 2), a pandas.DataFrame, the path of a csv file, "
+    "the ragged signal of find_peaks, or a positions table"
+)
+
+
+@dataclass
+class Found:
+    """Positions as somebody else gave them: (n_atoms,) arrays, in ``units``."""
+
+    y: np.ndarray
+    x: np.ndarray
+    units: str
+    source: str
+    frame: np.ndarray | None = None
+    indices: dict[str, np.ndarray] = field(default_factory=dict)
+    navigation_sizes: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    names: dict[str, dict[int, str]] = field(default_factory=dict)
+    provenance: list[dict] = field(default_factory=list)
+    ids: np.ndarray | None = None
+    length_units: str | None = None
+    """Units of its uncertainties and widths, where they are known."""
+
+
+def read_positions(y: Any, x: Any, *, order: str, units: str, frame: Any, columns: Mapping[str, Any] | None) -> Found:
+    """What `hs_deepatoms.positions` was given, as arrays.
+
+    Raises
+    ------
+    TableError
+        If it is not one of the readable kinds.
+    InvalidArgumentError
+        If ``order`` or ``units`` is not text that is allowed.
+    """
+    if order not in ("yx", "xy"):
+        raise InvalidArgumentError(explain(f"order={order!r}", "'yx' or 'xy'", "Choose one of these."))
+    if not isinstance(units, str) or not units:
+        raise InvalidArgumentError(
+            explain(f"units={units!r}", "'px', 'calibrated' or a length unit", "Choose one of these.")
+        )
+    found = _read(y, x, order, units)
+    found.columns.update({name: np.asarray(values) for name, values in (columns or {}).items()})
+    if frame is not None:
+        found.frame, found.indices = np.asarray(frame), {}
+    return found
+
+
+def _read(y: Any, x: Any, order: str, units: str) -> Found:
+    if x is not None:
+        return Found(_numbers(y, "y"), _numbers(x, "x"), units, "arrays")
+    if isinstance(y, str | os.PathLike):
+        return _from_frame(_read_csv(y), units, f"csv file {os.path.basename(os.fspath(y))}")
+    if hasattr(y, "iloc") and hasattr(y, "columns"):
+        return _from_frame(y, units, "DataFrame")
+    if is_table(y):
+        return _from_table(y)
+    if getattr(y, "ragged", False) and hasattr(y, "axes_manager"):
+        return _from_ragged(y, order, units)
+    if not hasattr(y, "axes_manager"):
+        pairs = _numbers(y, "y")
+        if pairs.size == 0:
+            return Found(np.empty(0), np.empty(0), units, "array")
+        if pairs.ndim == 2 and pairs.shape[1] == 2:
+            first, second = pairs.T
+            return Found(*((first, second) if order == "yx" else (second, first)), units, "array")
+    found = f"a {type(y).__name__}" + (f" of shape {np.shape(y)}" if hasattr(y, "shape") else "") + " and no x"
+    raise TableError(explain(found, READABLE, "Give the positions as one of these."))
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError) as error:
+        raise TableError(explain(f"{name} that is not made of numbers ({error})", READABLE, "Convert it.")) from error
+
+
+def _read_csv(path: Any):
+    import pandas as pd
+
+    if not os.path.exists(path):
+        raise TableError(explain(f"{os.fspath(path)!r}, which does not exist", READABLE, "Check the path."))
+    return pd.read_csv(path, skipinitialspace=True)
+
+
+def _from_frame(frame: Any, units: str, source: str) -> Found:
+    names = {str(name).strip(): name for name in frame.columns}
+    y, x = ("y_px", "x_px") if "y_px" in names and "x_px" in names else ("y", "x")
+    if y not in names or x not in names:
+        found = f"a {source} with columns {list(names)}"
+        raise TableError(explain(found, "columns 'y_px' and 'x_px', or 'y' and 'x'", "Rename its columns."))
+    arrays = {name: np.asarray(frame[column]) for name, column in names.items()}
+    indices = {name[: -len("_index")]: values for name, values in arrays.items() if name.endswith("_index")}
+    used = {"y", "x", "y_px", "x_px", "frame", DIM, "units", *indices, *(f"{name}_index" for name in indices)}
+    ids = arrays.get(DIM)
+    if ids is None and getattr(frame.index, "name", None) == DIM:
+        ids = np.asarray(frame.index)
+    return Found(
+        _numbers(arrays[y], y),
+        _numbers(arrays[x], x),
+        "px" if y == "y_px" else units,
+        source,
+        frame=arrays.get("frame"),
+        indices={name: _numbers(values, name) for name, values in indices.items()} if "frame" not in names else {},
+        columns={name: values for name, values in arrays.items() if name not in used and not _is_index(name)},
+        ids=ids,
+        length_units=_only(arrays.get("units")),
+    )
+
+
+def _only(units: np.ndarray | None) -> str | None:
+    different = [] if units is None else sorted(set(map(str, units.tolist())))
+    return different[0] if len(different) == 1 else None
+
+
+def _is_index(name: str) -> bool:
+    return name.startswith("Unnamed:")  # what pandas calls a saved index without a name
+
+
+def _from_table(ds: Any) -> Found:
+    keep = valid(ds)
+    ds = ds.isel({DIM: keep})
+    frame = ds.reset_coords().to_dataframe()
+    found = _from_frame(frame, "calibrated", "table")
+    navigation = {*found.indices, *(f"{name}_index" for name in found.indices)}
+    found.columns = {name: values for name, values in found.columns.items() if name not in navigation}
+    found.names = {name: names for name in found.columns if (names := category_names(ds[name].attrs))}
+    for name in found.names:
+        found.columns[name] = np.rint(found.columns[name]).astype(np.int64)
+    found.length_units = _only(np.array(list(axis_units(ds).values())))
+    found.provenance = read_json(ds.attrs, "provenance", [])
+    return found
+
+
+def _from_ragged(signal: Any, order: str, units: str) -> Found:
+    axes = signal.axes_manager.navigation_axes[::-1]
+    sizes = {str(axis.name) if axis.name else f"nav_{i}": axis.size for i, axis in enumerate(axes)}
+    data = signal.data.compute() if hasattr(signal.data, "compute") else signal.data
+    parts = [np.asarray(part, float).reshape(-1, 2) for part in np.asarray(data, object).ravel()]
+    if not all(part.size == 0 or part.shape[1] == 2 for part in parts):
+        raise TableError(explain("a ragged signal", "one (n, 2) array per frame, as of find_peaks", "Check it."))
+    pairs = np.concatenate(parts) if parts else np.empty((0, 2))
+    frame = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    first, second = pairs.T
+    columns = (first, second) if order == "yx" else (second, first)
+    found = Found(*columns, units, "ragged signal", navigation_sizes=sizes)
+    if sizes:
+        found.indices = dict(zip(sizes, np.unravel_index(frame, tuple(sizes.values())), strict=True))
+    return found

@@ -1,0 +1,197 @@
+"""A positions table from any other finder: arrays, data frames, csv files, ragged signals of ``find_peaks``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms.tables.build import build_table
+from hs_deepatoms.tables.foreign import Found, read_positions
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from hs_deepatoms.bridge.axes import Axis
+
+
+def positions(
+    y: Any,
+    x: Any = None,
+    *,
+    signal: Any = None,
+    frame: Any = None,
+    units: str = "px",
+    order: str = "yx",
+    columns: Mapping[str, Any] | None = None,
+    signal_dims: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """A positions table from positions that somebody else found.
+
+    Parameters
+    ----------
+    y, x
+        Two arrays (n_atoms,). Or everything in ``y`` and no ``x``: an array (n_atoms, 2), see ``order``; a
+        ``pandas.DataFrame`` or the path of a csv file, with columns ``y_px``, ``x_px`` or ``y``, ``x`` (and ``frame``
+        or ``<axis>_index``; all other columns are kept); the ragged signal of ``find_peaks``; another table.
+    signal
+        The image or stack the positions belong to: HyperSpy signal, DataArray or array. It gives the calibration,
+        the navigation axes and the metadata. None: pixels, on the smallest image that holds the positions.
+    frame
+        Shape (n_atoms,): flattened navigation index (C order) of every atom. None: read from the data, else frame 0.
+    units
+        What the numbers are: ``"px"`` (pixel 0 is the centre of the first pixel), ``"calibrated"`` (as the axes of
+        ``signal``), or a length unit such as ``"pm"``, measured from the same origin as the axes.
+    order
+        ``"yx"`` (row, column: find_peaks, AtomAI) or ``"xy"`` (atomap): the columns of an (n_atoms, 2) array.
+    columns
+        Further columns, each (n_atoms,); text becomes integer classes with their names.
+    signal_dims
+        Which dims of ``signal`` are the image, if not the last two.
+
+    Returns
+    -------
+    xarray.Dataset
+        The table; ids of a data frame or table that has a column ``atom`` are kept.
+
+    Raises
+    ------
+    TableError
+        If the positions cannot be read, have gaps, or do not lie on the image.
+    InvalidArgumentError
+        If ``units`` or ``order`` cannot be read, or ``units`` need a ``signal`` that is not given.
+
+    Examples
+    --------
+    >>> import hs_deepatoms, numpy as np
+    >>> atoms = hs_deepatoms.positions([8.0, 2.5], [3.0, 4.0], signal=np.zeros((16, 20)))
+    >>> atoms.y_px.values.tolist()
+    [2.5, 8.0]
+    """
+    found = read_positions(y, x, order=order, units=units, frame=frame, columns=columns)
+    if signal is None:
+        navigation, axes = _smallest_axes(found)
+        metadata, history = {}, []
+    else:
+        navigation, axes, metadata, history = _source_axes(signal, signal_dims)
+    y_px, x_px = _in_pixels(found, axes, calibrated=signal is not None)
+    _check_on_image(y_px, x_px, axes)
+    frames = _flat_frames(found, navigation)
+    lengths = _lengths_in(found, axes)
+    parameters = {"units": found.units, "n_atoms": int(y_px.size), "source": found.source}
+    return build_table(
+        y_px,
+        x_px,
+        frame=frames,
+        columns={**found.columns, **lengths},
+        navigation=navigation,
+        signal=axes,
+        metadata=metadata,
+        provenance=[*history, *found.provenance, _entry(parameters)],
+        names=found.names,
+        ids=found.ids,
+    )
+
+
+def _entry(parameters: dict) -> dict:
+    from hs_deepatoms.bridge.provenance import provenance_entry
+
+    return provenance_entry("positions", parameters)
+
+
+def _source_axes(signal: Any, signal_dims) -> tuple[tuple[Axis, ...], tuple[Axis, ...], dict, list]:
+    from hs_deepatoms.bridge.source import read_source
+
+    source = read_source(signal, signal_dims=signal_dims, n_signal=2, operation="positions")
+    return source.navigation, source.signal, source.metadata, source.provenance
+
+
+def _smallest_axes(found: Found) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
+    from hs_deepatoms.bridge.axes import Axis
+
+    def axis(name: str, size: int, units: str, navigate: bool) -> Axis:
+        return Axis(
+            name=name, size=size, units=units, scale=1.0, offset=0.0, values=None, navigate=navigate, named=True
+        )
+
+    def size(values: np.ndarray) -> int:
+        values = values[np.isfinite(values)]
+        return max(int(np.rint(values.max())) + 1, 1) if values.size else 1
+
+    if found.units != "px":
+        message = explain(
+            f"units={found.units!r} without signal=", "units='px' without a signal", "Give the image as signal=."
+        )
+        raise InvalidArgumentError(message)
+    navigation = [axis(name, size(values), "px", True) for name, values in found.indices.items()]
+    if found.frame is not None:
+        navigation = [axis("frame", size(found.frame), "px", True)]
+    elif not navigation and found.navigation_sizes:
+        navigation = [axis(name, n, "px", True) for name, n in found.navigation_sizes.items()]
+    return tuple(navigation), (axis("y", size(found.y), "px", False), axis("x", size(found.x), "px", False))
+
+
+def _in_pixels(found: Found, axes: Sequence[Axis], calibrated: bool) -> tuple[np.ndarray, np.ndarray]:
+    if found.units == "px" or not calibrated:
+        return found.y, found.x
+    pixels = []
+    for values, axis in zip((found.y, found.x), axes[-2:], strict=True):
+        factor = 1.0
+        if found.units != "calibrated":
+            from hs_deepatoms.bridge.lengths import unit_factor
+
+            factor = unit_factor(found.units, axis.units)
+        pixels.append(np.asarray(axis.to_index(values * factor), float))
+    return pixels[0], pixels[1]
+
+
+def _lengths_in(found: Found, axes: Sequence[Axis]) -> dict[str, np.ndarray]:
+    """Uncertainties and widths that came in other units, in those of the image."""
+    made = {}
+    for axis, names in zip(axes[-2:], (("y_std", "width_y"), ("x_std", "width_x")), strict=True):
+        for name in names:
+            if name in found.columns and found.length_units not in (None, axis.units):
+                from hs_deepatoms.bridge.lengths import unit_factor
+
+                made[name] = found.columns[name] * unit_factor(found.length_units, axis.units)
+    return made
+
+
+def _check_on_image(y_px: np.ndarray, x_px: np.ndarray, axes: Sequence[Axis]) -> None:
+    for name, values, axis in zip(("y", "x"), (y_px, x_px), axes[-2:], strict=True):
+        values = values[np.isfinite(values)]
+        slack = max(2.0, 0.05 * axis.size)  # fits may end a little outside; swapped axes or wrong units end far away
+        if values.size and (values.min() < -slack or values.max() > axis.size - 1 + slack):
+            message = explain(
+                f"{name} from {values.min():.6g} to {values.max():.6g} px",
+                f"-0.5 to {axis.size - 0.5} px, the image's axis {axis.name!r}",
+                "Check that y and x are not swapped (order=), and units=.",
+            )
+            raise TableError(message)
+
+
+def _flat_frames(found: Found, navigation: Sequence[Axis]) -> np.ndarray | None:
+    if found.frame is not None:
+        return found.frame
+    sizes = [axis.size for axis in navigation]
+    if len(found.indices) == len(sizes) and sizes:
+        indices = list(found.indices.values())
+        for index, axis in zip(indices, navigation, strict=True):
+            if index.size and (index.min() < 0 or index.max() >= axis.size):
+                message = explain(
+                    f"frames from {index.min()} to {index.max()} along {axis.name!r}",
+                    f"0 to {axis.size - 1}",
+                    "Check that signal= is the stack of these positions.",
+                )
+                raise TableError(message)
+        return np.ravel_multi_index([index.astype(np.int64) for index in indices], sizes)
+    if sum(size > 1 for size in sizes) and found.y.size:
+        message = explain(
+            f"positions without frames for an image stack of {sizes} frames",
+            "frame= with the flattened index of every atom",
+            "Give frame=, or a column 'frame'.",
+        )
+        raise TableError(message)
+    return None

@@ -1,0 +1,195 @@
+"""Tables on disk: zarr, netCDF and csv, each written beside its target and then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms.tables import schema
+from hs_deepatoms.tables.categories import category_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+ENDINGS = (".zarr", ".nc", ".csv")
+
+
+def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
+    """Write a positions table; ``.zarr`` and ``.nc`` keep everything, ``.csv`` the columns and the units.
+
+    The file is written beside the target and renamed, so that a failure leaves what was there.
+
+    Parameters
+    ----------
+    path
+        Where to; the ending decides the format.
+    overwrite
+        Whether an existing table of that name is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The path written.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the ending is unknown, the target exists and ``overwrite`` is False, or it is a folder that is no store.
+    """
+    path = Path(path)
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise InvalidArgumentError(
+            explain(f"path {str(path)!r}", f"a name ending in {', '.join(ENDINGS)}", "Add the ending.")
+        )
+    _check_target(path, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_beside(path) as temporary:
+        writer(ds, temporary)
+    return path
+
+
+def load_table(path: str | os.PathLike) -> xr.Dataset:
+    """Read a positions table written by `save_table`, into memory.
+
+    Raises
+    ------
+    TableError
+        If there is no such file, or it is not a positions table.
+    """
+    path = Path(path)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None or not path.exists():
+        found = f"path {str(path)!r}" + ("" if path.exists() else ", which does not exist")
+        raise TableError(explain(found, f"a table ending in {', '.join(ENDINGS)}", "Check the path."))
+    try:
+        ds = reader(path)
+    except TableError:
+        raise
+    except Exception as error:
+        message = explain(f"{str(path)!r}, which cannot be read ({error})", "a positions table", "Write it again.")
+        raise TableError(message) from error
+    return _plain_attributes(schema.check_table(ds))
+
+
+def _plain_attributes(ds: xr.Dataset) -> xr.Dataset:
+    """netCDF turns integers and lists in attributes into NumPy types; undo this."""
+    for name in ds.variables:
+        attrs = ds[name].attrs
+        names = category_names(attrs)
+        if names:
+            attrs["flag_values"] = list(names)
+    if "format_version" in ds.attrs:
+        ds.attrs["format_version"] = int(ds.attrs["format_version"])
+    return ds
+
+
+def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
+    """The table as a DataFrame indexed by ``atom``; ``frame.attrs["units"]`` gives the units of its columns."""
+    schema.check_table(ds)
+    names = [*schema.COORDINATES, *(name for name in schema.per_atom(ds) if name not in schema.COORDINATES)]
+    if schema.DIM not in ds.coords:
+        ds = ds.assign_coords({schema.DIM: np.arange(ds.sizes[schema.DIM])})
+    frame = ds[names].reset_coords().to_dataframe()[names]
+    frame.attrs["units"] = {name: str(ds[name].attrs["units"]) for name in names if "units" in ds[name].attrs}
+    return frame
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """A path in the same folder to write to; it takes the place of ``path`` if all went well, else it is removed."""
+    token = uuid.uuid4().hex[:8]
+    temporary = path.with_name(f".{path.stem}-{token}{path.suffix}")
+    try:
+        yield temporary
+        _replace(temporary, path, path.with_name(f".{path.stem}-{token}-old{path.suffix}"))
+    finally:
+        _remove(temporary)
+
+
+def _replace(new: Path, path: Path, aside: Path) -> None:
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    os.replace(path, aside)  # a folder cannot be replaced by a rename
+    try:
+        os.replace(new, path)
+    except OSError:
+        os.replace(aside, path)
+        raise
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_target(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        raise InvalidArgumentError(
+            explain(f"{str(path)!r}, which exists", "a new path", "Choose another name or overwrite=True.")
+        )
+    store = path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
+    if path.is_dir() and not store:
+        found = f"{str(path)!r}, a folder that is not a zarr store"
+        raise InvalidArgumentError(explain(found, "a new path, or a store or file to replace", "Choose another name."))
+
+
+def _write_zarr(ds: xr.Dataset, path: Path) -> None:
+    ds.drop_encoding().to_zarr(path, mode="w", consolidated=False)
+
+
+def _write_netcdf(ds: xr.Dataset, path: Path) -> None:
+    ds.drop_encoding().to_netcdf(path, engine="h5netcdf")
+
+
+def _write_csv(ds: xr.Dataset, path: Path) -> None:
+    frame = to_dataframe(ds)
+    for name in frame.columns:
+        names = category_names(ds[name].attrs)
+        if names:
+            frame[name] = [names.get(value, str(value)) for value in frame[name].tolist()]
+    units = schema.axis_units(ds)
+    if units["y"] == units["x"]:
+        frame["units"] = units["y"]
+    else:
+        frame["y_units"], frame["x_units"] = units["y"], units["x"]
+    frame.to_csv(path, float_format="%.10g", lineterminator="\n")
+
+
+def _read_zarr(path: Path) -> xr.Dataset:
+    import xarray as xr
+
+    return xr.load_dataset(path, engine="zarr", consolidated=False, decode_times=False).drop_encoding()
+
+
+def _read_netcdf(path: Path) -> xr.Dataset:
+    import xarray as xr
+
+    return xr.load_dataset(path, engine="h5netcdf", decode_times=False).drop_encoding()
+
+
+def _read_csv(path: Path) -> xr.Dataset:
+    import pandas as pd
+
+    from hs_deepatoms.tables.plain import table_from_frame
+
+    return table_from_frame(pd.read_csv(path), path.name)
+
+
+_WRITERS: dict[str, Callable] = {".zarr": _write_zarr, ".nc": _write_netcdf, ".csv": _write_csv}
+_READERS: dict[str, Callable] = {".zarr": _read_zarr, ".nc": _read_netcdf, ".csv": _read_csv}
