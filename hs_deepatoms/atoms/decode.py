@@ -42,7 +42,7 @@ class Points:
         return Points(np.empty(0, np.int64), *(np.empty(0) for _ in range(6)))
 
 
-def decode(out: torch.Tensor, threshold: float, *, stride: int = 2, sigma: float = 2.0) -> Points:
+def decode(out: torch.Tensor, threshold: float, *, apart: float = APART, stride: int = 2, sigma: float = 2.0) -> Points:
     """Points from the detector's output.
 
     A column's presence is the sum over the 3 x 3 cells around a local maximum whose predicted positions agree (the
@@ -55,6 +55,8 @@ def decode(out: torch.Tensor, threshold: float, *, stride: int = 2, sigma: float
         See :class:`~hs_deepatoms.nets.detector.ColumnDetector`.
     threshold : float
         Smallest presence to report.
+    apart : float
+        Of two points nearer than this (grid pixels) the less probable is dropped.
     stride, sigma : float
         Pixels per cell, and the column sigma for a width output of 0.
 
@@ -75,7 +77,7 @@ def decode(out: torch.Tensor, threshold: float, *, stride: int = 2, sigma: float
     points = torch.stack([y, x, std[:, 0], std[:, 1], sigma * torch.exp(width), total.clamp(max=1.0)])
     keep = total >= threshold
     values = points[:, keep].double().cpu().numpy()
-    return _without_doubles(Points(frame[keep].cpu().numpy(), *values), APART)
+    return without_doubles(Points(frame[keep].cpu().numpy(), *values), apart)
 
 
 def _maxima(p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -99,8 +101,8 @@ def _neighbourhood(out, p, frame, i, j, stride):
     return py, px, p[f, ic, jc] * inside, spread, out[frame, 5, i, j]
 
 
-def _without_doubles(points: Points, distance: float) -> Points:
-    """Of two points of a frame nearer than ``distance`` keep the more probable."""
+def without_doubles(points: Points, distance: float) -> Points:
+    """Of two points of a frame nearer than ``distance`` (pixels) keep the more probable."""
     if len(points.y) < 2:
         return points
     far = 1e6 * points.frame  # frames apart, so that one tree serves the batch

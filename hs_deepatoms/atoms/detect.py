@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 
-from hs_deepatoms.atoms.decode import Points, decode
+from hs_deepatoms.atoms.decode import APART, Points, decode
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.resident import one_at_a_time
 from hs_deepatoms.modelfile.cache import cached_modules
@@ -23,6 +24,7 @@ from hs_deepatoms.prepare.resample import (
 from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 
 BYTES_PER_GRID_PIXEL = 260.0  # activations of the detector alive at its peak, float32
+GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
 SETTLE = 8  # grid pixels around the core whose cells may still point into it
 
 
@@ -47,6 +49,10 @@ class Detection:
     scalings : ndarray, shape (n_frames, 2), optional
         Centre and span of every frame; by default each block's frames are whole and are measured in the task.
     masked : ndarray, bool, shape (ny, nx), optional
+    skipped : ndarray, bool, shape (n_frames,), optional
+        Frames to leave out.
+    apart : float, optional
+        Of two columns nearer than this (source pixels) the less probable is dropped.
     """
 
     model: str
@@ -61,6 +67,8 @@ class Detection:
     batch_pixels: int = 2**21
     scalings: np.ndarray | None = None
     masked: np.ndarray | None = None
+    skipped: np.ndarray | None = None
+    apart: float | None = None
 
     @property
     def source_halo(self) -> int:
@@ -98,36 +106,44 @@ def detect_block(frames: np.ndarray, block: Block, job: Detection) -> Points:
     block : Block
     job : Detection
     """
-    windows = [grid_window(block.core[2 * k : 2 * k + 2], job.shape[k], job) for k in (0, 1)]
+    windows, views = block_views(frames, block, job)
+    apart = APART if job.apart is None else max(APART, job.apart * job.zoom)
     parts = []
-    for first, maps in network_maps(frames, block, job, windows):
-        points = decode(maps, job.threshold)
-        parts.append(replace(points, frame=points.frame + first))
-    return _in_source(Points.join(parts) if parts else Points.none(), block, job, windows)
+    for numbers, maps in network_maps(views, windows, job):
+        points = decode(maps, job.threshold, apart=apart)
+        parts.append(replace(points, frame=np.asarray(numbers)[points.frame] + block.frames[0]))
+    return in_source(Points.join(parts) if parts else Points.none(), block, job, windows)
 
 
-def network_maps(frames, block, job, windows):
-    """Yield (index of the first frame, network output on the grid window) for batches of frames that are not empty."""
-    batch, first = [], 0
-    per_frame = np.prod([w.stop - w.start for w in windows])
-    most = max(1, int(job.batch_pixels // per_frame))
+def block_views(frames: np.ndarray, block: Block, job: Detection):
+    """The grid windows (y, x) of a block, and an iterator of (frame's number in the block, its view on the grid)."""
+    windows = [grid_window(block.core[2 * k : 2 * k + 2], job.shape[k], job) for k in (0, 1)]
     matrices = [
-        resampling_matrix(w.start, w.stop, job.zoom, w.source, size)
-        for w, size in zip(windows, job.shape, strict=True)
+        resampling_matrix(w.start, w.stop, job.zoom, w.source, size) for w, size in zip(windows, job.shape, strict=True)
     ]
-    for k, frame in enumerate(frames):
-        view = network_view(frame, block, job, windows, matrices, k)
-        if view is not None:
-            if not batch:
-                first = k
-            batch.append(view)
-        if batch and (len(batch) == most or view is None or k == len(frames) - 1):
-            yield block.frames[0] + first, run_detector(np.stack(batch), job)
-            batch = []
+    views = ((k, network_view(frame, block, job, windows, matrices, k)) for k, frame in enumerate(frames))
+    return windows, ((k, view) for k, view in views if view is not None)
+
+
+def network_maps(views, windows, job: Detection):
+    """Yield (numbers of the frames, network output) for batches of views that fit the memory budget."""
+    most = max(1, int(job.batch_pixels // np.prod([w.stop - w.start for w in windows])))
+    for batch in batched(views, most):
+        numbers, images = zip(*batch, strict=True)
+        yield numbers, run_detector(np.stack(images), job)
+
+
+def batched(items, n: int):
+    """Lists of up to ``n`` successive items (itertools.batched needs Python 3.12)."""
+    items = iter(items)
+    while batch := list(islice(items, n)):
+        yield batch
 
 
 def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
-    """One frame on the grid window, scaled and repaired; None if it is constant or has nothing valid."""
+    """One frame on the grid window, scaled and repaired; None if it is skipped, constant or has nothing valid."""
+    if job.skipped is not None and job.skipped[block.frames[0] + k]:
+        return None
     scaling = frame_scaling(frame) if job.scalings is None else tuple(job.scalings[block.frames[0] + k])
     if scaling[1] == 0:
         return None
@@ -154,7 +170,7 @@ def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     return out[:, :, :rows, :columns]
 
 
-def _in_source(points: Points, block: Block, job: Detection, windows) -> Points:
+def in_source(points: Points, block: Block, job: Detection, windows) -> Points:
     """Grid window -> pixels of the whole frame, and only the columns that this block's core owns."""
     y = to_source(points.y + windows[0].start, job.zoom)
     x = to_source(points.x + windows[1].start, job.zoom)

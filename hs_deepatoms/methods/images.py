@@ -82,14 +82,25 @@ def read_mask(mask: Any, shape: tuple[int, ...], name: str) -> np.ndarray | None
     return data.astype(bool)
 
 
-def read_threshold(threshold: float | str, default: float) -> float:
-    """A probability, or the model's own."""
+def read_threshold(threshold: float | str, default: float, *, probability: bool = True) -> float:
+    """A probability (or, for the blob finders, a signal-to-noise ratio), or the default."""
     if isinstance(threshold, str) and threshold == "auto":
         return default
-    if isinstance(threshold, bool) or not isinstance(threshold, (int, float, np.number)) or not 0 < threshold < 1:
-        message = explain(f"threshold={threshold!r}", "'auto' or a probability between 0 and 1", "Try 0.5.")
+    top, what = (1.0, "a probability between 0 and 1") if probability else (np.inf, "a signal-to-noise ratio above 0")
+    numeric = isinstance(threshold, (int, float, np.number)) and not isinstance(threshold, bool)
+    if not numeric or not 0 < threshold < top:
+        message = explain(f"threshold={threshold!r}", f"'auto' or {what}", f"Leave it out, or try {default}.")
         raise InvalidArgumentError(message)
     return float(threshold)
+
+
+def check_count(name: str, value: Any) -> None:
+    """None or a whole number of at least 1."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        message = explain(f"{name}={value!r}", "None or a whole number of 1 or more", "Leave it out for the default.")
+        raise InvalidArgumentError(message)
 
 
 def pixel_size_nm(axes: tuple[Axis, ...]) -> float | None:
@@ -174,6 +185,15 @@ def plan(
     if blocks and blocks[0].core_shape != tuple(shape):
         job = replace(job, scalings=_scalings(source, n))
     return blocks, job
+
+
+def assemble(parts: list[np.ndarray], blocks: list[Block], shape: tuple[int, ...]) -> np.ndarray:
+    """Image-shaped results of the blocks, shape (f, h, w) each, as one array of the source's shape."""
+    out = np.zeros((int(np.prod(shape[:-2])), *shape[-2:]), parts[0].dtype)
+    for part, block in zip(parts, blocks, strict=True):
+        y0, y1, x0, x1 = block.core
+        out[block.frames[0] : block.frames[1], y0:y1, x0:x1] = part
+    return out.reshape(shape)
 
 
 def _scalings(source: Source, n: int) -> np.ndarray:

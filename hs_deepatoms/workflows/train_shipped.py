@@ -137,17 +137,49 @@ def write_state(module, path: Path) -> None:
     path.with_suffix(".part").replace(path)
 
 
+def pack(out: Path, target: Path, *, threshold: float = 0.5, scores: dict | None = None) -> str:
+    """Join the trained parts in ``out`` into one model file with its card; returns the sha256."""
+    from safetensors.torch import load_file
+
+    from hs_deepatoms.modelfile.files import save_modules
+    from hs_deepatoms.nets.detector import ColumnDetector
+    from hs_deepatoms.nets.survey import SurveyNet
+
+    parts, logs = {}, {}
+    for name, make in (("detector", ColumnDetector), ("survey", SurveyNet)):
+        module = make()
+        module.load_state_dict(load_file(out / f"{name}.safetensors"))
+        parts[name] = (make.__name__, {}, module.eval())
+        log = out / f"{name}.json"
+        if log.exists():
+            logs[name] = {k: v for k, v in json.loads(log.read_text()).items() if k != "loss"}
+    card = {
+        "name": "detector",
+        "description": "Presence and sub-pixel position of atomic columns; width and contrast of columns.",
+        "licence": "GPL-3.0-or-later",
+        "training": logs,
+        "scores": scores or {},
+    }
+    preprocessing = {"column_sigma_px": 2.0, "scaling": "median and 0.5-99.5 percentile range", "threshold": threshold}
+    return save_modules(target, parts, preprocessing=preprocessing, card=card)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["detector", "survey"])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--real", type=Path)
-    parser.add_argument("--minutes", type=float)
+    parser.add_argument("part", choices=["detector", "survey", "pack"])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
+    parser.add_argument("--real", type=Path, help="folder of labelled real images (*.npz)")
+    parser.add_argument("--minutes", type=float, help="train for this long instead of the whole schedule")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", type=Path, default=Path("detector.safetensors"), help="file that pack writes")
+    parser.add_argument("--threshold", type=float, default=0.5)
     o = parser.parse_args(arguments)
+    if o.part == "pack":
+        print(pack(o.out, o.model, threshold=o.threshold))
+        return
     config = replace(TrainingConfig(seed=o.seed), **({"steps": o.steps} if o.steps else {}))
     print(train(o.part, o.out, config, real=o.real, minutes=o.minutes, device=o.device, workers=o.workers))
 

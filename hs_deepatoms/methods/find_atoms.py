@@ -1,0 +1,259 @@
+"""``find_atoms``: image -> table of atomic columns, with nothing to set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from hs_deepatoms.bridge.provenance import provenance_entry
+from hs_deepatoms.bridge.source import Source, crop_region
+from hs_deepatoms.methods import images
+from hs_deepatoms.tables.build import build_table
+
+if TYPE_CHECKING:
+    from hs_deepatoms.atoms.detect import Detection
+
+METHODS = ("network", "log", "max")
+REFINEMENTS = ("none",)
+SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
+
+
+def find_atoms(
+    signal: Any,
+    *,
+    method: str = "network",
+    model: str | Path | None = None,
+    contrast: str = "auto",
+    threshold: float | str = "auto",
+    spacing: int | float | str | None = None,
+    refine: str = "none",
+    region: Any = None,
+    signal_mask: Any = None,
+    navigation_mask: Any = None,
+    signal_dims: tuple[str, str] | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    navigation_chunks: int | None = None,
+    show_progressbar: bool | None = None,
+) -> xr.Dataset:
+    """Find atomic columns in images of any size, calibration and pixel type.
+
+    Nothing needs to be set: intensities are scaled per frame by robust percentiles, the width and contrast of the
+    columns are measured from the image, the image is resampled to the width the network knows, and columns are read
+    off a presence map with a sub-pixel offset and its uncertainty.
+
+    Parameters
+    ----------
+    signal : hyperspy Signal2D, xarray.DataArray, numpy or dask array
+        Images, shape (..., ny, nx), real numbers. A lazy signal is walked block by block and never gathered.
+    method : {"network", "log", "max"}
+        The shipped network, or a finder of blobs (Laplacian of Gaussian) or of maxima at the same automatic scale.
+    model : path, optional
+        Another model file (``.safetensors``).
+    contrast : {"auto", "bright", "dark"}
+        Whether columns are brighter or darker (ABF) than their surroundings.
+    threshold : float or "auto"
+        Smallest probability (network) or smallest signal-to-noise ratio (log, max) of a reported column.
+    spacing : int, float or str, optional
+        Distance of neighbouring columns, as a hint where the automatic scale fails: an integer in pixels, a float in
+        axis units, text with its own unit (``"0.39 nm"``). Of two columns nearer than half of it the less probable
+        one is dropped.
+    refine : {"none"}
+        ``"none"``: the detector's own sub-pixel positions and uncertainties.
+    region : hyperspy ROI, optional
+        ``RectangularROI`` or ``CircleROI`` in axis units; only what lies inside is looked at.
+    signal_mask : bool array, signal or DataArray, shape (ny, nx), optional
+        True marks pixels to leave out.
+    navigation_mask : bool array, signal or DataArray, shape of the navigation space, optional
+        True marks frames to leave out.
+    signal_dims : tuple of str, optional
+        Names of the two image dimensions of a DataArray.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+    batch_size : int, optional
+        Frames that meet the network at once; by default as many as fit the memory budget.
+    num_workers : int, optional
+        Threads or processes of dask's local schedulers.
+    navigation_chunks : int, optional
+        Frames per task.
+    show_progressbar : bool, optional
+        By default HyperSpy's preference.
+
+    Returns
+    -------
+    xarray.Dataset
+        Positions table, dim ``atom``: ``y``, ``x`` in the signal's units, ``y_px``, ``x_px`` in pixels of the source
+        (0 is the centre of the first pixel), the frame's index and value per navigation axis, ``probability``, and
+        ``y_std``, ``x_std``, the one-sigma uncertainty the network states for its positions.
+
+    Raises
+    ------
+    InvalidImageError
+        Spectra, complex or RGB data, empty, constant, all-NaN or tiny images.
+    InvalidAxesError
+        Reciprocal-space axes or a diffraction signal type; signal dimensions that are not there.
+    InvalidArgumentError
+        A value outside what is allowed.
+    ModelFileError
+        A missing, damaged or foreign model file.
+    DeviceError
+        A device that is not there.
+
+    Notes
+    -----
+    Network: presence and offset with uncertainty after DECODE (Speiser et al., Nat. Methods 18, 1082 (2021),
+    doi:10.1038/s41592-021-01236-x). Blob finder: Lindeberg, Int. J. Comput. Vis. 30, 79 (1998),
+    doi:10.1023/A:1008045108935.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> import hs_deepatoms
+    >>> from hs_deepatoms.simulate.demo import demo_image
+    >>> image, info = demo_image()
+    >>> atoms = hs.signals.Signal2D(image).find_atoms(show_progressbar=False)
+    >>> atoms.sizes["atom"] > 100
+    True
+    """
+    images.check_choice("method", method, METHODS)
+    images.check_choice("contrast", contrast, images.CONTRASTS)
+    images.check_choice("refine", refine, REFINEMENTS)
+    images.check_count("batch_size", batch_size)
+    images.check_count("navigation_chunks", navigation_chunks)
+    images.check_count("num_workers", num_workers)
+    whole = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")
+    source, origin, outside = (whole, (0, 0), None) if region is None else crop_region(whole, region)
+    images.refuse_blank(source)
+    look = look_at(source, whole=whole, origin=origin, outside=outside, method=method, model=model, contrast=contrast,
+                   threshold=threshold, spacing=spacing, device=device, signal_mask=signal_mask,
+                   navigation_mask=navigation_mask)  # fmt: skip
+    found = _detect(source, look, batch_size, navigation_chunks, num_workers, show_progressbar)
+    asked = {
+        "method": method,
+        "contrast": contrast,
+        "threshold": threshold,
+        "spacing": spacing,
+        "refine": refine,
+        "region": None if region is None else repr(region),
+        "signal_mask": signal_mask is not None,
+        "navigation_mask": navigation_mask is not None,
+    }
+    return _table(whole, found, origin, look, asked)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How this job looks at its images: everything decided before the first block."""
+
+    method: str
+    model: images.Model
+    device: str
+    sigma: float
+    dark: bool
+    confidence: float
+    threshold: float
+    spacing_px: float | None
+    masked: np.ndarray | None
+    skipped: np.ndarray | None
+
+
+def look_at(
+    source: Source,
+    *,
+    whole: Source | None = None,
+    origin: tuple[int, int] = (0, 0),
+    outside: np.ndarray | None = None,
+    method: str = "network",
+    model=None,
+    contrast: str = "auto",
+    threshold: float | str = "auto",
+    spacing=None,
+    device: str = "auto",
+    signal_mask=None,
+    navigation_mask=None,
+) -> Look:
+    """Read the options, find the model, and survey the images: everything that is decided before the first block."""
+    whole = whole or source
+    found = images.find_model(model)
+    device = images.device_for(device)
+    limit = images.read_threshold(threshold, found.threshold if method == "network" else SIGNAL_TO_NOISE,
+                                  probability=method == "network")  # fmt: skip
+    masked = images.read_mask(signal_mask, whole.data.shape[-2:], "signal_mask")
+    if masked is not None:
+        height, width = source.data.shape[-2:]
+        masked = masked[origin[0] : origin[0] + height, origin[1] : origin[1] + width]
+    masked = outside if masked is None else masked if outside is None else masked | outside
+    skipped = images.read_mask(navigation_mask, whole.data.shape[:-2], "navigation_mask")
+    limits, spacing_px = images.width_limits(spacing, source.signal[1])
+    frames = images.frames_to_use(int(np.prod(source.data.shape[:-2])), skipped)
+    seen = images.survey(source, found, frames, contrast=contrast, limits=limits, masked=masked, device=device)
+    return Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped)
+
+
+def detection_job(source: Source, look: Look) -> Detection:
+    """What every block's task needs to know."""
+    from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection
+
+    return Detection(
+        model=look.model.path,
+        sha256=look.model.sha256,
+        device=look.device,
+        zoom=GRID_SIGMA / look.sigma,
+        shape=tuple(source.data.shape[-2:]),
+        dark=look.dark,
+        threshold=look.threshold,
+        masked=look.masked,
+        skipped=None if look.skipped is None else look.skipped.ravel(),
+        apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
+    )
+
+
+def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_workers, show_progressbar):
+    from hs_deepatoms.atoms.blobs import blobs_block
+    from hs_deepatoms.atoms.detect import Points, detect_block
+    from hs_deepatoms.engine.mapping import map_blocks
+
+    job = detection_job(source, look)
+    blocks, job = images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
+    function, arguments = (detect_block, (job,)) if look.method == "network" else (blobs_block, (job, look.method))
+    parts = map_blocks(
+        source.data,
+        blocks,
+        function,
+        arguments=arguments,
+        num_workers=num_workers,
+        show_progressbar=show_progressbar,
+        description="find_atoms",
+    )
+    return Points.join(parts) if parts else Points.none()
+
+
+def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset:
+    columns = {"y_std_px": found.y_std, "x_std_px": found.x_std}
+    if look.method == "network":
+        columns["probability"] = found.probability.astype(np.float32)
+    else:
+        columns = {"height": found.probability}
+    measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
+    entry = provenance_entry(
+        "find_atoms",
+        {**asked, "threshold_used": look.threshold, **measured},
+        model={"name": look.model.name, "sha256": look.model.sha256},
+        device=look.device,
+    )
+    return build_table(
+        found.y + origin[0],
+        found.x + origin[1],
+        frame=found.frame,
+        columns=columns,
+        navigation=source.navigation,
+        signal=source.signal,
+        metadata=source.metadata,
+        provenance=[*source.provenance, entry],
+        kind="positions",
+    )

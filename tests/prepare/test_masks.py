@@ -1,0 +1,49 @@
+import numpy as np
+
+from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
+from hs_deepatoms.simulate.columns import draw_columns
+
+
+def lattice(shape=(60, 90), sigma=2.0):
+    y, x = (a.ravel().astype(float) for a in np.mgrid[5 : shape[0] : 11, 4 : shape[1] : 11])
+    return draw_columns(shape, y, x, np.ones(len(y)), sigma).astype(np.float32)
+
+
+def test_hot_dead_and_nan_pixels_are_found_and_columns_are_not():
+    image = lattice()
+    image[20, 30], image[40, 7], image[9, 9] = 9.0, -9.0, np.nan
+    bad = invalid_pixels(image)
+    assert sorted(zip(*np.nonzero(bad), strict=True)) == [(9, 9), (20, 30), (40, 7)]
+
+
+def test_user_mask_is_added():
+    masked = np.zeros((60, 90), bool)
+    masked[:5, :7] = True
+    assert np.array_equal(invalid_pixels(lattice(), masked), masked)
+
+
+def test_a_lost_line_is_bridged_smoothly():
+    image = lattice()
+    broken = image.copy()
+    broken[27] = np.nan  # through the flank of a row of columns, and row 5 + 2 * 11 = 27 is their very top
+    filled = fill_invalid(broken, invalid_pixels(broken))
+    assert np.abs(filled - image).max() < 0.06
+    assert np.array_equal(np.delete(filled, 27, 0), np.delete(image, 27, 0))
+
+
+def test_large_gaps_take_the_nearest_value_and_nothing_valid_gives_zeros():
+    image = np.repeat(np.arange(30, dtype=np.float32)[:, None], 20, 1)
+    bad = np.zeros(image.shape, bool)
+    bad[10:25] = True
+    filled = fill_invalid(image, bad)
+    assert np.isfinite(filled).all() and filled.min() >= -1 and filled.max() <= 30
+    assert filled[13, 3] == 9 and filled[21, 3] == 25
+    assert not fill_invalid(image, np.ones_like(bad)).any()
+
+
+def test_input_is_not_changed():
+    image = lattice()
+    image[3, 4] = np.nan
+    before = image.copy()
+    fill_invalid(image, invalid_pixels(image))
+    np.testing.assert_array_equal(image, before)

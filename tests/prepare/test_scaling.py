@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
+
+
+@pytest.fixture
+def frame():
+    return np.random.default_rng(0).poisson(20, (50, 70))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "float16", "float32", "float64"])
+def test_scaling_does_not_depend_on_the_type(frame, dtype):
+    want = apply_scaling(frame.astype(float), frame_scaling(frame.astype(float)))
+    got = apply_scaling(frame.astype(dtype), frame_scaling(frame.astype(dtype)))
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(1, 1000), (1e-6, 0), (1e6, 0), (3, -1e5)])
+def test_gain_and_offset_cancel(frame, gain, offset):
+    want = apply_scaling(frame, frame_scaling(frame))
+    moved = frame * gain + offset
+    np.testing.assert_allclose(apply_scaling(moved, frame_scaling(moved)), want, atol=1e-4)
+
+
+def test_full_int16_range_does_not_overflow():
+    frame = np.linspace(-32768, 32767, 6000).astype(np.int16).reshape(60, 100)
+    scaled = apply_scaling(frame, frame_scaling(frame))
+    assert np.all(np.diff(scaled.ravel()) >= 0)
+    assert scaled.max() - scaled.min() == pytest.approx(1.0, abs=0.02)
+
+
+def test_nan_and_hot_pixels_do_not_move_the_scale(frame):
+    clean = frame_scaling(frame)
+    dirty = frame.astype(float)
+    dirty[3] = np.nan
+    dirty[10, 5:10] = 1e9
+    assert frame_scaling(dirty)[0] == clean[0]
+    assert frame_scaling(dirty)[1] == pytest.approx(clean[1], rel=0.1)
+
+
+@pytest.mark.parametrize("frame", [np.full((8, 9), 3), np.full((8, 9), np.nan), np.empty((0, 5))])
+def test_nothing_to_scale(frame):
+    assert frame_scaling(frame)[1] == 0
+    assert not apply_scaling(frame, frame_scaling(frame)).any()
+
+
+def test_a_few_atoms_on_an_exact_zero_background():
+    frame = np.zeros((100, 120))
+    frame[50, 60] = 4.0
+    assert frame_scaling(frame) == (0.0, 4.0)
