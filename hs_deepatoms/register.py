@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from types import MethodType
@@ -95,8 +94,7 @@ def attach(
     for owner, verb, target in wanted:
         setattr(owner, verb, LazyMethod(target))
     for module in accessors.values():
-        if importlib.util.find_spec(module):  # TODO before release: both exist
-            importlib.import_module(module)
+        importlib.import_module(module)
 
 
 def _refuse_foreign(owner: type, name: str) -> None:
