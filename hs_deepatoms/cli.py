@@ -65,7 +65,9 @@ def _shared_options(command):
         click.option("--method", type=click.Choice(["network", "log", "max"]), default="network"),
         click.option("--model", type=str, default=None, help="A model file. Default: the model that ships with us."),
         click.option("--contrast", type=click.Choice(["auto", "bright", "dark"]), default="auto", help="dark for ABF."),
-        click.option("--threshold", type=NUMBER_OR_TEXT, default="auto", help="Probability from 0 to 1, or auto."),
+        click.option(
+            "--threshold", type=NUMBER_OR_TEXT, default="auto", help="Lowest probability (log, max: signal to noise)."
+        ),
         click.option(
             "--spacing", type=NUMBER_OR_TEXT, default=None, help='Column spacing: 12 (px), 0.39 (axis units), "3.9 Å".'
         ),
@@ -218,7 +220,8 @@ def _image_signals(signals: Sequence[BaseSignal]) -> tuple[list[tuple[int, BaseS
 
     A file of one signal is passed on as it is: the error then says what is wrong with it.
     """
-    from hs_deepatoms.bridge.source import check_image_source, read_source
+    from hs_deepatoms.bridge.checks import check_image_source
+    from hs_deepatoms.bridge.source import read_source
     from hs_deepatoms.errors import DeepAtomsError
 
     if not signals:
@@ -301,15 +304,20 @@ def _score(table: xr.Dataset, info: dict[str, Any]) -> str:
     from scipy.spatial import cKDTree
 
     truth = np.stack([info["y_px"], info["x_px"]], axis=1)
+    empty = np.stack([info["vacancy_y_px"], info["vacancy_x_px"]], axis=1)
     found = np.stack([table["y_px"].values, table["x_px"].values], axis=1)
-    spacing = np.median(cKDTree(truth).query(truth, k=2)[0][:, 1])
-    distance, partner = cKDTree(truth).query(found, distance_upper_bound=spacing / 4)
+    reach = np.median(cKDTree(truth).query(truth, k=2)[0][:, 1]) / 4
+    distance, partner = cKDTree(truth).query(found, distance_upper_bound=reach)
     order = np.argsort(distance)
     order = order[np.isfinite(distance[order])]
     _, first = np.unique(partner[order], return_index=True)
     matched = distance[order][first]
-    error = f", median error {np.median(matched):.2f} px" if matched.size else ""
-    return f"of {len(truth)} true atoms {matched.size} were found, with {len(found) - matched.size} false ones{error}"
+    filled = np.isfinite(cKDTree(found).query(empty, distance_upper_bound=reach)[0]).sum() if len(found) else 0
+    error = f" (median error {np.median(matched):.2f} px)" if matched.size else ""
+    return (
+        f"of {len(truth)} true atoms {matched.size} were found{error}, with {len(found) - matched.size} false ones; "
+        f"of {len(empty)} vacancies {len(empty) - filled} stayed empty"
+    )
 
 
 if __name__ == "__main__":
