@@ -1,0 +1,259 @@
+"""Whatever the user hands over, read into one labelled shape: navigation dimensions first, then the signal's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidAxesError, InvalidImageError, explain
+from hs_deepatoms.bridge.axes import Axis, axis_of_coordinate, axis_of_signal, choose_names, text_or_none, units_of
+from hs_deepatoms.bridge.checks import check_image_source
+from hs_deepatoms.bridge.metadata import metadata_of_array, metadata_of_signal
+from hs_deepatoms.bridge.region import crop_region
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+__all__ = ["Source", "check_image_source", "crop_region", "read_source", "signal_dims_of"]
+
+NOUNS = {1: "spectra (one signal dimension)", 2: "images (two signal dimensions)"}
+ACCEPTED = "a HyperSpy signal, an xarray.DataArray, or a NumPy or dask array"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a method was given, whatever it was.
+
+    Parameters
+    ----------
+    data : numpy.ndarray or dask.array.Array
+        Shape: sizes of ``navigation``, then of ``signal``. A view of the input where NumPy allows.
+    navigation, signal : tuple of Axis
+        Slowest first; the last two signal axes of an image are y and x.
+    metadata : dict
+        Plain and JSON-able.
+    provenance : list of dict
+        What the input carried.
+    kind : {"signal", "xarray", "array"}
+        What the input was.
+    signal_type : str
+        HyperSpy's signal type, empty if there is none.
+    lazy : bool
+        Whether ``data`` is a dask array.
+    title : str
+        Title, empty if there is none.
+    original : object
+        The input itself.
+    """
+
+    data: np.ndarray | da.Array
+    navigation: tuple[Axis, ...]
+    signal: tuple[Axis, ...]
+    metadata: dict = field(default_factory=dict)
+    provenance: list[dict] = field(default_factory=list)
+    kind: str = "array"
+    signal_type: str = ""
+    lazy: bool = False
+    title: str = ""
+    original: Any = None
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """All axes, in the order of ``data``."""
+        return (*self.navigation, *self.signal)
+
+
+def read_source(
+    obj: Any,
+    *,
+    signal_dims: Sequence[str | int] | None = None,
+    n_signal: int | None = 2,
+    operation: str = "find_atoms",
+) -> Source:
+    """Read a signal, DataArray or array as labelled data.
+
+    Parameters
+    ----------
+    obj : hyperspy signal, xarray.DataArray, numpy or dask array
+        Any number of navigation dimensions.
+    signal_dims : sequence of str or int, optional
+        Names (or places) of the signal dimensions, slowest first. Default: HyperSpy's signal axes; of a DataArray its
+        attribute ``signal_dims``; else the last ``n_signal`` dimensions.
+    n_signal : int or None
+        Number of signal dimensions that the operation takes. None: any; then a DataArray or array must say which.
+    operation : str
+        Name of the method, for messages.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    InvalidImageError
+        Not one of the accepted kinds, a ragged signal, or the wrong number of signal dimensions.
+    InvalidAxesError
+        ``signal_dims`` that are not there or not unique; too few dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> source = read_source(np.zeros((3, 32, 40)))
+    >>> [axis.name for axis in source.axes], source.signal[1].units
+    (['nav_0', 'y', 'x'], 'px')
+    """
+    import xarray as xr
+
+    if hasattr(obj, "axes_manager"):
+        return _read_signal(obj, signal_dims, n_signal, operation)
+    if isinstance(obj, xr.DataArray):
+        return _read_xarray(obj, signal_dims, n_signal, operation)
+    if isinstance(obj, np.ndarray) or is_dask(obj):
+        return _read_array(obj, signal_dims, n_signal, operation)
+    todo = "Convert it, for example with numpy.asarray."
+    if isinstance(obj, xr.Dataset):
+        todo = f"Choose one of its variables: {', '.join(map(repr, map(str, obj.data_vars)))}."
+    elif isinstance(obj, list | tuple):
+        todo = "Give one at a time: hs.load returns a list for a file with several signals."
+    got = f"a {type(obj).__module__}.{type(obj).__qualname__} for {operation}"
+    raise InvalidImageError(explain(got, ACCEPTED, todo))
+
+
+def signal_dims_of(array: Any) -> tuple[str, ...] | None:
+    """The dimensions that the attribute ``signal_dims`` names, or None."""
+    import json
+
+    found = array.attrs.get("signal_dims")
+    if found is None:
+        return None
+    if isinstance(found, str):  # a file of one name gives it back as text
+        if found in array.dims or not found.startswith("["):
+            return (found,)
+        found = json.loads(found)
+    return tuple(str(name) for name in np.atleast_1d(np.asarray(found, dtype=object)))
+
+
+def is_dask(data: Any) -> bool:
+    """Whether data is a dask array, without importing dask."""
+    return hasattr(data, "dask") and hasattr(data, "chunks")
+
+
+def _read_signal(signal: Any, signal_dims, n_signal: int | None, operation: str) -> Source:
+    manager = signal.axes_manager
+    if manager.ragged:
+        todo = "Use one signal with a navigation axis, whose images all have one shape."
+        raise InvalidImageError(explain(f"a ragged signal for {operation}", "signals of one shape", todo))
+    found = sorted(manager._axes, key=lambda axis: axis.index_in_array)
+    names = choose_names([axis.name for axis in found], [axis.navigate for axis in found])
+    axes = [axis_of_signal(axis, name=name) for axis, name in zip(found, names, strict=True)]
+    if signal_dims is None:
+        places = [i for i, axis in enumerate(axes) if not axis.navigate]
+        _check_signal_class(signal, len(places), n_signal, operation)
+    else:
+        places = _places(signal_dims, names, n_signal, operation)
+    metadata, provenance = metadata_of_signal(signal)
+    return _arranged(
+        signal.data, axes, places, metadata=metadata, provenance=provenance, kind="signal", original=signal,
+        signal_type=str(signal.metadata.get_item("Signal.signal_type") or ""),
+        title=str(signal.metadata.get_item("General.title") or ""),
+    )  # fmt: skip
+
+
+def _read_xarray(array: Any, signal_dims, n_signal: int | None, operation: str) -> Source:
+    dims = [str(dim) for dim in array.dims]
+    wanted = signal_dims if signal_dims is not None else signal_dims_of(array)
+    places = _places(wanted, dims, n_signal, operation)
+    metadata, provenance, signal_type = metadata_of_array(array)
+    axes = []
+    for place, (dim, size) in enumerate(array.sizes.items()):
+        coordinate = array.coords.get(dim)
+        axes.append(
+            axis_of_coordinate(
+                None if coordinate is None else coordinate.values,
+                name=str(dim),
+                size=size,
+                units=None if coordinate is None else units_of(coordinate),
+                navigate=place not in places,
+            )
+        )
+    title = (metadata.get("General") or {}).get("title") or array.attrs.get("long_name") or array.name or ""
+    return _arranged(
+        array.data, axes, places, metadata=metadata, provenance=provenance, kind="xarray", original=array,
+        signal_type=signal_type, title=str(title),
+    )  # fmt: skip
+
+
+def _read_array(array: Any, signal_dims, n_signal: int | None, operation: str) -> Source:
+    places = _places(signal_dims, [], n_signal, operation, ndim=array.ndim)
+    navigate = [place not in places for place in range(array.ndim)]
+    names = choose_names([None] * array.ndim, navigate)
+    axes = [
+        Axis(name=name, size=int(size), navigate=nav, named=False)
+        for name, size, nav in zip(names, array.shape, navigate, strict=True)
+    ]
+    return _arranged(array, axes, places, metadata={"General": {"title": ""}}, original=array)
+
+
+def _arranged(data: Any, axes: Sequence[Axis], places: Sequence[int], **fields) -> Source:
+    """Source with navigation dimensions first; ``places`` are the signal's, in the order they shall have."""
+    from dataclasses import replace
+
+    rest = [i for i in range(len(axes)) if i not in places]
+    order = (*rest, *places)
+    if isinstance(data, np.ma.MaskedArray):
+        data = np.ma.filled(data.astype(np.result_type(data.dtype, np.float32)), np.nan)
+    if order != tuple(range(len(axes))):
+        data = data.transpose(order)
+    return Source(
+        data=data,
+        navigation=tuple(replace(axes[i], navigate=True) for i in rest),
+        signal=tuple(replace(axes[i], navigate=False) for i in places),
+        lazy=is_dask(data),
+        **fields,
+    )
+
+
+def _places(wanted, dims: Sequence[str], n_signal: int | None, operation: str, ndim: int | None = None) -> list[int]:
+    """Places of the signal dimensions in the array."""
+    ndim = len(dims) if ndim is None else ndim
+    allowed = f"{n_signal} signal dimensions" if n_signal else "named signal dimensions"
+    have = ", ".join(map(repr, dims)) if dims else f"an array of {ndim} dimensions"
+    if wanted is None:
+        if n_signal is None:
+            todo = "Say which dimensions are the signal: signal_dims=('y', 'x') for images, ('energy',) for spectra."
+            raise InvalidAxesError(explain(f"{have} for {operation}", "images or spectra", todo))
+        if ndim < n_signal:
+            todo = "Check how it was read or sliced."
+            raise InvalidAxesError(explain(f"{have} for {operation}", f"at least {n_signal} dimensions", todo))
+        return list(range(ndim - n_signal, ndim))
+    wanted = [wanted] if isinstance(wanted, str | int | np.integer) else list(wanted)
+    places = [_place(name, dims, ndim) for name in wanted]
+    if None in places or len(set(places)) < len(places):
+        got = f"signal_dims={tuple(wanted)!r} for {operation}, of {have}"
+        raise InvalidAxesError(explain(got, "names of its dimensions, each once", "Give signal_dims."))
+    if n_signal is not None and len(places) != n_signal:
+        got = f"{len(places)} signal dimensions {tuple(wanted)!r} for {operation}"
+        raise InvalidAxesError(explain(got, allowed, f"Give signal_dims= with {n_signal} of {have}."))
+    return places
+
+
+def _place(name: Any, dims: Sequence[str], ndim: int) -> int | None:
+    if isinstance(name, int | np.integer) and not isinstance(name, bool):
+        return int(name) % ndim if -ndim <= name < ndim else None
+    return dims.index(name) if name in dims else None
+
+
+def _check_signal_class(signal: Any, found: int, n_signal: int | None, operation: str) -> None:
+    if n_signal is None or found == n_signal:
+        return
+    names = ", ".join(text_or_none(axis.name) or "unnamed" for axis in signal.axes_manager.signal_axes) or "none"
+    got = f"a {type(signal).__name__} with {found} signal dimensions ({names}) for {operation}"
+    todo = (
+        f"If it holds {NOUNS.get(n_signal, 'such data').split(' ')[0]}, use signal.transpose(signal_axes={n_signal})."
+    )
+    if len(signal.axes_manager._axes) < n_signal:
+        todo = "Check how it was read or sliced."
+    raise InvalidImageError(explain(got, NOUNS.get(n_signal, f"{n_signal} signal dimensions"), todo))
