@@ -15,7 +15,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.progress import progress
 from hs_deepatoms.engine.boxes import Assembly, assemble, frame_boxes
 from hs_deepatoms.engine.plan import MEBIBYTE, Block
-from hs_deepatoms.engine.supply import Supply, check_blocks, eager_supply, is_lazy, lazy_supply
+from hs_deepatoms.engine.supply import Supply, check_blocks, eager_supply, graph_of, is_lazy, lazy_supply
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -231,30 +231,40 @@ def _run(supply: Supply, runner, calls: list[_Call], bar) -> list:
     held = dict(supply.ready)
     pending = None
     for number, wave in enumerate(supply.waves):
-        held |= (pending or _load(supply, runner, number)).result()
-        pending = _load(supply, runner, number + 1) if runner.ahead and _fits(supply, held, number + 1) else None
+        held |= (pending or _load(supply, runner, number, held)).result()
+        _trim(held, supply)
+        pending = _load(supply, runner, number + 1, held) if runner.ahead and _fits(supply, held, number + 1) else None
         parts = [(supply.assemblies[i], [held[key] for key in supply.needs[i]]) for i in wave.blocks]
         done = bar.n
         values = runner.run(parts, [calls[i] for i in wave.blocks], bar.update)
+        # A scheduler that is not dask's own reports nothing while it runs.
         bar.update(done + len(wave.blocks) - bar.n)
         for i, value in zip(wave.blocks, values, strict=True):
             results[i] = value
         del parts
         for key in wave.drop:
-            del held[key]
+            held.pop(key, None)
     return results
 
 
-def _load(supply: Supply, runner, number: int):
-    from dask.optimization import cull
-
+def _load(supply: Supply, runner, number: int, held: dict):
     keys = supply.waves[number].load
-    graph = cull(dict(supply.graph(keys)), list(keys))[0] if keys else {}
-    return runner.load(graph, keys)
+    # On a cluster the scheduler itself knows which keys it holds.
+    graph = graph_of(keys, supply.graph(keys), held if runner.holds_arrays else {}) if keys else {}
+    return runner.load(graph, keys, supply.at_once)
 
 
 def _fits(supply: Supply, held: dict, number: int) -> bool:
     if number >= len(supply.waves):
         return False
     fresh = supply.waves[number].load
-    return bool(fresh) and sum(supply.sizes[key] for key in [*held, *fresh] if key in supply.sizes) <= supply.memory
+    return bool(fresh) and sum(supply.sizes.get(key, 0) for key in [*held, *fresh]) <= supply.memory
+
+
+def _trim(held: dict, supply: Supply) -> None:
+    """Give up results before the chunks if they are too many: they are made again when needed."""
+    extra = [key for key, value in held.items() if key not in supply.sizes and key not in supply.ready]
+    over = sum(getattr(held[key], "nbytes", 0) for key in extra) - supply.memory
+    for key in extra if supply.memory else ():
+        if over > 0:
+            over -= getattr(held.pop(key), "nbytes", 0)

@@ -37,6 +37,7 @@ class LocalRunner:
     """Blocks run as tasks of a local scheduler; the next inputs load in threads or processes beside them."""
 
     n_memories = 1
+    holds_arrays = True
 
     def __init__(self, get: Callable, num_workers: int | None):
         self.get = get
@@ -55,12 +56,9 @@ class LocalRunner:
         self._loader: ThreadPoolExecutor | None = None
 
     def __enter__(self):
-        configured = dask.config.get("pool", None)
-        if self.processes and not configured:
+        if self.processes and not dask.config.get("pool", None):
             # dask would start new processes for every wave.
             self._pool = self._load_pool = self._stack.enter_context(_process_pool(self.n_workers))
-        if self.threads and not configured:
-            self._load_pool = self._stack.enter_context(ThreadPoolExecutor(self.n_workers))
         if self.ahead:
             self._loader = self._stack.enter_context(ThreadPoolExecutor(1))
         return self
@@ -68,12 +66,14 @@ class LocalRunner:
     def __exit__(self, *error):
         return self._stack.__exit__(*error)
 
-    def load(self, graph: dict, keys: Sequence) -> Future:
-        """Start loading; a future of ``{key: array}``."""
-        if self._loader is not None:
+    def load(self, graph: dict, keys: Sequence, at_once: int) -> Future:
+        """Start loading, at most some tasks at once; a future of ``{key: array}``."""
+        if keys and self.threads and self._load_pool is None and not dask.config.get("pool", None):
+            self._load_pool = self._stack.enter_context(ThreadPoolExecutor(min(at_once, self.n_workers)))
+        if keys and self._loader is not None:
             return self._loader.submit(self._load, graph, keys)
         future: Future = Future()
-        future.set_result(self._load(graph, keys))
+        future.set_result(self._load(graph, keys) if keys else {})
         return future
 
     def run(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> list:
@@ -108,6 +108,7 @@ class ClusterRunner:
     """Chunks stay on the workers as futures; only results come back."""
 
     ahead = True
+    holds_arrays = False
     whole_eager = False
 
     def __init__(self, client):
@@ -122,7 +123,7 @@ class ClusterRunner:
     def __exit__(self, *error):
         return None
 
-    def load(self, graph: dict, keys: Sequence) -> Future:
+    def load(self, graph: dict, keys: Sequence, at_once: int) -> Future:
         """Start loading on the cluster; a finished future of ``{key: distributed future}``."""
         future: Future = Future()
         # Below the priority of the blocks, so that loading ahead never delays them.

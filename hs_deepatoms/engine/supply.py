@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ Key = Hashable
 class Supply:
     """Everything a runner needs: per block its assembly and the keys of its inputs, and the waves.
 
-    ``graph`` gives, for a set of wanted keys, a low-level dask graph that makes them.
+    ``graph`` gives, for some wanted keys, a low-level dask graph that makes them; ``sizes`` the bytes of the
+    chunks (results of tasks before them, held because several waves need them, are in the waves only);
+    ``at_once`` how many chunks may be loading at the same time.
     """
 
     assemblies: list[Assembly]
@@ -30,8 +33,8 @@ class Supply:
     waves: list[Wave]
     graph: Callable[[Sequence[Key]], Mapping[Key, Any]] = dict
     ready: dict[Key, Any] = field(default_factory=dict)
-    lazy: bool = False
     memory: int = 0
+    at_once: int = 10**6
 
 
 def is_lazy(data) -> bool:
@@ -93,7 +96,46 @@ def _by_chunks(data, blocks, navigation, most, memory) -> Supply:
     assemblies, needs, sizes = _parts(data, blocks, navigation)
     waves = make_waves(order_blocks(needs, sizes), needs, sizes, most=most, most_bytes=memory // 4)
     graph = dict(data.__dask_graph__())
-    return Supply(assemblies, needs, sizes, waves, lambda keys: graph, lazy=True, memory=memory)
+    return Supply(assemblies, needs, sizes, hold_shared(waves, graph), lambda keys: graph, memory=memory)
+
+
+def hold_shared(waves: Sequence[Wave], graph: Mapping[Key, Any]) -> list[Wave]:
+    """Add to the waves the tasks before the chunks that several waves need (what a ``rechunk`` cuts up, say)."""
+    from dask.core import get_dependencies
+
+    first: dict[Key, int] = {}
+    last: dict[Key, int] = {}
+    for number, wave in enumerate(waves):
+        ahead = list(wave.load)
+        while ahead:
+            key = ahead.pop()
+            last[key] = number
+            if key not in first:
+                first[key] = number
+                ahead += get_dependencies(graph, key)
+    chunks = {key for wave in waves for key in wave.load}
+    shared = [key for key in first if last[key] > first[key] and key not in chunks]
+    load, drop = [list(wave.load) for wave in waves], [list(wave.drop) for wave in waves]
+    for key in shared:
+        load[first[key]].append(key)
+        drop[last[key]].append(key)
+    return [Wave(w.blocks, tuple(a), tuple(b)) for w, a, b in zip(waves, load, drop, strict=True)]
+
+
+def graph_of(keys: Sequence[Key], graph: Mapping[Key, Any], held: Mapping[Key, Any]) -> dict[Key, Any]:
+    """The part of a graph that makes the keys, starting from what is held."""
+    from dask.core import get_dependencies
+
+    found: dict[Key, Any] = {}
+    work = list(keys)
+    while work:
+        key = work.pop()
+        if key in found:
+            continue
+        found[key] = held[key] if key in held else graph[key]
+        if key not in held:
+            work += get_dependencies(graph, key)
+    return found
 
 
 def _by_slabs(data, blocks, navigation, most, memory) -> Supply:
@@ -106,7 +148,10 @@ def _by_slabs(data, blocks, navigation, most, memory) -> Supply:
         sizes |= parts[2]
         slabs[slab.name] = slab
     waves = make_waves(range(len(blocks)), needs, sizes, most=most, most_bytes=memory // 3)
-    return Supply(assemblies, needs, sizes, waves, lambda keys: _slab_graph(slabs, keys), lazy=True, memory=memory)
+    largest = math.prod(max(axis) for axis in data.chunks) * data.dtype.itemsize
+    at_once = max(1, memory // (2 * largest))
+    graph = partial(_slab_graph, slabs)
+    return Supply(assemblies, needs, sizes, waves, graph, memory=memory, at_once=at_once)
 
 
 def _own(chunk: np.ndarray) -> np.ndarray:

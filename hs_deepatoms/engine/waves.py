@@ -87,7 +87,7 @@ def peak_bytes(waves: Sequence[Wave], sizes: Mapping[Key, int]) -> int:
     """Most bytes of inputs alive at once, nothing being loaded ahead."""
     peak = alive = 0
     for wave in waves:
-        alive += sum(sizes[key] for key in wave.load)
+        alive += sum(sizes.get(key, 0) for key in wave.load)
         peak = max(peak, alive)
-        alive -= sum(sizes[key] for key in wave.drop)
+        alive -= sum(sizes.get(key, 0) for key in wave.drop)
     return peak

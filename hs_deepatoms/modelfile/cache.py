@@ -84,8 +84,10 @@ def clear_cache() -> None:
 def _ready(path, sha256: str, device: str) -> dict[str, torch.nn.Module]:
     import torch
 
+    from hs_deepatoms.nets.blocks import fold_batch_norm
+
     modules, _ = read_modules(path, sha256=sha256)
     for module in modules.values():
-        module.requires_grad_(False)
+        fold_batch_norm(module.requires_grad_(False))
         module.to(device=device, memory_format=torch.channels_last)
     return modules

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, explain
-from hs_deepatoms.modelfile.registry import architecture_class, architectures
+from hs_deepatoms.modelfile.registry import architecture_class, known_architectures
 
 if TYPE_CHECKING:
     import torch
@@ -211,8 +211,8 @@ def _check_part(name: str, architecture: str) -> None:
     if not name or "." in name:
         message = explain(f"the module name {name!r}", "a name without a dot", "Rename it.")
         raise InvalidArgumentError(message)
-    if architecture not in architectures:
-        known = ", ".join(sorted(architectures))
+    if architecture not in known_architectures():
+        known = ", ".join(known_architectures())
         message = explain(f"the architecture {architecture!r}", known, "register_architecture() it first.")
         raise InvalidArgumentError(message)
 
@@ -228,6 +228,12 @@ def _header(content: bytes, origin: str) -> dict:
             raise ValueError("no hs_deepatoms entry in its header")
         header = json.loads(metadata[KEY])
         version = header["format_version"]
+        # A header without these is damaged; one of another version may look as it likes.
+        complete = version != FORMAT_VERSION or all(
+            {"architecture", "config"} <= p.keys() for p in header["modules"].values()
+        )
+        if not complete:
+            raise ValueError("no architecture or config in its header")
     except Exception as error:
         raise _damaged(origin, error) from error
     if version != FORMAT_VERSION:

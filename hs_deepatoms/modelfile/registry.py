@@ -8,7 +8,7 @@ from pathlib import Path
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, explain
 
 #: Name in the file -> where the class is; imported only when a file asks for it.
-architectures: dict[str, str | type] = {
+_architectures: dict[str, str | type] = {
     "ColumnDetector": "hs_deepatoms.nets.detector:ColumnDetector",
     "SurveyNet": "hs_deepatoms.nets.survey:SurveyNet",
 }
@@ -24,10 +24,15 @@ def register_architecture(name: str, target: str | type) -> None:
     InvalidArgumentError
         If the name already means another class.
     """
-    if architectures.get(name, target) != target:
-        got = f"architecture {name!r}, which already means {architectures[name]}"
+    if _architectures.get(name, target) != target:
+        got = f"architecture {name!r}, which already means {_architectures[name]}"
         raise InvalidArgumentError(explain(got, "a new name", "Choose another name."))
-    architectures[name] = target
+    _architectures[name] = target
+
+
+def known_architectures() -> tuple[str, ...]:
+    """Every registered name, sorted."""
+    return tuple(sorted(_architectures))
 
 
 def architecture_class(name: str) -> type:
@@ -36,16 +41,22 @@ def architecture_class(name: str) -> type:
     Raises
     ------
     ModelFileError
-        If the name is not registered.
+        If the name is not registered, or its class cannot be imported.
     """
-    target = architectures.get(name)
+    target = _architectures.get(name)
     if target is None:
-        known = ", ".join(sorted(architectures))
+        known = ", ".join(known_architectures())
         message = explain(f"the architecture {name!r}", known, "Update hs_deepatoms, or register_architecture() it.")
         raise ModelFileError(message)
     if isinstance(target, str):
         module, _, attribute = target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            message = explain(
+                f"the architecture {name!r} ({error})", "a class that can be imported", "Install what holds it."
+            )
+            raise ModelFileError(message) from error
     return target
 
 

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError
+from hs_deepatoms.modelfile.registry import (
+    architecture_class,
+    known_architectures,
+    register_architecture,
+    shipped_model,
+)
+from tests.modelfile.nets import Small, Table
+
+
+def test_names_lead_to_classes():
+    assert architecture_class("Small") is Small
+    assert architecture_class("Table") is Table
+    assert {"ColumnDetector", "SurveyNet", "Small", "Table"} <= set(known_architectures())
+
+
+def test_a_name_keeps_its_meaning():
+    register_architecture("Small", Small)
+    with pytest.raises(InvalidArgumentError, match="already means"):
+        register_architecture("Small", Table)
+
+
+def test_unknown_names_are_named():
+    with pytest.raises(ModelFileError, match="ColumnDetector"):
+        architecture_class("Nothing")
+    with pytest.raises(ModelFileError, match="shipped models"):
+        shipped_model("nothing")
+
+
+@pytest.mark.parametrize("target", ["tests.modelfile.nets:Gone", "tests.modelfile.gone:Small"])
+def test_a_class_that_is_gone_is_named(target):
+    register_architecture("Gone", target)
+    with pytest.raises(ModelFileError, match="Gone"):
+        architecture_class("Gone")
