@@ -135,28 +135,50 @@ class Axis:
 
 
 def axis_of_coordinate(
-    coordinate: np.ndarray | None, *, name: str, size: int, units: str | None, navigate: bool, named: bool = True
+    coordinate: np.ndarray | None,
+    *,
+    name: str,
+    size: int,
+    units: str | None,
+    navigate: bool,
+    named: bool = True,
+    scale: float = 1.0,
 ) -> Axis:
-    """Axis of the coordinate values (size,) of an xarray dimension; None or labels: pixels."""
+    """Axis of the coordinate values (size,) of an xarray dimension; None, labels or one value throughout: pixels.
+
+    ``scale`` is that of a single value, where somebody knows it.
+    """
     values, seconds = _numbers(coordinate)
     common = {"name": name, "size": size, "navigate": navigate, "named": named}
-    if values is None:
+    if values is None or (size > 1 and (values == values[0]).all()):
         return Axis(units=UNDEFINED_UNITS, **common)
     units = "s" if seconds else units or UNDEFINED_UNITS
     line = straight_line(values)
     if line is None:
         return Axis(units=units, scale=None, offset=None, values=values, **common)
-    return Axis(units=units, scale=line[0], offset=line[1], **common)
+    return Axis(units=units, scale=scale if size == 1 else line[0], offset=line[1], **common)
 
 
 def axis_of_signal(axis: Any, *, name: str) -> Axis:
-    """Axis of a HyperSpy axis."""
-    units = text_or_none(axis.units)
-    common = {"name": name, "size": int(axis.size), "units": units or UNDEFINED_UNITS,
-              "navigate": bool(axis.navigate), "named": bool(text_or_none(axis.name))}  # fmt: skip
-    if axis.is_uniform:
-        return Axis(scale=float(axis.scale), offset=float(axis.offset), **common)
-    return Axis(scale=None, offset=None, values=np.asarray(axis.axis, float), **common)
+    """Axis of a HyperSpy axis. A scale of 0 or NaN, which some files say, is no calibration: pixels."""
+    common = {
+        "name": name,
+        "size": int(axis.size),
+        "navigate": bool(axis.navigate),
+        "named": bool(text_or_none(axis.name)),
+    }
+    units = text_or_none(axis.units) or UNDEFINED_UNITS
+    if not axis.is_uniform:
+        return Axis(units=units, scale=None, offset=None, values=np.asarray(axis.axis, float), **common)
+    if not (np.isfinite(axis.scale) and np.isfinite(axis.offset) and axis.scale):
+        return Axis(**common)
+    return Axis(units=units, scale=float(axis.scale), offset=float(axis.offset), **common)
+
+
+def named_axes(signal: Any) -> dict[str, Any]:
+    """The axes of a HyperSpy signal in the order of its data, under the names they have here."""
+    axes = sorted(signal.axes_manager._axes, key=lambda axis: axis.index_in_array)
+    return dict(zip(choose_names([a.name for a in axes], [a.navigate for a in axes]), axes, strict=True))
 
 
 def straight_line(values: np.ndarray) -> tuple[float, float] | None:

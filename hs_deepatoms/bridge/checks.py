@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hs_deepatoms._core.errors import InvalidAxesError, InvalidImageError, explain
 from hs_deepatoms.bridge.lengths import unit_kind
 
 if TYPE_CHECKING:
+    from hs_deepatoms.bridge.axes import Axis
     from hs_deepatoms.bridge.source import Source
 
 SMALLEST = 16  # pixels
@@ -75,7 +78,17 @@ def _check_space(source: Source, operation: str) -> None:
         got = f"signal type {source.signal_type!r} for {operation}"
         raise InvalidAxesError(explain(got, allowed, 'If it is an image, use signal.set_signal_type("") first.'))
     for axis in source.signal:
+        if not _is_ordered(axis):
+            got = f"values of axis {axis.name!r} that are not ordered, for {operation}"
+            raise InvalidAxesError(explain(got, "rising or falling values", "Sort or recalibrate the axis."))
         if unit_kind(axis.units) in ("reciprocal", "angle"):
             got = f"a diffraction pattern or Fourier transform for {operation} (axis {axis.name!r} in {axis.units})"
             todo = "Give the image itself; if only the units are wrong, correct the axis."
             raise InvalidAxesError(explain(got, allowed, todo))
+
+
+def _is_ordered(axis: Axis) -> bool:
+    if axis.values is None:
+        return True
+    steps = np.diff(axis.values[np.isfinite(axis.values)])
+    return bool(steps.size and ((steps > 0).all() or (steps < 0).all()))

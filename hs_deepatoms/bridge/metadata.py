@@ -10,14 +10,21 @@ from hs_deepatoms.bridge.encode import decode_json
 from hs_deepatoms.bridge.provenance import plain, read_provenance
 
 OURS = "deepatoms"
+NOT_OURS = ("_HyperSpy", "Markers", "Peaks")  # HyperSpy's own state, and what is drawn on its plot
 # what describes the values of the source and would be wrong for a result
 OF_VALUES = ("units", "valid_range", "valid_min", "valid_max", "flag_values", "flag_meanings", "scale_factor",
              "add_offset", "_FillValue", "missing_value", "standard_name", "long_name")  # fmt: skip
 
 
+def tree_dictionary(tree: Any) -> dict:
+    """A HyperSpy metadata tree as a dictionary of its own."""
+    # as_dictionary replaces signals inside lists in the tree itself, so it gets a copy
+    return copy.deepcopy(tree).as_dictionary()
+
+
 def metadata_of_signal(signal: Any) -> tuple[dict, list[dict]]:
     """Plain metadata and provenance of a HyperSpy signal."""
-    tree = {key: value for key, value in signal.metadata.as_dictionary().items() if key != "_HyperSpy"}
+    tree = {key: value for key, value in tree_dictionary(signal.metadata).items() if key not in NOT_OURS}
     ours = tree.pop(OURS, None) or {}
     rest = {key: value for key, value in ours.items() if key != "provenance"}
     metadata = plain({**tree, OURS: rest} if rest else tree)
@@ -29,7 +36,7 @@ def metadata_of_array(array: Any) -> tuple[dict, list[dict], str]:
     provenance = read_provenance(array.attrs.get("provenance"))
     stored = stored_json(array.attrs, "metadata")
     if isinstance(stored, dict):
-        stored.pop("_HyperSpy", None)
+        stored = {key: value for key, value in stored.items() if key not in NOT_OURS}
         if isinstance(stored.get(OURS), dict):
             stored[OURS].pop("provenance", None)
     else:
@@ -42,8 +49,8 @@ def metadata_of_array(array: Any) -> tuple[dict, list[dict], str]:
 
 def result_metadata(signal: Any, *, title: str, provenance: list[dict], extra: dict | None = None) -> dict:
     """Metadata for a result of a signal: the source's, less what describes the source's values or its plot."""
-    tree = copy.deepcopy(signal.metadata.as_dictionary())
-    for key in ("_HyperSpy", "Markers", "Peaks"):
+    tree = tree_dictionary(signal.metadata)
+    for key in NOT_OURS:
         tree.pop(key, None)
     tree.setdefault("General", {})["title"] = title
     tree["Signal"] = {"signal_type": ""}  # noise variance and quantity are those of the source's values
@@ -60,7 +67,7 @@ def result_attrs(array: Any, *, title: str, provenance: list[dict]) -> dict:
 
         stored.setdefault("General", {})["title"] = title
         stored["Signal"] = {"signal_type": ""}
-        attrs["metadata"] = encode_json({key: value for key, value in stored.items() if key not in ("_HyperSpy",)})
+        attrs["metadata"] = encode_json({key: value for key, value in stored.items() if key not in NOT_OURS})
         attrs["signal_type"] = ""
     return {**attrs, "long_name": title, "provenance": json.dumps(provenance)}
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
-from hs_deepatoms.bridge.axes import Axis, axis_of_signal
-from hs_deepatoms.bridge.metadata import OURS, result_attrs, result_metadata
+from hs_deepatoms.bridge.axes import Axis, axis_of_signal, named_axes
+from hs_deepatoms.bridge.metadata import result_attrs, result_metadata
 from hs_deepatoms.bridge.provenance import plain
 from hs_deepatoms.bridge.source import Source, is_dask
 
@@ -74,23 +75,22 @@ def write_like(
 def _write_signal(source: Source, data: Any, axes: Sequence[Axis], title: str, provenance: list[dict], leading):
     from hs_deepatoms.bridge.convert import build_signal
 
-    given = {axis.index_in_array: axis for axis in source.original.axes_manager._axes}
+    given = named_axes(source.original)
     labels = {name: plain(list(found)) for name, found in leading if not _is_size(found)}
     front = [{"name": name, "size": _size(found), "navigate": True} for name, found in leading]
-    fields = [_axis_fields(axis, list(given.values())) for axis in axes]
+    fields = [_axis_fields(axis, given[axis.name]) for axis in axes]
     metadata = result_metadata(source.original, title=title, provenance=provenance,
                                extra={"labels": labels} if labels else None)  # fmt: skip
     return build_signal(data, [*front, *fields], metadata, source.original.original_metadata.as_dictionary(), "")
 
 
-def _axis_fields(axis: Axis, given: Sequence[Any]) -> dict[str, Any]:
-    """Every field of the HyperSpy axis that this one was read from, or what is known after a crop."""
-    for original in given:
-        if axis_of_signal(original, name=axis.name).cropped(0, original.size).size == axis.size:
-            read = axis_of_signal(original, name=axis.name)
-            if {**read.as_dict(), "navigate": axis.navigate} == axis.as_dict():
-                return {**original.get_axis_dictionary(), "navigate": axis.navigate}
-    fields = {"name": axis.name, "units": None if axis.units == "px" else axis.units, "navigate": axis.navigate}
+def _axis_fields(axis: Axis, original: Any) -> dict[str, Any]:
+    """Every field of the HyperSpy axis that this one was read from; after a crop, those that still hold."""
+    fields = {**original.get_axis_dictionary(), "navigate": axis.navigate}
+    read = replace(axis_of_signal(original, name=axis.name), navigate=axis.navigate)
+    if read == axis:
+        return fields
+    fields = {key: fields[key] for key in ("name", "units", "navigate", "is_binned")}
     if axis.values is None:
         return {**fields, "size": axis.size, "scale": axis.scale, "offset": axis.offset}
     return {**fields, "axis": axis.values}
@@ -109,6 +109,7 @@ def _write_xarray(source: Source, data: Any, axes: Sequence[Axis], title: str, p
         coords |= {axis.name: (axis.name, axis.coordinates(), {"units": axis.units}) for axis in axes}
     attrs["signal_dims"] = [axis.name for axis in source.signal if axis in axes] or "[]"
     result = xr.DataArray(data, dims=names, coords=coords, attrs=attrs)
+    result.name = None  # a dask array would give it its own
     if source.kind != "xarray":
         return result
     order = [str(dim) for dim in source.original.dims if str(dim) in names]
@@ -144,6 +145,3 @@ def _is_size(labels: Any) -> bool:
 
 def _size(labels: Any) -> int:
     return int(labels) if _is_size(labels) else len(labels)
-
-
-__all__ = ["OURS", "write_like"]

@@ -9,15 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidAxesError, InvalidImageError, explain
-from hs_deepatoms.bridge.axes import Axis, axis_of_coordinate, axis_of_signal, choose_names, text_or_none, units_of
+from hs_deepatoms.bridge.axes import (
+    Axis,
+    axis_of_coordinate,
+    axis_of_signal,
+    choose_names,
+    named_axes,
+    text_or_none,
+    units_of,
+)
 from hs_deepatoms.bridge.checks import check_image_source
+from hs_deepatoms.bridge.fields import stored_fields
 from hs_deepatoms.bridge.metadata import metadata_of_array, metadata_of_signal
 from hs_deepatoms.bridge.region import crop_region
+from hs_deepatoms.bridge.signal_dims import signal_dims_of
 
 if TYPE_CHECKING:
     import dask.array as da
 
-__all__ = ["Source", "check_image_source", "crop_region", "read_source", "signal_dims_of"]
+__all__ = ["Source", "check_image_source", "crop_region", "is_dask", "read_source"]
 
 NOUNS = {1: "spectra (one signal dimension)", 2: "images (two signal dimensions)"}
 ACCEPTED = "a HyperSpy signal, an xarray.DataArray, or a NumPy or dask array"
@@ -122,20 +132,6 @@ def read_source(
     raise InvalidImageError(explain(got, ACCEPTED, todo))
 
 
-def signal_dims_of(array: Any) -> tuple[str, ...] | None:
-    """The dimensions that the attribute ``signal_dims`` names, or None."""
-    import json
-
-    found = array.attrs.get("signal_dims")
-    if found is None:
-        return None
-    if isinstance(found, str):  # a file of one name gives it back as text
-        if found in array.dims or not found.startswith("["):
-            return (found,)
-        found = json.loads(found)
-    return tuple(str(name) for name in np.atleast_1d(np.asarray(found, dtype=object)))
-
-
 def is_dask(data: Any) -> bool:
     """Whether data is a dask array, without importing dask."""
     return hasattr(data, "dask") and hasattr(data, "chunks")
@@ -146,9 +142,9 @@ def _read_signal(signal: Any, signal_dims, n_signal: int | None, operation: str)
     if manager.ragged:
         todo = "Use one signal with a navigation axis, whose images all have one shape."
         raise InvalidImageError(explain(f"a ragged signal for {operation}", "signals of one shape", todo))
-    found = sorted(manager._axes, key=lambda axis: axis.index_in_array)
-    names = choose_names([axis.name for axis in found], [axis.navigate for axis in found])
-    axes = [axis_of_signal(axis, name=name) for axis, name in zip(found, names, strict=True)]
+    given = named_axes(signal)
+    names = list(given)
+    axes = [axis_of_signal(axis, name=name) for name, axis in given.items()]
     if signal_dims is None:
         places = [i for i, axis in enumerate(axes) if not axis.navigate]
         _check_signal_class(signal, len(places), n_signal, operation)
@@ -167,23 +163,25 @@ def _read_xarray(array: Any, signal_dims, n_signal: int | None, operation: str) 
     wanted = signal_dims if signal_dims is not None else signal_dims_of(array)
     places = _places(wanted, dims, n_signal, operation)
     metadata, provenance, signal_type = metadata_of_array(array)
-    axes = []
-    for place, (dim, size) in enumerate(array.sizes.items()):
-        coordinate = array.coords.get(dim)
-        axes.append(
-            axis_of_coordinate(
-                None if coordinate is None else coordinate.values,
-                name=str(dim),
-                size=size,
-                units=None if coordinate is None else units_of(coordinate),
-                navigate=place not in places,
-            )
-        )
+    axes = [_axis_of_dim(array, dim, navigate=place not in places) for place, dim in enumerate(array.dims)]
     title = (metadata.get("General") or {}).get("title") or array.attrs.get("long_name") or array.name or ""
     return _arranged(
         array.data, axes, places, metadata=metadata, provenance=provenance, kind="xarray", original=array,
         signal_type=signal_type, title=str(title),
     )  # fmt: skip
+
+
+def _axis_of_dim(array: Any, dim: Any, *, navigate: bool) -> Axis:
+    coordinate, stored = array.coords.get(dim), stored_fields(array, dim)
+    return axis_of_coordinate(
+        None if coordinate is None else coordinate.values,
+        name=str(dim),
+        size=array.sizes[dim],
+        units=None if coordinate is None else units_of(coordinate),
+        navigate=navigate,
+        named=not stored or stored.get("dim") != str(dim) or bool(stored.get("name")),
+        scale=stored.get("scale") or 1.0,
+    )
 
 
 def _read_array(array: Any, signal_dims, n_signal: int | None, operation: str) -> Source:
