@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms.bridge.source import read_source
-from hs_deepatoms.plot.markers import positions_for, show, signal_frames, to_markers
+from hs_deepatoms.plot.markers import points, positions_for, show, signal_frames, to_markers
 from hs_deepatoms.plot.style import COLOR
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.edited import edited_table
@@ -51,6 +51,7 @@ class TableEditor:
         self._here = np.ones(self._y.size, bool)
         self._clicked: list[int] = []
         self._markers = to_markers(self._ds, signal, color=COLOR)
+        self._size = float(self._markers.kwargs["sizes"][0])
         self.ax = show(signal, self._markers)
         canvas = self.ax.figure.canvas
         self._connections = [
@@ -130,9 +131,16 @@ class TableEditor:
         self._here[atom] = not self._here[atom]
         frame = self._frame[atom]
         shown = self._here & (self._frame == frame)
-        places = None if self._frames is None else self._places(frame)
+        offsets = np.stack([self._x[shown], self._y[shown]], axis=1)
+        if self._frames is None:
+            # HyperSpy cannot change markers that are the same in every frame, only replace them
+            self._markers.close(render_figure=False)
+            self._markers = points(offsets, size=self._size, edgecolors=COLOR)
+            self._signal.add_marker(self._markers)
+            return
+        places = self._places(frame)
         self._markers.remove_items(slice(None), keys="offsets", navigation_indices=places)
-        self._markers.add_items(offsets=np.stack([self._x[shown], self._y[shown]], axis=1), navigation_indices=places)
+        self._markers.add_items(offsets=offsets, navigation_indices=places)
         self.ax.hspy_fig.render_figure()
 
     def _places(self, frame: int) -> list[tuple[int, ...]]:

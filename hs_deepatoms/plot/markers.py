@@ -41,8 +41,6 @@ def to_markers(
     TableError
         If the frames of the table and of the signal do not match.
     """
-    from hyperspy.api import plot
-
     ds = schema.dropna(ds)
     y, x = positions_for(ds, signal)
     frames = None if signal is None else signal_frames(ds, signal)
@@ -57,7 +55,16 @@ def to_markers(
         per_atom["edgecolors"] = to_rgba_array(colors[0].tolist()).reshape(-1, 4)
     arguments = {name: _by_frame(values, frame_of(ds), frames) for name, values in per_atom.items()}
     arguments.setdefault("edgecolors", COLOR if color is None else color)
-    return plot.markers.Points(sizes=size, facecolors="none", linewidths=1.0, **arguments)
+    return points(arguments["offsets"], size=size, edgecolors=arguments["edgecolors"])
+
+
+def points(offsets: np.ndarray, *, size: float, edgecolors: str | np.ndarray) -> plot.markers.Points:
+    """Open circles of ``size`` points at (x, y) ``offsets`` (n, 2), or an object array of such per frame."""
+    from hyperspy.api import plot
+
+    return plot.markers.Points(
+        offsets=offsets, sizes=size, facecolors="none", linewidths=1.0, edgecolors=edgecolors
+    )
 
 
 def plot_on_signal(

@@ -135,6 +135,8 @@ def _is_index(name: str) -> bool:
 def _from_table(ds: Any) -> Found:
     keep = valid(ds)
     ds = ds.isel({DIM: keep})
+    if not all(name in ds and np.isfinite(ds[name].values).all() for name in ("y_px", "x_px")):
+        ds = ds.drop_vars(["y_px", "x_px"], errors="ignore")  # a join left gaps; y and x are whole
     frame = ds.reset_coords().to_dataframe()
     found = _from_frame(frame, "calibrated", "table")
     navigation = {*found.indices, *(f"{name}_index" for name in found.indices)}

@@ -43,6 +43,8 @@ def table_from_frame(frame: pd.DataFrame, source: str) -> xr.Dataset:
     for name, values in columns.items():
         if not len(frame):  # an empty csv knows no types
             values = np.empty(0, np.int64 if name.endswith("_index") or name == "species" else np.float64)
+        elif name in schema.COLUMNS and values.dtype.kind in "iub" and name != "species":
+            values = values.astype(np.float64)  # a csv of whole numbers
         values, flags = encode_categories(values)
         long_name = {"long_name": name} if name in schema.COORDINATES else {}
         attributes = {**schema.column_attributes(name, units), **long_name, **flags}

@@ -132,11 +132,16 @@ def check_column(ds: xr.Dataset, name: Hashable) -> xr.DataArray:
 
 
 def valid(ds: xr.Dataset) -> np.ndarray:
-    """Boolean (n_atoms,): False where ``where`` or an outer join left no position behind."""
+    """Boolean (n_atoms,): False where ``where`` or an outer join left nothing of an atom behind.
+
+    ``where`` blanks variables but not coordinates, so an atom is gone when all that says it is there is missing.
+    """
     keep = np.ones(ds.sizes.get(DIM, 0), bool)
-    for name in ("y", "x", "y_px", "x_px"):
-        if name in ds.variables and ds[name].dims == (DIM,):
-            keep &= np.isfinite(np.asarray(ds[name].values, float))
+    for name in COORDINATES:
+        keep &= np.isfinite(np.asarray(ds[name].values, float))
+    witnesses = [name for name in ("y_px", "x_px", "probability") if name in ds.data_vars and ds[name].dims == (DIM,)]
+    if witnesses:
+        keep &= np.any([np.isfinite(np.asarray(ds[name].values, float)) for name in witnesses], axis=0)
     return keep
 
 

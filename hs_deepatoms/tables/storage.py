@@ -168,7 +168,7 @@ def _write_csv(ds: xr.Dataset, path: Path) -> None:
         frame["units"] = units["y"]
     else:
         frame["y_units"], frame["x_units"] = units["y"], units["x"]
-    frame.to_csv(path, float_format="%.10g", lineterminator="\n")
+    frame.to_csv(path, lineterminator="\n")
 
 
 def _read_zarr(path: Path) -> xr.Dataset:
