@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from hs_deepatoms.bridge.provenance import provenance_entry
-from hs_deepatoms.bridge.source import Source, crop_region
+from hs_deepatoms.bridge.region import crop_region
+from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
 from hs_deepatoms.tables.build import build_table
 

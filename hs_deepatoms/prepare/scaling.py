@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 LOW, HIGH = 0.5, 99.5  # percentiles: ten hot pixels or a dark corner must not move the scale
+SPARSE = 0.3  # then a lone pixel stands out far enough to be taken for a hot one, a column (more than a pixel) does not
 
 
 def frame_scaling(values: np.ndarray) -> tuple[float, float]:
@@ -36,7 +37,7 @@ def frame_scaling(values: np.ndarray) -> tuple[float, float]:
     low, centre, high = np.percentile(values.astype(np.float64), [LOW, 50, HIGH])
     span = high - low
     if span == 0:  # fewer than half a per cent of the pixels differ: noise-free pictures of a few atoms
-        span = float(values.max()) - float(values.min())
+        span = SPARSE * (float(values.max()) - float(values.min()))
     return float(centre), float(span)
 
 

@@ -19,6 +19,7 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 MAGNIFICATIONS = (1, 2, 4, 8)
 WINDOW = 128  # pixels of a window at every magnification
 TYPICAL_NM, SPREAD = 0.06, 0.7  # prior of the column sigma: median (nm) and standard deviation of its logarithm
+DARK_CHANCE = 0.4  # prior odds of dark against bright columns
 DEFAULT_SIGMA = 2.0  # pixels, where there is nothing to measure
 FLOOR = 2e-3  # no single magnification may rule a width out
 
@@ -90,10 +91,10 @@ def survey_images(
     evidence = _add_up(classify(np.stack(crops)), np.array(levels), round(1 / step))
     n = evidence.shape[1]
     sigma = first * 2 ** (step * np.arange(n))
-    evidence += _prior(sigma, pixel_nm, limits)
+    prior = _prior(sigma, pixel_nm, limits)
     if contrast != "auto":
-        evidence[0 if contrast == "dark" else 1] = -np.inf
-    return _best(evidence, sigma, limits)
+        prior[0 if contrast == "dark" else 1] = -np.inf
+    return _best(evidence, prior, sigma, limits)
 
 
 def _crops(read, frames, shape, masked, most_frames):
@@ -155,6 +156,7 @@ def _add_up(probability: np.ndarray, levels: np.ndarray, bins_per_octave: int) -
 
 
 def _prior(sigma, pixel_nm, limits):
+    """Log prior of bright and dark columns of each width, shape (2, n)."""
     prior = np.zeros_like(sigma)
     if pixel_nm:
         # heavy tails: a wrong calibration must not win against a clear picture
@@ -162,19 +164,24 @@ def _prior(sigma, pixel_nm, limits):
     if limits is not None:
         outside = (sigma < limits[0] / 1.1) | (sigma > limits[1] * 1.1)
         prior = np.where(outside, prior - 50, prior)
-    return prior
+    return np.stack([prior, prior + np.log(DARK_CHANCE)])
 
 
-def _best(evidence, sigma, limits) -> Appearance:
-    posterior = np.exp(evidence - evidence.max())
-    posterior /= posterior.sum()
+def _best(evidence, prior, sigma, limits) -> Appearance:
+    posterior = _normalised(evidence + prior)
     # the peak of the posterior over a third of an octave, not a single bin
     smooth = np.apply_along_axis(np.convolve, 1, posterior, [0.5, 1, 0.5], "same")
     row, k = np.unravel_index(smooth.argmax(), smooth.shape)
     near = slice(max(0, k - 2), k + 3)
-    weight = posterior[row, near]
-    width = float(np.exp((weight * np.log(sigma[near])).sum() / weight.sum()))
-    return Appearance(_inside(width, limits), bool(row == 1), float(weight.sum()))
+    # the prior chooses the peak, the image alone says where exactly it is
+    weight = _normalised(evidence[row, near])
+    width = float(np.exp((weight * np.log(sigma[near])).sum()))
+    return Appearance(_inside(width, limits), bool(row == 1), float(posterior[row, near].sum()))
+
+
+def _normalised(log_weight):
+    weight = np.exp(log_weight - log_weight.max())
+    return weight / weight.sum()
 
 
 def _inside(sigma, limits):

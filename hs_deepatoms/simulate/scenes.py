@@ -12,7 +12,7 @@ from hs_deepatoms.simulate.detector import Recording, record
 from hs_deepatoms.simulate.sites import EMPTY, Sites, crystal_sites, single_atoms
 
 KINDS = ("crystal", "single_atoms", "nothing")
-CHANCES = (0.62, 0.26, 0.12)
+CHANCES = (0.60, 0.25, 0.15)
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,11 @@ def _ground(rng, shape, sigma, kind, mask) -> tuple[np.ndarray, float]:
     crystal = kind == "crystal"
     level = np.exp(rng.uniform(np.log(0.03), np.log(4.0 if crystal else 12.0)))
     ground = level * (1 - rng.choice([0.0, rng.uniform(0, 0.6)]) * smooth_field(rng, shape))
-    # the support's texture is weaker than the atoms, or nobody could tell them apart
-    chance, most = (0.35, 0.15) if crystal else (0.85, 0.4)
+    # the support's texture is weaker than the atoms, or nobody could tell them apart; a bare film may be as strong
+    chance, most, longest = {"crystal": (0.35, 0.15, 8), "single_atoms": (0.85, 0.35, 8), "nothing": (0.75, 1.5, 5)}[kind]
     if rng.random() < chance:
         rough = rng.uniform(0.01, most)
-        length = sigma * np.exp(rng.uniform(np.log(0.5), np.log(8)))
+        length = sigma * np.exp(rng.uniform(np.log(0.5), np.log(longest)))
         ground += rough * texture(rng, shape, length, rng.choice([0.0, 1.0, 2.0]))
     if not crystal and rng.random() < 0.6:  # clouds of support much stronger than the atoms
         ground += rng.uniform(0.3, 4) * texture(rng, shape, rng.uniform(6, 20) * sigma, rng.uniform(0, 2))
@@ -148,8 +148,8 @@ def _contrast(rng, columns, ground, level, dark):
 
 
 def _recording(rng, sigma, level, kind) -> Recording:
-    """Counts such that the main column has a matched-filter signal-to-noise ratio between 2.5 and 100."""
-    strength = np.exp(rng.uniform(np.log(2.5), np.log(100 if kind != "single_atoms" else 40)))
+    """Counts such that the main column has a matched-filter signal-to-noise ratio between 2.2 and 80."""
+    strength = np.exp(rng.uniform(np.log(2.2), np.log(80 if kind != "single_atoms" else 40)))
     counts = float(np.clip((strength / sigma) ** 2 * (level + 0.3) / np.pi, 0.05, 1e4))
     readout = rng.choice([0.0, rng.uniform(0, 1.5)], p=[0.6, 0.4]) * np.sqrt(counts * level + 0.1)
     rare = rng.random(6)

@@ -82,6 +82,9 @@ def occupy(rng: np.random.Generator, sites: Sites) -> Sites:
     if rng.random() < 0.3 and len(np.unique(sites.species)) > 1:
         swap = rng.random(n) < rng.uniform(0, 0.1)
         height[swap] = rng.permutation(height)[swap]
+    if rng.random() < 0.3:  # dopants: some sites of one species much weaker or stronger than their kind
+        doped = (sites.species == rng.choice(sites.species)) & (rng.random(n) < rng.uniform(0, 0.12)) if n else False
+        height = np.where(doped, height * np.exp(rng.uniform(np.log(0.1), np.log(2.0))), height)
     # mostly up to a tenth of the sites, now and then half of them: an empty site must be told from the image alone
     share = rng.choice([0.0, rng.uniform(0, 0.1), rng.uniform(0.1, 0.5)], p=[0.1, 0.75, 0.15])
     lost = rng.random(n) < share

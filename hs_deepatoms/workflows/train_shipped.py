@@ -1,18 +1,18 @@
 """Train the networks that ship with the package, from one config and one seed.
 
-    python -m hs_deepatoms.workflows.train_shipped detector --out weights --minutes 60
-    python -m hs_deepatoms.workflows.train_shipped survey --out weights --minutes 25
+    python -m hs_deepatoms.workflows.train_shipped detector --out weights --real FOLDER
+    python -m hs_deepatoms.workflows.train_shipped survey --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped pack --out weights --model detector.safetensors
 
-Without ``--minutes`` the whole schedule of the config runs (hours on two CPU cores, minutes on a GPU). ``--real FOLDER``
-adds labelled real images (``*.npz`` with image, y_px, x_px, margin_px) whose names start with the config's prefixes.
+The schedule of the config takes about an hour on two CPU cores; ``--minutes`` shortens it to a time (for trials: the
+weights then depend on the machine's speed). ``--real FOLDER`` adds labelled real images (``*.npz`` with image, y_px, x_px, margin_px) whose names start with the config's prefixes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ class TrainingConfig:
     """Everything that decides the weights."""
 
     seed: int = 1
-    steps: int = 40_000
+    steps: int = 8_000
+    survey_steps: int = 4_000
     batch_size: int = 16
     learning_rate: float = 2e-3
     mixed_precision: bool = True
@@ -48,9 +49,10 @@ class Samples:
 
     def __init__(self, part: str, config: TrainingConfig, real: list[LabelledImage]):
         self.part, self.config, self.real = part, config, real
+        self.steps = config.steps if part == "detector" else config.survey_steps
 
     def __len__(self) -> int:
-        return self.config.steps * self.config.batch_size
+        return self.steps * self.config.batch_size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if self.part == "survey":
@@ -108,14 +110,15 @@ def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=No
         torch.manual_seed(config.seed)
         module = ColumnDetector() if part == "detector" else SurveyNet()
     images = real_images(real, config)
+    samples = Samples(part, config, images)
     batches = torch.utils.data.DataLoader(
-        Samples(part, config, images), config.batch_size, num_workers=workers, prefetch_factor=4 if workers else None
+        samples, config.batch_size, num_workers=workers, prefetch_factor=4 if workers else None
     )
     module, history = fit(
         module,
         batches,
         column_loss if part == "detector" else survey_loss,
-        steps=config.steps,
+        steps=samples.steps,
         learning_rate=config.learning_rate,
         mixed_precision=config.mixed_precision,
         minutes=minutes,
@@ -170,7 +173,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--real", type=Path, help="folder of labelled real images (*.npz)")
     parser.add_argument("--minutes", type=float, help="train for this long instead of the whole schedule")
-    parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=2)
@@ -180,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     if o.part == "pack":
         print(pack(o.out, o.model, threshold=o.threshold))
         return
-    config = replace(TrainingConfig(seed=o.seed), **({"steps": o.steps} if o.steps else {}))
+    config = TrainingConfig(seed=o.seed)
     print(train(o.part, o.out, config, real=o.real, minutes=o.minutes, device=o.device, workers=o.workers))
 
 

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from hs_deepatoms.prepare.masks import invalid_pixels
 from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
+from hs_deepatoms.simulate.columns import draw_columns
 
 
 @pytest.fixture
@@ -46,7 +48,11 @@ def test_nothing_to_scale(frame):
     assert not apply_scaling(frame, frame_scaling(frame)).any()
 
 
-def test_a_few_atoms_on_an_exact_zero_background():
-    frame = np.zeros((100, 120))
-    frame[50, 60] = 4.0
-    assert frame_scaling(frame) == (0.0, 4.0)
+def test_a_few_atoms_on_an_exact_zero_background_are_kept_and_a_lone_pixel_is_not():
+    atom = draw_columns((100, 120), np.array([50.2]), np.array([60.4]), np.array([4.0]), 1.0)
+    atom[atom < 0.01] = 0
+    scaled = apply_scaling(atom, frame_scaling(atom))
+    assert scaled.max() > 1 and not invalid_pixels(scaled).any()
+    lone = np.zeros((100, 120))
+    lone[50, 60] = 4.0
+    assert invalid_pixels(apply_scaling(lone, frame_scaling(lone))).sum() == 1

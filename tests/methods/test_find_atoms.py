@@ -1,0 +1,275 @@
+import dask.array as da
+import hyperspy.api as hs
+import numpy as np
+import pytest
+import torch
+
+import hs_deepatoms
+from hs_deepatoms import find_atoms
+from hs_deepatoms.errors import (
+    DeviceError,
+    InvalidArgumentError,
+    InvalidAxesError,
+    InvalidImageError,
+    ModelFileError,
+)
+from tests.methods.conftest import f1_inside, lattice_image, matched
+
+
+def find(data, **options):
+    return find_atoms(data, show_progressbar=False, **options)
+
+
+@pytest.fixture(scope="module")
+def reference(standard):
+    return find(standard[0])
+
+
+def same_atoms(atoms, reference, tolerance, margin=0.0):
+    """Every atom of one table has its partner in the other within ``tolerance`` pixels."""
+    a, b = (np.column_stack([t["y_px"].values, t["x_px"].values]) for t in (atoms, reference))
+    assert len(a) == len(b), f"{len(a)} atoms, the reference has {len(b)}"
+    pairs = matched(a[:, 0], a[:, 1], b[:, 0], b[:, 1], 1.0)
+    assert len(pairs) == len(a)
+    assert np.abs(a[pairs[:, 0]] - b[pairs[:, 1]]).max() <= tolerance
+
+
+def test_finds_the_columns_of_the_standard_image(standard, reference):
+    image, y, x = standard
+    assert f1_inside(reference, y, x, image.shape, radius=3.0, margin=4) >= 0.99
+    pairs = matched(reference["y_px"].values, reference["x_px"].values, y, x, 3.0)
+    error = reference["x_px"].values[pairs[:, 0]] - x[pairs[:, 1]]
+    assert np.sqrt((error**2).mean()) < 0.3 and abs(error.mean()) < 0.05
+
+
+def test_nothing_is_dropped_at_the_border(standard, reference):
+    image, y, x = standard
+    near = (y < 3) | (x < 3) | (y > image.shape[0] - 4) | (x > image.shape[1] - 4)
+    pairs = matched(reference["y_px"].values, reference["x_px"].values, y, x, 3.0)
+    assert np.isin(np.flatnonzero(near), pairs[:, 1]).mean() > 0.7
+
+
+def test_table_is_calibrated_and_keeps_metadata(signal, reference):
+    atoms = signal.find_atoms(show_progressbar=False)
+    same_atoms(atoms, reference, 1e-3)
+    np.testing.assert_allclose(atoms["y"], 1.5 + 0.02 * atoms["y_px"])
+    np.testing.assert_allclose(atoms["x"], -3.0 + 0.025 * atoms["x_px"])
+    assert atoms["y"].attrs["units"] == atoms["y_std"].attrs["units"] == "nm"
+    assert atoms["y_px"].attrs["units"] == "px"
+    assert "200" in atoms.attrs["metadata"] and "standard" in atoms.attrs["metadata"]
+    entry = atoms.attrs["provenance"]
+    for word in ("find_atoms", "sha256", "version", "time", "column_sigma_px", "device"):
+        assert word in entry
+    assert ((atoms["probability"] >= 0) & (atoms["probability"] <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "tolerance"),
+    [
+        (lambda a: a + 1000.0, 0.05),
+        (lambda a: a * 1e-6, 0.05),
+        (lambda a: a * 1e6, 0.05),
+        (lambda a: a.astype(np.float64), 0.05),
+        (lambda a: a.astype(np.uint16), 0.05),
+        (lambda a: a.astype(np.float16), 0.15),
+        (lambda a: np.round((a - a.min()) / np.ptp(a) * 255).astype(np.uint8), 0.15),
+        (lambda a: np.round((a - a.min()) / np.ptp(a) * 65535 - 32768).astype(np.int16), 0.15),
+    ],
+    ids=["offset", "small", "large", "float64", "uint16", "float16", "uint8", "int16"],
+)
+def test_intensity_and_type_do_not_matter(standard, reference, change, tolerance):
+    same_atoms(find(change(standard[0])), reference, tolerance)
+
+
+def test_hot_pixels_and_a_lost_line(standard, reference):
+    image = standard[0].copy()
+    rng = np.random.default_rng(0)
+    image[rng.integers(0, 180, 10), rng.integers(0, 260, 10)] = 100 * image.max()
+    hot = find(image)
+    assert len(hot["atom"]) == pytest.approx(len(reference["atom"]), abs=1)
+    pairs = matched(hot["y_px"].values, hot["x_px"].values, reference["y_px"].values, reference["x_px"].values, 1)
+    assert len(pairs) >= len(reference["atom"]) - 1
+    image = standard[0].copy()
+    image[77] = np.nan
+    same_atoms(find(image), reference, 0.5)
+    far = np.abs(reference["y_px"].values - 77) > 8
+    lost = find(image)
+    pairs = matched(lost["y_px"].values, lost["x_px"].values, reference["y_px"].values, reference["x_px"].values, 1)
+    shift = lost["x_px"].values[pairs[:, 0]] - reference["x_px"].values[pairs[:, 1]]
+    assert np.abs(shift[far[pairs[:, 1]]]).max() <= 0.05
+
+
+@pytest.mark.parametrize("shape", [(181, 263), (97, 260), (180, 61)])
+def test_odd_sizes_find_the_same_atoms_away_from_the_cut(standard, reference, shape):
+    image = np.pad(standard[0], [(0, 1), (0, 3)], mode="edge")[: shape[0], : shape[1]]
+    part = find(image)
+    height, width = np.minimum(shape, (180, 260))
+    inside = (reference["y_px"] < height - 25) & (reference["x_px"] < width - 25)
+    pairs = matched(part["y_px"].values, part["x_px"].values, reference["y_px"].values[inside],
+                    reference["x_px"].values[inside], 1.0)  # fmt: skip
+    assert len(pairs) >= int(inside.sum()) - 1
+
+
+@pytest.mark.parametrize("chunks", [(180, 260), (50, 260), (180, 33), (41, 77)])
+def test_lazy_and_any_chunking(standard, reference, chunks):
+    lazy = hs.signals.Signal2D(da.from_array(standard[0], chunks=chunks)).as_lazy()
+    same_atoms(lazy.find_atoms(show_progressbar=False), reference, 1e-3)
+
+
+def test_frames_are_scaled_one_by_one_and_empty_ones_have_no_atoms(standard, reference):
+    image = standard[0]
+    stack = np.stack([image, 0.1 * image, np.zeros_like(image), np.full_like(image, np.nan), image + 1000])
+    atoms = find(stack)
+    counts = [int((atoms["nav_0_index"] == k).sum()) for k in range(5)]
+    n = len(reference["atom"])
+    assert counts == [n, n, 0, 0, n]
+    same_atoms(atoms.isel(atom=(atoms["nav_0_index"] == 1).values), reference, 0.05)
+
+
+def test_tiles_give_what_the_whole_image_gives(standard, monkeypatch):
+    from hs_deepatoms.methods import images
+
+    image, _, _ = lattice_image((420, 510), sigma=2.2, spacing=11.0)
+    whole = find(image)
+    monkeypatch.setattr(images, "MEMORY", 320 * 320 * 400)
+    same_atoms(find(image), whole, 1e-3)
+
+
+def test_dark_columns(standard):
+    image, y, x = standard
+    atoms = find(image.max() - image)
+    assert f1_inside(atoms, y, x, image.shape, radius=3.0, margin=4) >= 0.97
+    assert f1_inside(find(image.max() - image, contrast="dark"), y, x, image.shape, 3.0, 4) >= 0.98
+
+
+@pytest.mark.parametrize("method", ["log", "max"])
+def test_other_methods_share_scale_and_table(method, standard):
+    image, y, x = lattice_image(heights=(1.0,))
+    atoms = find(image, method=method)
+    assert f1_inside(atoms, y, x, image.shape, 3.0, 4) >= 0.97
+    assert {"y", "x", "y_px", "x_px"} <= set(atoms.variables)
+
+
+@pytest.mark.parametrize(("spacing", "sigma"), [(5, 1.0), (9, 1.8), (28, 5.6), (60, 12.0)])
+def test_any_scale(spacing, sigma):
+    shape = (int(24 * spacing**0.9) + 40, int(20 * spacing**0.9) + 60)
+    image, y, x = lattice_image(shape, spacing, sigma, angle=0.5, heights=(1.0, 0.6), counts=150)
+    assert f1_inside(find(image), y, x, shape, 0.3 * spacing, spacing) >= 0.97
+
+
+def test_vacancies_stay_empty(standard):
+    rng = np.random.default_rng(2)
+    from hs_deepatoms.simulate.columns import draw_columns
+
+    yy, xx = (a.ravel() for a in np.mgrid[10:250:14.0, 10:330:14.0])
+    gone = rng.random(len(yy)) < 0.06
+    image = rng.poisson(40 * draw_columns((260, 340), yy[~gone], xx[~gone], np.ones((~gone).sum()), 2.8) + 8)
+    atoms = find(image)
+    at_gone = matched(atoms["y_px"].values, atoms["x_px"].values, yy[gone], xx[gone], 4.0)
+    assert len(at_gone) <= 0.05 * gone.sum()
+    assert f1_inside(atoms, yy[~gone], xx[~gone], image.shape, 4.0, 5) >= 0.98
+
+
+@pytest.mark.parametrize("kind", ["gauss", "poisson", "film", "vacuum"])
+def test_noise_has_no_atoms(kind):
+    from scipy.ndimage import gaussian_filter
+
+    found = 0
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        image = {
+            "gauss": lambda rng=rng: rng.normal(0, 1, (256, 256)),
+            "poisson": lambda rng=rng: rng.poisson(0.5, (256, 256)),
+            "film": lambda rng=rng: rng.poisson(30 + 2 * gaussian_filter(rng.normal(0, 10, (256, 256)), 3)),
+            "vacuum": lambda rng=rng: rng.poisson(np.where(np.arange(256) > 100, 20, 2) * np.ones((256, 1))),
+        }[kind]()
+        found += len(find(image)["atom"])
+    assert found < 3
+
+
+def test_region_masks_and_navigation_mask(signal, standard, reference):
+    roi = hs.roi.RectangularROI(left=-2.0, right=1.5, top=2.0, bottom=4.0)
+    part = signal.find_atoms(region=roi, show_progressbar=False)
+    assert len(part["atom"]) > 20
+    assert (part["x"] >= -2.05).all() and (part["x"] <= 1.55).all()
+    assert (part["y"] >= 1.95).all() and (part["y"] <= 4.05).all()
+    pairs = matched(part["y_px"].values, part["x_px"].values, reference["y_px"].values, reference["x_px"].values, 1)
+    assert len(pairs) >= 0.9 * len(part["atom"])
+    mask = np.zeros((180, 260), bool)
+    mask[:, :130] = True
+    half = signal.find_atoms(signal_mask=mask, show_progressbar=False)
+    assert len(half["atom"]) > 20 and (half["x_px"] >= 129.4).all()
+    stack = np.stack([standard[0]] * 3)
+    atoms = find(stack, navigation_mask=np.array([False, True, False]))
+    assert sorted(set(atoms["nav_0_index"].values.tolist())) == [0, 2]
+
+
+def test_spacing_is_a_hint_in_any_unit(signal, reference):
+    for spacing in (15, 0.375, "0.375 nm", "375 pm"):
+        atoms = signal.find_atoms(spacing=spacing, show_progressbar=False)
+        assert len(atoms["atom"]) == pytest.approx(len(reference["atom"]), abs=3)
+
+
+def test_dataarray_and_plain_array_and_signal_agree(signal, reference):
+    array = hs_deepatoms.to_xarray(signal)
+    same_atoms(find(array), reference, 1e-3)
+    same_atoms(array.deepatoms.find_atoms(show_progressbar=False), reference, 1e-3)
+
+
+def test_no_global_state_is_touched(standard):
+    torch.manual_seed(7)
+    np.random.seed(7)
+    before = torch.get_rng_state().clone(), np.random.get_state()[1].copy(), torch.get_default_dtype()
+    threads = torch.get_num_threads()
+    find(standard[0])
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert np.array_equal(before[1], np.random.get_state()[1])
+    assert torch.get_default_dtype() == before[2] and torch.get_num_threads() == threads
+
+
+def diffraction():
+    s = hs.signals.Signal2D(np.random.default_rng(0).random((32, 40)))
+    s.axes_manager[0].units = s.axes_manager[1].units = "1/nm"
+    return s
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "word"),
+    [
+        (hs.signals.Signal1D(np.ones((40, 50))), InvalidImageError, "Signal1D"),
+        (np.ones((40, 50), complex), InvalidImageError, "complex"),
+        (np.zeros((40, 50), [("R", "u1"), ("G", "u1"), ("B", "u1")]), InvalidImageError, "RGB"),
+        (np.zeros((0, 40, 50)), InvalidImageError, "empty"),
+        (np.full((40, 50), np.nan), InvalidImageError, "NaN"),
+        (np.full((40, 50), 3), InvalidImageError, "constant"),
+        (np.random.default_rng(0).random((12, 50)), InvalidImageError, "16"),
+        (np.arange(20.0), InvalidAxesError, "dimension"),
+        (diffraction(), InvalidAxesError, "1/nm"),
+        ([[1, 2], [3, 4]], InvalidImageError, "list"),
+    ],
+)
+def test_bad_input_says_what_to_do(data, error, word):
+    with pytest.raises(error, match="Allowed") as said:
+        find(data)
+    assert word in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"model": "no/such/file.safetensors"}, ModelFileError),
+        ({"device": "cuda:77"}, DeviceError),
+        ({"method": "magic"}, InvalidArgumentError),
+        ({"contrast": "pink"}, InvalidArgumentError),
+        ({"threshold": 2}, InvalidArgumentError),
+        ({"spacing": -3}, InvalidArgumentError),
+        ({"spacing": "4 s"}, InvalidArgumentError),
+        ({"refine": "perfect"}, InvalidArgumentError),
+        ({"batch_size": 0}, InvalidArgumentError),
+        ({"signal_mask": np.zeros((3, 3), bool)}, InvalidArgumentError),
+        ({"region": hs.roi.RectangularROI(1000, 1000, 1010, 1010)}, InvalidArgumentError),
+    ],
+)
+def test_bad_arguments_are_named_errors(standard, options, error):
+    with pytest.raises(error, match="Allowed"):
+        find(standard[0], **options)

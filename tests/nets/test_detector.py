@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from hs_deepatoms.nets.blocks import LocalContrast, fold_batch_norm
+from hs_deepatoms.nets.detector import ColumnDetector
+from hs_deepatoms.nets.survey import SurveyNet
+
+
+@pytest.fixture
+def detector():
+    """Random weights in eval mode, every path alive, so that the reach seen is the architecture's own."""
+    generator = torch.Generator().manual_seed(0)
+    module = ColumnDetector().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.02 + 0.04 * torch.rand(parameter.shape, generator=generator))
+    return module
+
+
+@pytest.mark.parametrize("cell", [(128, 129), (130, 131)])
+def test_halo_covers_the_receptive_field(detector, cell):
+    image = torch.rand(1, 1, 512, 520, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    detector(image)[0, 0, cell[0], cell[1]].backward()
+    for axis, at in enumerate(cell):
+        touched = torch.nonzero(image.grad[0, 0].abs().amax(1 - axis) > 0)
+        assert 2 * at - touched.min() <= ColumnDetector.halo
+        assert touched.max() - (2 * at + 1) <= ColumnDetector.halo
+    assert touched.max() - touched.min() > ColumnDetector.halo  # the test sees a reach at all
+
+
+def test_tile_with_halo_equals_the_whole_image(detector):
+    image = torch.randn(1, 1, 400, 432, generator=torch.Generator().manual_seed(2))
+    halo = ColumnDetector.halo
+    with torch.inference_mode():
+        whole = detector(image)
+        tile = detector(image[:, :, 160 - halo : 240 + halo, 184 - halo : 264 + halo])
+    inner = tile[:, :, halo // 2 : -halo // 2, halo // 2 : -halo // 2]
+    torch.testing.assert_close(inner, whole[:, :, 80:120, 92:132], atol=1e-5, rtol=1e-5)
+
+
+def test_outputs_are_bounded_and_of_half_the_size(detector):
+    with torch.inference_mode():
+        out = detector(1e3 * torch.randn(2, 1, 64, 96))
+    assert out.shape == (2, 6, 32, 48) and torch.isfinite(out).all()
+    assert out[:, 1:3].abs().max() <= 3 and out[:, 3:5].max() <= 2
+
+
+def test_local_contrast_forgets_gain_and_gradient():
+    texture = torch.rand(1, 1, 80, 90, generator=torch.Generator().manual_seed(3))
+    layer = LocalContrast()
+    one, brighter = layer(texture)[:, 1], layer(5 * texture + 3)[:, 1]
+    torch.testing.assert_close(one, brighter, atol=2e-3, rtol=0)
+    assert layer(torch.ones(1, 1, 40, 40))[:, 1].abs().max() < 1e-4
+
+
+def test_survey_gives_one_row_of_logits_per_crop():
+    net = SurveyNet().eval()
+    assert net(torch.rand(3, 1, 128, 128)).shape == (3, 35)
+
+
+def test_folding_batch_norm_changes_nothing():
+    torch_state = torch.Generator().manual_seed(4)
+    net = ColumnDetector()
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(0.5 + 0.3 * torch.rand(value.shape, generator=torch_state) if "running" in name else
+                            value + 0.1 * torch.randn(value.shape, generator=torch_state))  # fmt: skip
+    image = torch.randn(1, 1, 64, 72, generator=torch_state)
+    with torch.inference_mode():
+        before = net.eval()(image)
+        after = fold_batch_norm(net)(image)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
+    torch.testing.assert_close(after, before, atol=1e-3, rtol=1e-4)
