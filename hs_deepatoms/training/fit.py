@@ -84,7 +84,8 @@ def one_cycle(used: float) -> float:
 
 
 def _step(module, optimizer, loss, image, target, mixed_precision) -> float:
-    image = image.contiguous(memory_format=torch.channels_last)
+    if image.ndim == 4:
+        image = image.contiguous(memory_format=torch.channels_last)
     with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=mixed_precision):
         out = module(image)
     value = loss(out.float(), target)

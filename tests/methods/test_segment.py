@@ -1,0 +1,57 @@
+import dask.array as da
+import hyperspy.api as hs
+import numpy as np
+import pytest
+import xarray as xr
+
+from hs_deepatoms import segment
+from hs_deepatoms.errors import InvalidImageError
+
+
+def test_map_on_the_same_axes_with_metadata(signal, standard):
+    image, y, x = standard
+    found = signal.segment(show_progressbar=False)
+    assert type(found) is hs.signals.Signal2D and found.data.shape == image.shape and found.data.dtype == np.float32
+    for one, other in zip(found.axes_manager._axes, signal.axes_manager._axes, strict=True):
+        assert one.get_axis_dictionary() == other.get_axis_dictionary()
+    assert found.metadata.Acquisition_instrument.TEM.beam_energy == 200.0
+    assert "probability" in found.metadata.General.title
+    assert 0 <= found.data.min() and found.data.max() <= 1
+    inner = (y > 5) & (x > 5) & (y < 174) & (x < 254)
+    at = found.data[np.rint(y[inner]).astype(int), np.rint(x[inner]).astype(int)]
+    assert np.median(at) > 0.9 and found.data.mean() < 0.5 * at.mean()
+
+
+@pytest.mark.parametrize("chunks", [(2, 180, 260), (1, 70, 111)])
+def test_lazy_equals_eager_and_is_not_computed_before_it_is_asked_for(standard, chunks):
+    stack = np.stack([standard[0], standard[0][::-1], np.zeros_like(standard[0])])
+    eager = hs.signals.Signal2D(stack).segment(show_progressbar=False)
+    lazy = hs.signals.Signal2D(da.from_array(stack, chunks=chunks)).as_lazy().segment(show_progressbar=False)
+    assert lazy._lazy and hasattr(lazy.data, "dask")
+    np.testing.assert_allclose(lazy.data.compute(scheduler="synchronous"), eager.data, atol=1e-4)
+    assert not eager.data[2].any() and eager.data[0].max() > 0.9
+
+
+def test_tiles_equal_the_whole(standard, monkeypatch):
+    from hs_deepatoms.methods import images
+
+    image = np.tile(standard[0], (2, 2))
+    whole = segment(image, show_progressbar=False)
+    assert isinstance(whole, xr.DataArray) and whole.dims == ("y", "x") and whole["y"].attrs["units"] == "px"
+    monkeypatch.setattr(images, "MEMORY", 300 * 300 * 400)
+    tiled = segment(image, show_progressbar=False)
+    np.testing.assert_allclose(tiled.values, whole.values, atol=1e-4)
+
+
+def test_masks_and_lazy_output(standard):
+    mask = np.zeros(standard[0].shape, bool)
+    mask[:, :100] = True
+    lazy = segment(standard[0], signal_mask=mask, lazy_output=True, show_progressbar=False)
+    assert lazy.chunks is not None
+    values = lazy.compute().values
+    assert not values[:, :100].any() and values[:, 110:].max() > 0.9
+
+
+def test_bad_input():
+    with pytest.raises(InvalidImageError, match="Allowed"):
+        segment(np.ones((40, 50), complex))
