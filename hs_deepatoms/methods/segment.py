@@ -70,7 +70,11 @@ navigation_chunks, show_progressbar
     from hs_deepatoms.engine.mapping import map_blocks, map_to_array
 
     images.check_choice("contrast", contrast, images.CONTRASTS)
-    for name, value in (("batch_size", batch_size), ("num_workers", num_workers), ("navigation_chunks", navigation_chunks)):
+    for name, value in (
+        ("batch_size", batch_size),
+        ("num_workers", num_workers),
+        ("navigation_chunks", navigation_chunks),
+    ):
         images.check_count(name, value)
     source = images.read_images(signal, signal_dims=signal_dims, operation="segment")
     images.refuse_blank(source)

@@ -1,4 +1,4 @@
-"""The network that looks at an image before the detector does: how wide are its columns, and are they bright or dark?"""
+"""The network that looks at an image before the detector does: width and contrast of its columns."""
 
 from __future__ import annotations
 

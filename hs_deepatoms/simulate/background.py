@@ -54,7 +54,9 @@ def region_mask(rng: np.random.Generator, shape: tuple[int, int], kind: str, sof
     size = np.hypot(*shape)
     if kind == "edge":
         angle = rng.uniform(0, 2 * np.pi)
-        signed = (y - shape[0] / 2) * np.sin(angle) + (x - shape[1] / 2) * np.cos(angle) + rng.uniform(-0.25, 0.25) * size
+        signed = (
+            (y - shape[0] / 2) * np.sin(angle) + (x - shape[1] / 2) * np.cos(angle) + rng.uniform(-0.25, 0.25) * size
+        )
     elif kind == "cloud":
         signed = (smooth_field(rng, shape, rng.integers(3, 6)) - rng.uniform(0.3, 0.6)) * size / 3
     else:

@@ -174,5 +174,7 @@ def _real_survey_crop(rng, images, crop):
     y, x = to_grid(real.y, zoom) - top, to_grid(real.x, zoom) - left
     count = int(((y > 0) & (x > 0) & (y < crop) & (x < crop)).sum())
     piece = scaled[top : top + crop, left : left + crop]
-    piece = np.pad(piece, [(0, crop - n) for n in piece.shape], mode="reflect" if min(piece.shape) > crop // 2 else "edge")
+    piece = np.pad(
+        piece, [(0, crop - n) for n in piece.shape], mode="reflect" if min(piece.shape) > crop // 2 else "edge"
+    )
     return piece, real.sigma * zoom, count

@@ -87,7 +87,9 @@ def simulate_scene(
     image = record(rng, expected, how)[margin:-margin, margin:-margin]
     y, x = sites.y - margin, sites.x - margin
     inside = (y > -0.5) & (x > -0.5) & (y < shape[0] - 0.5) & (x < shape[1] - 0.5)
-    local = expected[np.clip(np.rint(sites.y).astype(int), 0, wide[0] - 1), np.clip(np.rint(sites.x).astype(int), 0, wide[1] - 1)]
+    local = expected[
+        np.clip(np.rint(sites.y).astype(int), 0, wide[0] - 1), np.clip(np.rint(sites.x).astype(int), 0, wide[1] - 1)
+    ]
     under = np.maximum(local if dark else local - 0.7 * sites.height, 1e-3) + how.readout**2 / how.counts
     strength = sites.height * sigma * np.sqrt(np.pi * how.counts / under)
     height = -sites.height if dark else sites.height
@@ -98,7 +100,9 @@ def _specimen(rng, shape, sigma, kind) -> tuple[Sites, np.ndarray, np.ndarray]:
     margin = 3 * sigma
     mask = np.ones(shape)
     if rng.random() < (0.3 if kind == "crystal" else 0.45):
-        mask = region_mask(rng, shape, str(rng.choice(["edge", "particle", "hole", "cloud"])), rng.uniform(0.3, 6) * sigma)
+        mask = region_mask(
+            rng, shape, str(rng.choice(["edge", "particle", "hole", "cloud"])), rng.uniform(0.3, 6) * sigma
+        )
     if kind == "nothing":
         return EMPTY, np.zeros(shape), mask
     if kind == "single_atoms":
@@ -107,7 +111,9 @@ def _specimen(rng, shape, sigma, kind) -> tuple[Sites, np.ndarray, np.ndarray]:
     else:
         spacing = sigma * np.exp(rng.uniform(np.log(2.6), np.log(12.0)))
         sites, stray = crystal_sites(rng, shape, spacing, sigma, margin), 0.0
-    thick = 1 - rng.choice([0.0, rng.uniform(0, 0.8)]) * smooth_field(rng, shape) if kind == "crystal" else np.ones(shape)
+    thick = (
+        1 - rng.choice([0.0, rng.uniform(0, 0.8)]) * smooth_field(rng, shape) if kind == "crystal" else np.ones(shape)
+    )
     iy = np.clip(np.rint(sites.y).astype(int), 0, shape[0] - 1)
     ix = np.clip(np.rint(sites.x).astype(int), 0, shape[1] - 1)
     there = rng.random(len(iy)) < np.maximum(mask[iy, ix] > 0.5, stray)
@@ -124,7 +130,9 @@ def _ground(rng, shape, sigma, kind, mask) -> tuple[np.ndarray, float]:
     level = np.exp(rng.uniform(np.log(0.03), np.log(4.0 if crystal else 12.0)))
     ground = level * (1 - rng.choice([0.0, rng.uniform(0, 0.6)]) * smooth_field(rng, shape))
     # the support's texture is weaker than the atoms, or nobody could tell them apart; a bare film may be as strong
-    chance, most, longest = {"crystal": (0.35, 0.15, 8), "single_atoms": (0.85, 0.35, 8), "nothing": (0.75, 1.5, 5)}[kind]
+    chance, most, longest = {"crystal": (0.35, 0.15, 8), "single_atoms": (0.85, 0.35, 8), "nothing": (0.75, 1.5, 5)}[
+        kind
+    ]
     if rng.random() < chance:
         rough = rng.uniform(0.01, most)
         length = sigma * np.exp(rng.uniform(np.log(0.5), np.log(longest)))

@@ -218,12 +218,12 @@ def test_dataarray_and_plain_array_and_signal_agree(signal, reference):
 
 def test_no_global_state_is_touched(standard):
     torch.manual_seed(7)
-    np.random.seed(7)
-    before = torch.get_rng_state().clone(), np.random.get_state()[1].copy(), torch.get_default_dtype()
+    np.random.seed(7)  # noqa: NPY002
+    before = torch.get_rng_state().clone(), np.random.get_state()[1].copy(), torch.get_default_dtype()  # noqa: NPY002
     threads = torch.get_num_threads()
     find(standard[0])
     assert torch.equal(before[0], torch.get_rng_state())
-    assert np.array_equal(before[1], np.random.get_state()[1])
+    assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
     assert torch.get_default_dtype() == before[2] and torch.get_num_threads() == threads
 
 

@@ -1,0 +1,126 @@
+"""Peak resident memory of ``find_atoms`` above the import, each case in a fresh process.
+
+    python benchmarks/memory.py [--cases eager lazy-image ...] [--frames 500] [--json FILE]
+
+Above the import means above what the process holds after ``import hyperspy.api, hs_deepatoms``; torch, which comes
+with the first call, is in the figure, and its share is given beside it. Lazy data are simulated lattices, made when a
+chunk is loaded: nothing of them lies in memory or on disk before. Linux and macOS (``resource``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+MIB = 2**20
+CASES = {
+    "eager-512": ((512, 512), None),
+    "eager-1024": ((1024, 1024), None),
+    "eager-2048": ((2048, 2048), None),
+    "eager-4096": ((4096, 4096), None),
+    "lazy-image-tiles": ((8192, 8192), (2048, 2048)),
+    "lazy-image-strips": ((8192, 8192), (8192, 64)),
+    "lazy-image-one-chunk": ((8192, 8192), (8192, 8192)),
+    "lazy-stack-frames": ((500, 1024, 1024), (1, 1024, 1024)),
+    "lazy-stack-50": ((500, 1024, 1024), (50, 1024, 1024)),
+    "lazy-stack-cubes": ((500, 1024, 1024), (250, 256, 256)),
+}
+
+
+def peak() -> float:
+    """Peak resident memory of this process so far, in MiB."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / (MIB if sys.platform == "darwin" else 1024)
+
+
+def lattice(spans, spacing=10.0, sigma=2.0):
+    """Columns of a square lattice with noise in part of an image; ``spans`` are (start, stop) per axis."""
+    import numpy as np
+
+    rng = np.random.default_rng([start for start, _ in spans])
+    profiles = []
+    for start, stop in spans[-2:]:
+        distance = (np.arange(start, stop, dtype=np.float32) + spacing / 2) % spacing - spacing / 2
+        profiles.append(np.exp(-0.5 * (distance / sigma) ** 2).astype(np.float32))
+    out = rng.standard_normal([stop - start for start, stop in spans], dtype=np.float32)
+    out *= 3
+    for row, height in zip(out.swapaxes(0, -2), 40 * profiles[0], strict=True):
+        row += 10 + height * profiles[1]
+    return out
+
+
+def lazy_lattice(shape, chunks):
+    """The same as a dask array."""
+    import dask.array as da
+    import numpy as np
+
+    def load(block_info=None):
+        return lattice(block_info[None]["array-location"])
+
+    chunks = da.core.normalize_chunks(chunks, shape, dtype=np.float32)
+    return da.map_blocks(load, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * len(shape), np.float32))
+
+
+def measure(name: str, frames: int, num_workers: int | None) -> dict:
+    """In the fresh process: import, run, and look at the peak."""
+    import hyperspy.api as hs
+
+    import hs_deepatoms
+
+    imported = peak()
+    shape, chunks = CASES[name]
+    if len(shape) == 3:
+        shape = (min(frames, shape[0]), *shape[1:])
+    if chunks is None:
+        signal = hs.signals.Signal2D(lattice([(0, n) for n in shape]))
+    else:
+        signal = hs.signals.Signal2D(lazy_lattice(shape, chunks)).as_lazy()
+    import torch
+
+    with_torch = peak()
+    start = time.perf_counter()
+    atoms = hs_deepatoms.find_atoms(signal, num_workers=num_workers, show_progressbar=False)
+    return {
+        "shape": shape,
+        "chunks": chunks,
+        "atoms": int(atoms.sizes["atom"]),
+        "above_import_mib": round(peak() - imported),
+        "above_torch_and_data_mib": round(peak() - with_torch),
+        "import_mib": round(imported),
+        "seconds": round(time.perf_counter() - start, 1),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--cases", nargs="*", default=list(CASES), help=f"names, or their beginnings: {', '.join(CASES)}"
+    )
+    parser.add_argument("--frames", type=int, default=500, help="frames of the stacks")
+    parser.add_argument("--num-workers", type=int)
+    parser.add_argument("--json")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(options.child, options.frames, options.num_workers)))
+        return
+    results = {}
+    for name in (name for name in CASES if name.startswith(tuple(options.cases))):
+        command = [sys.executable, __file__, "--child", name, "--frames", str(options.frames)]
+        if options.num_workers:
+            command += ["--num-workers", str(options.num_workers)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        results[name] = json.loads(done.stdout.splitlines()[-1])
+        print(f"{name:22s} {results[name]}", flush=True)
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(results, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
