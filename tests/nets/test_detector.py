@@ -72,3 +72,11 @@ def test_folding_batch_norm_changes_nothing():
         after = fold_batch_norm(net)(image)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
     torch.testing.assert_close(after, before, atol=1e-3, rtol=1e-4)
+
+
+def test_running_mean_is_the_average_pool():
+    image = torch.randn(2, 1, 37, 61, generator=torch.Generator().manual_seed(5)) + 3
+    r = 12
+    want = torch.nn.functional.avg_pool2d(image, (2 * r + 1, 1), 1, (r, 0), count_include_pad=False)
+    want = torch.nn.functional.avg_pool2d(want, (1, 2 * r + 1), 1, (0, r), count_include_pad=False)
+    torch.testing.assert_close(LocalContrast(r)._box_mean(image), want, atol=1e-5, rtol=1e-5)
