@@ -24,8 +24,9 @@ def crop_region(source: Source, region: Any) -> tuple[Source, tuple[int, int], n
     source : Source
         Images; the last two axes are y and x.
     region : hyperspy RectangularROI or CircleROI
-        In the signal axes' calibrated units. A pixel is inside if its centre is: left <= x < right as in HyperSpy,
-        distance from the circle's centre <= r (and >= r_inner).
+        In the signal axes' calibrated units. A rectangle holds the pixels from the one nearest to its left up to, not
+        including, the one nearest to its right, as HyperSpy cuts it; a circle those whose centres are at most r (and
+        at least r_inner) away from its own.
 
     Returns
     -------
@@ -52,10 +53,11 @@ def crop_region(source: Source, region: Any) -> tuple[Source, tuple[int, int], n
     """
     y_axis, x_axis = source.signal[-2:]
     (top, bottom), (left, right) = _bounds(region)
-    closed = _is_circle(region)
-    rows, columns = _pixels(y_axis, top, bottom, closed=closed), _pixels(x_axis, left, right, closed=closed)
+    circle = _is_circle(region)
+    cut = _within if circle else _nearest
+    rows, columns = cut(y_axis, top, bottom), cut(x_axis, left, right)
     outside = None
-    if rows and columns and closed:
+    if rows and columns and circle:
         outside = _outside(region, y_axis.cropped(*rows), x_axis.cropped(*columns))
     if not rows or not columns or (outside is not None and outside.all()):
         raise _refused(region, f"y from {_span(y_axis)}, x from {_span(x_axis)}",
@@ -81,13 +83,21 @@ def _is_circle(region: Any) -> bool:
     return all(hasattr(region, name) for name in ("cx", "cy", "r"))
 
 
-def _pixels(axis: Axis, low: float, high: float, *, closed: bool) -> tuple[int, int] | None:
-    """First pixel and the one after the last whose centres lie from low to high, or None."""
-    values = axis.coordinates()
-    slack = EDGE * axis.step
-    inside = values >= low - slack
-    inside &= values <= high + slack if closed else values < high - slack
-    found = np.flatnonzero(inside)
+def _nearest(axis: Axis, low: float, high: float) -> tuple[int, int] | None:
+    """First pixel and the one after the last, from the pixel nearest to low up to the one nearest to high.
+
+    As HyperSpy's rectangles cut: the one nearest to high is left out.
+    """
+    first, last = (int(np.ceil(index - 0.5 - EDGE)) for index in axis.to_index([low, high]))
+    start, stop = (first, last) if first <= last else (last + 1, first + 1)
+    start, stop = max(start, 0), min(stop, axis.size)
+    return (start, stop) if start < stop else None
+
+
+def _within(axis: Axis, low: float, high: float) -> tuple[int, int] | None:
+    """First pixel and the one after the last whose centres lie from low to high."""
+    values, slack = axis.coordinates(), EDGE * axis.step
+    found = np.flatnonzero((values >= low - slack) & (values <= high + slack))
     return (int(found[0]), int(found[-1]) + 1) if found.size else None
 
 

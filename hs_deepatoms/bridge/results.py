@@ -11,7 +11,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.axes import Axis, axis_of_signal, named_axes
-from hs_deepatoms.bridge.metadata import result_attrs, result_metadata
+from hs_deepatoms.bridge.metadata import result_attrs, result_metadata, tree_dictionary
 from hs_deepatoms.bridge.provenance import plain
 from hs_deepatoms.bridge.source import Source, is_dask
 
@@ -81,7 +81,7 @@ def _write_signal(source: Source, data: Any, axes: Sequence[Axis], title: str, p
     fields = [_axis_fields(axis, given[axis.name]) for axis in axes]
     metadata = result_metadata(source.original, title=title, provenance=provenance,
                                extra={"labels": labels} if labels else None)  # fmt: skip
-    return build_signal(data, [*front, *fields], metadata, source.original.original_metadata.as_dictionary(), "")
+    return build_signal(data, [*front, *fields], metadata, tree_dictionary(source.original.original_metadata), "")
 
 
 def _axis_fields(axis: Axis, original: Any) -> dict[str, Any]:
