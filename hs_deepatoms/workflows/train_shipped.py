@@ -5,8 +5,8 @@
     python -m hs_deepatoms.workflows.train_shipped pack --out weights --model detector.safetensors
 
 The schedule of the config takes about an hour on two CPU cores; ``--minutes`` cuts it to a time (for trials: the
-weights then depend on the machine's speed). ``--real FOLDER`` adds labelled real images (``*.npz`` with image, y_px, x_px,
-margin_px) whose names start with the config's prefixes.
+weights then depend on the machine's speed). ``--real FOLDER`` adds labelled real images (``*.npz`` with image, y_px,
+x_px, margin_px) whose names start with the config's prefixes.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ def test_halo_covers_the_receptive_field(detector, cell):
     image = torch.rand(1, 1, 512, 520, generator=torch.Generator().manual_seed(1)).requires_grad_()
     detector(image)[0, 0, cell[0], cell[1]].backward()
     for axis, at in enumerate(cell):
-        touched = torch.nonzero(image.grad[0, 0].abs().amax(1 - axis) > 0)
+        slope = image.grad[0, 0].abs().amax(1 - axis)
+        touched = torch.nonzero(slope > 1e-9 * slope.max())  # running sums leave rounding errors everywhere
         assert 2 * at - touched.min() <= ColumnDetector.halo
         assert touched.max() - (2 * at + 1) <= ColumnDetector.halo
     assert touched.max() - touched.min() > ColumnDetector.halo  # the test sees a reach at all
