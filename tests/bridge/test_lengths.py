@@ -57,7 +57,7 @@ def test_unit_factor(first, second, factor):
 
 @pytest.mark.parametrize(("first", "second"), [("nm", "px"), ("px", "nm"), ("nm", "eV"), ("nm", "1/nm"), ("odd", "nm")])
 def test_units_that_do_not_fit(first, second):
-    with pytest.raises(InvalidArgumentError, match="Got .* Allowed"):
+    with pytest.raises(InvalidArgumentError, match=r"Got .* Allowed"):
         unit_factor(first, second)
 
 

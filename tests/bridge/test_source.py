@@ -53,8 +53,8 @@ def test_undefined_names_and_units():
 
 def test_axes_not_aligned_with_data():
     data = np.random.default_rng(0).random((20, 3, 27, 4))
-    axes = [{"name": name, "size": size, "scale": scale, "navigate": navigate} for name, size, scale, navigate in
-            [("row", 20, 0.1, False), ("time", 3, 1, True), ("column", 27, 0.2, False), ("tilt", 4, 2, True)]]  # fmt: skip
+    fields = [("row", 20, 0.1, False), ("time", 3, 1, True), ("column", 27, 0.2, False), ("tilt", 4, 2, True)]
+    axes = [{"name": n, "size": size, "scale": scale, "navigate": navigate} for n, size, scale, navigate in fields]
     signal = hs.signals.Signal2D(data, axes=axes)
     assert not signal.axes_manager.axes_are_aligned_with_data
     for given in (signal, signal.as_lazy(), to_xarray(signal)):
@@ -112,7 +112,7 @@ def test_where_images_and_spectra_both_apply_it_must_be_said():
 @pytest.mark.parametrize(
     ("given", "error", "match"),
     [
-        (standard(2, 1), InvalidImageError, "Signal1D with 1 signal .*column.* transpose"),
+        (standard(2, 1), InvalidImageError, "Signal1D with 1 signal .*column.* signal.transpose"),
         (hs.signals.Signal2D(np.zeros((20, 27))).T, InvalidImageError, "0 signal dimensions"),
         (to_xarray(standard(2, 1)), InvalidAxesError, "1 signal dimensions"),
         (np.zeros(20), InvalidAxesError, "at least 2 dimensions"),
