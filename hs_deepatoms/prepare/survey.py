@@ -19,8 +19,12 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 MAGNIFICATIONS = (1, 2, 4, 8)
 WINDOW = 128  # pixels of a window at every magnification
 TYPICAL_NM, SPREAD = 0.06, 0.7  # prior of the column sigma: median (nm) and standard deviation of its logarithm
-DARK_CHANCE = 0.4  # prior odds of dark against bright columns
+DARK_CHANCE = 0.7  # prior odds of dark against bright columns
+NOTHING_CHANCE = 30.0  # prior weight of "no columns" against each single width
+WIDEST = 8  # a column wider than this part of the frame is no column
+NARROWEST = 0.72  # pixels: what is narrower is a pixel's noise; the detector has never been shown it
 DEFAULT_SIGMA = 2.0  # pixels, where there is nothing to measure
+TRAINED_SHARES = (0.026, 0.026, 0.42)  # of the samples: a width, bright or dark (kept rarer), and no columns
 FLOOR = 2e-3  # no single magnification may rule a width out
 
 
@@ -88,13 +92,14 @@ def survey_images(
     crops, levels = _crops(read, frames, shape, masked, most_frames)
     if not crops:
         return Appearance(_inside(DEFAULT_SIGMA, limits), contrast == "dark", 0.0)
-    evidence = _add_up(classify(np.stack(crops)), np.array(levels), round(1 / step))
+    evidence, nothing = _add_up(classify(np.stack(crops)), np.array(levels), round(1 / step))
     n = evidence.shape[1]
     sigma = first * 2 ** (step * np.arange(n))
     prior = _prior(sigma, pixel_nm, limits)
+    prior[:, sigma > min(shape) / WIDEST] -= 50
     if contrast != "auto":
         prior[0 if contrast == "dark" else 1] = -np.inf
-    return _best(evidence, prior, sigma, limits)
+    return _best(evidence, nothing, prior, sigma, limits)
 
 
 def _crops(read, frames, shape, masked, most_frames):
@@ -140,19 +145,25 @@ def _to_window(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def _add_up(probability: np.ndarray, levels: np.ndarray, bins_per_octave: int) -> np.ndarray:
-    """Log evidence of absolute widths, shape (2, n): windows of a level are alternatives, levels are measurements."""
+def _add_up(probability: np.ndarray, levels: np.ndarray, bins_per_octave: int) -> tuple[np.ndarray, float]:
+    """Log likelihood of absolute widths, shape (2, n), and of there being no columns.
+
+    Windows of a magnification are alternatives, magnifications are measurements. What the network says is divided by
+    how often it saw each class in training (Bayes' rule), and a width that a magnification does not cover looks there
+    like nothing.
+    """
     bins = (probability.shape[1] - 1) // 2
     n = bins + bins_per_octave * int(np.log2(max(MAGNIFICATIONS)))
-    evidence = np.zeros((2, n))
+    usual = np.repeat(TRAINED_SHARES, [bins, bins, 1])
+    evidence, nothing = np.zeros((2, n)), 0.0
     for level in np.unique(levels):
-        seen = probability[levels == level].mean(axis=0)
-        # a width this magnification does not cover is as likely as "nothing here", spread over what it may stand for
-        absolute = np.full((2, n), seen[-1] / (2 * (n - bins) + 2))
+        likelihood = (probability[levels == level].mean(axis=0) + FLOOR) / usual
+        absolute = np.full((2, n), likelihood[-1])
         shift = bins_per_octave * int(np.log2(level))
-        absolute[:, shift : shift + bins] = seen[:-1].reshape(2, bins)
-        evidence += np.log(absolute + FLOOR)
-    return evidence
+        absolute[:, shift : shift + bins] = likelihood[:-1].reshape(2, bins)
+        evidence += np.log(absolute)
+        nothing += np.log(likelihood[-1])
+    return evidence, nothing
 
 
 def _prior(sigma, pixel_nm, limits):
@@ -167,15 +178,18 @@ def _prior(sigma, pixel_nm, limits):
     return np.stack([prior, prior + np.log(DARK_CHANCE)])
 
 
-def _best(evidence, prior, sigma, limits) -> Appearance:
-    posterior = _normalised(evidence + prior)
+def _best(evidence, nothing, prior, sigma, limits) -> Appearance:
+    posterior = _normalised(np.append(evidence + prior, nothing + np.log(NOTHING_CHANCE)))
+    if posterior[-1] > 0.5 and limits is None:
+        return Appearance(DEFAULT_SIGMA, not np.isfinite(prior[0, 0]), 0.0)
+    posterior = posterior[:-1].reshape(evidence.shape)
     # the peak of the posterior over a third of an octave, not a single bin
     smooth = np.apply_along_axis(np.convolve, 1, posterior, [0.5, 1, 0.5], "same")
     row, k = np.unravel_index(smooth.argmax(), smooth.shape)
     near = slice(max(0, k - 2), k + 3)
     # the prior chooses the peak, the image alone says where exactly it is
     weight = _normalised(evidence[row, near])
-    width = float(np.exp((weight * np.log(sigma[near])).sum()))
+    width = max(float(np.exp((weight * np.log(sigma[near])).sum())), NARROWEST)
     return Appearance(_inside(width, limits), bool(row == 1), float(posterior[row, near].sum()))
 
 
