@@ -11,7 +11,7 @@ import numpy as np
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, explain
 from hs_deepatoms.bridge.axes import named_axes, text_or_none
 from hs_deepatoms.bridge.encode import encode_json
-from hs_deepatoms.bridge.fields import AXIS_ATTRIBUTE, axis_fields, fields_of_coordinate
+from hs_deepatoms.bridge.fields import AXIS_ATTRIBUTE, axis_fields, fields_of_coordinate, file_text
 from hs_deepatoms.bridge.metadata import OURS, stored_json, tree_dictionary
 from hs_deepatoms.bridge.provenance import plain, read_provenance
 from hs_deepatoms.bridge.signal_dims import signal_dims_of
@@ -49,7 +49,9 @@ def to_xarray(signal: BaseSignal) -> DataArray:
 
     Notes
     -----
-    Learning results, models and events stay behind.
+    Learning results, models and events stay behind. Metadata values of foreign classes keep their value where they are
+    numbers, text or containers by descent (an enum of a TIFF reader becomes its integer), else their ``repr``, with a
+    warning.
 
     Examples
     --------
@@ -137,8 +139,8 @@ def build_signal(
 
 
 def _attrs_of_axis(axis: Any, dim: str) -> dict[str, str]:
-    attrs = {"units": _file_text(text_or_none(axis.units)) or "px", AXIS_ATTRIBUTE: encode_json(axis_fields(axis, dim))}
-    name = _file_text(text_or_none(axis.name))
+    attrs = {"units": file_text(text_or_none(axis.units)) or "px", AXIS_ATTRIBUTE: encode_json(axis_fields(axis, dim))}
+    name = file_text(text_or_none(axis.name))
     return {**attrs, "long_name": name} if name else attrs
 
 
@@ -146,7 +148,7 @@ def _attrs_of_signal(signal: Any, signal_dims: list[str]) -> dict[str, Any]:
     metadata = tree_dictionary(signal.metadata)
     ours = metadata.get(OURS)
     provenance = ours.pop("provenance", None) if isinstance(ours, dict) else None
-    title = _file_text(str(signal.metadata.get_item("General.title") or ""))
+    title = file_text(str(signal.metadata.get_item("General.title") or ""))
     attrs: dict[str, Any] = {"long_name": title} if title else {}
     attrs["signal_dims"] = signal_dims or "[]"  # netCDF has no empty lists
     attrs["signal_type"] = str((metadata.get("Signal") or {}).get("signal_type") or "")
@@ -158,8 +160,7 @@ def _attrs_of_signal(signal: Any, signal_dims: list[str]) -> dict[str, Any]:
 
 
 def _signal_dims(array: Any, wanted: str | Sequence[str] | None) -> tuple:
-    given = wanted is not None
-    if given:
+    if wanted is not None:
         wanted = (wanted,) if isinstance(wanted, str) else tuple(wanted)
     else:
         wanted = signal_dims_of(array)
@@ -179,8 +180,11 @@ def _signal_dims(array: Any, wanted: str | Sequence[str] | None) -> tuple:
 def _stored_trees(array: Any) -> tuple[dict, dict, str]:
     attrs = array.attrs
     metadata = stored_json(attrs, "metadata")
-    ours = isinstance(metadata, dict)
-    metadata = metadata if ours else {"General": {"title": str(attrs.get("long_name") or array.name or "")}}
+    metadata = (
+        metadata
+        if isinstance(metadata, dict)
+        else {"General": {"title": str(attrs.get("long_name") or array.name or "")}}
+    )
     original = stored_json(attrs, "original_metadata")
     original = original if isinstance(original, dict) else {}
     foreign = {str(key): value for key, value in attrs.items() if key not in WRITTEN}
@@ -191,8 +195,3 @@ def _stored_trees(array: Any) -> tuple[dict, dict, str]:
     signal_type = str(attrs.get("signal_type", (metadata.get("Signal") or {}).get("signal_type") or ""))
     metadata.setdefault("Signal", {})["signal_type"] = signal_type
     return metadata, original, signal_type
-
-
-def _file_text(text: str | None) -> str:
-    """Text that netCDF takes as it is: no NUL, no half characters."""
-    return (text or "").replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidAxesError, explain
-from hs_deepatoms.bridge.axes import ROUNDING, axis_of_coordinate, units_of
+from hs_deepatoms.bridge.axes import ROUNDING, axis_of_coordinate, text_or_none, units_of
 from hs_deepatoms.bridge.metadata import stored_json
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ def axis_fields(axis: Any, dim: str) -> dict[str, Any]:
     if fields["_type"] == "DataAxis":
         fields.pop("axis")
     return fields
+
+
+def file_text(text: str | None) -> str:
+    """Text that netCDF takes as it is: no NUL, no half characters."""
+    return (text or "").replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def stored_fields(array: DataArray, dim: Any) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def fields_of_coordinate(array: DataArray, dim: Any) -> dict[str, Any]:
     if coordinate is None:
         return {**common, "size": array.sizes[dim]}
     units = units_of(coordinate)
-    unchanged = units == (stored.get("units") or "px")
+    unchanged = units == (file_text(text_or_none(stored.get("units"))) or "px")
     common["units"] = stored.get("units") if unchanged else None if units == "px" else units
     found = _matching(stored, coordinate.values)
     if found is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from hs_deepatoms.bridge.encode import decode_json
@@ -17,9 +18,14 @@ OF_VALUES = ("units", "valid_range", "valid_min", "valid_max", "flag_values", "f
 
 
 def tree_dictionary(tree: Any) -> dict:
-    """A HyperSpy metadata tree as a dictionary of its own."""
-    # as_dictionary replaces signals inside lists in the tree itself, so it gets a copy
-    return copy.deepcopy(tree).as_dictionary()
+    """A HyperSpy metadata tree as nested dictionaries and lists of its own; arrays are not copied."""
+    # as_dictionary puts dictionaries into the tree's own lists where these hold signals
+    lists = list(_lists_of_signals(tree))
+    kept = [list(items) for items in lists]
+    found = _own_containers(tree.as_dictionary())
+    for items, before in zip(lists, kept, strict=True):
+        items[:] = before
+    return found
 
 
 def metadata_of_signal(signal: Any) -> tuple[dict, list[dict]]:
@@ -49,9 +55,8 @@ def metadata_of_array(array: Any) -> tuple[dict, list[dict], str]:
 
 def result_metadata(signal: Any, *, title: str, provenance: list[dict], extra: dict | None = None) -> dict:
     """Metadata for a result of a signal: the source's, less what describes the source's values or its plot."""
-    tree = tree_dictionary(signal.metadata)
-    for key in NOT_OURS:
-        tree.pop(key, None)
+    tree = {key: value for key, value in tree_dictionary(signal.metadata).items() if key not in (*NOT_OURS, "Signal")}
+    tree = copy.deepcopy(tree)
     tree.setdefault("General", {})["title"] = title
     tree["Signal"] = {"signal_type": ""}  # noise variance and quantity are those of the source's values
     tree[OURS] = {**(tree.get(OURS) or {}), **(extra or {}), "provenance": provenance}
@@ -81,3 +86,18 @@ def stored_json(attrs: Any, name: str) -> Any:
         return decode_json(text)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _lists_of_signals(tree: Any) -> Iterator[list]:
+    for key in tree.keys():
+        value = tree[key]
+        if isinstance(value, type(tree)):
+            yield from _lists_of_signals(value)
+        elif type(value) is list and any(hasattr(item, "axes_manager") for item in value):
+            yield value
+
+
+def _own_containers(value: Any) -> Any:
+    if type(value) is dict:
+        return {key: _own_containers(item) for key, item in value.items()}
+    return [_own_containers(item) for item in value] if type(value) is list else value

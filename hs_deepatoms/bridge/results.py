@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -59,6 +60,14 @@ def write_like(
     ------
     InvalidArgumentError
         Data whose shape is not that of the axes.
+
+    Examples
+    --------
+    >>> import numpy as np, hyperspy.api as hs
+    >>> from hs_deepatoms.bridge.source import read_source
+    >>> source = read_source(hs.signals.Signal2D(np.zeros((3, 32, 40))))
+    >>> write_like(source, source.data + 1, title="map", provenance=[])
+    <Signal2D, title: map, dimensions: (3|40, 32)>
     """
     axes = [axis for axis in source.axes if dims is None or axis.name in dims]
     expected = (*(_size(labels) for _, labels in leading), *(axis.size for axis in axes))
@@ -81,7 +90,9 @@ def _write_signal(source: Source, data: Any, axes: Sequence[Axis], title: str, p
     fields = [_axis_fields(axis, given[axis.name]) for axis in axes]
     metadata = result_metadata(source.original, title=title, provenance=provenance,
                                extra={"labels": labels} if labels else None)  # fmt: skip
-    return build_signal(data, [*front, *fields], metadata, tree_dictionary(source.original.original_metadata), "")
+    return build_signal(
+        data, [*front, *fields], metadata, copy.deepcopy(tree_dictionary(source.original.original_metadata)), ""
+    )
 
 
 def _axis_fields(axis: Axis, original: Any) -> dict[str, Any]:

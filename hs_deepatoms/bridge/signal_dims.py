@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 def signal_dims_of(array: DataArray) -> tuple[str, ...] | None:
     """The dimensions that the attribute ``signal_dims`` names, under the names they have now; None without it."""
     found = array.attrs.get("signal_dims")
-    if found is None:
-        return None
+    if found is None:  # arithmetic may drop the attributes of an array, it keeps those of its coordinates
+        stored = [stored_fields(array, dim).get("navigate") for dim in array.dims]
+        known = stored and None not in stored
+        return tuple(dim for dim, navigate in zip(array.dims, stored, strict=True) if not navigate) if known else None
     if isinstance(found, str):  # netCDF gives a list of one name back as text
         found = json.loads(found) if found.startswith("[") and found not in array.dims else [found]
     renamed = {stored_fields(array, dim).get("dim"): dim for dim in array.dims if dim not in found}

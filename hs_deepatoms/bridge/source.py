@@ -159,7 +159,9 @@ def _read_signal(signal: Any, signal_dims, n_signal: int | None, operation: str)
 
 
 def _read_xarray(array: Any, signal_dims, n_signal: int | None, operation: str) -> Source:
-    dims = [str(dim) for dim in array.dims]
+    if not all(isinstance(dim, str) for dim in array.dims):
+        array = array.rename({dim: str(dim) for dim in array.dims})
+    dims = list(array.dims)
     wanted = signal_dims if signal_dims is not None else signal_dims_of(array)
     places = _places(wanted, dims, n_signal, operation)
     metadata, provenance, signal_type = metadata_of_array(array)

@@ -120,12 +120,12 @@ def test_nothing_is_computed_or_copied():
 
 
 def test_the_signal_is_left_alone():
-    signal = with_metadata()
-    signal.metadata.set_item("Sample.signals", [hs.signals.Signal1D(np.arange(3.0))])
-    kept = signal.metadata.Sample.signals[0]
+    signal = standard()
+    signal.metadata.set_item("Sample.signals", [1, hs.signals.Signal1D(np.arange(3.0))])
+    kept = signal.metadata.Sample.signals[1]
     array = to_xarray(signal)
-    assert signal.metadata.Sample.signals[0] is kept
-    found = from_xarray(array).metadata.Sample.signals[0]
+    assert signal.metadata.Sample.signals[1] is kept
+    found = from_xarray(array).metadata.Sample.signals[1]
     assert_equal(found.data, kept.data)
 
 
@@ -195,6 +195,11 @@ def test_transposed_array_keeps_the_meaning_of_its_signal_dims():
     np.testing.assert_array_equal(found.data, signal.data.transpose(1, 0, 2, 3))
 
 
+def test_signal_dims_are_known_without_attributes():
+    array = to_xarray(standard(1)).drop_attrs(deep=False)
+    assert from_xarray(array).axes_manager.signal_shape == (27, 20)
+
+
 def test_any_dataarray():
     array = xr.DataArray(np.zeros((4, 5, 6)), dims=("t", "y", "x"), name="adf", attrs={"gain": 2},
                          coords={"y": ("y", np.arange(5) * 0.5, {"units": "nm"}), "x": [0, 1, 3, 7, 8, 9]})  # fmt: skip
@@ -209,9 +214,9 @@ def test_any_dataarray():
 
 
 def test_refusals():
-    with pytest.raises(InvalidArgumentError, match="Got a .*ndarray"):
+    with pytest.raises(InvalidArgumentError, match=r"Got a .*ndarray"):
         to_xarray(np.zeros(3))
-    with pytest.raises(InvalidArgumentError, match="Got a .*Dataset"):
+    with pytest.raises(InvalidArgumentError, match=r"Got a .*Dataset"):
         from_xarray(xr.Dataset())
     with pytest.raises(InvalidImageError, match="ragged"):
         to_xarray(hs.signals.BaseSignal(np.array([np.zeros(2), np.zeros(3)], dtype=object), ragged=True))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from datetime import date, datetime
+from enum import IntEnum
 from pathlib import PurePosixPath
 
 import dask.array as da
@@ -71,6 +73,13 @@ def test_what_cannot_be_kept_becomes_text_with_a_warning_that_says_where():
 
     with pytest.warns(UserWarning, match=r"a\.b\[1\] \(.*Odd\)"):
         assert decode_json(encode_json({"a": {"b": [1, Odd()]}})) == {"a": {"b": [1, "Odd()"]}}
+
+
+def test_subclasses_keep_their_value():
+    class Compression(IntEnum):
+        NONE = 1
+
+    assert_equal(decode_json(encode_json([Compression.NONE, OrderedDict(a=1)])), [1, {"a": 1}])
 
 
 def test_unknown_tags_are_errors():

@@ -91,6 +91,11 @@ def test_signal_dims_of_dataarrays_and_arrays():
     assert [a.name for a in read_source(array).axes] == ["b", "c", "a"]
 
 
+def test_dims_that_are_not_text():
+    source = read_source(xr.DataArray(np.zeros((3, 20, 27)), dims=(0, 1, 2)))
+    assert [a.name for a in source.axes] == ["0", "1", "2"]
+
+
 def test_signal_dims_follow_a_rename():
     array = to_xarray(standard(1)).transpose("row", "column", "time").rename(row="r")
     assert [a.name for a in read_source(array).axes] == ["time", "r", "column"]
