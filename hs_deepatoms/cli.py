@@ -152,7 +152,7 @@ def _one_line_errors(subject: object, debug: bool) -> Iterator[None]:
 def _process_file(
     file: Path, name: str, out: Path, *, reader: str | None, lazy: bool | None, quiet: bool, settings: dict[str, Any]
 ) -> None:
-    images, skipped = _image_signals(_load(file, reader=reader, lazy=lazy))
+    images, skipped = _image_signals([_grey(signal) for signal in _load(file, reader=reader, lazy=lazy)])
     _make_folder(out)
     for reason in skipped:
         click.echo(f"{file}: skipped {reason}")
@@ -239,6 +239,17 @@ def _image_signals(signals: Sequence[BaseSignal]) -> tuple[list[tuple[int, BaseS
     if not images:
         raise CommandError(f"none of its {len(signals)} signals is an image: {'; '.join(skipped)}")
     return images, skipped
+
+
+def _grey(signal: BaseSignal) -> BaseSignal:
+    """A grey picture that was stored in colour is read as what it is; one with real colours is left to the error."""
+    fields = signal.data.dtype.names
+    if fields is None or not {"R", "G", "B"} <= set(fields):
+        return signal
+    red = signal.data["R"]
+    if not all(bool((red == signal.data[name]).all()) for name in ("G", "B")):
+        return signal
+    return signal._deepcopy_with_new_data(red.copy())
 
 
 def _result_names(files: Sequence[Path]) -> list[str]:

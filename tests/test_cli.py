@@ -193,3 +193,20 @@ def test_help_and_version():
     assert "find-atoms" in _run("--help").stdout and "demo" in _run("--help").stdout
     assert hs_deepatoms.__version__ in _run("--version").stdout
     assert _run("find-atoms").exit_code == 2
+
+
+def test_a_grey_picture_stored_in_colour_is_read_as_grey():
+    import hyperspy.api as hs
+    import numpy as np
+
+    from hs_deepatoms.cli import _grey
+
+    colour = np.zeros((20, 30), [("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")])
+    for name in "RGB":
+        colour[name] = np.arange(600).reshape(20, 30) % 251
+    colour["A"] = 255
+    grey = _grey(hs.signals.Signal2D(colour))
+    assert grey.data.dtype == np.uint8
+    np.testing.assert_array_equal(grey.data, colour["R"])
+    colour["B"] = 7
+    assert _grey(hs.signals.Signal2D(colour)).data.dtype.fields
