@@ -16,6 +16,7 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 from hs_deepatoms.simulate.scenes import simulate_scene
 
 DARK_SHARE = 0.25
+HARD_NOTHING = 0.18
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class LabelledImage:
     margin: float = 0.0
 
 
-def detector_sample(seed: int, index: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+def detector_sample(seed: int, index: int, size: int = 128, *, hard: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """One simulated sample for the column detector.
 
     Parameters
@@ -37,6 +38,9 @@ def detector_sample(seed: int, index: int, size: int = 128) -> tuple[np.ndarray,
     seed, index : int
     size : int
         Side of the sample on the network's grid, a multiple of 8.
+    hard : bool
+        For the last part of the training: some images with dark columns (shown inverted, as `find_atoms` does), and
+        twice as many films and empty images.
 
     Returns
     -------
@@ -49,8 +53,10 @@ def detector_sample(seed: int, index: int, size: int = 128) -> tuple[np.ndarray,
     sigma = float(np.exp(rng.uniform(np.log(0.72), np.log(4.5))))
     zoom = on_grid / sigma
     side = int(np.ceil(size / zoom)) + 1
-    scene = simulate_scene(rng, (side, side), sigma)
-    image = network_view(rng, scene.image, zoom)[:size, :size]
+    dark = bool(hard and rng.random() < DARK_SHARE)
+    kind = "nothing" if hard and rng.random() < HARD_NOTHING else None
+    scene = simulate_scene(rng, (side, side), sigma, kind=kind, dark=dark)
+    image = network_view(rng, -scene.image if dark else scene.image, zoom)[:size, :size]
     target = column_target(size, to_grid(scene.y, zoom), to_grid(scene.x, zoom), scene.strength, np.log(on_grid / 2.0))
     return np.ascontiguousarray(image[None]), target
 

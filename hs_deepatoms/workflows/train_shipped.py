@@ -1,6 +1,7 @@
 """Train the networks that ship with the package, from one config and one seed.
 
     python -m hs_deepatoms.workflows.train_shipped detector --out weights --real FOLDER
+    python -m hs_deepatoms.workflows.train_shipped hard --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped survey --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped pack --out weights --model detector.safetensors
 
@@ -29,6 +30,9 @@ class TrainingConfig:
     seed: int = 1
     steps: int = 8_000
     survey_steps: int = 4_000
+    # the detector's schedule ends with a second, gentler one on harder samples
+    hard_steps: int = 1_600
+    hard_learning_rate: float = 6e-4
     batch_size: int = 16
     learning_rate: float = 2e-3
     mixed_precision: bool = True
@@ -46,22 +50,27 @@ class TrainingConfig:
 
 
 class Samples:
-    """Map-style dataset: sample ``i`` is a function of (seed, i) alone."""
+    """Map-style dataset: sample ``i`` is a function of (seed, i) alone.
+
+    Parts: "detector", "hard" (the end of the detector's training) and "survey".
+    """
 
     def __init__(self, part: str, config: TrainingConfig, real: list[LabelledImage]):
         self.part, self.config, self.real = part, config, real
-        self.steps = config.steps if part == "detector" else config.survey_steps
+        self.steps = {"detector": config.steps, "hard": config.hard_steps, "survey": config.survey_steps}[part]
+        self.first = config.steps * config.batch_size if part == "hard" else 0
 
     def __len__(self) -> int:
         return self.steps * self.config.batch_size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        index += self.first
         if self.part == "survey":
             return survey_sample(self.config.seed, index, images=self.real)
         is_real = self.real and np.random.default_rng([self.config.seed, index, 3]).random() < self.config.real_share
         if is_real:
             return real_detector_sample(self.real, self.config.seed, index)
-        return detector_sample(self.config.seed, index)
+        return detector_sample(self.config.seed, index, hard=self.part == "hard")
 
 
 def real_images(folder: str | Path | None, config: TrainingConfig) -> list[LabelledImage]:
@@ -97,30 +106,25 @@ def snap_to_maximum(image: np.ndarray, y: np.ndarray, x: np.ndarray, sigma: floa
 
 
 def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=None, device="auto", workers=2) -> Path:
-    """Train one part (``"detector"`` or ``"survey"``) and write ``out/<part>.safetensors``."""
+    """Train one part and write ``out/<part>.safetensors``; "hard" goes on from ``out/detector.safetensors``."""
     import torch
 
-    from hs_deepatoms.nets.detector import ColumnDetector
-    from hs_deepatoms.nets.survey import SurveyNet
     from hs_deepatoms.training.fit import fit
     from hs_deepatoms.training.losses import column_loss, survey_loss
 
     out.mkdir(parents=True, exist_ok=True)
     path, log = out / f"{part}.safetensors", out / f"{part}.json"
-    with torch.random.fork_rng():  # initial weights from the seed, the caller's random state untouched
-        torch.manual_seed(config.seed)
-        module = ColumnDetector() if part == "detector" else SurveyNet()
     images = real_images(real, config)
     samples = Samples(part, config, images)
     batches = torch.utils.data.DataLoader(
         samples, config.batch_size, num_workers=workers, prefetch_factor=4 if workers else None
     )
     module, history = fit(
-        module,
+        _start(part, out, config),
         batches,
-        column_loss if part == "detector" else survey_loss,
+        survey_loss if part == "survey" else column_loss,
         steps=samples.steps,
-        learning_rate=config.learning_rate,
+        learning_rate=config.hard_learning_rate if part == "hard" else config.learning_rate,
         mixed_precision=config.mixed_precision,
         minutes=minutes,
         device=choose_device(device),
@@ -130,6 +134,21 @@ def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=No
     said = {"part": part, "config": asdict(config), "steps_done": len(history), "real_images": len(images)}
     log.write_text(json.dumps({**said, "loss": np.round(history, 4).tolist()}))
     return path
+
+
+def _start(part: str, out: Path, config: TrainingConfig):
+    import torch
+    from safetensors.torch import load_file
+
+    from hs_deepatoms.nets.detector import ColumnDetector
+    from hs_deepatoms.nets.survey import SurveyNet
+
+    with torch.random.fork_rng():  # initial weights from the seed, the caller's random state untouched
+        torch.manual_seed(config.seed)
+        module = SurveyNet() if part == "survey" else ColumnDetector()
+    if part == "hard":
+        module.load_state_dict(load_file(out / "detector.safetensors"))
+    return module
 
 
 def write_state(module, path: Path) -> None:
@@ -150,13 +169,13 @@ def pack(out: Path, target: Path, *, threshold: float = 0.5, scores: dict | None
     from hs_deepatoms.nets.survey import SurveyNet
 
     parts, logs = {}, {}
-    for name, make in (("detector", ColumnDetector), ("survey", SurveyNet)):
+    detector = "hard" if (out / "hard.safetensors").exists() else "detector"
+    for name, file, make in (("detector", detector, ColumnDetector), ("survey", "survey", SurveyNet)):
         module = make()
-        module.load_state_dict(load_file(out / f"{name}.safetensors"))
+        module.load_state_dict(load_file(out / f"{file}.safetensors"))
         parts[name] = (make.__name__, {}, module.eval())
-        log = out / f"{name}.json"
-        if log.exists():
-            logs[name] = {k: v for k, v in json.loads(log.read_text()).items() if k != "loss"}
+    for log in sorted(out.glob("*.json")):
+        logs[log.stem] = {k: v for k, v in json.loads(log.read_text()).items() if k != "loss"}
     card = {
         "name": "detector",
         "description": "Presence and sub-pixel position of atomic columns; width and contrast of columns.",
@@ -170,7 +189,7 @@ def pack(out: Path, target: Path, *, threshold: float = 0.5, scores: dict | None
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["detector", "survey", "pack"])
+    parser.add_argument("part", choices=["detector", "hard", "survey", "pack"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--real", type=Path, help="folder of labelled real images (*.npz)")
     parser.add_argument("--minutes", type=float, help="train for this long instead of the whole schedule")
