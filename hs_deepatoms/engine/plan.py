@@ -213,7 +213,8 @@ def _cut(size: int, tile: int, chunks: Sequence[int] | None, align: int) -> list
     for part in _group(chunks, tile):
         start = edges[-1]
         edges += [start + b for _, b in _even(part, tile, align)]
-    rounded = sorted({0, size, *(round(e / align) * align for e in edges[1:-1])} - set(range(size + 1, size + align)))
+    inner = {round(edge / align) * align for edge in edges[1:-1]}
+    rounded = sorted({0, size, *(edge for edge in inner if 0 < edge < size)})
     snapped = list(pairwise(rounded))
     fits = max(b - a for a, b in snapped) <= tile
     return snapped if fits and len(snapped) <= len(even) else even
