@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 CONTRASTS = ("auto", "bright", "dark")
 SURVEY_FRAMES, SURVEY_TRIES = 3, 12
 MEMORY = 640 * 2**20  # bytes for the network's activations in one task
+WHOLE_FRAME_BYTES = 64 * 2**20  # smaller lazy frames are loaded whole for the survey
 SCALING_PIXELS = 2**22  # a frame too large for one task is measured on a regular subset of about this many pixels
 
 
@@ -139,8 +141,14 @@ def survey(source: Source, model: Model, frames: np.ndarray, *, contrast, limits
 
     flat = flat_frames(source)
 
+    small = flat.dtype.itemsize * np.prod(flat.shape[1:]) <= WHOLE_FRAME_BYTES
+
+    @lru_cache(maxsize=1)  # a lazy frame of moderate size is loaded once, not once per window
+    def load(frame: int) -> np.ndarray:
+        return np.asarray(flat[frame])
+
     def read(frame: int, rows: slice, columns: slice) -> np.ndarray:
-        return np.asarray(flat[frame, rows, columns])
+        return load(frame)[rows, columns] if small else np.asarray(flat[frame, rows, columns])
 
     tries = frames[np.unique(np.linspace(0, len(frames) - 1, SURVEY_TRIES).round().astype(int))] if len(frames) else []
     classify, first, step = survey_classifier(model.path, model.sha256, device)
@@ -197,12 +205,34 @@ def assemble(parts: list[np.ndarray], blocks: list[Block], shape: tuple[int, ...
 
 
 def _scalings(source: Source, n: int) -> np.ndarray:
-    """Intensity scale of every frame that is too large for one task, from a regular subset of its pixels."""
+    """Intensity scale of every frame that is too large for one task, from a regular subset of its pixels.
+
+    Block by block through the engine, so that a lazy frame is never gathered; the subset does not depend on the blocks.
+    """
+    from hs_deepatoms.engine.mapping import map_blocks
+    from hs_deepatoms.engine.plan import plan_blocks
     from hs_deepatoms.prepare.scaling import frame_scaling
 
-    flat = flat_frames(source)
-    stride = max(1, int(np.sqrt(np.prod(flat.shape[1:]) / SCALING_PIXELS)))
-    return np.array([frame_scaling(np.asarray(flat[k, ::stride, ::stride])) for k in range(n)])
+    shape = source.data.shape[-2:]
+    stride = max(1, int(np.sqrt(np.prod(shape) / SCALING_PIXELS)))
+    blocks = plan_blocks(
+        source.data.shape[:-2] or 1,
+        shape,
+        tile=2048 // stride * stride,
+        halo=0,
+        chunks=getattr(source.data, "chunks", None),
+        align=stride,
+    )
+    parts = map_blocks(source.data, blocks, _subset, arguments=(stride,), show_progressbar=False)
+    values: list[list[np.ndarray]] = [[] for _ in range(n)]
+    for block, part in zip(blocks, parts, strict=True):
+        for k, pixels in enumerate(part):
+            values[block.frames[0] + k].append(pixels.ravel())
+    return np.array([frame_scaling(np.concatenate(frame)) for frame in values])
+
+
+def _subset(frames: np.ndarray, block: Block, stride: int) -> np.ndarray:
+    return frames[:, ::stride, ::stride].copy()
 
 
 def refuse_blank(source: Source) -> None:

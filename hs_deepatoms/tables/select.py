@@ -82,6 +82,8 @@ def inside_region(region: Any, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         If ``region`` is not a ROI with an area.
     """
     kind = type(region).__name__
+    if hasattr(region, "is_valid") and not region.is_valid():
+        kind = f"{kind} that is not set"
     if kind == "RectangularROI":
         return (x >= region.left) & (x < region.right) & (y >= region.top) & (y < region.bottom)
     if kind == "CircleROI":

@@ -67,7 +67,7 @@ def to_signal(
     frames = _frames(y, x, values, frame_of(ds), sizes)
     data = _maps(frames, sizes, shape, settings, values.dtype, lazy)
     used = {"column": column, "method": method, "max_distance": max_distance}
-    return _write(with_entry(ds, "to_signal", used), column, data, navigation, axes)
+    return _write(with_entry(ds, "to_signal", used), str(column), data, navigation, axes)
 
 
 def _values(column: xr.DataArray) -> np.ndarray:
@@ -119,26 +119,21 @@ def _maps(frames: list[tuple], sizes: tuple, shape: tuple, settings: dict, dtype
 
 
 def _write(ds: xr.Dataset, column: str, data: Any, navigation, axes) -> BaseSignal:
-    from hyperspy.signals import BaseSignal
+    from hs_deepatoms.bridge.convert import build_signal
 
-    from hs_deepatoms.bridge.results import write_like
-    from hs_deepatoms.bridge.source import Source
+    metadata = dict(schema.read_json(ds.attrs, "metadata", {}))
+    general = dict(metadata.get("General") or {})
+    title = general.get("title", "")
+    units = ds[column].attrs.get("units", "1")
+    metadata["General"] = {**general, "title": f"{column} of {title}" if title else column}
+    metadata["Signal"] = {"quantity": column if units == "1" else f"{column} ({units})"}
+    metadata["deepatoms"] = {"provenance": schema.read_json(ds.attrs, "provenance", [])}
+    return build_signal(data, [_fields(axis) for axis in (*navigation, *axes)], metadata, {}, "")
 
-    metadata = schema.read_json(ds.attrs, "metadata", {})
-    title = metadata.get("General", {}).get("title", "") if isinstance(metadata.get("General"), dict) else ""
-    units = ds[column].attrs.get("units", "")
-    made_of = {**metadata, "Signal": {"quantity": f"{column} ({units})" if units not in ("", "1") else column}}
-    source = Source(
-        data=data,
-        navigation=tuple(navigation),
-        signal=tuple(axes),
-        metadata=made_of,
-        provenance=[],
-        kind="signal",
-        signal_type="",
-        lazy=hasattr(data, "dask"),
-        title=title,
-        original=BaseSignal(np.zeros(1), metadata=made_of),
-    )
-    history = schema.read_json(ds.attrs, "provenance", [])
-    return write_like(source, data, title=f"{column} of {title}" if title else column, provenance=history)
+
+def _fields(axis) -> dict[str, Any]:
+    """The axis as HyperSpy describes axes; undefined units stay undefined."""
+    fields = {name: value for name, value in axis.as_dict().items() if (name, value) != ("units", "px")}
+    if "values" in fields:
+        fields["axis"] = np.asarray(fields.pop("values"))
+    return fields
