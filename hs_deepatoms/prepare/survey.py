@@ -19,8 +19,8 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 MAGNIFICATIONS = (1, 2, 4, 8)
 WINDOW = 128  # pixels of a window at every magnification
 TYPICAL_NM, SPREAD = 0.06, 0.7  # prior of the column sigma: median (nm) and standard deviation of its logarithm
-DARK_CHANCE = 0.7  # prior odds of dark against bright columns
-NOTHING_CHANCE = 30.0  # prior weight of "no columns" against each single width
+DARK_CHANCE = 0.25  # prior odds of dark against bright columns
+NOTHING_CHANCE = 40.0  # prior weight of "no columns" against each single width (there are about fifty)
 WIDEST = 8  # a column wider than this part of the frame is no column
 NARROWEST = 0.72  # pixels: what is narrower is a pixel's noise; the detector has never been shown it
 DEFAULT_SIGMA = 2.0  # pixels, where there is nothing to measure

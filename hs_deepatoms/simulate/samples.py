@@ -16,7 +16,7 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 from hs_deepatoms.simulate.scenes import simulate_scene
 
 DARK_SHARE = 0.25
-HARD_NOTHING = 0.18
+HARD_KINDS = (0.76, 0.09, 0.15)  # any, nothing, film
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ def detector_sample(seed: int, index: int, size: int = 128, *, hard: bool = Fals
     zoom = on_grid / sigma
     side = int(np.ceil(size / zoom)) + 1
     dark = bool(hard and rng.random() < DARK_SHARE)
-    kind = "nothing" if hard and rng.random() < HARD_NOTHING else None
+    kind = None
+    if hard:
+        kind = str(rng.choice(["", "nothing", "film"], p=HARD_KINDS)) or None
     scene = simulate_scene(rng, (side, side), sigma, kind=kind, dark=dark)
     image = network_view(rng, -scene.image if dark else scene.image, zoom)[:size, :size]
     target = column_target(size, to_grid(scene.y, zoom), to_grid(scene.x, zoom), scene.strength, np.log(on_grid / 2.0))

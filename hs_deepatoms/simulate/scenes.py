@@ -13,6 +13,13 @@ from hs_deepatoms.simulate.sites import EMPTY, Sites, crystal_sites, single_atom
 
 KINDS = ("crystal", "single_atoms", "nothing")
 CHANCES = (0.60, 0.25, 0.15)
+# per kind: how often the ground is rough, at most how rough (main column = 1), longest correlation length (sigmas)
+TEXTURES = {
+    "crystal": (0.35, 0.15, 8),
+    "single_atoms": (0.85, 0.35, 8),
+    "nothing": (0.75, 1.5, 5),
+    "film": (1.0, 2.0, 3),
+}
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,8 @@ def simulate_scene(
         (ny, nx), pixels.
     sigma : float
         Column sigma, pixels.
-    kind : {"crystal", "single_atoms", "nothing"}, optional
-        Drawn at random by default.
+    kind : {"crystal", "single_atoms", "nothing", "film"}, optional
+        Drawn at random by default, but for "film": nothing but a rough film whose grain is as fine as columns.
     dark : bool
         Columns darker than their surroundings, as in bright-field images.
 
@@ -103,7 +110,7 @@ def _specimen(rng, shape, sigma, kind) -> tuple[Sites, np.ndarray, np.ndarray]:
         mask = region_mask(
             rng, shape, str(rng.choice(["edge", "particle", "hole", "cloud"])), rng.uniform(0.3, 6) * sigma
         )
-    if kind == "nothing":
+    if kind in ("nothing", "film"):
         return EMPTY, np.zeros(shape), mask
     if kind == "single_atoms":
         sites = single_atoms(rng, shape, sigma, margin)
@@ -130,11 +137,9 @@ def _ground(rng, shape, sigma, kind, mask) -> tuple[np.ndarray, float]:
     level = np.exp(rng.uniform(np.log(0.03), np.log(4.0 if crystal else 12.0)))
     ground = level * (1 - rng.choice([0.0, rng.uniform(0, 0.6)]) * smooth_field(rng, shape))
     # the support's texture is weaker than the atoms, or nobody could tell them apart; a bare film may be as strong
-    chance, most, longest = {"crystal": (0.35, 0.15, 8), "single_atoms": (0.85, 0.35, 8), "nothing": (0.75, 1.5, 5)}[
-        kind
-    ]
+    chance, most, longest = TEXTURES[kind]
     if rng.random() < chance:
-        rough = rng.uniform(0.01, most)
+        rough = rng.uniform(0.2 if kind == "film" else 0.01, most)
         length = sigma * np.exp(rng.uniform(np.log(0.5), np.log(longest)))
         ground += rough * texture(rng, shape, length, rng.choice([0.0, 1.0, 2.0]))
     if not crystal and rng.random() < 0.6:  # clouds of support much stronger than the atoms

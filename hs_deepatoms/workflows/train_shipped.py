@@ -31,7 +31,7 @@ class TrainingConfig:
     steps: int = 8_000
     survey_steps: int = 4_000
     # the detector's schedule ends with a second, gentler one on harder samples
-    hard_steps: int = 1_600
+    hard_steps: int = 2_000
     hard_learning_rate: float = 6e-4
     batch_size: int = 16
     learning_rate: float = 2e-3
