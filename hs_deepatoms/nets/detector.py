@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast
+from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, merge
 
 
 class ColumnDetector(nn.Module):
@@ -52,8 +52,9 @@ class ColumnDetector(nn.Module):
         fine = self.down0(F.pixel_unshuffle(self.contrast(image), 2))
         middle = self.down1(F.max_pool2d(fine, 2))
         coarse = self.down2(F.max_pool2d(middle, 2))
-        middle = self.up1(torch.cat([middle, F.interpolate(coarse, scale_factor=2.0)], 1))
-        fine = self.up0(torch.cat([fine, F.interpolate(middle, scale_factor=2.0)], 1))
+        middle = merge(self.up1, middle, coarse)
+        del coarse
+        fine = merge(self.up0, fine, middle)
         out = self.head(fine).float()
         offset, spread = 3.0 * torch.tanh(out[:, 1:3] / 3.0), out[:, 3:5].clamp(-4.0, 2.0)
         return torch.cat([out[:, :1], offset, spread, out[:, 5:]], 1)
