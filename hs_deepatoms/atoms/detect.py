@@ -23,7 +23,7 @@ from hs_deepatoms.prepare.resample import (
 )
 from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 
-BYTES_PER_GRID_PIXEL = 260.0  # activations of the detector alive at its peak, float32
+BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
 SETTLE = 8  # grid pixels around the core whose cells may still point into it
 

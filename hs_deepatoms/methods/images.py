@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONTRASTS = ("auto", "bright", "dark")
 SURVEY_FRAMES, SURVEY_TRIES = 3, 12
-MEMORY = 640 * 2**20  # bytes for the network's activations in one task
+MEMORY = 880 * 2**20  # bytes for the activations of one task: a 2048 x 2048 grid just fits
 WHOLE_FRAME_BYTES = 64 * 2**20  # smaller lazy frames are loaded whole for the survey
 SCALING_PIXELS = 2**22  # a frame too large for one task is measured on a regular subset of about this many pixels
 
