@@ -5,9 +5,8 @@ Importing the package attaches its methods (see `hs_deepatoms.register`); whatev
 
 from __future__ import annotations
 
-__version__ = "0.1.0.dev0"
-
 from hs_deepatoms import errors, register
+from hs_deepatoms._core.version import __version__
 
 register.attach()
 

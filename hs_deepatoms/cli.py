@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hs_deepatoms import __version__
+from hs_deepatoms._core.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,15 +8,3 @@ import numpy as np
 def generator(seed: int | np.random.Generator | None) -> np.random.Generator:
     """A NumPy generator from a seed, another generator (returned as it is) or None (fresh entropy)."""
     return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
-
-
-def torch_generator(seed: int | None, device: str = "cpu"):
-    """A torch generator of its own for ``seed``; the global torch state is left alone."""
-    import torch
-
-    made = torch.Generator(device=device)
-    if seed is None:
-        made.seed()
-    else:
-        made.manual_seed(int(seed))
-    return made

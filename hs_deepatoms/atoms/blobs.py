@@ -50,7 +50,8 @@ def noise_gain(method: str, zoom: float) -> float:
 
     Measured rather than derived: resampling correlates the noise, which hides it from the finest details.
     """
-    noise = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
+    side = int(min(256 / min(zoom, 1.0), 3000))
+    noise = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
     grid = resample_frame(noise, zoom)
     return float(blob_response(grid, method).std() / finest_noise(grid))
 

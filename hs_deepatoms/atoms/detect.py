@@ -10,8 +10,8 @@ import torch
 
 from hs_deepatoms.atoms.decode import APART, Points, decode
 from hs_deepatoms.engine.plan import Block
-from hs_deepatoms.engine.resident import one_at_a_time
-from hs_deepatoms.modelfile.cache import cached_modules
+from hs_deepatoms.engine.resident import at_most, one_at_a_time
+from hs_deepatoms.modelfile.cache import cached_module
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
 from hs_deepatoms.prepare.resample import (
     resample,
@@ -109,9 +109,10 @@ def detect_block(frames: np.ndarray, block: Block, job: Detection) -> Points:
     windows, views = block_views(frames, block, job)
     apart = APART if job.apart is None else max(APART, job.apart * job.zoom)
     parts = []
-    for numbers, maps in network_maps(views, windows, job):
-        points = decode(maps, job.threshold, apart=apart)
-        parts.append(replace(points, frame=np.asarray(numbers)[points.frame] + block.frames[0]))
+    with at_most(2, "detect"):  # one prepares while the other infers
+        for numbers, maps in network_maps(views, windows, job):
+            points = decode(maps, job.threshold, apart=apart)
+            parts.append(replace(points, frame=np.asarray(numbers)[points.frame] + block.frames[0]))
     return in_source(Points.join(parts) if parts else Points.none(), block, job, windows)
 
 
@@ -144,7 +145,10 @@ def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
     """One frame on the grid window, scaled and repaired; None if it is skipped, constant or has nothing valid."""
     if job.skipped is not None and job.skipped[block.frames[0] + k]:
         return None
-    scaling = frame_scaling(frame) if job.scalings is None else tuple(job.scalings[block.frames[0] + k])
+    if job.scalings is None:  # then the block holds whole frames
+        scaling = frame_scaling(frame, job.masked)
+    else:
+        scaling = tuple(job.scalings[block.frames[0] + k])
     if scaling[1] == 0:
         return None
     top, left = block.padded[0], block.padded[2]
@@ -159,7 +163,7 @@ def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     """Network output for a batch of views, shape (n, h, w) -> (n, 6, h' / 2, w' / 2), on the job's device."""
     pad = [-n % job.multiple for n in views.shape[1:]]
     tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="edge"))[:, None]
-    module = cached_modules(job.model, job.sha256, job.device)["detector"]
+    module = cached_module(job.model, job.sha256, job.device, name="detector")
     half = job.device.startswith("cuda")
     with one_at_a_time(job.device), torch.inference_mode():
         tensor = tensor.to(job.device, memory_format=torch.channels_last)

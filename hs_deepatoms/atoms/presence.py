@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from hs_deepatoms.atoms.detect import Detection, block_views, network_maps
 from hs_deepatoms.engine.plan import Block
+from hs_deepatoms.engine.resident import at_most
 from hs_deepatoms.prepare.resample import resample, resampled_size, resampling_matrix
 
 CELL = 2  # grid pixels per cell of the detector
@@ -30,11 +31,12 @@ def presence_block(frames: np.ndarray, block: Block, job: Detection) -> np.ndarr
     windows, views = block_views(frames, block, job)
     out = np.zeros((len(frames), *block.core_shape), np.float32)
     back = [_to_pixels(block.core[2 * k : 2 * k + 2], windows[k], job.shape[k], job.zoom) for k in (0, 1)]
-    for numbers, maps in network_maps(views, windows, job):
-        p = torch.sigmoid(maps[:, :1])
-        near = (9 * F.avg_pool2d(p, 3, 1, 1)).clamp(0, 1)[:, 0].cpu().numpy()
-        for number, image in zip(numbers, near, strict=True):
-            out[number] = np.clip(resample(image, *back), 0, 1)
+    with at_most(2, "detect"):
+        for numbers, maps in network_maps(views, windows, job):
+            p = torch.sigmoid(maps[:, :1])
+            near = (9 * F.avg_pool2d(p, 3, 1, 1)).clamp(0, 1)[:, 0].cpu().numpy()
+            for number, image in zip(numbers, near, strict=True):
+                out[number] = np.clip(resample(image, *back), 0, 1)
     if job.masked is not None:
         y0, y1, x0, x1 = block.core
         out[:, job.masked[y0:y1, x0:x1]] = 0

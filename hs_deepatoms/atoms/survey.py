@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from hs_deepatoms.engine.resident import one_at_a_time
-from hs_deepatoms.modelfile.cache import cached_modules
+from hs_deepatoms.modelfile.cache import cached_module
 
 
 def survey_classifier(model: str, sha256: str, device: str) -> tuple[Callable[[np.ndarray], np.ndarray], float, float]:
     """``classify(crops (n, 128, 128)) -> probabilities (n, classes)``, the first width (px) and the step (octaves)."""
-    module = cached_modules(model, sha256, device)["survey"]
+    module = cached_module(model, sha256, device, name="survey")
 
     def classify(crops: np.ndarray) -> np.ndarray:
         with one_at_a_time(device), torch.inference_mode():

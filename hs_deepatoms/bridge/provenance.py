@@ -47,7 +47,7 @@ def provenance_entry(
     >>> entry["operation"], entry["parameters"]
     ('find_atoms', {'threshold': 0.5})
     """
-    from hs_deepatoms import __version__
+    from hs_deepatoms._core.version import __version__
 
     entry = {
         "operation": operation,

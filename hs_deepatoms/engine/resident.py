@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 _making = threading.Lock()
 _locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
+_places: dict[str, threading.Semaphore] = {}
 
 
 @contextmanager
@@ -26,4 +27,21 @@ def one_at_a_time(device: str = "any") -> Iterator[None]:
     with _making:
         lock = _locks[str(device)]
     with lock:
+        yield
+
+
+@contextmanager
+def at_most(n: int, what: str = "any") -> Iterator[None]:
+    """Let ``n`` threads of this process into the body at a time, so that memory does not grow with the cores.
+
+    Looked up by name, as in `one_at_a_time`; the first caller's ``n`` counts. Not re-entrant.
+
+    Examples
+    --------
+    >>> with at_most(2, "preparing"):
+    ...     pass
+    """
+    with _making:
+        places = _places.setdefault(what, threading.Semaphore(n))
+    with places:
         yield

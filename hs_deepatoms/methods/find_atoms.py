@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from hs_deepatoms._core.devices import choose_device
+from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
@@ -89,8 +91,9 @@ def find_atoms(
     -------
     xarray.Dataset
         Positions table, dim ``atom``: ``y``, ``x`` in the signal's units, ``y_px``, ``x_px`` in pixels of the source
-        (0 is the centre of the first pixel), the frame's index and value per navigation axis, ``probability``, and
-        ``y_std``, ``x_std``, the one-sigma uncertainty the network states for its positions.
+        (0 is the centre of the first pixel), the frame's index and value per navigation axis, ``probability`` (with
+        ``method="log"`` or ``"max"``: ``signal_to_noise``), and ``y_std``, ``x_std``, the one-sigma uncertainty of
+        the position: what the network states, or what a matched filter of that signal-to-noise ratio can reach.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def find_atoms(
     images.check_count("num_workers", num_workers)
     whole = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")
     source, origin, outside = (whole, (0, 0), None) if region is None else crop_region(whole, region)
-    images.refuse_blank(source)
+    check_image_source(source, "find_atoms")
     look = look_at(source, whole=whole, origin=origin, outside=outside, method=method, model=model, contrast=contrast,
                    threshold=threshold, spacing=spacing, device=device, signal_mask=signal_mask,
                    navigation_mask=navigation_mask)  # fmt: skip
@@ -181,30 +184,37 @@ def look_at(
     """Read the options, find the model, and survey the images: everything that is decided before the first block."""
     whole = whole or source
     found = images.find_model(model)
-    device = images.device_for(device)
+    device = choose_device(device)
     limit = images.read_threshold(threshold, found.threshold if method == "network" else SIGNAL_TO_NOISE,
                                   probability=method == "network")  # fmt: skip
-    masked = images.read_mask(signal_mask, whole.data.shape[-2:], "signal_mask")
+    masked = images.read_mask(signal_mask, whole.data.shape[-2:], "signal_mask", images.names(whole.signal))
     if masked is not None:
         height, width = source.data.shape[-2:]
         masked = masked[origin[0] : origin[0] + height, origin[1] : origin[1] + width]
     masked = outside if masked is None else masked if outside is None else masked | outside
-    skipped = images.read_mask(navigation_mask, whole.data.shape[:-2], "navigation_mask")
+    skipped = images.read_mask(navigation_mask, whole.data.shape[:-2], "navigation_mask",
+                               images.names(whole.navigation))  # fmt: skip
     limits, spacing_px = images.width_limits(spacing, source.signal[1])
     frames = images.frames_to_use(int(np.prod(source.data.shape[:-2])), skipped)
     seen = images.survey(source, found, frames, contrast=contrast, limits=limits, masked=masked, device=device)
+    if len(frames):
+        images.refuse_blank(source, seen)
     return Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped)
 
 
 def detection_job(source: Source, look: Look) -> Detection:
     """What every block's task needs to know."""
-    from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection
+    from hs_deepatoms.atoms.detect import Detection
+    from hs_deepatoms.modelfile.cache import cached_module
 
+    network = cached_module(look.model.path, look.model.sha256, look.device, name="detector")
     return Detection(
         model=look.model.path,
         sha256=look.model.sha256,
         device=look.device,
-        zoom=GRID_SIGMA / look.sigma,
+        zoom=network.sigma / look.sigma,
+        halo=network.halo,
+        multiple=network.multiple,
         shape=tuple(source.data.shape[-2:]),
         dark=look.dark,
         threshold=look.threshold,
@@ -235,11 +245,8 @@ def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_worke
 
 
 def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset:
-    columns = {"y_std_px": found.y_std, "x_std_px": found.x_std}
-    if look.method == "network":
-        columns["probability"] = found.probability.astype(np.float32)
-    else:
-        columns = {"height": found.probability}
+    strength = "probability" if look.method == "network" else "signal_to_noise"
+    columns = {"y_std_px": found.y_std, "x_std_px": found.x_std, strength: found.probability.astype(np.float32)}
     measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
     entry = provenance_entry(
         "find_atoms",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import xarray as xr
 
-from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.checks import check_image_source
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
 
 CONTRASTS = ("auto", "bright", "dark")
 SURVEY_FRAMES, SURVEY_TRIES = 3, 12
+LOWEST = 0.05  # probability below which the detector's cells are not looked at
 MEMORY = 880 * 2**20  # bytes for the activations of one task: a 2048 x 2048 grid just fits
-WHOLE_FRAME_BYTES = 64 * 2**20  # smaller lazy frames are loaded whole for the survey
-SCALING_PIXELS = 2**22  # a frame too large for one task is measured on a regular subset of about this many pixels
+WHOLE_FRAME_BYTES = 320 * 2**20  # smaller lazy frames are loaded whole for the survey
+SCALING_PIXELS, SCALING_FRAMES = (
+    2**20,
+    16,
+)  # a frame too large for one task is measured on a regular subset of about this many pixels
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ def read_images(signal: Any, *, signal_dims=None, operation: str) -> Source:
     return source
 
 
-def flat_frames(source: Source):
-    """The data with one navigation dimension, shape (n_frames, ny, nx)."""
-    return source.data.reshape((-1, *source.data.shape[-2:]))
+def frame_of(source: Source, k: int):
+    """Frame ``k`` of the flattened navigation space, shape (ny, nx), lazy if the source is."""
+    return source.data[np.unravel_index(k, source.data.shape[:-2])] if source.navigation else source.data
 
 
 def find_model(model: str | Path | None) -> Model:
@@ -57,7 +62,7 @@ def find_model(model: str | Path | None) -> Model:
     from hs_deepatoms.modelfile.files import read_info
     from hs_deepatoms.modelfile.registry import shipped_model
 
-    path = shipped_model("detector") if model is None else Path(model)
+    path = shipped_model("detector") if model is None else Path(model).expanduser().resolve()
     info = read_info(path)
     preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
     return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)))
@@ -71,10 +76,12 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def read_mask(mask: Any, shape: tuple[int, ...], name: str) -> np.ndarray | None:
-    """A boolean mask (True: leave out, as in HyperSpy) from an array, signal or DataArray."""
+def read_mask(mask: Any, shape: tuple[int, ...], name: str, dims: tuple[str, ...] = ()) -> np.ndarray | None:
+    """A boolean mask (True: leave out, as in HyperSpy) from an array, signal or DataArray (read by its dims)."""
     if mask is None:
         return None
+    if isinstance(mask, xr.DataArray) and set(mask.dims) == set(dims):
+        mask = mask.transpose(*dims)
     data = getattr(mask, "data", mask)
     data = np.asarray(data.compute() if hasattr(data, "compute") else data)
     if data.shape != shape or data.dtype.kind not in "bui":
@@ -88,9 +95,13 @@ def read_threshold(threshold: float | str, default: float, *, probability: bool 
     """A probability (or, for the blob finders, a signal-to-noise ratio), or the default."""
     if isinstance(threshold, str) and threshold == "auto":
         return default
-    top, what = (1.0, "a probability between 0 and 1") if probability else (np.inf, "a signal-to-noise ratio above 0")
+    low, top, what = (
+        (LOWEST, 1.0, f"a probability between {LOWEST} and 1")
+        if probability
+        else (0, np.inf, "a signal-to-noise ratio above 0")
+    )
     numeric = isinstance(threshold, (int, float, np.number)) and not isinstance(threshold, bool)
-    if not numeric or not 0 < threshold < top:
+    if not numeric or not low < threshold < top:
         message = explain(f"threshold={threshold!r}", f"'auto' or {what}", f"Leave it out, or try {default}.")
         raise InvalidArgumentError(message)
     return float(threshold)
@@ -129,6 +140,11 @@ def width_limits(spacing: Any, axis: Axis) -> tuple[tuple[float, float] | None, 
     return (pixels / 12, pixels / 2.3), pixels
 
 
+def names(axes: tuple[Axis, ...]) -> tuple[str, ...]:
+    """Names of axes, in order."""
+    return tuple(axis.name for axis in axes)
+
+
 def frames_to_use(n: int, navigation_mask: np.ndarray | None) -> np.ndarray:
     """Flattened indices of the frames that are not masked."""
     return np.arange(n) if navigation_mask is None else np.flatnonzero(~navigation_mask.ravel())
@@ -139,22 +155,19 @@ def survey(source: Source, model: Model, frames: np.ndarray, *, contrast, limits
     from hs_deepatoms.atoms.survey import survey_classifier
     from hs_deepatoms.prepare.survey import survey_images
 
-    flat = flat_frames(source)
-
-    small = flat.dtype.itemsize * np.prod(flat.shape[1:]) <= WHOLE_FRAME_BYTES
+    small = source.data.dtype.itemsize * np.prod(source.data.shape[-2:]) <= WHOLE_FRAME_BYTES
 
     @lru_cache(maxsize=1)  # a lazy frame of moderate size is loaded once, not once per window
     def load(frame: int) -> np.ndarray:
-        return np.asarray(flat[frame])
+        return np.asarray(frame_of(source, frame))
 
     def read(frame: int, rows: slice, columns: slice) -> np.ndarray:
-        return load(frame)[rows, columns] if small else np.asarray(flat[frame, rows, columns])
+        return load(frame)[rows, columns] if small else np.asarray(frame_of(source, frame)[rows, columns])
 
-    tries = frames[np.unique(np.linspace(0, len(frames) - 1, SURVEY_TRIES).round().astype(int))] if len(frames) else []
     classify, first, step = survey_classifier(model.path, model.sha256, device)
     return survey_images(
         read,
-        [int(f) for f in tries],
+        spread_out(frames),
         source.data.shape[-2:],
         classify,
         first=first,
@@ -176,8 +189,9 @@ def plan(
 
     shape = source.data.shape[-2:]
     per_pixel = BYTES_PER_GRID_PIXEL * job.zoom**2 + 40
-    tile, most = choose_tile(shape, bytes_per_pixel=per_pixel, halo=job.source_halo, memory=MEMORY, largest=8192)
-    n = int(np.prod(source.data.shape[:-2]))
+    # columns tens of pixels wide need a halo that the budget does not hold: the smallest tile that works, then
+    memory = max(MEMORY, int(per_pixel * (3 * job.source_halo + 16) ** 2))
+    tile, most = choose_tile(shape, bytes_per_pixel=per_pixel, halo=job.source_halo, memory=memory, largest=8192)
     blocks = plan_blocks(
         source.data.shape[:-2] or 1,
         shape,
@@ -191,7 +205,7 @@ def plan(
         grid = int(np.prod([np.ceil(s * job.zoom) + 8 for s in shape]))
         job = replace(job, batch_pixels=batch_size * grid)
     if blocks and blocks[0].core_shape != tuple(shape):
-        job = replace(job, scalings=_scalings(source, n))
+        job = replace(job, scalings=_scalings(source, job.masked))
     return blocks, job
 
 
@@ -204,14 +218,12 @@ def assemble(parts: list[np.ndarray], blocks: list[Block], shape: tuple[int, ...
     return out.reshape(shape)
 
 
-def _scalings(source: Source, n: int) -> np.ndarray:
+def _scalings(source: Source, masked: np.ndarray | None) -> np.ndarray:
     """Intensity scale of every frame that is too large for one task, from a regular subset of its pixels.
 
     Block by block through the engine, so that a lazy frame is never gathered; the subset does not depend on the blocks.
     """
-    from hs_deepatoms.engine.mapping import map_blocks
     from hs_deepatoms.engine.plan import plan_blocks
-    from hs_deepatoms.prepare.scaling import frame_scaling
 
     shape = source.data.shape[-2:]
     stride = max(1, int(np.sqrt(np.prod(shape) / SCALING_PIXELS)))
@@ -223,33 +235,48 @@ def _scalings(source: Source, n: int) -> np.ndarray:
         chunks=getattr(source.data, "chunks", None),
         align=stride,
     )
-    parts = map_blocks(source.data, blocks, _subset, arguments=(stride,), show_progressbar=False)
-    values: list[list[np.ndarray]] = [[] for _ in range(n)]
+    # a few frames at a time: the subsets of a long stack would fill the memory
+    groups = groupby(blocks, lambda block: block.frames[0] // SCALING_FRAMES)
+    return np.concatenate([_group_scalings(source.data, list(group), stride, masked) for _, group in groups])
+
+
+def _group_scalings(data, blocks: list[Block], stride: int, masked: np.ndarray | None) -> np.ndarray:
+    from hs_deepatoms.engine.mapping import map_blocks
+    from hs_deepatoms.prepare.scaling import frame_scaling
+
+    parts = map_blocks(data, blocks, _subset, arguments=(stride,), show_progressbar=False)
+    first, stop = blocks[0].frames[0], blocks[-1].frames[1]
+    values: list[list[np.ndarray]] = [[] for _ in range(first, stop)]
     for block, part in zip(blocks, parts, strict=True):
+        y0, y1, x0, x1 = block.core
+        keep = slice(None) if masked is None else ~masked[y0:y1:stride, x0:x1:stride]
         for k, pixels in enumerate(part):
-            values[block.frames[0] + k].append(pixels.ravel())
+            values[block.frames[0] - first + k].append(pixels[keep].ravel())
     return np.array([frame_scaling(np.concatenate(frame)) for frame in values])
+
+
+def spread_out(frames: np.ndarray) -> list[int]:
+    """All frames, a dozen that are spread over the whole stack first."""
+    if not len(frames):
+        return []
+    first = np.unique(np.linspace(0, len(frames) - 1, SURVEY_TRIES).round().astype(int))
+    # the middle of the stack before its ends, where beams are blanked
+    first = first[np.argsort(np.abs(first - (len(frames) - 1) / 2), kind="stable")]
+    return [int(f) for f in np.concatenate([frames[first], np.delete(frames, first)])]
 
 
 def _subset(frames: np.ndarray, block: Block, stride: int) -> np.ndarray:
     return frames[:, ::stride, ::stride].copy()
 
 
-def refuse_blank(source: Source) -> None:
-    """A single frame that is constant or all NaN is an error; inside a stack it simply has no columns."""
-    if int(np.prod(source.data.shape[:-2])) > 1 or source.lazy:
+def refuse_blank(source: Source, seen: Appearance) -> None:
+    """Data without a single frame that has contrast; blank frames inside a good stack simply have no columns."""
+    if seen.frames:
         return
-    values = np.asarray(source.data)
-    valid = values[np.isfinite(values)] if values.dtype.kind == "f" else values.ravel()
-    if valid.size == 0:
-        what, todo = "an image whose pixels are all NaN or infinite", "Check how the file was read."
-    elif valid.min() == valid.max():
-        what, todo = f"a constant image (every valid pixel is {valid.flat[0]})", "Check the detector and the file."
-    else:
-        return
-    raise InvalidImageError(explain(what, "an image with contrast", todo))
-
-
-def device_for(device: str) -> str:
-    """See :func:`hs_deepatoms._core.devices.choose_device`."""
-    return choose_device(device)
+    first = np.asarray(frame_of(source, 0), float)
+    valid = first[np.isfinite(first)]
+    stack = "images" if source.navigation else "an image"
+    what = f"every valid pixel is {valid[0]:g}" if valid.size else "every pixel is NaN or infinite"
+    message = explain(f"constant {stack}: {what}" if valid.size else f"{stack} without a valid pixel: {what} (all NaN)",
+                      "an image with contrast", "Check the detector, the mask, and how the file was read.")  # fmt: skip
+    raise InvalidImageError(message)

@@ -77,7 +77,6 @@ navigation_chunks, show_progressbar
     ):
         images.check_count(name, value)
     source = images.read_images(signal, signal_dims=signal_dims, operation="segment")
-    images.refuse_blank(source)
     look = look_at(source, model=model, contrast=contrast, spacing=spacing, device=device,
                    signal_mask=signal_mask, navigation_mask=navigation_mask)  # fmt: skip
     blocks, job = images.plan(source, detection_job(source, look), batch_size=batch_size,

@@ -55,6 +55,7 @@ class ColumnDetector(nn.Module):
         middle = merge(self.up1, middle, coarse)
         del coarse
         fine = merge(self.up0, fine, middle)
-        out = self.head(fine).float()
+        with torch.autocast(fine.device.type, enabled=False):  # bfloat16 would round offsets to a hundredth of a pixel
+            out = self.head(fine.float())
         offset, spread = 3.0 * torch.tanh(out[:, 1:3] / 3.0), out[:, 3:5].clamp(-4.0, 2.0)
         return torch.cat([out[:, :1], offset, spread, out[:, 5:]], 1)

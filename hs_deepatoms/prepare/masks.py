@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, generate_binary_structure, maximum_filter, minimum_filter
+from scipy.ndimage import (
+    distance_transform_edt,
+    generate_binary_structure,
+    label,
+    maximum,
+    maximum_filter,
+    minimum_filter,
+)
 
 SPIKE = 2.0  # a single pixel that stands out of all its neighbours by two full ranges of the frame is no column
 SMALL_GAP = 2.0  # pixels: gaps up to twice this width are bridged smoothly
@@ -28,8 +35,8 @@ def invalid_pixels(scaled: np.ndarray, masked: np.ndarray | None = None) -> np.n
     bad = ~np.isfinite(scaled)
     if np.nanmax(np.where(bad, 0, np.abs(scaled)), initial=0) > SPIKE:
         filled = np.where(bad, 0, scaled)
-        bad |= filled - maximum_filter(filled, footprint=_RING, mode="nearest") > SPIKE
-        bad |= minimum_filter(filled, footprint=_RING, mode="nearest") - filled > SPIKE
+        bad |= filled - maximum_filter(filled, footprint=_RING, mode="mirror") > SPIKE
+        bad |= minimum_filter(filled, footprint=_RING, mode="mirror") - filled > SPIKE
     return bad if masked is None else bad | masked
 
 
@@ -52,9 +59,16 @@ def fill_invalid(scaled: np.ndarray, bad: np.ndarray) -> np.ndarray:
         return np.zeros_like(scaled)
     depth, nearest = distance_transform_edt(bad, return_indices=True)
     filled = np.where(bad, scaled[tuple(nearest)], scaled)
-    narrow = bad & (depth <= SMALL_GAP)
-    if 0 < narrow.sum() <= 0.05 * bad.size + 64:
+    narrow = _narrow_gaps(bad, depth)
+    if narrow.any():
         from skimage.restoration import inpaint_biharmonic
 
-        filled = inpaint_biharmonic(filled, narrow).astype(np.float32)
+        filled = inpaint_biharmonic(filled, narrow, split_into_regions=True).astype(np.float32)
     return filled
+
+
+def _narrow_gaps(bad: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Gaps that are nowhere wider than a few pixels, each judged by itself so that tiles agree."""
+    gaps, n = label(bad, generate_binary_structure(2, 2))
+    deepest = maximum(depth, gaps, np.arange(n + 1))
+    return bad & (np.asarray(deepest)[gaps] <= SMALL_GAP)

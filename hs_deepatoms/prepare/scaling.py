@@ -8,13 +8,15 @@ LOW, HIGH = 0.5, 99.5  # percentiles: ten hot pixels or a dark corner must not m
 SPARSE = 0.3  # then a lone pixel stands out far enough to be taken for a hot one, a column (more than a pixel) does not
 
 
-def frame_scaling(values: np.ndarray) -> tuple[float, float]:
+def frame_scaling(values: np.ndarray, masked: np.ndarray | None = None) -> tuple[float, float]:
     """Centre and range of a frame's valid pixels.
 
     Parameters
     ----------
     values : ndarray
         Pixels of one frame (or a regular subset of them), any shape and real dtype; NaN and infinities are ignored.
+    masked : ndarray, bool, shape of ``values``, optional
+        True where pixels are left out.
 
     Returns
     -------
@@ -28,7 +30,8 @@ def frame_scaling(values: np.ndarray) -> tuple[float, float]:
     >>> frame_scaling(np.arange(101.0))
     (50.0, 99.0)
     """
-    values = np.asarray(values).ravel()
+    values = np.asarray(values)
+    values = values.ravel() if masked is None else values[~masked]
     if values.dtype.kind == "f":
         values = values[np.isfinite(values)]
     if values.size == 0:

@@ -21,6 +21,7 @@ WINDOW = 128  # pixels of a window at every magnification
 TYPICAL_NM, SPREAD = 0.06, 0.7  # prior of the column sigma: median (nm) and standard deviation of its logarithm
 DARK_CHANCE = 0.25  # prior odds of dark against bright columns
 NOTHING_CHANCE = 40.0  # prior weight of "no columns" against each single width (there are about fifty)
+LARGEST = 32.0  # pixels: wider columns would need tiles too large for the memory budget
 WIDEST = 8  # a column wider than this part of the frame is no column
 NARROWEST = 0.72  # pixels: what is narrower is a pixel's noise; the detector has never been shown it
 DEFAULT_SIGMA = 2.0  # pixels, where there is nothing to measure
@@ -40,11 +41,14 @@ class Appearance:
         Columns are darker than their surroundings.
     confidence : float
         Probability of this contrast and of widths within a factor 1.4, as the survey sees it.
+    frames : int
+        How many frames with contrast were looked at.
     """
 
     sigma: float
     dark: bool
     confidence: float
+    frames: int = 1
 
 
 def survey_images(
@@ -91,12 +95,12 @@ def survey_images(
     """
     crops, levels = _crops(read, frames, shape, masked, most_frames)
     if not crops:
-        return Appearance(_inside(DEFAULT_SIGMA, limits), contrast == "dark", 0.0)
+        return Appearance(_inside(DEFAULT_SIGMA, limits), contrast == "dark", 0.0, frames=0)
     evidence, nothing = _add_up(classify(np.stack(crops)), np.array(levels), round(1 / step))
     n = evidence.shape[1]
     sigma = first * 2 ** (step * np.arange(n))
     prior = _prior(sigma, pixel_nm, limits)
-    prior[:, sigma > min(shape) / WIDEST] -= 50
+    prior[:, sigma > min(min(shape) / WIDEST, LARGEST)] -= 50
     if contrast != "auto":
         prior[0 if contrast == "dark" else 1] = -np.inf
     return _best(evidence, nothing, prior, sigma, limits)
@@ -109,7 +113,8 @@ def _crops(read, frames, shape, masked, most_frames):
         if used == most_frames:
             break
         stride = max(1, int(np.sqrt(shape[0] * shape[1] / 2**18)))
-        scaling = frame_scaling(read(frame, slice(0, None, stride), slice(0, None, stride)))
+        coarse = slice(0, None, stride)
+        scaling = frame_scaling(read(frame, coarse, coarse), None if masked is None else masked[coarse, coarse])
         if scaling[1] == 0:
             continue
         used += 1
@@ -149,8 +154,8 @@ def _add_up(probability: np.ndarray, levels: np.ndarray, bins_per_octave: int) -
     """Log likelihood of absolute widths, shape (2, n), and of there being no columns.
 
     Windows of a magnification are alternatives, magnifications are measurements. What the network says is divided by
-    how often it saw each class in training (Bayes' rule), and a width that a magnification does not cover looks there
-    like nothing.
+    the share of its classes in training, which turns posteriors into likelihoods; dark columns, which are rarer there
+    and in life, are not raised by it. A width that a magnification does not cover looks there like nothing.
     """
     bins = (probability.shape[1] - 1) // 2
     n = bins + bins_per_octave * int(np.log2(max(MAGNIFICATIONS)))

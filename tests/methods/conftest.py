@@ -48,6 +48,24 @@ def f1_inside(atoms, y, x, shape, radius, margin):
     return 2 * hit / (inside(y, x).sum() + inside(fy, fx).sum())
 
 
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Frames are cut into tiles of about 200 px; the list says how many blocks every job was cut into."""
+    from hs_deepatoms.engine import plan
+    from hs_deepatoms.methods import images
+
+    jobs, whole = [], images.plan
+
+    def planned(*args, **options):
+        blocks, job = whole(*args, **options)
+        jobs.append(len(blocks))
+        return blocks, job
+
+    monkeypatch.setattr(plan, "choose_tile", lambda *args, **options: (200, 1))
+    monkeypatch.setattr(images, "plan", planned)
+    return jobs
+
+
 @pytest.fixture(scope="session")
 def standard():
     return lattice_image()

@@ -126,13 +126,43 @@ def test_frames_are_scaled_one_by_one_and_empty_ones_have_no_atoms(standard, ref
     same_atoms(atoms.isel(atom=(atoms["nav_0_index"] == 1).values), reference, 0.05)
 
 
-def test_tiles_give_what_the_whole_image_gives(standard, monkeypatch):
-    from hs_deepatoms.methods import images
-
+@pytest.fixture(scope="module")
+def large():
+    """An image larger than the tiles of the tests, and the atoms found in it whole."""
     image, _, _ = lattice_image((420, 510), sigma=2.2, spacing=11.0)
-    whole = find(image)
-    monkeypatch.setattr(images, "MEMORY", 320 * 320 * 400)
-    same_atoms(find(image), whole, 1e-3)
+    return image, find(image)
+
+
+@pytest.mark.parametrize("chunks", [None, (420, 510), (100, 510), (77, 131)])
+def test_tiles_give_what_the_whole_image_gives(large, chunks, small_tiles):
+    image, whole = large
+    data = image if chunks is None else da.from_array(image, chunks=chunks)
+    same_atoms(find(data), whole, 1e-3)
+    assert small_tiles[-1] >= 6
+
+
+def test_tiles_of_a_stack_with_masks(large, small_tiles):
+    image, whole = large
+    stack = da.from_array(np.stack([image, 0.2 * image, image]), chunks=(2, 211, 300))
+    mask = np.zeros(image.shape, bool)
+    mask[:, 300:] = True
+    atoms = find(stack, navigation_mask=np.array([False, False, True]), signal_mask=mask)
+    assert sorted(set(atoms["nav_0_index"].values.tolist())) == [0, 1] and (atoms["x_px"] < 300).all()
+    first = atoms.isel(atom=(atoms["nav_0_index"] == 0).values)
+    part = whole.isel(atom=(whole["x_px"] < 270).values)
+    pairs = matched(first["y_px"].values, first["x_px"].values, part["y_px"].values, part["x_px"].values, 0.3)
+    assert len(pairs) >= 0.98 * part.sizes["atom"] and small_tiles[-1] >= 18
+
+
+def test_masked_pixels_do_not_set_the_scale(standard, reference):
+    image = standard[0].copy()
+    mask = np.zeros(image.shape, bool)
+    mask[:60] = True
+    image[:60] = 1e6
+    atoms = find(image, signal_mask=mask)
+    below = reference.isel(atom=(reference["y_px"] > 85).values)
+    pairs = matched(atoms["y_px"].values, atoms["x_px"].values, below["y_px"].values, below["x_px"].values, 0.3)
+    assert len(pairs) >= 0.97 * below.sizes["atom"] and (atoms["y_px"] > 59).all()
 
 
 def test_dark_columns(standard):
@@ -242,6 +272,8 @@ def diffraction():
         (np.zeros((0, 40, 50)), InvalidImageError, "empty"),
         (np.full((40, 50), np.nan), InvalidImageError, "NaN"),
         (np.full((40, 50), 3), InvalidImageError, "constant"),
+        (da.full((2, 40, 50), 3, chunks=20), InvalidImageError, "constant"),
+        (np.full((3, 40, 50), np.nan), InvalidImageError, "NaN"),
         (np.random.default_rng(0).random((12, 50)), InvalidImageError, "16"),
         (np.arange(20.0), InvalidAxesError, "dimension"),
         (diffraction(), InvalidAxesError, "1/nm"),
@@ -262,12 +294,14 @@ def test_bad_input_says_what_to_do(data, error, word):
         ({"method": "magic"}, InvalidArgumentError),
         ({"contrast": "pink"}, InvalidArgumentError),
         ({"threshold": 2}, InvalidArgumentError),
+        ({"threshold": 0.01}, InvalidArgumentError),
         ({"spacing": -3}, InvalidArgumentError),
         ({"spacing": "4 s"}, InvalidArgumentError),
         ({"refine": "perfect"}, InvalidArgumentError),
         ({"batch_size": 0}, InvalidArgumentError),
         ({"signal_mask": np.zeros((3, 3), bool)}, InvalidArgumentError),
         ({"region": hs.roi.RectangularROI(1000, 1000, 1010, 1010)}, InvalidArgumentError),
+        ({"region": hs.roi.RectangularROI(10, 10, 14, 14)}, InvalidImageError),
     ],
 )
 def test_bad_arguments_are_named_errors(standard, options, error):

@@ -32,15 +32,17 @@ def test_lazy_equals_eager_and_is_not_computed_before_it_is_asked_for(standard, 
     assert not eager.data[2].any() and eager.data[0].max() > 0.9
 
 
-def test_tiles_equal_the_whole(standard, monkeypatch):
-    from hs_deepatoms.methods import images
+def test_tiles_equal_the_whole(standard, small_tiles, monkeypatch):
+    from hs_deepatoms.engine import plan
 
     image = np.tile(standard[0], (2, 2))
-    whole = segment(image, show_progressbar=False)
-    assert isinstance(whole, xr.DataArray) and whole.dims == ("y", "x") and whole["y"].attrs["units"] == "px"
-    monkeypatch.setattr(images, "MEMORY", 300 * 300 * 400)
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "choose_tile", lambda *args, **options: (1000, 1))
+        untiled = segment(image, show_progressbar=False)
+    assert isinstance(untiled, xr.DataArray) and untiled.dims == ("y", "x") and untiled["y"].attrs["units"] == "px"
     tiled = segment(image, show_progressbar=False)
-    np.testing.assert_allclose(tiled.values, whole.values, atol=1e-4)
+    np.testing.assert_allclose(tiled.values, untiled.values, atol=1e-4)
+    assert small_tiles == [1, 6]
 
 
 def test_masks_and_lazy_output(standard):

@@ -11,9 +11,9 @@ def lattice(shape=(60, 90), sigma=2.0):
 
 def test_hot_dead_and_nan_pixels_are_found_and_columns_are_not():
     image = lattice()
-    image[20, 30], image[40, 7], image[9, 9] = 9.0, -9.0, np.nan
+    image[20, 30], image[40, 7], image[9, 9], image[0, 20], image[59, 89] = 9.0, -9.0, np.nan, 9.0, -9.0
     bad = invalid_pixels(image)
-    assert sorted(zip(*np.nonzero(bad), strict=True)) == [(9, 9), (20, 30), (40, 7)]
+    assert sorted(zip(*np.nonzero(bad), strict=True)) == [(0, 20), (9, 9), (20, 30), (40, 7), (59, 89)]
 
 
 def test_user_mask_is_added():
