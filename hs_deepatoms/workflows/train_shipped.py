@@ -31,8 +31,9 @@ class TrainingConfig:
     steps: int = 8_000
     survey_steps: int = 4_000
     # the detector's schedule ends with a second, gentler one on harder samples
-    hard_steps: int = 2_000
-    hard_learning_rate: float = 6e-4
+    hard_steps: int = 4_000
+    hard_learning_rate: float = 1e-3
+    hard_real_share: float = 0.3
     batch_size: int = 16
     learning_rate: float = 2e-3
     mixed_precision: bool = True
@@ -67,7 +68,8 @@ class Samples:
         index += self.first
         if self.part == "survey":
             return survey_sample(self.config.seed, index, images=self.real)
-        is_real = self.real and np.random.default_rng([self.config.seed, index, 3]).random() < self.config.real_share
+        share = self.config.hard_real_share if self.part == "hard" else self.config.real_share
+        is_real = self.real and np.random.default_rng([self.config.seed, index, 3]).random() < share
         if is_real:
             return real_detector_sample(self.real, self.config.seed, index)
         return detector_sample(self.config.seed, index, hard=self.part == "hard")
