@@ -29,6 +29,8 @@ class Found:
     source: str
     frame: np.ndarray | None = None
     indices: dict[str, np.ndarray] = field(default_factory=dict)
+    index_columns: dict[str, np.ndarray] = field(default_factory=dict)
+    """The columns that ``indices`` were read from, as they came: not every ``..._index`` is one of a frame."""
     navigation_sizes: dict[str, int] = field(default_factory=dict)
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     names: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -117,6 +119,7 @@ def _from_frame(frame: Any, units: str, source: str) -> Found:
         source,
         frame=arrays.get("frame"),
         indices={name: _numbers(values, name) for name, values in indices.items()} if "frame" not in names else {},
+        index_columns={name: arrays[name] for n in indices for name in (n, f"{n}_index") if name in arrays},
         columns={name: values for name, values in arrays.items() if name not in used and not _is_index(name)},
         ids=ids,
         length_units=_only(arrays.get("units")),

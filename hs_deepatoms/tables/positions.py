@@ -10,6 +10,7 @@ import numpy as np
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.foreign import Found, read_positions
+from hs_deepatoms.tables.schema import navigation_columns
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -76,6 +77,7 @@ def positions(
         metadata, history = {}, []
     else:
         navigation, axes, metadata, history = _source_axes(signal, signal_dims)
+        _match_indices(found, navigation)
     y_px, x_px = _in_pixels(found, axes, calibrated=signal is not None)
     _check_on_image(y_px, x_px, axes)
     frames = _flat_frames(found, navigation)
@@ -106,6 +108,23 @@ def _source_axes(signal: Any, signal_dims) -> tuple[tuple[Axis, ...], tuple[Axis
 
     source = read_source(signal, signal_dims=signal_dims, n_signal=2, operation="positions")
     return source.navigation, source.signal, source.metadata, source.provenance
+
+
+def _match_indices(found: Found, navigation: Sequence[Axis]) -> None:
+    """Frame indices by the name of their axis; a ``grain_index`` that is no axis of the image is an ordinary column."""
+    wanted = navigation_columns([axis.name for axis in navigation])
+    for name in [name for name in found.indices if name not in wanted]:
+        del found.indices[name]
+        both = (name, f"{name}_index")
+        found.columns.update({n: found.index_columns[n] for n in both if n in found.index_columns})
+    if found.indices and len(found.indices) < len(wanted):
+        message = explain(
+            f"frame indices along {sorted(found.indices)} only",
+            f"one column for each of {[f'{name}_index' for name in wanted]}, or a column 'frame'",
+            "Add the missing ones.",
+        )
+        raise TableError(message)
+    found.indices = {name: found.indices[name] for name in wanted if name in found.indices}
 
 
 def _smallest_axes(found: Found) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:

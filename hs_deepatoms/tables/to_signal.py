@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def _frames(y: np.ndarray, x: np.ndarray, values: np.ndarray, frame: np.ndarray,
     n_frames = int(np.prod(sizes, dtype=np.int64))
     order = np.argsort(frame, kind="stable")
     edges = np.searchsorted(frame[order], np.arange(n_frames + 1))
-    rows = [order[start:stop] for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+    rows = [order[start:stop] for start, stop in pairwise(edges)]
     return [(y[one], x[one], values[one]) for one in rows]
 
 
