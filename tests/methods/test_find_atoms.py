@@ -307,3 +307,32 @@ def test_bad_input_says_what_to_do(data, error, word):
 def test_bad_arguments_are_named_errors(standard, options, error):
     with pytest.raises(error, match="Allowed"):
         find(standard[0], **options)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_finds_what_the_cpu_finds(standard):
+    cpu, gpu = find(standard[0], device="cpu"), find(standard[0], device="cuda")
+    same_atoms(gpu, cpu, 0.05)  # bfloat16 inside, float32 where positions are read off
+    assert "cuda" in gpu.attrs["provenance"]
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+def test_any_dask_scheduler(standard, reference, scheduler):
+    import dask
+
+    lazy = da.from_array(np.stack([standard[0]] * 3), chunks=(1, 90, 260))
+    with dask.config.set(scheduler=scheduler):
+        atoms = find(lazy, num_workers=2)
+    n = len(reference["atom"])
+    assert len(atoms["atom"]) == 3 * n
+    same_atoms(atoms.isel(atom=slice(n, 2 * n)), reference, 1e-3)
+
+
+def test_distributed(standard, reference):
+    distributed = pytest.importorskip("distributed")
+    lazy = da.from_array(np.stack([standard[0]] * 2), chunks=(1, 180, 130))
+    with distributed.LocalCluster(1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+        with distributed.Client(cluster):
+            atoms = find(lazy)
+    assert len(atoms["atom"]) == 2 * len(reference["atom"])
