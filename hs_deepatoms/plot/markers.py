@@ -62,9 +62,7 @@ def points(offsets: np.ndarray, *, size: float, edgecolors: str | np.ndarray) ->
     """Open circles of ``size`` points at (x, y) ``offsets`` (n, 2), or an object array of such per frame."""
     from hyperspy.api import plot
 
-    return plot.markers.Points(
-        offsets=offsets, sizes=size, facecolors="none", linewidths=1.0, edgecolors=edgecolors
-    )
+    return plot.markers.Points(offsets=offsets, sizes=size, facecolors="none", linewidths=1.0, edgecolors=edgecolors)
 
 
 def plot_on_signal(

@@ -16,7 +16,10 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 from hs_deepatoms.simulate.scenes import simulate_scene
 
 DARK_SHARE = 0.25
-HARD_KINDS = (0.76, 0.09, 0.15)  # any, nothing, film
+EMPTY_SHARES = {
+    "hard": (("nothing", "film"), (0.09, 0.15)),
+    "last": (("nothing", "film", "noisy_film", "few_counts"), (0.05, 0.05, 0.2, 0.08)),
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class LabelledImage:
     margin: float = 0.0
 
 
-def detector_sample(seed: int, index: int, size: int = 128, *, hard: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def detector_sample(seed: int, index: int, size: int = 128, *, stage: str = "first") -> tuple[np.ndarray, np.ndarray]:
     """One simulated sample for the column detector.
 
     Parameters
@@ -38,9 +41,9 @@ def detector_sample(seed: int, index: int, size: int = 128, *, hard: bool = Fals
     seed, index : int
     size : int
         Side of the sample on the network's grid, a multiple of 8.
-    hard : bool
-        For the last part of the training: some images with dark columns (shown inverted, as `find_atoms` does), and
-        twice as many films and empty images.
+    stage : {"first", "hard", "last"}
+        After the first stage some images have dark columns (shown inverted, as `find_atoms` does) and more of them
+        have none, with rough films at first and films and fields of few counts in the end.
 
     Returns
     -------
@@ -53,10 +56,11 @@ def detector_sample(seed: int, index: int, size: int = 128, *, hard: bool = Fals
     sigma = float(np.exp(rng.uniform(np.log(0.72), np.log(4.5))))
     zoom = on_grid / sigma
     side = int(np.ceil(size / zoom)) + 1
-    dark = bool(hard and rng.random() < DARK_SHARE)
-    kind = None
-    if hard:
-        kind = str(rng.choice(["", "nothing", "film"], p=HARD_KINDS)) or None
+    dark, kind = False, None
+    if stage != "first":
+        dark = bool(rng.random() < DARK_SHARE)
+        kinds, chances = EMPTY_SHARES[stage]
+        kind = str(rng.choice(["", *kinds], p=[1 - sum(chances), *chances])) or None
     scene = simulate_scene(rng, (side, side), sigma, kind=kind, dark=dark)
     image = network_view(rng, -scene.image if dark else scene.image, zoom)[:size, :size]
     target = column_target(size, to_grid(scene.y, zoom), to_grid(scene.x, zoom), scene.strength, np.log(on_grid / 2.0))

@@ -19,7 +19,10 @@ TEXTURES = {
     "single_atoms": (0.85, 0.35, 8),
     "nothing": (0.75, 1.5, 5),
     "film": (1.0, 2.0, 3),
+    "noisy_film": (1.0, 1.0, 2),
+    "few_counts": (0.0, 0.0, 1),
 }
+EMPTY_KINDS = ("nothing", "film", "noisy_film", "few_counts")
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ def simulate_scene(
         (ny, nx), pixels.
     sigma : float
         Column sigma, pixels.
-    kind : {"crystal", "single_atoms", "nothing", "film"}, optional
-        Drawn at random by default, but for "film": nothing but a rough film whose grain is as fine as columns.
+    kind : {"crystal", "single_atoms", "nothing", "film", "noisy_film", "few_counts"}, optional
+        Drawn at random from the first three by default. "film" is nothing but a rough film whose grain is as fine as
+        columns, "noisy_film" the same at low dose, "few_counts" an even field of a few counts.
     dark : bool
         Columns darker than their surroundings, as in bright-field images.
 
@@ -110,7 +114,7 @@ def _specimen(rng, shape, sigma, kind) -> tuple[Sites, np.ndarray, np.ndarray]:
         mask = region_mask(
             rng, shape, str(rng.choice(["edge", "particle", "hole", "cloud"])), rng.uniform(0.3, 6) * sigma
         )
-    if kind in ("nothing", "film"):
+    if kind in EMPTY_KINDS:
         return EMPTY, np.zeros(shape), mask
     if kind == "single_atoms":
         sites = single_atoms(rng, shape, sigma, margin)
@@ -134,12 +138,13 @@ def _specimen(rng, shape, sigma, kind) -> tuple[Sites, np.ndarray, np.ndarray]:
 def _ground(rng, shape, sigma, kind, mask) -> tuple[np.ndarray, float]:
     """Everything but the columns, relative to the main column's height, and its typical level."""
     crystal = kind == "crystal"
-    level = np.exp(rng.uniform(np.log(0.03), np.log(4.0 if crystal else 12.0)))
+    lowest = 1.0 if kind == "noisy_film" else 0.03
+    level = np.exp(rng.uniform(np.log(lowest), np.log(4.0 if crystal else 12.0)))
     ground = level * (1 - rng.choice([0.0, rng.uniform(0, 0.6)]) * smooth_field(rng, shape))
     # the support's texture is weaker than the atoms, or nobody could tell them apart; a bare film may be as strong
     chance, most, longest = TEXTURES[kind]
     if rng.random() < chance:
-        rough = rng.uniform(0.2 if kind == "film" else 0.01, most)
+        rough = rng.uniform(0.2 if kind.endswith("film") else 0.01, most)
         length = sigma * np.exp(rng.uniform(np.log(0.5), np.log(longest)))
         ground += rough * texture(rng, shape, length, rng.choice([0.0, 1.0, 2.0]))
     if not crystal and rng.random() < 0.6:  # clouds of support much stronger than the atoms
@@ -162,8 +167,11 @@ def _contrast(rng, columns, ground, level, dark):
 
 def _recording(rng, sigma, level, kind) -> Recording:
     """Counts such that the main column has a matched-filter signal-to-noise ratio between 2.2 and 80."""
-    strength = np.exp(rng.uniform(np.log(2.2), np.log(80 if kind != "single_atoms" else 40)))
+    best = {"single_atoms": 40, "noisy_film": 20}.get(kind, 80)
+    strength = np.exp(rng.uniform(np.log(2.2), np.log(best)))
     counts = float(np.clip((strength / sigma) ** 2 * (level + 0.3) / np.pi, 0.05, 1e4))
+    if kind == "few_counts":
+        counts = float(np.exp(rng.uniform(np.log(0.02), np.log(4.0))) / level)
     readout = rng.choice([0.0, rng.uniform(0, 1.5)], p=[0.6, 0.4]) * np.sqrt(counts * level + 0.1)
     rare = rng.random(6)
     return Recording(

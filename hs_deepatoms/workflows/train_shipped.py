@@ -2,6 +2,7 @@
 
     python -m hs_deepatoms.workflows.train_shipped detector --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped hard --out weights --real FOLDER
+    python -m hs_deepatoms.workflows.train_shipped last --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped survey --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped pack --out weights --model detector.safetensors
 
@@ -20,7 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample, survey_sample
+
+BEFORE = {"hard": "detector", "last": "hard"}  # stage -> the stage whose weights it goes on from
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class TrainingConfig:
     hard_steps: int = 4_000
     hard_learning_rate: float = 1e-3
     hard_real_share: float = 0.3
+    last_steps: int = 1_500
+    last_learning_rate: float = 7e-4
     batch_size: int = 16
     learning_rate: float = 2e-3
     mixed_precision: bool = True
@@ -53,13 +59,16 @@ class TrainingConfig:
 class Samples:
     """Map-style dataset: sample ``i`` is a function of (seed, i) alone.
 
-    Parts: "detector", "hard" (the end of the detector's training) and "survey".
+    Parts: "detector", "hard" and "last" (later stages of the detector's training), and "survey".
     """
 
     def __init__(self, part: str, config: TrainingConfig, real: list[LabelledImage]):
         self.part, self.config, self.real = part, config, real
-        self.steps = {"detector": config.steps, "hard": config.hard_steps, "survey": config.survey_steps}[part]
-        self.first = config.steps * config.batch_size if part == "hard" else 0
+        c = config
+        self.steps = {"detector": c.steps, "hard": c.hard_steps, "last": c.last_steps, "survey": c.survey_steps}[part]
+        before = {"hard": c.steps, "last": c.steps + c.hard_steps}.get(part, 0)
+        self.first = before * c.batch_size
+        self.stage = "first" if part == "detector" else part
 
     def __len__(self) -> int:
         return self.steps * self.config.batch_size
@@ -68,11 +77,11 @@ class Samples:
         index += self.first
         if self.part == "survey":
             return survey_sample(self.config.seed, index, images=self.real)
-        share = self.config.hard_real_share if self.part == "hard" else self.config.real_share
+        share = self.config.real_share if self.stage == "first" else self.config.hard_real_share
         is_real = self.real and np.random.default_rng([self.config.seed, index, 3]).random() < share
         if is_real:
             return real_detector_sample(self.real, self.config.seed, index)
-        return detector_sample(self.config.seed, index, hard=self.part == "hard")
+        return detector_sample(self.config.seed, index, stage=self.stage)
 
 
 def real_images(folder: str | Path | None, config: TrainingConfig) -> list[LabelledImage]:
@@ -108,7 +117,7 @@ def snap_to_maximum(image: np.ndarray, y: np.ndarray, x: np.ndarray, sigma: floa
 
 
 def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=None, device="auto", workers=2) -> Path:
-    """Train one part and write ``out/<part>.safetensors``; "hard" goes on from ``out/detector.safetensors``."""
+    """Train one part and write ``out/<part>.safetensors``; "hard" goes on from "detector", "last" from "hard"."""
     import torch
 
     from hs_deepatoms.training.fit import fit
@@ -126,7 +135,9 @@ def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=No
         batches,
         survey_loss if part == "survey" else column_loss,
         steps=samples.steps,
-        learning_rate=config.hard_learning_rate if part == "hard" else config.learning_rate,
+        learning_rate={"hard": config.hard_learning_rate, "last": config.last_learning_rate}.get(
+            part, config.learning_rate
+        ),
         mixed_precision=config.mixed_precision,
         minutes=minutes,
         device=choose_device(device),
@@ -148,8 +159,8 @@ def _start(part: str, out: Path, config: TrainingConfig):
     with torch.random.fork_rng():  # initial weights from the seed, the caller's random state untouched
         torch.manual_seed(config.seed)
         module = SurveyNet() if part == "survey" else ColumnDetector()
-    if part == "hard":
-        module.load_state_dict(load_file(out / "detector.safetensors"))
+    if part in BEFORE:
+        module.load_state_dict(load_file(out / f"{BEFORE[part]}.safetensors"))
     return module
 
 
@@ -171,8 +182,11 @@ def pack(out: Path, target: Path, *, threshold: float = 0.5, scores: dict | None
     from hs_deepatoms.nets.survey import SurveyNet
 
     parts, logs = {}, {}
-    detector = "hard" if (out / "hard.safetensors").exists() else "detector"
-    for name, file, make in (("detector", detector, ColumnDetector), ("survey", "survey", SurveyNet)):
+    missing = [stage for stage in ("detector", "hard", "last", "survey") if not (out / f"{stage}.json").exists()]
+    if missing:
+        message = explain(f"{out} without finished {missing}", "all stages of the training", "Train these first.")
+        raise InvalidArgumentError(message)
+    for name, file, make in (("detector", "last", ColumnDetector), ("survey", "survey", SurveyNet)):
         module = make()
         module.load_state_dict(load_file(out / f"{file}.safetensors"))
         parts[name] = (make.__name__, {}, module.eval())
@@ -191,7 +205,7 @@ def pack(out: Path, target: Path, *, threshold: float = 0.5, scores: dict | None
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["detector", "hard", "survey", "pack"])
+    parser.add_argument("part", choices=["detector", "hard", "last", "survey", "pack"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--real", type=Path, help="folder of labelled real images (*.npz)")
     parser.add_argument("--minutes", type=float, help="train for this long instead of the whole schedule")
