@@ -42,7 +42,15 @@ class Points:
         return Points(np.empty(0, np.int64), *(np.empty(0) for _ in range(6)))
 
 
-def decode(out: torch.Tensor, threshold: float, *, apart: float = APART, stride: int = 2, sigma: float = 2.0) -> Points:
+def decode(
+    out: torch.Tensor,
+    threshold: float,
+    *,
+    apart: float = APART,
+    calibration: tuple[float, float] = (1.0, 0.0),
+    stride: int = 2,
+    sigma: float = 2.0,
+) -> Points:
     """Points from the detector's output.
 
     A column's presence is the sum over the 3 x 3 cells around a local maximum whose predicted positions agree (the
@@ -54,9 +62,11 @@ def decode(out: torch.Tensor, threshold: float, *, apart: float = APART, stride:
     out : tensor, float32, shape (n, 6, h, w)
         See :class:`~hs_deepatoms.nets.detector.ColumnDetector`.
     threshold : float
-        Smallest presence to report.
+        Smallest probability to report.
     apart : float
         Of two points nearer than this (grid pixels) the less probable is dropped.
+    calibration : tuple of float
+        Slope and offset that turn the logit of a presence into that of a probability (Platt scaling).
     stride, sigma : float
         Pixels per cell, and the column sigma for a width output of 0.
 
@@ -74,10 +84,17 @@ def decode(out: torch.Tensor, threshold: float, *, apart: float = APART, stride:
     share = agree / total[:, None]
     y, x = (share * py).sum(1), (share * px).sum(1)
     std = torch.sqrt((share[:, None] * spread**2).sum(2))
-    points = torch.stack([y, x, std[:, 0], std[:, 1], sigma * torch.exp(width), total.clamp(max=1.0)])
-    keep = total >= threshold
+    probability = calibrated(total, calibration)
+    points = torch.stack([y, x, std[:, 0], std[:, 1], sigma * torch.exp(width), probability])
+    keep = probability >= threshold
     values = points[:, keep].double().cpu().numpy()
     return without_doubles(Points(frame[keep].cpu().numpy(), *values), apart)
+
+
+def calibrated(presence: torch.Tensor, calibration: tuple[float, float]) -> torch.Tensor:
+    """Presence -> probability, by the model file's calibration."""
+    slope, offset = calibration
+    return torch.sigmoid(slope * torch.logit(presence.clamp(1e-6, 1 - 1e-6)) + offset)
 
 
 def _maxima(p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

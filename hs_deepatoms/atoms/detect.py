@@ -42,6 +42,8 @@ class Detection:
     dark : bool
         Columns are darker than their surroundings.
     threshold : float
+    calibration : tuple of float
+        See :func:`~hs_deepatoms.atoms.decode.decode`.
     halo, multiple : int
         The network's reach and the multiple its input size must have, grid pixels.
     batch_pixels : int
@@ -62,6 +64,7 @@ class Detection:
     shape: tuple[int, int]
     dark: bool = False
     threshold: float = 0.5
+    calibration: tuple[float, float] = (1.0, 0.0)
     halo: int = 80
     multiple: int = 8
     batch_pixels: int = 2**21
@@ -111,7 +114,7 @@ def detect_block(frames: np.ndarray, block: Block, job: Detection) -> Points:
     parts = []
     with at_most(2, "detect"):  # one prepares while the other infers
         for numbers, maps in network_maps(views, windows, job):
-            points = decode(maps, job.threshold, apart=apart)
+            points = decode(maps, job.threshold, apart=apart, calibration=job.calibration)
             parts.append(replace(points, frame=np.asarray(numbers)[points.frame] + block.frames[0]))
     return in_source(Points.join(parts) if parts else Points.none(), block, job, windows)
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from hs_deepatoms.atoms.decode import calibrated
 from hs_deepatoms.atoms.detect import Detection, block_views, network_maps
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.resident import at_most
@@ -34,7 +35,7 @@ def presence_block(frames: np.ndarray, block: Block, job: Detection) -> np.ndarr
     with at_most(2, "detect"):
         for numbers, maps in network_maps(views, windows, job):
             p = torch.sigmoid(maps[:, :1])
-            near = (9 * F.avg_pool2d(p, 3, 1, 1)).clamp(0, 1)[:, 0].cpu().numpy()
+            near = calibrated(9 * F.avg_pool2d(p, 3, 1, 1), job.calibration)[:, 0].cpu().numpy()
             for number, image in zip(numbers, near, strict=True):
                 out[number] = np.clip(resample(image, *back), 0, 1)
     if job.masked is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 METHODS = ("network", "log", "max")
 REFINEMENTS = ("none",)
+# of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
+# its doubts, and anywhere
+UNCERTAIN, TOO_UNDECIDED, HOPELESS = 0.1, 0.25, 0.45
+WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 
 
@@ -48,7 +52,9 @@ def find_atoms(
 
     Nothing needs to be set: intensities are scaled per frame by robust percentiles, the width and contrast of the
     columns are measured from the image, the image is resampled to the width the network knows, and columns are read
-    off a presence map with a sub-pixel offset and its uncertainty.
+    off a presence map with a sub-pixel offset and its uncertainty. Of a stack up to three frames are measured, for all
+    of them. Where the image may as well be noise or a bare film, and what is found is not convincing as a whole, the
+    table is empty, with a warning.
 
     Parameters
     ----------
@@ -164,6 +170,7 @@ class Look:
     spacing_px: float | None
     masked: np.ndarray | None
     skipped: np.ndarray | None
+    doubtful: bool = False
 
 
 def look_at(
@@ -199,7 +206,28 @@ def look_at(
     seen = images.survey(source, found, frames, contrast=contrast, limits=limits, masked=masked, device=device)
     if len(frames):
         images.refuse_blank(source, seen)
-    return Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped)
+    look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
+                seen.doubtful)  # fmt: skip
+    return look if seen.confidence == 0 else replace(look, sigma=_measured_width(source, look, seen.frames[0], limits))
+
+
+def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
+    """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame."""
+    from hs_deepatoms.atoms.detect import detect_block
+    from hs_deepatoms.engine.plan import Block
+
+    job = detection_job(source, replace(look, skipped=None, masked=None, threshold=UNCERTAIN))
+    half = [int(min(n, WIDTH_WINDOW / job.zoom)) // 2 for n in job.shape]
+    rows, columns = (slice(n // 2 - h, n // 2 + h) for n, h in zip(job.shape, half, strict=True))
+    window = np.asarray(images.frame_of(source, frame)[rows, columns])
+    whole = (0, window.shape[0], 0, window.shape[1])
+    found = detect_block(window[None], Block((0, 1), whole, whole), replace(job, shape=window.shape))
+    # in noise a little too wide is better than a little too narrow
+    if len(found.width) < WIDTH_COLUMNS or indecision(found.probability) > WIDTH_DECIDED:
+        return look.sigma
+    sigma = look.sigma * float(np.clip(np.median(found.width) / look.sigma, 0.75, 1.33))
+    sigma = max(sigma, images.NARROWEST)
+    return float(np.clip(sigma, *limits)) if limits else sigma
 
 
 def detection_job(source: Source, look: Look) -> Detection:
@@ -218,6 +246,7 @@ def detection_job(source: Source, look: Look) -> Detection:
         shape=tuple(source.data.shape[-2:]),
         dark=look.dark,
         threshold=look.threshold,
+        calibration=look.model.calibration,
         masked=look.masked,
         skipped=None if look.skipped is None else look.skipped.ravel(),
         apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
@@ -230,6 +259,8 @@ def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_worke
     from hs_deepatoms.engine.mapping import map_blocks
 
     job = detection_job(source, look)
+    if look.method == "network":  # the uncertain ones are needed to judge the whole
+        job = replace(job, threshold=min(look.threshold, UNCERTAIN))
     blocks, job = images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
     function, arguments = (detect_block, (job,)) if look.method == "network" else (blobs_block, (job, look.method))
     parts = map_blocks(
@@ -241,7 +272,18 @@ def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_worke
         show_progressbar=show_progressbar,
         description="find_atoms",
     )
-    return Points.join(parts) if parts else Points.none()
+    found = Points.join(parts) if parts else Points.none()
+    if look.method != "network" or look.spacing_px is not None:
+        return found.keep(found.probability >= look.threshold)
+    if indecision(found.probability) > (TOO_UNDECIDED if look.doubtful else HOPELESS):
+        images.warn_of_nothing()
+        return Points.none()
+    return found.keep(found.probability >= look.threshold)
+
+
+def indecision(probability: np.ndarray) -> float:
+    """Share of the expected columns that are in doubt, sum p (1 - p) / sum p: 0 to 0.2 for columns, more for a film."""
+    return float((probability * (1 - probability)).sum() / probability.sum()) if len(probability) else 0.0
 
 
 def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 CONTRASTS = ("auto", "bright", "dark")
 SURVEY_FRAMES, SURVEY_TRIES = 3, 12
+NARROWEST = 0.72  # pixels, column sigma
 LOWEST = 0.05  # probability below which the detector's cells are not looked at
 MEMORY = 880 * 2**20  # bytes for the activations of one task: a 2048 x 2048 grid just fits
 WHOLE_FRAME_BYTES = 320 * 2**20  # smaller lazy frames are loaded whole for the survey
@@ -41,6 +43,7 @@ class Model:
     sha256: str
     name: str
     threshold: float
+    calibration: tuple[float, float]
 
 
 def read_images(signal: Any, *, signal_dims=None, operation: str) -> Source:
@@ -65,7 +68,8 @@ def find_model(model: str | Path | None) -> Model:
     path = shipped_model("detector") if model is None else Path(model).expanduser().resolve()
     info = read_info(path)
     preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
-    return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)))
+    return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)),
+                 tuple(preprocessing.get("calibration", (1.0, 0.0))))  # fmt: skip
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
@@ -267,6 +271,12 @@ def spread_out(frames: np.ndarray) -> list[int]:
 
 def _subset(frames: np.ndarray, block: Block, stride: int) -> np.ndarray:
     return frames[:, ::stride, ::stride].copy()
+
+
+def warn_of_nothing() -> None:
+    """Say why a table is empty although some pixels looked a little like columns."""
+    text = "This looks like noise or a film without columns, so none are reported. Give spacing= if there are some."
+    warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def refuse_blank(source: Source, seen: Appearance) -> None:

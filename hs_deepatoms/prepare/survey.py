@@ -8,7 +8,7 @@ columns are between about 0.02 and 0.2 nm wide whatever the microscope.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,8 +18,9 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 
 MAGNIFICATIONS = (1, 2, 4, 8)
 WINDOW = 128  # pixels of a window at every magnification
-TYPICAL_NM, SPREAD = 0.06, 0.7  # prior of the column sigma: median (nm) and standard deviation of its logarithm
+TYPICAL_NM, SPREAD = 0.05, 1.0  # prior of the column sigma: median (nm) and standard deviation of its logarithm
 DARK_CHANCE = 0.25  # prior odds of dark against bright columns
+DOUBT = 0.14  # probability of "no columns" above which a few uncertain ones are not believed
 NOTHING_CHANCE = 40.0  # prior weight of "no columns" against each single width (there are about fifty)
 LARGEST = 32.0  # pixels: wider columns would need tiles too large for the memory budget
 WIDEST = 8  # a column wider than this part of the frame is no column
@@ -41,14 +42,17 @@ class Appearance:
         Columns are darker than their surroundings.
     confidence : float
         Probability of this contrast and of widths within a factor 1.4, as the survey sees it.
-    frames : int
-        How many frames with contrast were looked at.
+    frames : tuple of int
+        The frames with contrast that were looked at.
+    doubtful : bool
+        It may as well be noise, a film or vacuum: what is found has to be convincing as a whole.
     """
 
     sigma: float
     dark: bool
     confidence: float
-    frames: int = 1
+    frames: tuple[int, ...] = ()
+    doubtful: bool = False
 
 
 def survey_images(
@@ -93,9 +97,9 @@ def survey_images(
     -------
     Appearance
     """
-    crops, levels = _crops(read, frames, shape, masked, most_frames)
+    crops, levels, used = _crops(read, frames, shape, masked, most_frames)
     if not crops:
-        return Appearance(_inside(DEFAULT_SIGMA, limits), contrast == "dark", 0.0, frames=0)
+        return Appearance(_inside(DEFAULT_SIGMA, limits), contrast == "dark", 0.0)
     evidence, nothing = _add_up(classify(np.stack(crops)), np.array(levels), round(1 / step))
     n = evidence.shape[1]
     sigma = first * 2 ** (step * np.arange(n))
@@ -103,21 +107,21 @@ def survey_images(
     prior[:, sigma > min(min(shape) / WIDEST, LARGEST)] -= 50
     if contrast != "auto":
         prior[0 if contrast == "dark" else 1] = -np.inf
-    return _best(evidence, nothing, prior, sigma, limits)
+    return replace(_best(evidence, nothing, prior, sigma, limits), frames=tuple(used))
 
 
 def _crops(read, frames, shape, masked, most_frames):
     """Windows at every magnification that fits the frame, scaled like whole frames are."""
-    crops, levels, used = [], [], 0
+    crops, levels, used = [], [], []
     for frame in frames:
-        if used == most_frames:
+        if len(used) == most_frames:
             break
         stride = max(1, int(np.sqrt(shape[0] * shape[1] / 2**18)))
         coarse = slice(0, None, stride)
         scaling = frame_scaling(read(frame, coarse, coarse), None if masked is None else masked[coarse, coarse])
         if scaling[1] == 0:
             continue
-        used += 1
+        used.append(frame)
         for level in MAGNIFICATIONS:
             if level > 1 and min(shape) / level < 24:
                 continue
@@ -127,7 +131,7 @@ def _crops(read, frames, shape, masked, most_frames):
                 scaled = fill_invalid(scaled, invalid_pixels(scaled, hidden))
                 crops.append(_to_window(resample_frame(scaled, 1 / level) if level > 1 else scaled))
                 levels.append(level)
-    return crops, levels
+    return crops, levels, used
 
 
 def _windows(shape, side, most):
@@ -185,8 +189,9 @@ def _prior(sigma, pixel_nm, limits):
 
 def _best(evidence, nothing, prior, sigma, limits) -> Appearance:
     posterior = _normalised(np.append(evidence + prior, nothing + np.log(NOTHING_CHANCE)))
+    doubtful = limits is None and bool(posterior[-1] > DOUBT)
     if posterior[-1] > 0.5 and limits is None:
-        return Appearance(DEFAULT_SIGMA, not np.isfinite(prior[0, 0]), 0.0)
+        return Appearance(DEFAULT_SIGMA, not np.isfinite(prior[0, 0]), 0.0, doubtful=doubtful)
     posterior = posterior[:-1].reshape(evidence.shape)
     # the peak of the posterior over a third of an octave, not a single bin
     smooth = np.apply_along_axis(np.convolve, 1, posterior, [0.5, 1, 0.5], "same")
@@ -195,7 +200,7 @@ def _best(evidence, nothing, prior, sigma, limits) -> Appearance:
     # the prior chooses the peak, the image alone says where exactly it is
     weight = _normalised(evidence[row, near])
     width = max(float(np.exp((weight * np.log(sigma[near])).sum())), NARROWEST)
-    return Appearance(_inside(width, limits), bool(row == 1), float(posterior[row, near].sum()))
+    return Appearance(_inside(width, limits), bool(row == 1), float(posterior[row, near].sum()), doubtful=doubtful)
 
 
 def _normalised(log_weight):

@@ -3,6 +3,7 @@
     python -m hs_deepatoms.workflows.train_shipped detector --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped hard --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped last --out weights --real FOLDER
+    python -m hs_deepatoms.workflows.train_shipped final --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped survey --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped pack --out weights --model detector.safetensors
 
@@ -24,7 +25,7 @@ from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample, survey_sample
 
-BEFORE = {"hard": "detector", "last": "hard"}  # stage -> the stage whose weights it goes on from
+BEFORE = {"hard": "detector", "last": "hard", "final": "last"}  # stage -> the stage whose weights it goes on from
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class TrainingConfig:
     hard_real_share: float = 0.3
     last_steps: int = 1_500
     last_learning_rate: float = 7e-4
+    final_steps: int = 2_200
+    final_learning_rate: float = 7e-4
+    final_real_share: float = 0.4
     batch_size: int = 16
     learning_rate: float = 2e-3
     mixed_precision: bool = True
@@ -59,14 +63,16 @@ class TrainingConfig:
 class Samples:
     """Map-style dataset: sample ``i`` is a function of (seed, i) alone.
 
-    Parts: "detector", "hard" and "last" (later stages of the detector's training), and "survey".
+    Parts: "detector", "hard", "last" and "final" (later stages of the detector's training), and "survey".
     """
 
     def __init__(self, part: str, config: TrainingConfig, real: list[LabelledImage]):
         self.part, self.config, self.real = part, config, real
         c = config
-        self.steps = {"detector": c.steps, "hard": c.hard_steps, "last": c.last_steps, "survey": c.survey_steps}[part]
-        before = {"hard": c.steps, "last": c.steps + c.hard_steps}.get(part, 0)
+        steps = {"detector": c.steps, "hard": c.hard_steps, "last": c.last_steps, "final": c.final_steps}
+        self.steps = c.survey_steps if part == "survey" else steps[part]
+        stages = list(steps)
+        before = sum(steps[s] for s in stages[: stages.index(part)]) if part in stages else 0
         self.first = before * c.batch_size
         self.stage = "first" if part == "detector" else part
 
@@ -77,7 +83,8 @@ class Samples:
         index += self.first
         if self.part == "survey":
             return survey_sample(self.config.seed, index, images=self.real)
-        share = self.config.real_share if self.stage == "first" else self.config.hard_real_share
+        c = self.config
+        share = {"first": c.real_share, "final": c.final_real_share}.get(self.stage, c.hard_real_share)
         is_real = self.real and np.random.default_rng([self.config.seed, index, 3]).random() < share
         if is_real:
             return real_detector_sample(self.real, self.config.seed, index)
@@ -117,7 +124,7 @@ def snap_to_maximum(image: np.ndarray, y: np.ndarray, x: np.ndarray, sigma: floa
 
 
 def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=None, device="auto", workers=2) -> Path:
-    """Train one part and write ``out/<part>.safetensors``; "hard" goes on from "detector", "last" from "hard"."""
+    """Train one part and write ``out/<part>.safetensors``; later stages go on from earlier ones (``BEFORE``)."""
     import torch
 
     from hs_deepatoms.training.fit import fit
@@ -135,9 +142,11 @@ def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=No
         batches,
         survey_loss if part == "survey" else column_loss,
         steps=samples.steps,
-        learning_rate={"hard": config.hard_learning_rate, "last": config.last_learning_rate}.get(
-            part, config.learning_rate
-        ),
+        learning_rate={
+            "hard": config.hard_learning_rate,
+            "last": config.last_learning_rate,
+            "final": config.final_learning_rate,
+        }.get(part, config.learning_rate),
         mixed_precision=config.mixed_precision,
         minutes=minutes,
         device=choose_device(device),
@@ -182,11 +191,13 @@ def pack(out: Path, target: Path, *, threshold: float = 0.5, scores: dict | None
     from hs_deepatoms.nets.survey import SurveyNet
 
     parts, logs = {}, {}
-    missing = [stage for stage in ("detector", "hard", "last", "survey") if not (out / f"{stage}.json").exists()]
+    missing = [
+        stage for stage in ("detector", "hard", "last", "final", "survey") if not (out / f"{stage}.json").exists()
+    ]
     if missing:
         message = explain(f"{out} without finished {missing}", "all stages of the training", "Train these first.")
         raise InvalidArgumentError(message)
-    for name, file, make in (("detector", "last", ColumnDetector), ("survey", "survey", SurveyNet)):
+    for name, file, make in (("detector", "final", ColumnDetector), ("survey", "survey", SurveyNet)):
         module = make()
         module.load_state_dict(load_file(out / f"{file}.safetensors"))
         parts[name] = (make.__name__, {}, module.eval())
@@ -205,7 +216,7 @@ def pack(out: Path, target: Path, *, threshold: float = 0.5, scores: dict | None
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["detector", "hard", "last", "survey", "pack"])
+    parser.add_argument("part", choices=["detector", "hard", "last", "final", "survey", "pack"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--real", type=Path, help="folder of labelled real images (*.npz)")
     parser.add_argument("--minutes", type=float, help="train for this long instead of the whole schedule")

@@ -56,3 +56,12 @@ def test_doubles_keep_the_more_probable_and_frames_do_not_mix():
     points = Points(np.array([0, 0, 1, 1]), y, x, ones, ones, ones, np.array([0.6, 0.9, 0.5, 0.7]))
     kept = without_doubles(points, 1.9)
     assert kept.probability.tolist() == [0.9, 0.5, 0.7]
+
+
+def test_calibration_moves_probabilities_and_the_threshold_with_them():
+    out = maps([20.3], [15.4], logit=float(np.log(0.4 / 0.6)))
+    plain, moved = decode(out, 0.1), decode(out, 0.1, calibration=(1.5, 0.9))
+    assert plain.probability[0] == pytest.approx(0.4, abs=1e-3)
+    want = 1 / (1 + np.exp(-(1.5 * np.log(0.4 / 0.6) + 0.9)))
+    assert moved.probability[0] == pytest.approx(want, abs=1e-3)
+    assert len(decode(out, 0.5).y) == 0 and len(decode(out, 0.5, calibration=(1.5, 0.9)).y) == 1

@@ -161,7 +161,7 @@ def test_masked_pixels_do_not_set_the_scale(standard, reference):
     image[:60] = 1e6
     atoms = find(image, signal_mask=mask)
     below = reference.isel(atom=(reference["y_px"] > 85).values)
-    pairs = matched(atoms["y_px"].values, atoms["x_px"].values, below["y_px"].values, below["x_px"].values, 0.3)
+    pairs = matched(atoms["y_px"].values, atoms["x_px"].values, below["y_px"].values, below["x_px"].values, 0.6)
     assert len(pairs) >= 0.97 * below.sizes["atom"] and (atoms["y_px"] > 59).all()
 
 

@@ -27,7 +27,7 @@ def survey(monkeypatch):
 
     def crops(read, frames, shape, masked, most_frames):
         levels = [1, 2, 4]
-        return [np.full((128, 128), np.log2(n), np.float32) for n in levels], levels
+        return [np.full((128, 128), np.log2(n), np.float32) for n in levels], levels, [0]
 
     monkeypatch.setattr(module, "_crops", crops)
     return lambda sigma, dark=False, **options: survey_images(
