@@ -70,12 +70,14 @@ def score(image, true, spacing):
     found, side = find(image), image.shape[0]
     margin = 0.5 * spacing
     match = pairs(found, true, 0.35 * spacing)
-    hit = inside(true[match[:, 1]], side, margin).sum()
+    # a pair counts if either end is inside, an unmatched point only if it is
+    scored_found, scored_true = inside(found, side, margin), inside(true, side, margin)
+    hit = (scored_found[match[:, 0]] | scored_true[match[:, 1]]).sum()
     error = found[match[:, 0]] - true[match[:, 1]]
     return {
         "tp": int(hit),
-        "found": int(inside(found, side, margin).sum()),
-        "true": int(inside(true, side, margin).sum()),
+        "found": int(hit + np.delete(scored_found, match[:, 0]).sum()),
+        "true": int(hit + np.delete(scored_true, match[:, 1]).sum()),
         "squared": float((error**2).sum() / 2),
         "pairs": len(match),
     }
