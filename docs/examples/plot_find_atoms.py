@@ -10,9 +10,9 @@ The image is simulated here, so that the true positions are known; ``hs.load`` b
 import hyperspy.api as hs
 import matplotlib.pyplot as plt
 import numpy as np
-from hs_deepatoms.simulate.demo import demo_image
 
 import hs_deepatoms
+from hs_deepatoms.simulate.demo import demo_image
 
 image, truth = demo_image(seed=0)
 s = hs.signals.Signal2D(image)
