@@ -27,7 +27,7 @@ CONTRASTS = ("auto", "bright", "dark")
 SURVEY_FRAMES, SURVEY_TRIES = 3, 12
 NARROWEST = 0.72  # pixels, column sigma
 LOWEST = 0.05  # probability below which the detector's cells are not looked at
-MEMORY = 880 * 2**20  # bytes for the activations of one task: a 2048 x 2048 grid just fits
+MEMORY = 512 * 2**20  # bytes for the activations of one task; two tasks may be at work
 WHOLE_FRAME_BYTES = 320 * 2**20  # smaller lazy frames are loaded whole for the survey
 SCALING_PIXELS, SCALING_FRAMES = (
     2**20,
