@@ -186,7 +186,9 @@ def in_source(points: Points, block: Block, job: Detection, windows) -> Points:
         iy = np.clip(np.rint(y).astype(int), 0, job.shape[0] - 1)
         ix = np.clip(np.rint(x).astype(int), 0, job.shape[1] - 1)
         owned &= ~job.masked[iy, ix]
-    scaled = {name: getattr(points, name) / job.zoom for name in ("y_std", "x_std", "width")}
+    # millions of columns: single precision is plenty but for the positions
+    scaled = {name: (getattr(points, name) / job.zoom).astype(np.float32) for name in ("y_std", "x_std", "width")}
+    scaled["probability"] = points.probability.astype(np.float32)
     return replace(points, y=y, x=x, **scaled).keep(owned)
 
 

@@ -24,7 +24,7 @@ METHODS = ("network", "log", "max")
 REFINEMENTS = ("none",)
 # of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
 # its doubts, and anywhere
-UNCERTAIN, TOO_UNDECIDED, HOPELESS = 0.1, 0.25, 0.45
+UNCERTAIN, TOO_UNDECIDED, HOPELESS = 0.1, 0.25, 0.4
 WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 
@@ -208,7 +208,18 @@ def look_at(
         images.refuse_blank(source, seen)
     look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
                 seen.doubtful)  # fmt: skip
-    return look if seen.confidence == 0 else replace(look, sigma=_measured_width(source, look, seen.frames[0], limits))
+    if seen.confidence == 0:
+        return look
+    return replace(look, sigma=on_the_ladder(_measured_width(source, look, seen.frames[0], limits)))
+
+
+def on_the_ladder(sigma: float) -> float:
+    """The nearest of fixed widths, a tenth of an octave apart.
+
+    A lost line or a hot pixel moves the measured width by a few thousandths; with it every sample of the resampled grid
+    would move, and every position by its noise. On fixed widths the grid, and the result, stay as they are.
+    """
+    return float(max(2 ** (np.round(10 * np.log2(sigma)) / 10), images.NARROWEST))
 
 
 def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
