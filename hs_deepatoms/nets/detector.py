@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, merge
+from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, MatchedFilter, merge
 
 
 class ColumnDetector(nn.Module):
@@ -21,6 +21,8 @@ class ColumnDetector(nn.Module):
     ----------
     channels : tuple of int
         Feature channels at strides 2, 4 and 8.
+    matched : bool
+        Hand the network matched-filter maps besides the image.
 
     Notes
     -----
@@ -34,11 +36,12 @@ class ColumnDetector(nn.Module):
     halo = 80  # pixels of the input on each side that an output cell depends on, rounded up to `multiple`
     sigma = 2.0
 
-    def __init__(self, channels: tuple[int, int, int] = (32, 48, 64)):
+    def __init__(self, channels: tuple[int, int, int] = (32, 48, 64), matched: bool = False):
         super().__init__()
         a, b, c = channels
         self.contrast = LocalContrast()
-        self.down0 = ConvBlock(8, a)
+        self.matched = MatchedFilter() if matched else None
+        self.down0 = ConvBlock(10 if matched else 8, a)
         self.down1 = ConvBlock(a, b)
         self.down2 = ConvBlock(b, c, n=3)
         self.up1 = ConvBlock(b + c, b)
@@ -49,7 +52,10 @@ class ColumnDetector(nn.Module):
             self.head.bias.copy_(torch.tensor([-4.0, 0.0, 0.0, -0.5, -0.5, 0.0]))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        fine = self.down0(F.pixel_unshuffle(self.contrast(image), 2))
+        cells = F.pixel_unshuffle(self.contrast(image), 2)
+        if self.matched is not None:
+            cells = torch.cat([cells, self.matched(image)], 1)
+        fine = self.down0(cells)
         middle = self.down1(F.max_pool2d(fine, 2))
         coarse = self.down2(F.max_pool2d(middle, 2))
         middle = merge(self.up1, middle, coarse)

@@ -33,6 +33,14 @@ def texture(rng: np.random.Generator, shape: tuple[int, int], length: float, pow
     return field / max(field.std(), 1e-12)
 
 
+def fringes(rng: np.random.Generator, shape: tuple[int, int], period: float) -> np.ndarray:
+    """Lattice or interference fringes of unit amplitude, slightly bent: lines, where a crystal shows no columns."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    angle = rng.uniform(0, np.pi)
+    bent = rng.uniform(0, 2) * period * smooth_field(rng, shape, 3)
+    return np.cos(2 * np.pi * (y * np.sin(angle) + x * np.cos(angle) + bent) / period)
+
+
 def smooth_field(rng: np.random.Generator, shape: tuple[int, int], nodes: int = 4) -> np.ndarray:
     """A slowly varying field between 0 and 1 (thickness, contamination), from a coarse random grid."""
     coarse = rng.random((nodes, nodes))

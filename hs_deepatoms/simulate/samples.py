@@ -20,6 +20,7 @@ EMPTY_SHARES = {
     "hard": (("nothing", "film"), (0.09, 0.15)),
     "last": (("nothing", "film", "noisy_film", "few_counts"), (0.05, 0.05, 0.2, 0.08)),
     "final": (("nothing", "film", "noisy_film", "few_counts"), (0.03, 0.04, 0.24, 0.09)),
+    "long": (("nothing", "film", "noisy_film", "few_counts", "fringes"), (0.03, 0.04, 0.16, 0.06, 0.03)),
 }
 
 
@@ -42,9 +43,9 @@ def detector_sample(seed: int, index: int, size: int = 128, *, stage: str = "fir
     seed, index : int
     size : int
         Side of the sample on the network's grid, a multiple of 8.
-    stage : {"first", "hard", "last", "final"}
+    stage : {"first", "hard", "last", "final", "long"}
         After the first stage some images have dark columns (shown inverted, as `find_atoms` does) and more of them
-        have none, with rough films at first and films and fields of few counts in the end.
+        have none, with rough films at first and films, fields of few counts and fringes in the end.
 
     Returns
     -------

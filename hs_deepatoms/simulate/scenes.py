@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hs_deepatoms.simulate.background import region_mask, smooth_field, texture
+from hs_deepatoms.simulate.background import fringes, region_mask, smooth_field, texture
 from hs_deepatoms.simulate.columns import draw_columns
 from hs_deepatoms.simulate.detector import Recording, record
 from hs_deepatoms.simulate.sites import EMPTY, Sites, crystal_sites, single_atoms
@@ -21,8 +21,9 @@ TEXTURES = {
     "film": (1.0, 2.0, 3),
     "noisy_film": (1.0, 1.0, 2),
     "few_counts": (0.0, 0.0, 1),
+    "fringes": (0.5, 0.3, 3),
 }
-EMPTY_KINDS = ("nothing", "film", "noisy_film", "few_counts")
+EMPTY_KINDS = ("nothing", "film", "noisy_film", "few_counts", "fringes")
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ def simulate_scene(
         (ny, nx), pixels.
     sigma : float
         Column sigma, pixels.
-    kind : {"crystal", "single_atoms", "nothing", "film", "noisy_film", "few_counts"}, optional
+    kind : {"crystal", "single_atoms", "nothing", "film", "noisy_film", "few_counts", "fringes"}, optional
         Drawn at random from the first three by default. "film" is nothing but a rough film whose grain is as fine as
-        columns, "noisy_film" the same at low dose, "few_counts" an even field of a few counts.
+        columns, "noisy_film" the same at low dose, "few_counts" an even field of a few counts, "fringes" parallel
+        lines.
     dark : bool
         Columns darker than their surroundings, as in bright-field images.
 
@@ -147,6 +149,8 @@ def _ground(rng, shape, sigma, kind, mask) -> tuple[np.ndarray, float]:
         rough = rng.uniform(0.2 if kind.endswith("film") else 0.01, most)
         length = sigma * np.exp(rng.uniform(np.log(0.5), np.log(longest)))
         ground += rough * texture(rng, shape, length, rng.choice([0.0, 1.0, 2.0]))
+    if kind == "fringes":
+        ground += rng.uniform(0.2, 1.0) * fringes(rng, shape, sigma * np.exp(rng.uniform(np.log(3.0), np.log(20.0))))
     if not crystal and rng.random() < 0.6:  # clouds of support much stronger than the atoms
         ground += rng.uniform(0.3, 4) * texture(rng, shape, rng.uniform(6, 20) * sigma, rng.uniform(0, 2))
     if rng.random() < 0.12:  # contamination

@@ -4,10 +4,11 @@
     python -m hs_deepatoms.workflows.train_shipped hard --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped last --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped final --out weights --real FOLDER
+    python -m hs_deepatoms.workflows.train_shipped long --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped survey --out weights --real FOLDER
     python -m hs_deepatoms.workflows.train_shipped pack --out weights --model detector.safetensors
 
-The schedule of the config takes about an hour on two CPU cores; ``--minutes`` cuts it to a time (for trials: the
+The schedule of the config takes about three hours on two CPU cores; ``--minutes`` cuts it to a time (for trials: the
 weights then depend on the machine's speed). ``--real FOLDER`` adds labelled real images (``*.npz`` with image, y_px,
 x_px, margin_px) whose names start with the config's prefixes.
 """
@@ -25,7 +26,7 @@ from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample, survey_sample
 
-BEFORE = {"hard": "detector", "last": "hard", "final": "last"}  # stage -> the stage whose weights it goes on from
+BEFORE = {"hard": "detector", "last": "hard", "final": "last", "long": "final"}  # stage -> the stage whose weights it goes on from
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class TrainingConfig:
     final_steps: int = 2_200
     final_learning_rate: float = 7e-4
     final_real_share: float = 0.4
+    # the longest part: now with the matched-filter maps as a further input
+    long_steps: int = 16_000
+    long_learning_rate: float = 1.5e-3
+    long_real_share: float = 0.3
     batch_size: int = 16
     learning_rate: float = 2e-3
     mixed_precision: bool = True
@@ -63,13 +68,19 @@ class TrainingConfig:
 class Samples:
     """Map-style dataset: sample ``i`` is a function of (seed, i) alone.
 
-    Parts: "detector", "hard", "last" and "final" (later stages of the detector's training), and "survey".
+    Parts: "detector", "hard", "last", "final" and "long" (later stages of the detector's training), and "survey".
     """
 
     def __init__(self, part: str, config: TrainingConfig, real: list[LabelledImage]):
         self.part, self.config, self.real = part, config, real
         c = config
-        steps = {"detector": c.steps, "hard": c.hard_steps, "last": c.last_steps, "final": c.final_steps}
+        steps = {
+            "detector": c.steps,
+            "hard": c.hard_steps,
+            "last": c.last_steps,
+            "final": c.final_steps,
+            "long": c.long_steps,
+        }
         self.steps = c.survey_steps if part == "survey" else steps[part]
         stages = list(steps)
         before = sum(steps[s] for s in stages[: stages.index(part)]) if part in stages else 0
@@ -84,7 +95,8 @@ class Samples:
         if self.part == "survey":
             return survey_sample(self.config.seed, index, images=self.real)
         c = self.config
-        share = {"first": c.real_share, "final": c.final_real_share}.get(self.stage, c.hard_real_share)
+        shares = {"first": c.real_share, "final": c.final_real_share, "long": c.long_real_share}
+        share = shares.get(self.stage, c.hard_real_share)
         is_real = self.real and np.random.default_rng([self.config.seed, index, 3]).random() < share
         if is_real:
             return real_detector_sample(self.real, self.config.seed, index)
@@ -146,6 +158,7 @@ def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=No
             "hard": config.hard_learning_rate,
             "last": config.last_learning_rate,
             "final": config.final_learning_rate,
+            "long": config.long_learning_rate,
         }.get(part, config.learning_rate),
         mixed_precision=config.mixed_precision,
         minutes=minutes,
@@ -167,10 +180,19 @@ def _start(part: str, out: Path, config: TrainingConfig):
 
     with torch.random.fork_rng():  # initial weights from the seed, the caller's random state untouched
         torch.manual_seed(config.seed)
-        module = SurveyNet() if part == "survey" else ColumnDetector()
+        module = SurveyNet() if part == "survey" else ColumnDetector(matched=part == "long")
     if part in BEFORE:
-        module.load_state_dict(load_file(out / f"{BEFORE[part]}.safetensors"))
+        module.load_state_dict(_widened(load_file(out / f"{BEFORE[part]}.safetensors"), module))
     return module
+
+
+def _widened(state: dict, module) -> dict:
+    """Weights of an earlier stage, with zeros for the inputs that it did not have."""
+    import torch
+
+    first, wanted = "down0.0.weight", module.state_dict()["down0.0.weight"]
+    missing = wanted.shape[1] - state[first].shape[1]
+    return {**state, first: torch.nn.functional.pad(state[first], (0, 0, 0, 0, 0, missing))}
 
 
 def write_state(module, path: Path) -> None:
@@ -203,15 +225,16 @@ def pack(
 
     parts, logs = {}, {}
     missing = [
-        stage for stage in ("detector", "hard", "last", "final", "survey") if not (out / f"{stage}.json").exists()
+        stage for stage in ("detector", "hard", "last", "final", "long", "survey") if not (out / f"{stage}.json").exists()
     ]
     if missing:
         message = explain(f"{out} without finished {missing}", "all stages of the training", "Train these first.")
         raise InvalidArgumentError(message)
-    for name, file, make in (("detector", "final", ColumnDetector), ("survey", "survey", SurveyNet)):
-        module = make()
+    made = (("detector", "long", ColumnDetector, {"matched": True}), ("survey", "survey", SurveyNet, {}))
+    for name, file, make, options in made:
+        module = make(**options)
         module.load_state_dict(load_file(out / f"{file}.safetensors"))
-        parts[name] = (make.__name__, {}, module.eval())
+        parts[name] = (make.__name__, options, module.eval())
     for log in sorted(out.glob("*.json")):
         logs[log.stem] = {k: v for k, v in json.loads(log.read_text()).items() if k != "loss"}
     card = {
@@ -233,7 +256,7 @@ def pack(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["detector", "hard", "last", "final", "survey", "pack"])
+    parser.add_argument("part", choices=["detector", "hard", "last", "final", "long", "survey", "pack"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--real", type=Path, help="folder of labelled real images (*.npz)")
     parser.add_argument("--minutes", type=float, help="train for this long instead of the whole schedule")
