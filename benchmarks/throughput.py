@@ -23,7 +23,8 @@ import dask.array as da
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
-from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection, detect_block, run_detector
+from hs_deepatoms.atoms.block import columns_block
+from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection, run_detector
 from hs_deepatoms.engine.mapping import map_blocks
 from hs_deepatoms.engine.plan import choose_tile, plan_blocks
 from hs_deepatoms.methods.images import MEMORY, find_model
@@ -96,8 +97,8 @@ def cases(options, job):
         "stack lazy": (plain_stack, engine(lazy_stack, whole), stack.size),
         f"large eager (tile {tile})": (plain_image, engine(image, tiles), image.size),
         f"large lazy (tile {tile})": (plain_image, engine(lazy_image, tiles), image.size),
-        "pipeline eager": (plain_stack, engine(stack, whole, detect_block), stack.size),
-        "pipeline lazy": (plain_stack, engine(lazy_stack, whole, detect_block), stack.size),
+        "pipeline eager": (plain_stack, engine(stack, whole, columns_block), stack.size),
+        "pipeline lazy": (plain_stack, engine(lazy_stack, whole, columns_block), stack.size),
     }
 
 

@@ -17,8 +17,8 @@ _FINEST = np.outer([1.0, -2.0, 1.0], [1.0, -2.0, 1.0]).astype(np.float32) / 6
 SIGMA = 2.0  # column sigma on the grid, pixels
 
 
-def blobs_block(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:
-    """Columns of one block found by ``method`` ("log" or "max"); ``probability`` holds the signal-to-noise ratio.
+def find_blobs(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:
+    """Columns of one block and around it, found by ``method``; ``probability`` holds the signal-to-noise ratio.
 
     The threshold of the job is in units of the noise that the filter passes.
     """
@@ -28,7 +28,7 @@ def blobs_block(frames: np.ndarray, block: Block, job: Detection, method: str) -
     for k, view in views:
         points = without_doubles(blob_points(view, method, job.threshold, job.zoom), apart)
         parts.append(replace(points, frame=np.full(len(points.y), block.frames[0] + k)))
-    return in_source(Points.join(parts) if parts else Points.none(), block, job, windows)
+    return in_source(Points.join(parts) if parts else Points.none(), job, windows)
 
 
 def blob_response(image: np.ndarray, method: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ class Points:
     """Columns found in a batch of frames, on the network's grid; every array has shape (n,).
 
     ``frame`` counts within the batch; ``y``, ``x`` and their one-sigma uncertainties ``y_std``, ``x_std`` are in grid
-    pixels, ``width`` is the column sigma in grid pixels, ``probability`` between 0 and 1.
+    pixels, ``width`` is the column sigma in grid pixels, ``probability`` between 0 and 1. ``fitted`` holds what a
+    refinement adds, by the names of the positions table.
     """
 
     frame: np.ndarray
@@ -29,13 +30,19 @@ class Points:
     x_std: np.ndarray
     width: np.ndarray
     probability: np.ndarray
+    fitted: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def arrays(self) -> list[np.ndarray]:
+        return [self.frame, self.y, self.x, self.y_std, self.x_std, self.width, self.probability]
 
     def keep(self, mask: np.ndarray) -> Points:
-        return Points(*(value[mask] for value in vars(self).values()))
+        return Points(*(a[mask] for a in self.arrays()), {name: a[mask] for name, a in self.fitted.items()})
 
     @staticmethod
     def join(parts: list[Points]) -> Points:
-        return Points(*(np.concatenate(values) for values in zip(*(vars(p).values() for p in parts), strict=True)))
+        joined = [np.concatenate(values) for values in zip(*(p.arrays() for p in parts), strict=True)]
+        names = parts[0].fitted
+        return Points(*joined, {name: np.concatenate([p.fitted[name] for p in parts]) for name in names})
 
     @staticmethod
     def none() -> Points:

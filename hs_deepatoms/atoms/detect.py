@@ -1,4 +1,4 @@
-"""Detect columns in one block of frames: scale, repair, resample, run the network, decode, keep what the block owns."""
+"""Detect columns in one block of frames: scale, repair, resample, run the network, decode."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from hs_deepatoms.atoms.decode import APART, Points, decode
+from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.resident import at_most, one_at_a_time
 from hs_deepatoms.modelfile.cache import cached_module
@@ -25,7 +26,7 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 
 BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
-SETTLE = 8  # grid pixels around the core whose cells may still point into it
+SETTLE = 16  # grid pixels around the core whose cells may still point into it
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Detection:
         Frames to leave out.
     apart : float, optional
         Of two columns nearer than this (source pixels) the less probable is dropped.
+    refine : {"none", "quick", "full"}
+    certain : float
+        Probability from which a column takes part in the refinement.
+    noises : list of Noise, optional
+        Of every frame, where frames are tiled; by default they are measured in the task.
     """
 
     model: str
@@ -72,6 +78,19 @@ class Detection:
     masked: np.ndarray | None = None
     skipped: np.ndarray | None = None
     apart: float | None = None
+    refine: str = "none"
+    certain: float = 0.0
+    noises: list[Noise | None] | None = None
+
+    @property
+    def column_sigma(self) -> float:
+        """Column sigma in source pixels."""
+        return GRID_SIGMA / self.zoom
+
+    @property
+    def fit_device(self) -> str:
+        """Where columns are fitted: some accelerators have no double precision."""
+        return "cpu" if self.device.startswith("mps") else self.device
 
     @property
     def source_halo(self) -> int:
@@ -99,8 +118,8 @@ def grid_window(core: tuple[int, int], size: int, job: Detection) -> GridWindow:
     return GridWindow(start, stop, source_window(start, stop, job.zoom, size))
 
 
-def detect_block(frames: np.ndarray, block: Block, job: Detection) -> Points:
-    """Columns of one block, in source pixels of the whole frame; ``frame`` counts over the whole signal.
+def detect(frames: np.ndarray, block: Block, job: Detection) -> Points:
+    """Columns of one block and around it, in source pixels of the whole frame; ``frame`` counts over the whole signal.
 
     Parameters
     ----------
@@ -116,7 +135,7 @@ def detect_block(frames: np.ndarray, block: Block, job: Detection) -> Points:
         for numbers, maps in network_maps(views, windows, job):
             points = decode(maps, job.threshold, apart=apart, calibration=job.calibration)
             parts.append(replace(points, frame=np.asarray(numbers)[points.frame] + block.frames[0]))
-    return in_source(Points.join(parts) if parts else Points.none(), block, job, windows)
+    return in_source(Points.join(parts) if parts else Points.none(), job, windows)
 
 
 def block_views(frames: np.ndarray, block: Block, job: Detection):
@@ -146,20 +165,28 @@ def batched(items, n: int):
 
 def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
     """One frame on the grid window, scaled and repaired; None if it is skipped, constant or has nothing valid."""
-    if job.skipped is not None and job.skipped[block.frames[0] + k]:
+    (y0, y1), (x0, x1) = (w.source for w in windows)
+    scaled, bad, scaling = scaled_window(frame, block, job, k, (y0, y1, x0, x1))
+    if scaling[1] == 0:
         return None
-    if job.scalings is None:  # then the block holds whole frames
+    scaled = fill_invalid(scaled, bad)
+    return resample(-scaled if job.dark else scaled, *matrices)
+
+
+def scaled_window(frame, block, job, k, window):
+    """Pixels ``window`` (y0, y1, x0, x1) of a frame, scaled; which of them mean nothing; and the frame's scaling."""
+    if job.skipped is not None and job.skipped[block.frames[0] + k]:
+        scaling = (0.0, 0.0)
+    elif job.scalings is None:  # then the block holds whole frames
         scaling = frame_scaling(frame, job.masked)
     else:
         scaling = tuple(job.scalings[block.frames[0] + k])
+    (y0, y1, x0, x1), top, left = window, block.padded[0], block.padded[2]
     if scaling[1] == 0:
-        return None
-    top, left = block.padded[0], block.padded[2]
-    (y0, y1), (x0, x1) = (w.source for w in windows)
+        return None, None, scaling
     scaled = apply_scaling(frame[y0 - top : y1 - top, x0 - left : x1 - left], scaling)
     masked = None if job.masked is None else job.masked[y0:y1, x0:x1]
-    scaled = fill_invalid(scaled, invalid_pixels(scaled, masked))
-    return resample(-scaled if job.dark else scaled, *matrices)
+    return scaled, invalid_pixels(scaled, masked), scaling
 
 
 def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
@@ -177,19 +204,24 @@ def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     return out[:, :, :rows, :columns]
 
 
-def in_source(points: Points, block: Block, job: Detection, windows) -> Points:
-    """Grid window -> pixels of the whole frame, and only the columns that this block's core owns."""
+def in_source(points: Points, job: Detection, windows) -> Points:
+    """Grid window -> pixels of the whole frame; nothing on pixels that the user left out."""
     y = to_source(points.y + windows[0].start, job.zoom)
     x = to_source(points.x + windows[1].start, job.zoom)
-    owned = _within(y, block.core[:2], job.shape[0]) & _within(x, block.core[2:], job.shape[1])
-    if job.masked is not None and len(y):
-        iy = np.clip(np.rint(y).astype(int), 0, job.shape[0] - 1)
-        ix = np.clip(np.rint(x).astype(int), 0, job.shape[1] - 1)
-        owned &= ~job.masked[iy, ix]
     # millions of columns: single precision is plenty but for the positions
     scaled = {name: (getattr(points, name) / job.zoom).astype(np.float32) for name in ("y_std", "x_std", "width")}
     scaled["probability"] = points.probability.astype(np.float32)
-    return replace(points, y=y, x=x, **scaled).keep(owned)
+    points = replace(points, y=y, x=x, **scaled)
+    if job.masked is None or not len(y):
+        return points
+    iy = np.clip(np.rint(y).astype(int), 0, job.shape[0] - 1)
+    ix = np.clip(np.rint(x).astype(int), 0, job.shape[1] - 1)
+    return points.keep(~job.masked[iy, ix])
+
+
+def owned(points: Points, block: Block, job: Detection) -> np.ndarray:
+    """True for columns in this block's core."""
+    return _within(points.y, block.core[:2], job.shape[0]) & _within(points.x, block.core[2:], job.shape[1])
 
 
 def _within(position, core, size):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.atoms.detect import Detection
 
 METHODS = ("network", "log", "max")
-REFINEMENTS = ("none",)
+REFINEMENTS = ("quick", "full", "none")
 # of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
 # its doubts, and anywhere
 UNCERTAIN, TOO_UNDECIDED, HOPELESS = 0.1, 0.25, 0.4
@@ -37,7 +37,7 @@ def find_atoms(
     contrast: str = "auto",
     threshold: float | str = "auto",
     spacing: int | float | str | None = None,
-    refine: str = "none",
+    refine: str = "quick",
     region: Any = None,
     signal_mask: Any = None,
     navigation_mask: Any = None,
@@ -72,8 +72,10 @@ def find_atoms(
         Distance of neighbouring columns, as a hint where the automatic scale fails: an integer in pixels, a float in
         axis units, text with its own unit (``"0.39 nm"``). Of two columns nearer than half of it the less probable
         one is dropped.
-    refine : {"none"}
-        ``"none"``: the detector's own sub-pixel positions and uncertainties.
+    refine : {"quick", "full", "none"}
+        ``"quick"``: all columns of a frame fitted together, as Gaussians on a smooth background, in a few steps;
+        ``"full"``: until nothing moves, and with columns added where the fit shows that one was missed; ``"none"``:
+        the detector's own sub-pixel positions and uncertainties.
     region : hyperspy ROI, optional
         ``RectangularROI`` or ``CircleROI`` in axis units; only what lies inside is looked at.
     signal_mask : bool array, signal or DataArray, shape (ny, nx), optional
@@ -99,7 +101,9 @@ def find_atoms(
         Positions table, dim ``atom``: ``y``, ``x`` in the signal's units, ``y_px``, ``x_px`` in pixels of the source
         (0 is the centre of the first pixel), the frame's index and value per navigation axis, ``probability`` (with
         ``method="log"`` or ``"max"``: ``signal_to_noise``), and ``y_std``, ``x_std``, the one-sigma uncertainty of
-        the position: what the network states, or what a matched filter of that signal-to-noise ratio can reach.
+        the position. With refinement also ``height``, ``background``, ``intensity``, ``width_y``, ``width_x`` (Gaussian
+        sigmas), ``rotation``, ``yx_corr`` and ``quality`` (fitted, not converged, added by the fit): a column whose fit
+        did not converge keeps the detector's position and uncertainty.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def find_atoms(
     source, origin, outside = (whole, (0, 0), None) if region is None else crop_region(whole, region)
     check_image_source(source, "find_atoms")
     look = look_at(source, whole=whole, origin=origin, outside=outside, method=method, model=model, contrast=contrast,
-                   threshold=threshold, spacing=spacing, device=device, signal_mask=signal_mask,
+                   threshold=threshold, spacing=spacing, refine=refine, device=device, signal_mask=signal_mask,
                    navigation_mask=navigation_mask)  # fmt: skip
     found = _detect(source, look, batch_size, navigation_chunks, num_workers, show_progressbar)
     asked = {
@@ -171,6 +175,7 @@ class Look:
     masked: np.ndarray | None
     skipped: np.ndarray | None
     doubtful: bool = False
+    refine: str = "none"
 
 
 def look_at(
@@ -184,6 +189,7 @@ def look_at(
     contrast: str = "auto",
     threshold: float | str = "auto",
     spacing=None,
+    refine: str = "none",
     device: str = "auto",
     signal_mask=None,
     navigation_mask=None,
@@ -207,7 +213,7 @@ def look_at(
     if len(frames):
         images.refuse_blank(source, seen)
     look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
-                seen.doubtful)  # fmt: skip
+                seen.doubtful, refine)  # fmt: skip
     if seen.confidence == 0:
         return look
     return replace(look, sigma=on_the_ladder(_measured_width(source, look, seen.frames[0], limits)))
@@ -224,7 +230,7 @@ def on_the_ladder(sigma: float) -> float:
 
 def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
     """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame."""
-    from hs_deepatoms.atoms.detect import detect_block
+    from hs_deepatoms.atoms.detect import detect
     from hs_deepatoms.engine.plan import Block
 
     job = detection_job(source, replace(look, skipped=None, masked=None, threshold=UNCERTAIN))
@@ -232,7 +238,7 @@ def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
     rows, columns = (slice(n // 2 - h, n // 2 + h) for n, h in zip(job.shape, half, strict=True))
     window = np.asarray(images.frame_of(source, frame)[rows, columns])
     whole = (0, window.shape[0], 0, window.shape[1])
-    found = detect_block(window[None], Block((0, 1), whole, whole), replace(job, shape=window.shape))
+    found = detect(window[None], Block((0, 1), whole, whole), replace(job, shape=window.shape))
     # in noise a little too wide is better than a little too narrow
     if len(found.width) < WIDTH_COLUMNS or indecision(found.probability) > WIDTH_DECIDED:
         return look.sigma
@@ -261,24 +267,27 @@ def detection_job(source: Source, look: Look) -> Detection:
         masked=look.masked,
         skipped=None if look.skipped is None else look.skipped.ravel(),
         apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
+        refine=look.refine,
+        certain=look.threshold,
     )
 
 
 def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_workers, show_progressbar):
-    from hs_deepatoms.atoms.blobs import blobs_block
-    from hs_deepatoms.atoms.detect import Points, detect_block
+    from hs_deepatoms.atoms.block import columns_block
+    from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.engine.mapping import map_blocks
 
     job = detection_job(source, look)
     if look.method == "network":  # the uncertain ones are needed to judge the whole
         job = replace(job, threshold=min(look.threshold, UNCERTAIN))
     blocks, job = images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
-    function, arguments = (detect_block, (job,)) if look.method == "network" else (blobs_block, (job, look.method))
+    if job.scalings is not None and job.refine != "none":
+        job = replace(job, noises=images.noises(source, job, look.method))
     parts = map_blocks(
         source.data,
         blocks,
-        function,
-        arguments=arguments,
+        columns_block,
+        arguments=(job, look.method),
         num_workers=num_workers,
         show_progressbar=show_progressbar,
         description="find_atoms",
@@ -298,8 +307,11 @@ def indecision(probability: np.ndarray) -> float:
 
 
 def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset:
+    from hs_deepatoms.atoms.block import QUALITY
+
     strength = "probability" if look.method == "network" else "signal_to_noise"
     columns = {"y_std_px": found.y_std, "x_std_px": found.x_std, strength: found.probability.astype(np.float32)}
+    columns |= found.fitted
     measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
     entry = provenance_entry(
         "find_atoms",
@@ -317,4 +329,5 @@ def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset
         metadata=source.metadata,
         provenance=[*source.provenance, entry],
         kind="positions",
+        names={"quality": QUALITY} if found.fitted else None,
     )

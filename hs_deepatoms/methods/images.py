@@ -259,6 +259,26 @@ def _group_scalings(data, blocks: list[Block], stride: int, masked: np.ndarray |
     return np.array([frame_scaling(np.concatenate(frame)) for frame in values])
 
 
+def noises(source: Source, job: Detection, method: str) -> list:
+    """Noise of every frame that is too large for one task, from windows of it."""
+    from hs_deepatoms.atoms.block import noise_windows, residues_block
+    from hs_deepatoms.atoms.joint import pooled
+    from hs_deepatoms.engine.mapping import map_blocks
+    from hs_deepatoms.engine.plan import Block
+
+    shape, reach = job.shape, job.source_halo
+    windows = noise_windows(shape, job.column_sigma)
+    padded = [(max(0, y0 - reach), min(shape[0], y1 + reach), max(0, x0 - reach), min(shape[1], x1 + reach))
+              for y0, y1, x0, x1 in windows]  # fmt: skip
+    found = []
+    for frame in range(int(np.prod(source.data.shape[:-2]))):
+        blocks = [Block((frame, frame + 1), core, around) for core, around in zip(windows, padded, strict=True)]
+        parts = map_blocks(source.data, blocks, residues_block, arguments=(job, method), show_progressbar=False)
+        known = [part[0] for part in parts if part[0] is not None]
+        found.append(pooled(known) if known else None)
+    return found
+
+
 def spread_out(frames: np.ndarray) -> list[int]:
     """All frames, a dozen that are spread over the whole stack first."""
     if not len(frames):

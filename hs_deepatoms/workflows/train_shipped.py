@@ -26,7 +26,8 @@ from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample, survey_sample
 
-BEFORE = {"hard": "detector", "last": "hard", "final": "last", "long": "final"}  # stage -> the stage whose weights it goes on from
+STAGES = ("detector", "hard", "last", "final", "long")  # each goes on from the weights of the one before
+BEFORE = dict(zip(STAGES[1:], STAGES, strict=False))
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,9 @@ def pack(
 
     parts, logs = {}, {}
     missing = [
-        stage for stage in ("detector", "hard", "last", "final", "long", "survey") if not (out / f"{stage}.json").exists()
+        stage
+        for stage in ("detector", "hard", "last", "final", "long", "survey")
+        if not (out / f"{stage}.json").exists()
     ]
     if missing:
         message = explain(f"{out} without finished {missing}", "all stages of the training", "Train these first.")
@@ -256,7 +259,7 @@ def pack(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["detector", "hard", "last", "final", "long", "survey", "pack"])
+    parser.add_argument("part", choices=[*STAGES, "survey", "pack"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--real", type=Path, help="folder of labelled real images (*.npz)")
     parser.add_argument("--minutes", type=float, help="train for this long instead of the whole schedule")

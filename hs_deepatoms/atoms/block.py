@@ -1,0 +1,141 @@
+"""One task of `find_atoms`: find the columns of a block, fit them if asked, and keep what the block owns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hs_deepatoms.atoms.blobs import find_blobs
+from hs_deepatoms.atoms.decode import Points
+from hs_deepatoms.atoms.detect import Detection, detect, owned, scaled_window
+from hs_deepatoms.atoms.joint import Residue, pooled, residue
+from hs_deepatoms.atoms.noise import Noise
+from hs_deepatoms.atoms.refine import begin_fit, first_fit, fit_columns
+from hs_deepatoms.engine.plan import Block
+
+FIT_REACH = 46  # column sigmas around a core that are fitted with it: two knots of the background
+NOISE_SIGMAS, NOISE_PIXELS = 100, (192, 320)  # side of the windows on which noise is measured
+QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
+
+
+def columns_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
+    """Columns of one block, each owned by exactly one block, in source pixels of the whole frame.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (f, h, w)
+        Source pixels ``block.padded`` of each frame, any real dtype.
+    block : Block
+    job : Detection
+    method : {"network", "log", "max"}
+    """
+    points = find(frames, block, job, method)
+    mine = owned(points, block, job)
+    if job.refine == "none":
+        return points.keep(mine)
+    parts = []
+    for k, frame in enumerate(frames):
+        here = points.frame == block.frames[0] + k
+        if mine[here].any():
+            parts.append(_refined(points.keep(here), mine[here], frame, k, block, job))
+    return Points.join(parts) if parts else _unfitted(points.keep(mine))
+
+
+def find(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:
+    return detect(frames, block, job) if method == "network" else find_blobs(frames, block, job, method)
+
+
+def residues_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> list[Residue | None]:
+    """For frames that are tiled: what a first fit leaves over in the block's core, a noise window, of every frame."""
+    points = find(frames, block, job, method)
+    parts = []
+    for k, frame in enumerate(frames):
+        here = points.keep(points.frame == block.frames[0] + k)
+        blank = scaled_window(frame, block, job, k, block.core)[2][1] == 0
+        parts.append(None if blank else window_residue(here, frame, k, block, job, block.core))
+    return parts
+
+
+def noise_windows(shape: tuple[int, int], sigma: float) -> list[tuple[int, int, int, int]]:
+    """Parts (y0, y1, x0, x1) of a frame on which its noise is measured: the same ones however the frame is tiled."""
+    side = int(np.clip(NOISE_SIGMAS * sigma, *NOISE_PIXELS))
+    spans = [[(0, n)] if n <= 2 * side else [(int(f * n) - side // 2, int(f * n) + side // 2) for f in (0.25, 0.75)]
+             for n in shape]  # fmt: skip
+    return [(*rows, *columns) for rows in spans[0] for columns in spans[1]]
+
+
+def frame_noise(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> Noise:
+    """Noise of one frame, from first fits to its windows; the block holds the whole frame."""
+    return pooled(
+        [window_residue(points, frame, k, block, job, box) for box in noise_windows(job.shape, job.column_sigma)]
+    )
+
+
+def window_residue(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection, box) -> Residue:
+    """What a first fit leaves over in one window of a frame."""
+    scaled, bad, _ = scaled_window(frame, block, job, k, box)
+    chosen = _chosen(points, job, box)
+    sign = -1 if job.dark else 1
+    state = begin_fit(sign * scaled, points.y[chosen] - box[0], points.x[chosen] - box[2], job.column_sigma, valid=~bad,
+                      origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
+    return residue(first_fit(state))
+
+
+def _chosen(points: Points, job: Detection, box) -> np.ndarray:
+    """Indices of the columns that take part in a fit to ``box``: certain ones, also a little outside."""
+    y0, y1, x0, x1 = box
+    rim = 3 * job.column_sigma
+    near = (points.y > y0 - rim) & (points.y < y1 + rim) & (points.x > x0 - rim) & (points.x < x1 + rim)
+    return np.flatnonzero(near & (points.probability >= job.certain))
+
+
+def _refined(points: Points, mine: np.ndarray, frame: np.ndarray, k: int, block: Block, job: Detection) -> Points:
+    """The block's own columns of one frame, fitted together with those around them."""
+    reach = int(np.ceil(FIT_REACH * job.column_sigma))
+    y0, x0 = (max(block.padded[2 * a], block.core[2 * a] - reach) for a in (0, 1))
+    y1, x1 = (min(block.padded[2 * a + 1], block.core[2 * a + 1] + reach) for a in (0, 1))
+    scaled, bad, (centre, span) = scaled_window(frame, block, job, k, (y0, y1, x0, x1))
+    chosen = _chosen(points, job, (y0, y1, x0, x1))
+    if job.noises is None:
+        noise = frame_noise(points, frame, k, block, job)
+    else:
+        noise = job.noises[block.frames[0] + k]
+    sign = -1 if job.dark else 1
+    fit = fit_columns(sign * scaled, points.y[chosen] - y0, points.x[chosen] - x0, job.column_sigma, valid=~bad,
+                      how=job.refine, origin=(y0, x0), noise=noise, device=job.fit_device)  # fmt: skip
+    known = fit.origin >= 0
+    points, mine = _with_added(_unfitted(points), mine, fit, (y0, x0), block, job)
+    rows = np.where(known, chosen[fit.origin] if len(chosen) else 0, len(mine) - np.cumsum(~known[::-1])[::-1])
+    _write(points, rows, fit, (y0, x0), sign * span, centre)
+    return points.keep(mine)
+
+
+def _unfitted(points: Points) -> Points:
+    n = len(points.y)
+    names = ("height", "background", "intensity", "width_y_px", "width_x_px", "rotation", "yx_corr")
+    fitted = {name: np.full(n, np.nan, np.float32) for name in names}
+    return Points(*points.arrays(), {**fitted, "quality": np.full(n, 3, np.int8)})
+
+
+def _with_added(points: Points, mine: np.ndarray, fit, origin, block: Block, job: Detection):
+    """Room at the end for the columns that the fit added."""
+    new = np.flatnonzero(fit.origin < 0)
+    if not len(new):
+        return points, mine
+    n = len(new)
+    room = Points(np.full(n, points.frame[0]), fit.y[new] + origin[0], fit.x[new] + origin[1], np.zeros(n), np.zeros(n),
+                  np.zeros(n), np.ones(n))  # fmt: skip
+    return Points.join([points, _unfitted(room)]), np.concatenate([mine, owned(room, block, job)])
+
+
+def _write(points: Points, rows: np.ndarray, fit, origin: tuple[int, int], scale: float, level: float) -> None:
+    """Fitted values into ``rows``, in the units of the source."""
+    fine = fit.converged
+    good = rows[fine]
+    points.y[good], points.x[good] = fit.y[fine] + origin[0], fit.x[fine] + origin[1]
+    points.y_std[good], points.x_std[good] = fit.y_std[fine], fit.x_std[fine]
+    to = points.fitted
+    to["height"][rows], to["intensity"][rows] = fit.height * scale, fit.intensity * scale
+    to["background"][rows] = fit.background * scale + level
+    to["width_y_px"][rows], to["width_x_px"][rows] = fit.width_y, fit.width_x
+    to["rotation"][rows], to["yx_corr"][rows] = fit.rotation, fit.yx_corr
+    to["quality"][rows] = np.where(fine, np.where(fit.origin < 0, 2, 0), 1)

@@ -1,0 +1,168 @@
+"""The background under columns: a smooth cubic spline on knots that are the same however the frame is tiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.linalg import LinAlgError, cholesky_banded
+from scipy.linalg.blas import dsbmv
+
+
+@dataclass
+class Ground:
+    """Cubic B-splines over the pixels of a window; coefficients are a flat float64 tensor of ``ny * nx`` values."""
+
+    rows: torch.Tensor  # (h, ny) basis
+    columns: torch.Tensor  # (w, nx)
+    knot: float
+    first: tuple[int, int]  # knots before the first one, per axis
+    origin: tuple[int, int]  # of the window in its frame, pixels
+
+    @staticmethod
+    def over(shape: tuple[int, int], knot: float, origin: tuple[int, int], device) -> Ground:
+        bases, firsts = [], []
+        for n, start in zip(shape, origin, strict=True):
+            place = (torch.arange(n, dtype=torch.float64, device=device) + start) / knot
+            first, last = int(place[0].floor()) - 1, int(place[-1].floor()) + 2
+            bases.append(_basis(place, first, last - first + 1))
+            firsts.append(first)
+        return Ground(*bases, knot, tuple(firsts), origin)
+
+    @property
+    def size(self) -> int:
+        return self.rows.shape[1] * self.columns.shape[1]
+
+    def image(self, c: torch.Tensor) -> torch.Tensor:
+        """Background on the window's pixels, float32."""
+        c = c.view(self.rows.shape[1], -1)
+        return (self.rows @ c).float() @ self.columns.float().T
+
+    def project(self, image: torch.Tensor) -> torch.Tensor:
+        """Sum of the image times every spline, flat."""
+        across = (self.rows.float().T @ image).double()
+        return (across @ self.columns).reshape(-1)
+
+    def at(self, y: torch.Tensor, x: torch.Tensor, unit: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sixteen splines over each point: flat indices (n, 16), and (n, 6, 16) their coefficients in the
+        polynomials 1, u, v, uu, uv, vv of the distance from the point over ``unit``."""
+        parts = []
+        for k, (p, basis) in enumerate(((y, self.rows), (x, self.columns))):
+            # a column just outside the window stands on the rim
+            place = (p.clamp(-0.5, len(basis) - 0.5) + self.origin[k]) / self.knot
+            start = (place.floor().long() - 1 - self.first[k]).clamp(0, basis.shape[1] - 4)
+            t = place - (start + self.first[k] + 1)
+            parts.append((start[:, None] + torch.arange(4, device=y.device), _series(t, unit / self.knot)))
+        (iy, wy), (ix, wx) = parts
+        index = iy[:, :, None] * self.columns.shape[1] + ix[:, None, :]
+        powers = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
+        value = torch.stack([wy[a][:, :, None] * wx[b][:, None, :] for a, b in powers], 1)
+        return index.flatten(1), value.flatten(2)
+
+    def hessian(self, weight: torch.Tensor, stiffness: float) -> Band:
+        """Normal equations of the splines with the penalty of a bending surface, in units of weight per pixel."""
+        nx = self.columns.shape[1]
+        (rows, i), (columns, j) = _products(self.rows), _products(self.columns)
+        block = (rows.float().T @ weight).double() @ columns
+        band = Band.zeros(self.rows.shape[1], nx)
+        row, column = i.cpu().numpy(), j.cpu().numpy()
+        block = block.cpu().numpy()
+        first = row[0][:, None] * nx + column[0][None]
+        band.add(first, row[1][:, None] * nx + column[1][None], block)
+        # rows apart and columns apart: the other diagonal of the same four splines
+        p, q = np.flatnonzero(row[0] != row[1]), np.flatnonzero(column[0] != column[1])
+        crossed = row[0][p][:, None] * nx + column[1][q][None], row[1][p][:, None] * nx + column[0][q][None]
+        band.add(*crossed, block[np.ix_(p, q)])
+        self._add_smoothness(band, stiffness)
+        return band
+
+    def _add_smoothness(self, band: Band, stiffness: float) -> None:
+        ny, nx = self.rows.shape[1], self.columns.shape[1]
+        scale = stiffness * self.knot**2
+        flat = np.arange(ny * nx).reshape(ny, nx)
+        for n, line in ((ny, flat.T), (nx, flat)):
+            d = np.diff(np.eye(n), n=2, axis=0)
+            bend = d.T @ d
+            for k in range(min(3, n)):
+                band.add(
+                    line[:, : n - k], line[:, k:], np.broadcast_to(scale * np.diagonal(bend, k), (len(line), n - k))
+                )
+        band.add(flat, flat, np.full((ny, nx), 1e-6 * scale))
+
+    def smoothness(self, c: torch.Tensor, stiffness: float) -> torch.Tensor:
+        """Slope of half the penalty at coefficients ``c``, flat."""
+        surface = c.view(self.rows.shape[1], -1)
+        out = 1e-6 * surface
+        for axis in (0, 1):
+            bend = torch.diff(surface, n=2, dim=axis)
+            zero = torch.zeros_like(bend.narrow(axis, 0, 2) if bend.shape[axis] >= 2 else surface.narrow(axis, 0, 2))
+            out = out + torch.diff(torch.cat([zero, bend, zero], axis), n=2, dim=axis)
+        return stiffness * self.knot**2 * out.reshape(-1)
+
+
+@dataclass
+class Band:
+    """A symmetric matrix over the splines, of which only those that overlap touch: the lower diagonals, (w + 1, n)."""
+
+    lower: np.ndarray
+    nx: int
+
+    @staticmethod
+    def zeros(ny: int, nx: int) -> Band:
+        return Band(np.zeros((min(3 * nx + 4, ny * nx), ny * nx)), nx)
+
+    def add(self, first: np.ndarray, second: np.ndarray, value: np.ndarray) -> None:
+        """Add ``value`` at (second, first); pairs may come in either order, and a pair may come more than once."""
+        low, high = np.minimum(first, second), np.maximum(first, second)
+        n = self.lower.shape[1]
+        place = ((high - low) * n + low).ravel()
+        self.lower += np.bincount(place, np.ravel(value), minlength=self.lower.size).reshape(self.lower.shape)
+
+    def times(self, vector: np.ndarray) -> np.ndarray:
+        return dsbmv(len(self.lower) - 1, 1.0, self.lower, vector, lower=1)
+
+    def root(self, safe: Band) -> np.ndarray:
+        """Cholesky factor; where the matrix is not positive, of one as near to it as is, on the way to ``safe``."""
+        for share in (1.0, 0.9, 0.7, 0.4, 0.1):
+            try:
+                return cholesky_banded(share * self.lower + (1 - share) * safe.lower, lower=True, check_finite=False)
+            except LinAlgError:
+                continue
+        return cholesky_banded(safe.lower, lower=True, check_finite=False)
+
+    def block(self, rows: np.ndarray) -> np.ndarray:
+        """Dense blocks (r, k, k) between the splines ``rows`` (r, k); zero where they do not overlap."""
+        low = np.minimum(rows[:, :, None], rows[:, None, :])
+        apart = np.abs(rows[:, :, None] - rows[:, None, :])
+        near = apart < len(self.lower)
+        return np.where(near, self.lower[np.where(near, apart, 0), low], 0.0)
+
+
+def _products(basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Products (pixels, p) of all splines that overlap, and which two they are, (2, p)."""
+    n = basis.shape[1]
+    i, j = torch.triu_indices(n, n, device=basis.device)
+    near = j - i < 4
+    return basis[:, i[near]] * basis[:, j[near]], torch.stack([i[near], j[near]])
+
+
+def _cubic(t: torch.Tensor) -> torch.Tensor:
+    """The four cubic B-splines over the fraction ``t`` of a knot interval, (n, 4)."""
+    return torch.stack(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], 1
+    ) / 6  # fmt: skip
+
+
+def _series(t: torch.Tensor, unit: float) -> list[torch.Tensor]:
+    """Taylor coefficients of the four cubic B-splines to second degree, in units of ``unit`` knot intervals."""
+    slope = torch.stack([-3 * (1 - t) ** 2, 9 * t**2 - 12 * t, -9 * t**2 + 6 * t + 3, 3 * t**2], 1) / 6
+    bend = torch.stack([6 * (1 - t), 18 * t - 12, -18 * t + 6, 6 * t], 1) / 12
+    return [_cubic(t), unit * slope, unit**2 * bend]
+
+
+def _basis(place: torch.Tensor, first: int, n: int) -> torch.Tensor:
+    start = place.floor().long() - 1 - first
+    out = torch.zeros(len(place), n, dtype=torch.float64, device=place.device)
+    index = start[:, None] + torch.arange(4, device=place.device)
+    return out.scatter_(1, index, _cubic(place - place.floor()))

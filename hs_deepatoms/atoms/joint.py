@@ -1,0 +1,253 @@
+"""All columns of a window fitted together, with the background under them: Gauss-Newton steps of the likelihood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch.nn import functional as F
+
+from hs_deepatoms.atoms.ground import Ground
+from hs_deepatoms.atoms.noise import Noise, noise_of
+from hs_deepatoms.atoms.normal import Normal, assemble, damped, solve
+from hs_deepatoms.atoms.peaks import Columns, Window, draw, pair_blocks, sums
+
+KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
+NEAR = 6.0  # sigmas: columns nearer than this share normal equations; farther ones hardly touch
+STIFFNESS = 1e-3
+# weak priors: place around the detector's (sigmas), log width and ellipticity around the frame's own
+PLACE_SPREAD, WIDTH_SPREAD, SHAPE_SPREAD = 0.5, 0.3, 0.15
+PLACES = {"y": 0, "x": 1, "log_width": 3, "plus": 4, "cross": 5}  # rows of the parameters; 2 is the height
+FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place than the detector
+LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
+FARTHEST, CLOSEST = 1.5, 1.3  # sigmas: of a column from where it was found, and of two columns from each other
+TOLERANCE = 1e-3  # of misfit per column
+SETTLED = 0.02  # standard deviations: a smaller step changes nothing
+
+
+@dataclass
+class State:
+    """A fit in progress: the window's image and weights of validity, the columns, the background, the noise."""
+
+    image: torch.Tensor  # (h, w) float32
+    valid: torch.Tensor  # (h, w) bool
+    columns: Columns
+    ground: Ground
+    splines: torch.Tensor  # coefficients
+    window: Window
+    noise: Noise
+    sigma: float  # typical width, pixels
+    elliptical: bool = False
+    noise_kind: str = "auto"
+    start: Columns | None = None  # as they came, to go back to
+    free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
+    settled: torch.Tensor | None = None  # (n,) bool
+    judged: bool = False  # the noise is that of a fit, not of a first guess
+    damping: float = 0.0
+    taken: int = 0  # steps that were not undone
+    before: tuple[State, Equations] | None = None  # the last step, to go back to if it was a mistake
+
+    @property
+    def parameters(self) -> int:
+        return (6 if self.elliptical else 4) * len(self.columns) + self.ground.size
+
+
+def expected(state: State) -> torch.Tensor:
+    """The fitted image (h, w)."""
+    shape = tuple(state.image.shape)
+    return state.window.cut(draw(state.columns, state.window, shape, state.elliptical)) + state.ground.image(
+        state.splines
+    )
+
+
+def begin(image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto") -> State:
+    """Columns of one width at given places; heights and background from a linear fit, and the noise if not known."""
+    shape = tuple(image.shape)
+    ground = Ground.over(shape, KNOT * sigma, origin, image.device)
+    window = Window.around(sigma, shape)
+    y, x = (torch.as_tensor(v, dtype=torch.float64, device=image.device) for v in (y, x))
+    one = torch.ones_like(y)
+    columns = Columns(y, x, 0.1 * one, np.log(sigma) * one, 0 * one, 0 * one)
+    state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
+                  window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind)  # fmt: skip
+    state = step(replace(state, free=torch.zeros(len(y), dtype=torch.bool, device=image.device)))
+    one = torch.ones(len(y), dtype=torch.bool, device=image.device)
+    state = replace(state, start=state.columns, free=one, before=None)
+    return measured(state) if noise is None else replace(state, noise=noise, judged=True)
+
+
+def measured(state: State) -> State:
+    """The state with its noise estimated anew, from its own residual."""
+    return replace(state, noise=pooled([residue(state)], state.noise_kind), before=None)
+
+
+@dataclass
+class Residue:
+    """What a fit leaves over: fitted and remaining intensity of every valid pixel, and the fit's parameters.
+
+    ``state`` is kept for the ratio of column-sized remains to the noise, which is only known after pooling.
+    """
+
+    mean: torch.Tensor
+    rest: torch.Tensor
+    parameters: int
+    state: State
+
+
+def residue(state: State) -> Residue:
+    mean = expected(state)
+    return Residue(mean, state.image - mean, state.parameters, state)
+
+
+def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
+    """The noise of a frame from fits to parts of it."""
+    mean, rest = (torch.cat([getattr(p, n)[p.state.valid] for p in parts]) for n in ("mean", "rest"))
+    noise = noise_of(mean, rest, sum(p.parameters for p in parts), kind)
+    ratio = [evidence(replace(p.state, noise=noise), p.mean)[0][p.state.valid].abs() for p in parts]
+    ratio = torch.cat(ratio)
+    excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
+    return replace(noise, excess=max(excess, 1.0))
+
+
+def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signal-to-noise ratio and height of one more column at every pixel of the residual, (h, w) both."""
+    weight = torch.where(state.valid, 1 / state.noise.variance(mean), 0.0)
+    rest = torch.where(state.valid, weight * (state.image - mean), 0.0)
+    reach = int(3 * state.sigma) + 1
+    place = torch.arange(-reach, reach + 1, device=mean.device)
+    bell = torch.exp(-0.5 * (place / state.sigma) ** 2)
+    power, overlap = _filtered(weight, bell**2).clamp(min=1e-12), _filtered(rest, bell)
+    return overlap / torch.sqrt(power), overlap / power
+
+
+def _filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
+    half = len(bell) // 2
+    out = F.conv2d(image[None, None], bell.view(1, 1, -1, 1).float(), padding=(half, 0))
+    return F.conv2d(out, bell.view(1, 1, 1, -1).float(), padding=(0, half))[0, 0]
+
+
+def near_pairs(columns: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices of columns nearer than ``distance`` to each other."""
+    points = torch.stack([columns.y, columns.x], 1).cpu().numpy()
+    if len(points) < 2:
+        none = torch.zeros(0, dtype=torch.long, device=columns.y.device)
+        return none, none
+    found = cKDTree(points).query_pairs(distance, output_type="ndarray")
+    i, j = torch.as_tensor(found.T.copy(), dtype=torch.long, device=columns.y.device)
+    return i, j
+
+
+@dataclass
+class Equations:
+    """Normal equations and gradients at a state, and how badly the state fits (twice the negative log likelihood)."""
+
+    normal: Normal
+    columns: torch.Tensor  # (n, k)
+    splines: torch.Tensor  # (m,)
+    misfit: float
+
+
+def equations(state: State) -> Equations:
+    mean = expected(state)
+    rest = torch.where(state.valid, state.image - mean, 0.0)
+    weight = torch.where(state.valid, 1 / state.noise.variance(mean), 0.0)
+    misfit = state.noise.misfit(state.image, mean, state.valid)
+    window, c = state.window, state.columns
+    pw = window.padded(weight)
+    total = sums(c, pw, window.padded(weight * rest), window, state.sigma, state.elliptical)
+    misfit += _add_prior(total, c, state)
+    i, j = near_pairs(c, NEAR * state.sigma)
+    pairs = (i, j, pair_blocks(c, i, j, pw, window, state.sigma, state.elliptical))
+    stiffness = STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
+    normal = assemble(total, pairs, c, state.ground, state.ground.hessian(weight, stiffness), state.sigma)
+    _freeze(normal, total.gradient, ~state.free)
+    pull = state.ground.smoothness(state.splines, stiffness)
+    misfit += float(state.splines @ pull)
+    return Equations(normal, total.gradient, state.ground.project(weight * rest) - pull, misfit)
+
+
+def _add_prior(total, c: Columns, state: State) -> float:
+    """Weak pulls to the typical shape and to where the detector saw a column; nothing beside a column plain to see.
+
+    Returns what they add to the misfit.
+    """
+    if not len(c):
+        return 0.0
+    start = state.start or c
+    middle = {"y": start.y, "x": start.x, "log_width": np.log(state.sigma)}
+    spread = {"y": PLACE_SPREAD * state.sigma, "x": PLACE_SPREAD * state.sigma, "log_width": WIDTH_SPREAD}
+    if state.elliptical:
+        middle |= {"plus": c.plus.median(), "cross": c.cross.median()}
+        spread |= {"plus": SHAPE_SPREAD, "cross": SHAPE_SPREAD}
+    added = 0.0
+    for name, place in middle.items():
+        k, away = PLACES[name], (getattr(c, name) - place) / spread[name]
+        total.hessian[:, k, k] += 1 / spread[name] ** 2
+        total.gradient[:, k] -= away / spread[name]
+        added += float((away**2).sum())
+    total.hessian[:, 2, 2] += 1e-12 + 1e-9 * total.hessian[:, 2, 2].mean()
+    return added
+
+
+def step(state: State) -> State:
+    """One bounded Gauss-Newton step; where the last one made things worse, a shorter one from where that began."""
+    now = equations(state)
+    if state.before is not None and not now.misfit <= state.before[1].misfit + TOLERANCE * len(state.columns):
+        state, now = replace(state.before[0], damping=10 * max(state.damping, 1e-3)), state.before[1]
+    else:
+        state = replace(state, damping=0.2 * state.damping)
+    normal = now.normal
+    da, db = solve(damped(normal, state.damping), now.columns, now.splines)
+    c, s = state.columns, torch.exp(state.columns.log_width)
+    limits = [s * LONGEST[0], s * LONGEST[1], LONGEST[2] + 0 * s, LONGEST[3] + 0 * s, LONGEST[4] + 0 * s]
+    new = {n: getattr(c, n) + torch.minimum(torch.maximum(da[:, k], -limit), limit)
+           for (n, k), limit in zip(PLACES.items(), limits, strict=True) if k < da.shape[1]}  # fmt: skip
+    # a column may fade, not turn into a hole
+    height = torch.where(state.free, torch.maximum(c.height + da[:, 2], 0.2 * c.height), c.height + da[:, 2])
+    # bounds of the whole way: no column becomes a pixel or a cloud
+    new["log_width"] = new["log_width"].clamp(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
+    spread = torch.rsqrt(normal.own.diagonal(dim1=1, dim2=2)[:, :2].clamp(min=1e-30))
+    settled = (da[:, :2].abs() < SETTLED * spread).all(1)
+    before = (replace(state, before=None), now)
+    new = replace(state, columns=replace(c, height=height, **new), splines=state.splines + db, settled=settled,
+                  taken=state.taken + 1, before=before)  # fmt: skip
+    return _called_back(new, normal)
+
+
+def _freeze(normal: Normal, gradient: torch.Tensor, frozen: torch.Tensor) -> None:
+    """Leave only the heights of ``frozen`` columns in the equations."""
+    k = gradient.shape[1]
+    rest = torch.tensor([n for n in range(k) if n != 2], device=gradient.device)
+    keep = torch.ones(len(gradient), k, dtype=gradient.dtype, device=gradient.device)
+    keep[torch.nonzero(frozen)[:, 0][:, None], rest] = 0.0
+    gradient *= keep
+    normal.ground *= keep[:, :, None]
+    normal.own *= keep[:, :, None] * keep[:, None, :]
+    normal.own += torch.diag_embed(1 - keep)
+    i, j, block = normal.pairs
+    block *= keep[i][:, :, None] * keep[j][:, None, :]
+
+
+def _called_back(state: State, normal: Normal) -> State:
+    """Columns too faint to be placed, or on their way to becoming others, go back to where they came from and stay.
+
+    The step that led there is undone.
+    """
+    if state.start is None or not len(state.columns):
+        return state
+    c, start = state.columns, state.start
+    lost = torch.hypot(c.y - start.y, c.x - start.x) > FARTHEST * state.sigma
+    if state.judged:
+        lost |= c.height * torch.sqrt(normal.own[:, 2, 2]) < FAINT
+    i, j = near_pairs(c, CLOSEST * state.sigma)
+    lost[i] = lost[j] = True
+    lost &= state.free
+    if not lost.any():
+        return state
+    old = state.before[0]
+    back = replace(start, height=old.columns.height)
+    back = Columns.of(torch.where(lost[:, None], back.stacked(), old.columns.stacked()))
+    settled = torch.zeros_like(lost)
+    return replace(old, columns=back, free=state.free & ~lost, settled=settled)

@@ -1,0 +1,89 @@
+"""How the noise of an image grows with its brightness, read off what a fit leaves over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+BINS = 24
+LEAST = 0.02  # of the mean variance: no pixel is believed without limit
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variance of a pixel of expected value ``m``: ``gain * (m - dark) + offset``, in the image's own units squared.
+
+    ``excess`` is how much more the residual varies over the size of a column than independent pixels would: texture of
+    the support, correlated noise, a model that does not fit. A column's place is only as sure as that.
+    """
+
+    gain: float
+    offset: float
+    dark: float
+    least: float
+    excess: float = 1.0
+
+    def variance(self, mean: torch.Tensor) -> torch.Tensor:
+        return (self.gain * (mean - self.dark) + self.offset).clamp(min=self.least) * self.excess
+
+    def misfit(self, image: torch.Tensor, mean: torch.Tensor, valid: torch.Tensor) -> float:
+        """Twice the negative quasi-log-likelihood (Wedderburn, Biometrika 61, 439 (1974), doi:10.1093/biomet/61.3.439):
+        the function whose slope is zero where residuals weighed by their variance cancel."""
+        variance = self.variance(mean)
+        rest = torch.where(valid, image - mean, 0.0)
+        # relative to the perfect fit, so that the digits are spent on the difference
+        share = self.excess * self.gain * rest / variance
+        small = share.abs() < 1e-2
+        safe = torch.where(small, 0.5, share.clamp(min=-0.999999))
+        deviance = torch.where(small, 1 - share / 3, 2 * ((1 + safe) * torch.log1p(safe) - safe) / safe**2)
+        return float((deviance * rest**2 / variance).double().sum())
+
+
+def noise_of(mean: torch.Tensor, rest: torch.Tensor, parameters: int, kind: str = "auto") -> Noise:
+    """Fit the variance-mean relation of a frame.
+
+    Parameters
+    ----------
+    mean, rest : tensor, shape (pixels,)
+        The fitted image and what is left over.
+    parameters : int
+        Free parameters of the fit: they take up that many degrees of freedom.
+    kind : {"auto", "poisson", "gaussian"}
+        "gaussian" is the same variance everywhere, "poisson" one proportional to the mean above zero.
+    """
+    mean, square = mean.double(), rest.double() ** 2
+    if len(mean) == 0:
+        return Noise(0.0, 1.0, 0.0, 1e-12)
+    square = square * (len(mean) / max(len(mean) - parameters, 0.25 * len(mean)))
+    overall = float(square.mean())
+    least = max(LEAST * overall, 1e-20)
+    if kind == "poisson":
+        gain = float(square.sum() / mean.clamp(min=0).sum().clamp(min=1e-30))
+        return Noise(gain, 0.0, 0.0, least)
+    dark = float(mean.min())
+    if kind == "gaussian" or len(mean) < 20 * BINS:
+        return Noise(0.0, overall, dark, least)
+    order = torch.argsort(mean)
+    level = torch.stack([part.mean() for part in torch.tensor_split(mean[order], BINS)]) - dark
+    spread = torch.stack([part.mean() for part in torch.tensor_split(square[order], BINS)])
+    gain, offset = _line(level, spread)
+    return Noise(gain, offset, dark, least)
+
+
+def _line(level: torch.Tensor, spread: torch.Tensor) -> tuple[float, float]:
+    """Non-negative slope and offset; a bin's variance is known to a fixed share of itself."""
+    weight = 1 / spread.clamp(min=1e-3 * spread.mean().clamp(min=1e-30)) ** 2
+    gain = offset = 0.0
+    for _ in range(3):
+        total, first, second = weight.sum(), (weight * level).sum(), (weight * level**2).sum()
+        a, b = (weight * spread).sum(), (weight * level * spread).sum()
+        det = total * second - first**2
+        gain = float((total * b - first * a) / det) if det > 0 else 0.0
+        if gain <= 0:
+            return 0.0, float(spread.mean())
+        offset = float((a - gain * first) / total)
+        if offset < 0:
+            gain, offset = float(b / second), 0.0
+        weight = 1 / (gain * level + offset).clamp(min=1e-3 * spread.mean().clamp(min=1e-30)) ** 2
+    return gain, offset

@@ -1,0 +1,103 @@
+"""The normal equations of all columns of a window and of the background under them, and their solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.linalg import cho_solve_banded
+
+from hs_deepatoms.atoms.ground import Band, Ground
+from hs_deepatoms.atoms.peaks import Columns, Sums
+
+
+@dataclass
+class Normal:
+    """Symmetric system of n columns with k parameters each, pairs of near columns, and m spline coefficients."""
+
+    own: torch.Tensor  # (n, k, k)
+    pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # i, j, blocks (p, k, k)
+    index: torch.Tensor  # (n, 16): the splines over each column
+    ground: torch.Tensor  # (n, k, 16): its coupling to them
+    splines: Band  # (m, m)
+
+    def times(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The matrix times columns' part ``a`` (n, k) and splines' part ``b`` (m)."""
+        i, j, block = self.pairs
+        out = _times(self.own, a) + _times(self.ground, b[self.index])
+        if len(i):
+            out.index_add_(0, i, _times(block, a[j]))
+            out.index_add_(0, j, _times(block.mT, a[i]))
+        over = torch.zeros_like(b).index_add_(0, self.index.reshape(-1), _times(self.ground.mT, a).reshape(-1))
+        return out, over + _like(self.splines.times(b.cpu().numpy()), b)
+
+
+def _like(array: np.ndarray, tensor: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(array).to(tensor.device)
+
+
+def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    return (matrix @ vector[:, :, None])[:, :, 0]
+
+
+def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Band, unit: float) -> Normal:
+    index, series = ground.at(columns.y, columns.x, unit)
+    return Normal(total.hessian, pairs, index, total.ground @ series, splines)
+
+
+def damped(normal: Normal, damping: float) -> Normal:
+    """The system with its diagonal raised by a share (Levenberg-Marquardt)."""
+    if not damping:
+        return normal
+    own = normal.own + damping * torch.diag_embed(normal.own.diagonal(dim1=1, dim2=2))
+    lower = normal.splines.lower.copy()
+    lower[0] *= 1 + damping
+    return replace(normal, own=own, splines=Band(lower, normal.splines.nx))
+
+
+class Elimination:
+    """Solve with the columns apart from each other but not from the background: nearly the whole system, and direct."""
+
+    def __init__(self, normal: Normal):
+        self.normal = normal
+        self.own = torch.linalg.cholesky(normal.own)
+        self.lean = torch.cholesky_solve(normal.ground, self.own)  # own^-1 ground
+        outer = (normal.ground.mT @ self.lean).cpu().numpy()
+        index = normal.index.cpu().numpy()
+        pairs = np.triu_indices(index.shape[1])
+        self.schur = Band(normal.splines.lower.copy(), normal.splines.nx)
+        self.schur.add(index[:, pairs[0]], index[:, pairs[1]], -outer[:, pairs[0], pairs[1]])
+        self.root = self.schur.root(normal.splines)
+
+    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        n = self.normal
+        first = torch.cholesky_solve(a[:, :, None], self.own)[:, :, 0]
+        right = b.index_add(0, n.index.reshape(-1), -_times(n.ground.mT, first).reshape(-1))
+        under = _like(cho_solve_banded((self.root, True), right.cpu().numpy(), check_finite=False), b)
+        return first - _times(self.lean, under[n.index]), under
+
+
+def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy=1e-4, most=40):
+    """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner."""
+    inverse = Elimination(normal)
+    x, y = torch.zeros_like(a), torch.zeros_like(b)
+    r, s = a.clone(), b.clone()
+    z, w = inverse(r, s)
+    p, q = z, w
+    rz = first = (r * z).sum() + (s * w).sum()
+    for _ in range(most):
+        if not rz > accuracy**2 * first:
+            break
+        hp, hq = normal.times(p, q)
+        curve = (p * hp).sum() + (q * hq).sum()
+        if not curve > 0:  # the approximate coupling is not positive along here
+            break
+        alpha = rz / curve
+        x, y = x + alpha * p, y + alpha * q
+        r, s = r - alpha * hp, s - alpha * hq
+        z, w = inverse(r, s)
+        last, rz = rz, (r * z).sum() + (s * w).sum()
+        beta = rz / last
+        p, q = z + beta * p, w + beta * q
+    return x, y

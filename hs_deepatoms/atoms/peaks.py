@@ -1,0 +1,252 @@
+"""Gaussian columns on small windows of an image: values, and the moments that every derivative is made of.
+
+The derivative of a Gaussian by any of its parameters is the Gaussian times a polynomial of second degree, so the
+normal equations of a fit are moments, up to the fourth, of (weight x Gaussian x Gaussian). They are computed for all
+columns at once and no derivative image is ever made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch.nn import functional as F
+
+REACH = 3.7  # a column is drawn and weighed out to this many sigmas
+AT_ONCE = 1024  # columns per pass: their windows stay in the processor's cache
+# the polynomials 1, u, v, uu, uv, vv as powers of (u, v)
+POWERS = torch.tensor([(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)])
+
+
+@dataclass
+class Columns:
+    """Parameters of columns, each a float64 tensor of shape (n,), in pixels of the fitted window.
+
+    The covariance of a column is ``exp(2 log_width) expm([[plus, cross], [cross, -plus]])``: round at zero, smooth
+    everywhere, and a rotation without a jump.
+    """
+
+    y: torch.Tensor
+    x: torch.Tensor
+    height: torch.Tensor
+    log_width: torch.Tensor
+    plus: torch.Tensor
+    cross: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index) -> Columns:
+        return Columns(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def stacked(self) -> torch.Tensor:
+        return torch.stack([getattr(self, f.name) for f in fields(self)], 1)
+
+    @staticmethod
+    def of(table: torch.Tensor) -> Columns:
+        return Columns(*table.unbind(1))
+
+    @staticmethod
+    def join(*parts: Columns) -> Columns:
+        return Columns.of(torch.cat([p.stacked() for p in parts]))
+
+    def moved(self, y, x) -> Columns:
+        return replace(self, y=self.y + y, x=self.x + x)
+
+
+def precision(c: Columns) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inverse covariances (n, 2, 2) and their derivatives by log_width, plus and cross (n, 3, 2, 2)."""
+    e = torch.sqrt(c.plus**2 + c.cross**2).clamp(min=1e-6)
+    scale, even, odd = torch.exp(-2 * c.log_width), torch.cosh(e), torch.sinh(e) / e
+    unit = torch.eye(2, dtype=e.dtype, device=e.device)
+    up = torch.diag(torch.tensor([1.0, -1.0], dtype=e.dtype, device=e.device))
+    side = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=e.dtype, device=e.device)
+
+    def times(a, b):
+        return a[:, None, None] * b
+
+    shape = times(c.plus, up) + times(c.cross, side)
+    q = times(scale * even, unit) - times(scale * odd, shape)
+    slope = (even - odd) / e**2  # of sinh(e) / e, by half the square of e
+    by = [-2 * q]
+    for part, axis in ((c.plus, up), (c.cross, side)):
+        by.append(times(scale * odd * part, unit) - times(scale * slope * part, shape) - times(scale * odd, axis))
+    return q, torch.stack(by, 1)
+
+
+@dataclass
+class Window:
+    """Squares of one size around columns, in an image padded by ``pad`` pixels on every side."""
+
+    half: int
+    pad: int
+    width: int  # of the padded image
+
+    @staticmethod
+    def around(sigma: float, shape: tuple[int, int]) -> Window:
+        half = max(3, int(-(-REACH * sigma // 1)))
+        return Window(half, 3 * half + 2, shape[1] + 2 * (3 * half + 2))
+
+    @property
+    def side(self) -> int:
+        return 2 * self.half + 1
+
+    def padded(self, image: torch.Tensor) -> torch.Tensor:
+        return F.pad(image, [self.pad] * 4)
+
+    def cut(self, padded: torch.Tensor) -> torch.Tensor:
+        return padded[self.pad : padded.shape[0] - self.pad, self.pad : padded.shape[1] - self.pad]
+
+    def corners(self, c: Columns, height: int):
+        """First row and column of each window in the padded image, and offsets (n, side) of its pixels from the column.
+
+        Columns far outside the image are given the nearest window; they are worth nothing there.
+        """
+        row, column = torch.round(c.y), torch.round(c.x)
+        step = torch.arange(-self.half, self.half + 1, device=c.y.device, dtype=torch.float32)
+        u, v = step - (c.y - row).float()[:, None], step - (c.x - column).float()[:, None]
+        first = (row.long() - self.half + self.pad).clamp(0, height - self.side)
+        return first, (column.long() - self.half + self.pad).clamp(0, self.width - self.side), u, v
+
+    def cut_out(self, padded: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        """Windows (..., n, side, side) of padded images (..., h, w)."""
+        return padded.unfold(-2, self.side, 1).unfold(-2, self.side, 1)[..., row, column, :, :]
+
+
+@dataclass
+class Bells:
+    """Unit Gaussians on windows: a row factor times a column factor times, for tilted ellipses, the rest."""
+
+    rows: torch.Tensor  # (n, side)
+    columns: torch.Tensor  # (n, side)
+    tilt: torch.Tensor | None  # (n, side, side)
+
+    def images(self) -> torch.Tensor:
+        flat = self.rows[:, :, None] * self.columns[:, None, :]
+        return flat if self.tilt is None else flat * self.tilt
+
+    def times(self, other: Bells) -> Bells:
+        tilt = self.tilt if other.tilt is None else other.tilt if self.tilt is None else self.tilt * other.tilt
+        return Bells(self.rows * other.rows, self.columns * other.columns, tilt)
+
+    def moments(self, weight: torch.Tensor, u: torch.Tensor, v: torch.Tensor, order: int) -> torch.Tensor:
+        """``sum weight bell u^a v^b`` for a, b = 0 .. order - 1, shape (n, order, order)."""
+        if self.tilt is not None:
+            weight = weight * self.tilt
+        return (_powers(u, order) * self.rows[:, None]) @ weight @ (_powers(v, order) * self.columns[:, None]).mT
+
+
+def _powers(u: torch.Tensor, order: int) -> torch.Tensor:
+    """1, u, uu, ... on a new axis, (n, order, side)."""
+    out = [torch.ones_like(u)]
+    for _ in range(order - 1):
+        out.append(out[-1] * u)
+    return torch.stack(out, 1)
+
+
+def bells(q: torch.Tensor, u: torch.Tensor, v: torch.Tensor, elliptical: bool) -> Bells:
+    """Unit Gaussians with inverse covariances ``q`` (n, 2, 2) at offsets ``u`` (rows), ``v`` (columns) of (n, side)."""
+    q = q.float()
+    rows, columns = torch.exp(-0.5 * q[:, 0, 0, None] * u * u), torch.exp(-0.5 * q[:, 1, 1, None] * v * v)
+    tilt = torch.exp((-q[:, 0, 1, None] * u)[:, :, None] * v[:, None, :]) if elliptical else None
+    return Bells(rows, columns, tilt)
+
+
+def draw(c: Columns, window: Window, shape: tuple[int, int], elliptical: bool = False) -> torch.Tensor:
+    """Sum of the columns on the padded image, float32."""
+    height, side = shape[0] + 2 * window.pad, window.side
+    out = torch.zeros(height * window.width, device=c.y.device)
+    step = torch.arange(side, device=c.y.device)
+    square = (step[:, None] * window.width + step).reshape(-1)
+    for k in range(0, len(c), AT_ONCE):
+        part = c[k : k + AT_ONCE]
+        row, column, u, v = window.corners(part, height)
+        shape_of = bells(precision(part)[0], u, v, elliptical)
+        shape_of.rows *= part.height.float()[:, None]
+        index = (row * window.width + column)[:, None] + square
+        out.index_add_(0, index.reshape(-1), shape_of.images().reshape(-1))
+    return out.view(height, window.width)
+
+
+def quadratic(m: torch.Tensor) -> torch.Tensor:
+    """Moments (n, 5, 5) -> products of the six polynomials, (n, 6, 6)."""
+    both = (POWERS[:, None] + POWERS[None]).to(m.device)
+    return m[:, both[..., 0], both[..., 1]]
+
+
+def derivatives(c: Columns, unit: float, elliptical: bool) -> torch.Tensor:
+    """Coefficients (n, k, 6) of the polynomials (offsets over ``unit``) in the derivatives by the k parameters."""
+    q, by = precision(c)
+    h = c.height[:, None]
+    zero = torch.zeros_like(c.y)
+    one = torch.ones_like(c.y)
+    qy, qx = h * q[:, 0] * unit, h * q[:, 1] * unit
+    rows = [
+        torch.stack([zero, qy[:, 0], qy[:, 1], zero, zero, zero], 1),
+        torch.stack([zero, qx[:, 0], qx[:, 1], zero, zero, zero], 1),
+        torch.stack([one, zero, zero, zero, zero, zero], 1),
+    ]
+    for k in range(3 if elliptical else 1):
+        b = -0.5 * h * unit**2 * torch.stack([by[:, k, 0, 0], 2 * by[:, k, 0, 1], by[:, k, 1, 1]], 1)
+        rows.append(torch.cat([torch.zeros(len(c), 3, dtype=b.dtype, device=b.device), b], 1))
+    return torch.stack(rows, 1)
+
+
+@dataclass
+class Sums:
+    """What the normal equations need of every column."""
+
+    hessian: torch.Tensor  # (n, k, k)
+    gradient: torch.Tensor  # (n, k)
+    ground: torch.Tensor  # (n, k, 6): with a background that is one of the six polynomials
+
+
+def sums(c: Columns, weight: torch.Tensor, rest: torch.Tensor, window: Window, unit: float, elliptical: bool) -> Sums:
+    """Own blocks of the normal equations; ``weight`` and ``rest`` (weight x residual) are padded images, float32."""
+    both, low = torch.stack([rest, weight]), POWERS.to(weight.device)
+    parts = []
+    for k in range(0, len(c), AT_ONCE):
+        part = c[k : k + AT_ONCE]
+        row, column, u, v = window.corners(part, weight.shape[0])
+        bell = bells(precision(part)[0], u, v, elliptical)
+        u, v = u / unit, v / unit
+        pixels = window.cut_out(both, row, column)
+        square = quadratic(bell.times(bell).moments(pixels[1], u, v, 5)).double()
+        linear = quadratic(bell.moments(pixels[1], u, v, 5)).double()
+        first = bell.moments(pixels[0], u, v, 3)[:, low[:, 0], low[:, 1]].double()
+        t = derivatives(part, unit, elliptical)
+        parts.append((t @ square @ t.mT, (t @ first[:, :, None])[:, :, 0], t @ linear))
+    if not parts:
+        n = 6 if elliptical else 4
+        return Sums(*(torch.zeros(0, *d, dtype=torch.float64, device=weight.device) for d in ((n, n), (n,), (n, 6))))
+    return Sums(*(torch.cat(p) for p in zip(*parts, strict=True)))
+
+
+def pair_blocks(
+    c: Columns, i: torch.Tensor, j: torch.Tensor, weight: torch.Tensor, window: Window, unit: float, elliptical: bool
+) -> torch.Tensor:
+    """Blocks (pairs, k, k) of the normal equations between columns ``i`` and ``j``."""
+    blocks = []
+    for s in range(0, len(i), AT_ONCE):
+        a, b = c[i[s : s + AT_ONCE]], c[j[s : s + AT_ONCE]]
+        row, column, u, v = window.corners(a, weight.shape[0])
+        dy, dx = (b.y - a.y).float()[:, None], (b.x - a.x).float()[:, None]
+        bell = bells(precision(a)[0], u, v, elliptical).times(bells(precision(b)[0], u - dy, v - dx, elliptical))
+        m = quadratic(bell.moments(window.cut_out(weight, row, column), u / unit, v / unit, 5)).double()
+        tb = derivatives(b, unit, elliptical) @ shifted(dy[:, 0] / unit, dx[:, 0] / unit).double()
+        blocks.append(derivatives(a, unit, elliptical) @ m @ tb.mT)
+    if not blocks:
+        n = 6 if elliptical else 4
+        return torch.zeros(0, n, n, dtype=torch.float64, device=weight.device)
+    return torch.cat(blocks)
+
+
+def shifted(dy: torch.Tensor, dx: torch.Tensor) -> torch.Tensor:
+    """The six polynomials of (u - dy, v - dx) in those of (u, v), shape (n, 6, 6)."""
+    t = torch.zeros(len(dy), 6, 6, dtype=dy.dtype, device=dy.device)
+    t[:, range(6), range(6)] = 1.0
+    t[:, 1, 0], t[:, 2, 0] = -dy, -dx
+    t[:, 3, 0], t[:, 3, 1] = dy * dy, -2 * dy
+    t[:, 4, 0], t[:, 4, 1], t[:, 4, 2] = dy * dx, -dx, -dy
+    t[:, 5, 0], t[:, 5, 2] = dx * dx, -2 * dx
+    return t
