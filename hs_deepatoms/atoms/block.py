@@ -75,9 +75,17 @@ def window_residue(points: Points, frame: np.ndarray, k: int, block: Block, job:
     scaled, bad, _ = scaled_window(frame, block, job, k, box)
     chosen = _chosen(points, job, box)
     sign = -1 if job.dark else 1
-    state = begin_fit(sign * scaled, points.y[chosen] - box[0], points.x[chosen] - box[2], job.column_sigma, valid=~bad,
-                      origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
+    state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
+                      std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
     return residue(first_fit(state))
+
+
+def _places(points: Points, chosen: np.ndarray, box) -> tuple[np.ndarray, np.ndarray]:
+    return points.y[chosen] - box[0], points.x[chosen] - box[2]
+
+
+def _spread(points: Points, chosen: np.ndarray) -> np.ndarray:
+    return np.hypot(points.y_std[chosen], points.x_std[chosen]) / np.sqrt(2)
 
 
 def _chosen(points: Points, job: Detection, box) -> np.ndarray:
@@ -100,8 +108,9 @@ def _refined(points: Points, mine: np.ndarray, frame: np.ndarray, k: int, block:
     else:
         noise = job.noises[block.frames[0] + k]
     sign = -1 if job.dark else 1
-    fit = fit_columns(sign * scaled, points.y[chosen] - y0, points.x[chosen] - x0, job.column_sigma, valid=~bad,
-                      how=job.refine, origin=(y0, x0), noise=noise, device=job.fit_device)  # fmt: skip
+    fit = fit_columns(sign * scaled, *_places(points, chosen, (y0, y1, x0, x1)), job.column_sigma, valid=~bad,
+                      std=_spread(points, chosen), how=job.refine, origin=(y0, x0), noise=noise,
+                      device=job.fit_device)  # fmt: skip
     known = fit.origin >= 0
     points, mine = _with_added(_unfitted(points), mine, fit, (y0, x0), block, job)
     rows = np.where(known, chosen[fit.origin] if len(chosen) else 0, len(mine) - np.cumsum(~known[::-1])[::-1])

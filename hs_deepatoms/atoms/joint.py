@@ -17,12 +17,13 @@ from hs_deepatoms.atoms.peaks import Columns, Window, draw, pair_blocks, sums
 KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
 NEAR = 6.0  # sigmas: columns nearer than this share normal equations; farther ones hardly touch
 STIFFNESS = 1e-3
-# weak priors: place around the detector's (sigmas), log width and ellipticity around the frame's own
-PLACE_SPREAD, WIDTH_SPREAD, SHAPE_SPREAD = 0.5, 0.3, 0.15
+# weak priors: log width and ellipticity around the frame's own; place around the detector's, at least and at most so
+# many column sigmas
+WIDTH_SPREAD, SHAPE_SPREAD, LEEWAY = 0.3, 0.15, (0.25, 0.7)
 PLACES = {"y": 0, "x": 1, "log_width": 3, "plus": 4, "cross": 5}  # rows of the parameters; 2 is the height
 FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place than the detector
 LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
-FARTHEST, CLOSEST = 1.5, 1.3  # sigmas: of a column from where it was found, and of two columns from each other
+FARTHEST, CLOSEST = 3.0, 1.3  # of a column from where it was found (leeways), of two from each other (sigmas)
 TOLERANCE = 1e-3  # of misfit per column
 SETTLED = 0.02  # standard deviations: a smaller step changes nothing
 
@@ -41,6 +42,7 @@ class State:
     sigma: float  # typical width, pixels
     elliptical: bool = False
     noise_kind: str = "auto"
+    leeway: torch.Tensor | None = None  # (n,) how well a column's place was known before, one sigma, pixels
     start: Columns | None = None  # as they came, to go back to
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
     settled: torch.Tensor | None = None  # (n,) bool
@@ -62,7 +64,7 @@ def expected(state: State) -> torch.Tensor:
     )
 
 
-def begin(image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto") -> State:
+def begin(image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None) -> State:
     """Columns of one width at given places; heights and background from a linear fit, and the noise if not known."""
     shape = tuple(image.shape)
     ground = Ground.over(shape, KNOT * sigma, origin, image.device)
@@ -70,8 +72,10 @@ def begin(image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | Non
     y, x = (torch.as_tensor(v, dtype=torch.float64, device=image.device) for v in (y, x))
     one = torch.ones_like(y)
     columns = Columns(y, x, 0.1 * one, np.log(sigma) * one, 0 * one, 0 * one)
+    leeway = 0.5 * sigma * one if std is None else 2 * torch.as_tensor(std, dtype=torch.float64, device=image.device)
+    leeway = leeway.clamp(LEEWAY[0] * sigma, LEEWAY[1] * sigma)
     state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
-                  window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind)  # fmt: skip
+                  window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
     state = step(replace(state, free=torch.zeros(len(y), dtype=torch.bool, device=image.device)))
     one = torch.ones(len(y), dtype=torch.bool, device=image.device)
     state = replace(state, start=state.columns, free=one, before=None)
@@ -177,7 +181,7 @@ def _add_prior(total, c: Columns, state: State) -> float:
         return 0.0
     start = state.start or c
     middle = {"y": start.y, "x": start.x, "log_width": np.log(state.sigma)}
-    spread = {"y": PLACE_SPREAD * state.sigma, "x": PLACE_SPREAD * state.sigma, "log_width": WIDTH_SPREAD}
+    spread = {"y": state.leeway, "x": state.leeway, "log_width": WIDTH_SPREAD}
     if state.elliptical:
         middle |= {"plus": c.plus.median(), "cross": c.cross.median()}
         spread |= {"plus": SHAPE_SPREAD, "cross": SHAPE_SPREAD}
@@ -238,8 +242,8 @@ def _called_back(state: State, normal: Normal) -> State:
     if state.start is None or not len(state.columns):
         return state
     c, start = state.columns, state.start
-    lost = torch.hypot(c.y - start.y, c.x - start.x) > FARTHEST * state.sigma
-    if state.judged:
+    lost = torch.hypot(c.y - start.y, c.x - start.x) > FARTHEST * state.leeway
+    if state.judged and state.taken > 2:  # near its place at last
         lost |= c.height * torch.sqrt(normal.own[:, 2, 2]) < FAINT
     i, j = near_pairs(c, CLOSEST * state.sigma)
     lost[i] = lost[j] = True

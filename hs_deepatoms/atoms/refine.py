@@ -47,6 +47,7 @@ def fit_columns(
     x: np.ndarray,
     sigma: float,
     *,
+    std: np.ndarray | None = None,
     valid: np.ndarray | None = None,
     how: str = "full",
     origin: tuple[int, int] = (0, 0),
@@ -64,6 +65,8 @@ def fit_columns(
         Where the columns are, to within a sigma; pixels.
     sigma : float
         Typical column sigma, pixels.
+    std : ndarray, shape (n,), optional
+        How well their places are known, one sigma; pixels. They are a weak prior.
     valid : ndarray, bool, shape (h, w), optional
         False where pixels are left out.
     how : {"quick", "full"}
@@ -96,7 +99,7 @@ def fit_columns(
     >>> bool(np.hypot(fitted.y[0] - 14.3, fitted.x[0] - 20.8) < 0.01)
     True
     """
-    state = begin_fit(image, y, x, sigma, valid=valid, origin=origin, noise=noise, device=device)
+    state = begin_fit(image, y, x, sigma, std=std, valid=valid, origin=origin, noise=noise, device=device)
     source = torch.arange(len(y), device=device)
     if elliptical:
         state = replace(state, elliptical=True)
@@ -109,7 +112,7 @@ def fit_columns(
     return _result(state, source)
 
 
-def begin_fit(image, y, x, sigma: float, *, valid=None, origin=(0, 0), noise="auto", device="cpu") -> State:
+def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0), noise="auto", device="cpu") -> State:
     """The state from which a fit of arrays begins."""
     pixels = torch.as_tensor(np.ascontiguousarray(image, np.float32), device=device)
     there = torch.isfinite(pixels)
@@ -117,7 +120,7 @@ def begin_fit(image, y, x, sigma: float, *, valid=None, origin=(0, 0), noise="au
         there &= torch.as_tensor(valid, device=device)
     pixels = torch.where(there, pixels, 0.0)
     known = {"noise": noise} if isinstance(noise, Noise) else {"kind": noise}
-    return begin(pixels, there, y, x, sigma, origin=origin, **known)
+    return begin(pixels, there, y, x, sigma, origin=origin, std=std, **known)
 
 
 def first_fit(state: State) -> State:
@@ -146,6 +149,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
             state,
             columns=Columns.join(state.columns[~gone], new),
             start=Columns.join(state.start[~gone], new),
+            leeway=torch.cat([state.leeway[~gone], torch.full_like(new.y, 0.7 * state.sigma)]),
             free=torch.ones(int((~gone).sum()) + len(new), dtype=torch.bool, device=gone.device),
             before=None,
         )

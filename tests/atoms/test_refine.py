@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import cKDTree
+
+from hs_deepatoms.atoms.noise import noise_of
+from hs_deepatoms.atoms.refine import fit_columns
+from hs_deepatoms.simulate.columns import draw_columns
+
+
+def lattice(n=18, spacing=14.0, sigma=2.5, peak=50.0, background=5.0, seed=0, loose=1.5):
+    """Counts, and columns displaced at random from a square lattice."""
+    rng = np.random.default_rng(seed)
+    y, x = (np.mgrid[:n, :n].reshape(2, -1) + 0.5) * spacing + loose * rng.standard_normal((2, n * n))
+    side = int(n * spacing)
+    expected = draw_columns((side, side + 3), y, x, np.full(n * n, peak), sigma) + background
+    return rng.poisson(expected).astype(np.float32), y, x, rng
+
+
+def scaled(image):
+    low, middle, high = np.percentile(image, [0.5, 50, 99.5])
+    return (image - middle) / (high - low), high - low
+
+
+def inner_error(fit, y, x, shape, margin=9):
+    """Errors (m, 2) and stated deviations of the fitted columns inside, by nearest true column."""
+    distance, j = cKDTree(np.column_stack([y, x])).query(np.column_stack([fit.y, fit.x]))
+    inside = (y[j] > margin) & (y[j] < shape[0] - margin) & (x[j] > margin) & (x[j] < shape[1] - margin)
+    use = inside & (distance < 2.5) & fit.converged
+    return np.column_stack([fit.y - y[j], fit.x - x[j]])[use], np.column_stack([fit.y_std, fit.x_std])[use]
+
+
+def bound(peak, background, sigma):
+    """Cramer-Rao bound of one coordinate of an isolated column under Poisson noise, pixels."""
+    y, x = np.mgrid[-12:13, -12:13]
+    bell = np.exp(-(y**2 + x**2) / (2 * sigma**2))
+    return ((peak * bell * y / sigma**2) ** 2 / (peak * bell + background)).sum() ** -0.5
+
+
+@pytest.mark.parametrize("how", ["quick", "full"])
+@pytest.mark.parametrize(("peak", "background"), [(10, 5), (200, 20)])
+def test_errors_reach_the_bound_and_are_stated(peak, background, how):
+    image, y, x, rng = lattice(peak=peak, background=background)
+    start = y + 0.4 * rng.standard_normal(len(y)), x + 0.4 * rng.standard_normal(len(x))
+    error, std = inner_error(fit_columns(scaled(image)[0], *start, 2.7, how=how), y, x, image.shape)
+    rms = np.sqrt((error**2).mean())
+    assert rms == pytest.approx(bound(peak, background, 2.5), rel=0.08)
+    assert 0.62 < (np.abs(error) < std).mean() < 0.75 and 0.93 < (np.abs(error) < 2 * std).mean() < 0.98
+
+
+def test_no_pull_towards_a_lattice():
+    image, y, x, rng = lattice(peak=200, background=20)
+    grid = (np.mgrid[:18, :18].reshape(2, -1) + 0.5) * 14.0
+    fit = fit_columns(scaled(image)[0], y + 0.4 * rng.standard_normal(len(y)), x.copy(), 2.5)
+    assert np.polyfit(y - grid[0], fit.y - grid[0], 1)[0] == pytest.approx(1, abs=0.02)
+
+
+def test_heights_widths_and_background():
+    image, y, x, _ = lattice(peak=400, background=40)
+    pixels, span = scaled(image)
+    fit = fit_columns(pixels, y, x, 2.7)
+    assert np.median(fit.height) * span == pytest.approx(400, rel=0.02)
+    assert np.median(fit.width_y) == pytest.approx(2.5, rel=0.01)
+    assert np.median(fit.background) * span + np.median(image) == pytest.approx(40, abs=3)
+    assert np.median(fit.intensity) * span == pytest.approx(2 * np.pi * 2.5**2 * 400, rel=0.03)
+
+
+def test_neighbours_that_overlap():
+    rng = np.random.default_rng(1)
+    centre = np.mgrid[:12, :12].reshape(2, -1) * 30.0 + 15 + rng.standard_normal((2, 144))
+    angle = rng.uniform(0, np.pi, 144)
+    half = 3.75 * np.stack([np.sin(angle), np.cos(angle)])
+    y, x = np.concatenate([centre - half, centre + half], 1)
+    image = rng.poisson(draw_columns((360, 363), y, x, np.full(288, 100.0), 2.5) + 5).astype(np.float32)
+    start = y + 0.4 * rng.standard_normal(288), x + 0.4 * rng.standard_normal(288)
+    error, std = inner_error(fit_columns(scaled(image)[0], *start, 2.5), y, x, image.shape)
+    assert 0.62 < (np.abs(error) < std).mean() < 0.75
+    assert np.sqrt((error**2).mean()) < 1.1 * np.sqrt((std**2).mean())
+
+
+def test_a_missed_neighbour_is_added():
+    image, y, x, rng = lattice(peak=200, background=20)
+    seen = rng.random(len(y)) > 0.03
+    fit = fit_columns(scaled(image)[0], y[seen], x[seen], 2.6, how="full")
+    assert (fit.origin < 0).sum() == pytest.approx((~seen).sum(), abs=1)
+    error, _ = inner_error(fit, y, x, image.shape)
+    assert np.sqrt((error**2).mean()) == pytest.approx(bound(200, 20, 2.5), rel=0.12)
+
+
+def test_a_false_column_on_empty_ground_keeps_its_place_and_says_so():
+    image, y, x, _ = lattice(peak=200, background=20)
+    false = np.array([28.0, 98.0]), np.array([126.0, 56.0])  # between four columns
+    fit = fit_columns(scaled(image)[0], np.append(y, false[0]), np.append(x, false[1]), 2.5)
+    assert fit.converged[:-2].mean() > 0.99 and not fit.converged[-2:].any()
+    assert fit.y[-2:] == pytest.approx(false[0])
+
+
+def test_elliptical_columns():
+    rng = np.random.default_rng(3)
+    y, x = (np.mgrid[:8, :9].reshape(2, -1) + 0.5) * 16 + rng.standard_normal((2, 72))
+    rows, columns = np.mgrid[:128, :144]
+    turn, long, short = 0.5, 3.2, 2.2  # the long axis 0.5 rad from +x towards +y
+    u = (rows[..., None] - y) * np.cos(turn) - (columns[..., None] - x) * np.sin(turn)
+    v = (rows[..., None] - y) * np.sin(turn) + (columns[..., None] - x) * np.cos(turn)
+    image = rng.poisson(200 * np.exp(-0.5 * ((u / short) ** 2 + (v / long) ** 2)).sum(-1) + 20.0)
+    fit = fit_columns(scaled(image)[0], y, x, 2.6, how="full", elliptical=True)
+    assert np.median(fit.width_x) == pytest.approx(long, rel=0.02)
+    assert np.median(fit.width_y) == pytest.approx(short, rel=0.02)
+    assert np.median(fit.rotation) == pytest.approx(turn, abs=0.03)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_none_and_one(n):
+    image, y, x, _ = lattice(n=3, peak=200)
+    fit = fit_columns(scaled(image)[0], y[:n], x[:n], 2.5)
+    assert len(fit.y) == n and len(fit.converged) == n
+
+
+def test_pixels_that_are_left_out():
+    image, y, x, rng = lattice(peak=400, background=20)
+    pixels = scaled(image)[0]
+    whole = fit_columns(pixels, y, x, 2.5)
+    pixels[60] = np.nan
+    valid = np.ones(image.shape, bool)
+    hot = rng.integers(0, 250, (2, 10))
+    pixels[tuple(hot)] = 100
+    valid[tuple(hot)] = False
+    part = fit_columns(pixels, y, x, 2.5, valid=valid)
+    assert np.abs(part.y - whole.y).max() < 0.05 and np.abs(part.x - whole.x).max() < 0.05
+
+
+def test_noise_relation_is_found():
+    rng = np.random.default_rng(0)
+    mean = torch.as_tensor(rng.uniform(10, 200, 60_000))
+    rest = torch.as_tensor(rng.standard_normal(60_000)) * torch.sqrt(3.0 * mean + 40)
+    noise = noise_of(mean, rest, 0)
+    assert noise.gain == pytest.approx(3.0, rel=0.05)
+    assert float(noise.variance(torch.tensor(100.0))) == pytest.approx(340, rel=0.05)
+    assert noise_of(mean, rest, 0, "gaussian").gain == 0
