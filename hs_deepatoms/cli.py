@@ -71,7 +71,9 @@ def _shared_options(command):
         click.option(
             "--spacing", type=NUMBER_OR_TEXT, default=None, help='Column spacing: 12 (px), 0.39 (axis units), "3.9 Å".'
         ),
-        click.option("--refine", type=click.Choice(["quick", "full", "none"]), default="quick", help="Fit the columns."),
+        click.option(
+            "--refine", type=click.Choice(["quick", "full", "none"]), default="quick", help="Fit the columns."
+        ),
         click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps."),
         click.option("--batch-size", type=click.IntRange(min=1), default=None),
         click.option("--num-workers", type=click.IntRange(min=1), default=None),

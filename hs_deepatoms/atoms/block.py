@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
@@ -14,6 +15,7 @@ from hs_deepatoms.engine.plan import Block
 
 FIT_REACH = 46  # column sigmas around a core that are fitted with it: two knots of the background
 NOISE_SIGMAS, NOISE_PIXELS = 100, (192, 320)  # side of the windows on which noise is measured
+FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
 
@@ -78,6 +80,20 @@ def window_residue(points: Points, frame: np.ndarray, k: int, block: Block, job:
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
     return residue(first_fit(state))
+
+
+def fitted_width(points: Points, frame: np.ndarray, job: Detection) -> float | None:
+    """Median column sigma (pixels) of a fit to a whole small frame; None where it has too little to go by.
+
+    In noise a network that has to guess widths guesses the usual ones; a fit of many columns averages the noise.
+    """
+    box = (0, frame.shape[0], 0, frame.shape[1])
+    remains = window_residue(points, frame, 0, Block((0, 1), box, box), job, box)
+    columns, free = remains.state.columns, remains.state.free
+    if int(free.sum()) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
+        return None
+    width = float(torch.exp(columns.log_width[free].median()))
+    return width if width > 0 else None  # narrower ones are sampled too coarsely to tell
 
 
 def _places(points: Points, chosen: np.ndarray, box) -> tuple[np.ndarray, np.ndarray]:

@@ -64,7 +64,9 @@ def expected(state: State) -> torch.Tensor:
     )
 
 
-def begin(image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None) -> State:
+def begin(
+    image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None
+) -> State:
     """Columns of one width at given places; heights and background from a linear fit, and the noise if not known."""
     shape = tuple(image.shape)
     ground = Ground.over(shape, KNOT * sigma, origin, image.device)

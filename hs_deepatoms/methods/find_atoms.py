@@ -230,6 +230,7 @@ def on_the_ladder(sigma: float) -> float:
 
 def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
     """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame."""
+    from hs_deepatoms.atoms.block import fitted_width
     from hs_deepatoms.atoms.detect import detect
     from hs_deepatoms.engine.plan import Block
 
@@ -239,10 +240,14 @@ def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
     window = np.asarray(images.frame_of(source, frame)[rows, columns])
     whole = (0, window.shape[0], 0, window.shape[1])
     found = detect(window[None], Block((0, 1), whole, whole), replace(job, shape=window.shape))
-    # in noise a little too wide is better than a little too narrow
-    if len(found.width) < WIDTH_COLUMNS or indecision(found.probability) > WIDTH_DECIDED:
+    if len(found.width) < WIDTH_COLUMNS:
         return look.sigma
-    sigma = look.sigma * float(np.clip(np.median(found.width) / look.sigma, 0.75, 1.33))
+    if indecision(found.probability) <= WIDTH_DECIDED:
+        width = float(np.median(found.width))
+    else:
+        job = replace(job, shape=window.shape, certain=look.threshold)
+        width = fitted_width(found, window, job) or look.sigma
+    sigma = look.sigma * float(np.clip(width / look.sigma, 0.75, 1.33))
     sigma = max(sigma, images.NARROWEST)
     return float(np.clip(sigma, *limits)) if limits else sigma
 

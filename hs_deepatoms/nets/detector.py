@@ -23,6 +23,8 @@ class ColumnDetector(nn.Module):
         Feature channels at strides 2, 4 and 8.
     matched : bool
         Hand the network matched-filter maps besides the image.
+    deep : bool
+        Two more convolutions, of twice the channels, at the coarsest level: more to tell a lattice in noise by.
 
     Notes
     -----
@@ -33,10 +35,10 @@ class ColumnDetector(nn.Module):
 
     stride = 2
     multiple = 8
-    halo = 80  # pixels of the input on each side that an output cell depends on, rounded up to `multiple`
+    halo = 80  # (96 if deep) pixels of the input on each side that an output cell depends on, rounded up to `multiple`
     sigma = 2.0
 
-    def __init__(self, channels: tuple[int, int, int] = (32, 48, 64), matched: bool = False):
+    def __init__(self, channels: tuple[int, int, int] = (32, 48, 64), matched: bool = False, deep: bool = False):
         super().__init__()
         a, b, c = channels
         self.contrast = LocalContrast()
@@ -44,6 +46,12 @@ class ColumnDetector(nn.Module):
         self.down0 = ConvBlock(10 if matched else 8, a)
         self.down1 = ConvBlock(a, b)
         self.down2 = ConvBlock(b, c, n=3)
+        self.deep = None
+        if deep:  # starts as nothing, so that a trained network can be deepened
+            self.deep = nn.Sequential(ConvBlock(c, 2 * c, n=1), nn.Conv2d(2 * c, c, 3, padding=1))
+            nn.init.zeros_(self.deep[1].weight)
+            nn.init.zeros_(self.deep[1].bias)
+            self.halo = 96
         self.up1 = ConvBlock(b + c, b)
         self.up0 = ConvBlock(a + b, a)
         self.head = nn.Conv2d(a, 6, 1)
@@ -58,6 +66,8 @@ class ColumnDetector(nn.Module):
         fine = self.down0(cells)
         middle = self.down1(F.max_pool2d(fine, 2))
         coarse = self.down2(F.max_pool2d(middle, 2))
+        if self.deep is not None:
+            coarse = coarse + self.deep(coarse)
         middle = merge(self.up1, middle, coarse)
         del coarse
         fine = merge(self.up0, fine, middle)

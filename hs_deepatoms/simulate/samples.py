@@ -21,7 +21,9 @@ EMPTY_SHARES = {
     "last": (("nothing", "film", "noisy_film", "few_counts"), (0.05, 0.05, 0.2, 0.08)),
     "final": (("nothing", "film", "noisy_film", "few_counts"), (0.03, 0.04, 0.24, 0.09)),
     "long": (("nothing", "film", "noisy_film", "few_counts", "fringes"), (0.03, 0.04, 0.16, 0.06, 0.03)),
+    "polish": (("nothing", "film", "noisy_film", "few_counts", "fringes"), (0.02, 0.03, 0.12, 0.04, 0.03)),
 }
+FAINT_SHARE = {"polish": 0.5}  # of the crystals: main columns of a signal-to-noise ratio of at most 25
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class LabelledImage:
     margin: float = 0.0
 
 
-def detector_sample(seed: int, index: int, size: int = 128, *, stage: str = "first") -> tuple[np.ndarray, np.ndarray]:
+def detector_sample(
+    seed: int, index: int, size: int = 128, *, stage: str = "detector"
+) -> tuple[np.ndarray, np.ndarray]:
     """One simulated sample for the column detector.
 
     Parameters
@@ -43,9 +47,10 @@ def detector_sample(seed: int, index: int, size: int = 128, *, stage: str = "fir
     seed, index : int
     size : int
         Side of the sample on the network's grid, a multiple of 8.
-    stage : {"first", "hard", "last", "final", "long"}
+    stage : {"detector", "hard", "last", "final", "long", "polish"}
         After the first stage some images have dark columns (shown inverted, as `find_atoms` does) and more of them
-        have none, with rough films at first and films, fields of few counts and fringes in the end.
+        have none, with rough films at first and films, fields of few counts and fringes in the end,
+        when half of the crystals are also faint.
 
     Returns
     -------
@@ -59,11 +64,12 @@ def detector_sample(seed: int, index: int, size: int = 128, *, stage: str = "fir
     zoom = on_grid / sigma
     side = int(np.ceil(size / zoom)) + 1
     dark, kind = False, None
-    if stage != "first":
+    if stage != "detector":
         dark = bool(rng.random() < DARK_SHARE)
         kinds, chances = EMPTY_SHARES[stage]
         kind = str(rng.choice(["", *kinds], p=[1 - sum(chances), *chances])) or None
-    scene = simulate_scene(rng, (side, side), sigma, kind=kind, dark=dark)
+    faint = stage in FAINT_SHARE and rng.random() < FAINT_SHARE[stage]
+    scene = simulate_scene(rng, (side, side), sigma, kind=kind, dark=dark, strongest=25.0 if faint else None)
     image = network_view(rng, -scene.image if dark else scene.image, zoom)[:size, :size]
     target = column_target(size, to_grid(scene.y, zoom), to_grid(scene.x, zoom), scene.strength, np.log(on_grid / 2.0))
     return np.ascontiguousarray(image[None]), target

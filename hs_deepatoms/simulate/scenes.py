@@ -60,6 +60,7 @@ def simulate_scene(
     *,
     kind: str | None = None,
     dark: bool = False,
+    strongest: float | None = None,
 ) -> Scene:
     """Simulate one image with known columns.
 
@@ -76,6 +77,8 @@ def simulate_scene(
         lines.
     dark : bool
         Columns darker than their surroundings, as in bright-field images.
+    strongest : float, optional
+        Upper limit of the main column's matched-filter signal-to-noise ratio; by default one of the kind.
 
     Returns
     -------
@@ -96,7 +99,7 @@ def simulate_scene(
     sites, columns, mask = _specimen(rng, wide, sigma, kind)
     ground, level = _ground(rng, wide, sigma, kind, mask)
     expected, level = _contrast(rng, columns, ground, level, dark)
-    how = _recording(rng, sigma, level, kind)
+    how = _recording(rng, sigma, level, kind, strongest)
     image = record(rng, expected, how)[margin:-margin, margin:-margin]
     y, x = sites.y - margin, sites.x - margin
     inside = (y > -0.5) & (x > -0.5) & (y < shape[0] - 0.5) & (x < shape[1] - 0.5)
@@ -169,9 +172,9 @@ def _contrast(rng, columns, ground, level, dark):
     return np.maximum(bright - columns - shade, 0.01 * bright), bright
 
 
-def _recording(rng, sigma, level, kind) -> Recording:
+def _recording(rng, sigma, level, kind, strongest=None) -> Recording:
     """Counts such that the main column has a matched-filter signal-to-noise ratio between 2.2 and 80."""
-    best = {"single_atoms": 40, "noisy_film": 20}.get(kind, 80)
+    best = strongest or {"single_atoms": 40, "noisy_film": 20}.get(kind, 80)
     strength = np.exp(rng.uniform(np.log(2.2), np.log(best)))
     counts = float(np.clip((strength / sigma) ** 2 * (level + 0.3) / np.pi, 0.05, 1e4))
     if kind == "few_counts":

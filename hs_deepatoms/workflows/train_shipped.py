@@ -1,14 +1,11 @@
 """Train the networks that ship with the package, from one config and one seed.
 
-    python -m hs_deepatoms.workflows.train_shipped detector --out weights --real FOLDER
-    python -m hs_deepatoms.workflows.train_shipped hard --out weights --real FOLDER
-    python -m hs_deepatoms.workflows.train_shipped last --out weights --real FOLDER
-    python -m hs_deepatoms.workflows.train_shipped final --out weights --real FOLDER
-    python -m hs_deepatoms.workflows.train_shipped long --out weights --real FOLDER
-    python -m hs_deepatoms.workflows.train_shipped survey --out weights --real FOLDER
-    python -m hs_deepatoms.workflows.train_shipped pack --out weights --model detector.safetensors
+    python -m hs_deepatoms.workflows.train_shipped all --out weights --real FOLDER --model detector.safetensors
 
-The schedule of the config takes about three hours on two CPU cores; ``--minutes`` cuts it to a time (for trials: the
+trains every part in turn, each going on from the one before, and packs them; a part that is there already is left as
+it is. The names of the detector's stages, ``survey`` and ``pack`` do one of these alone.
+
+The schedule of the config takes about four hours on two CPU cores; ``--minutes`` cuts a part to a time (for trials: the
 weights then depend on the machine's speed). ``--real FOLDER`` adds labelled real images (``*.npz`` with image, y_px,
 x_px, margin_px) whose names start with the config's prefixes.
 """
@@ -17,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,34 +23,37 @@ from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample, survey_sample
 
-STAGES = ("detector", "hard", "last", "final", "long")  # each goes on from the weights of the one before
-BEFORE = dict(zip(STAGES[1:], STAGES, strict=False))
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the training: its length, its learning rate, how many samples are real, and the network it trains."""
+
+    steps: int
+    learning_rate: float
+    real_share: float = 0.0
+    options: dict = field(default_factory=dict)
+
+
+# the detector's stages, each on from the weights of the one before; samples: hs_deepatoms.simulate.samples
+STAGES = {
+    "detector": Stage(8_000, 2e-3, 0.12),
+    "hard": Stage(4_000, 1e-3, 0.3),
+    "last": Stage(1_500, 7e-4, 0.3),
+    "final": Stage(2_200, 7e-4, 0.4),
+    "long": Stage(16_000, 1.5e-3, 0.3, {"matched": True}),
+    "polish": Stage(8_000, 1.2e-3, 0.4, {"matched": True, "deep": True}),
+}
+SURVEY = Stage(4_000, 2e-3)
+LAST = list(STAGES)[-1]
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides the weights."""
+    """Everything that decides the weights, but for the stages."""
 
     seed: int = 1
-    steps: int = 8_000
-    survey_steps: int = 4_000
-    # the detector's schedule ends with a second, gentler one on harder samples
-    hard_steps: int = 4_000
-    hard_learning_rate: float = 1e-3
-    hard_real_share: float = 0.3
-    last_steps: int = 1_500
-    last_learning_rate: float = 7e-4
-    final_steps: int = 2_200
-    final_learning_rate: float = 7e-4
-    final_real_share: float = 0.4
-    # the longest part: now with the matched-filter maps as a further input
-    long_steps: int = 16_000
-    long_learning_rate: float = 1.5e-3
-    long_real_share: float = 0.3
     batch_size: int = 16
-    learning_rate: float = 2e-3
     mixed_precision: bool = True
-    real_share: float = 0.12
     # prefix of the real images' names -> column sigma in their pixels; the held-out ones are never trained on
     real_sigma: tuple[tuple[str, float], ...] = (("pt_single", 3.7), ("re_single", 2.6))
     held_out: tuple[str, ...] = (
@@ -67,41 +67,30 @@ class TrainingConfig:
 
 
 class Samples:
-    """Map-style dataset: sample ``i`` is a function of (seed, i) alone.
-
-    Parts: "detector", "hard", "last", "final" and "long" (later stages of the detector's training), and "survey".
-    """
+    """Map-style dataset of a part: sample ``i`` is a function of (seed, i) alone, and stages share no sample."""
 
     def __init__(self, part: str, config: TrainingConfig, real: list[LabelledImage]):
         self.part, self.config, self.real = part, config, real
-        c = config
-        steps = {
-            "detector": c.steps,
-            "hard": c.hard_steps,
-            "last": c.last_steps,
-            "final": c.final_steps,
-            "long": c.long_steps,
-        }
-        self.steps = c.survey_steps if part == "survey" else steps[part]
-        stages = list(steps)
-        before = sum(steps[s] for s in stages[: stages.index(part)]) if part in stages else 0
-        self.first = before * c.batch_size
-        self.stage = "first" if part == "detector" else part
+        self.stage = stage_of(part)
+        names = list(STAGES)
+        before = names[: names.index(part)] if part in STAGES else []
+        self.first = sum(STAGES[name].steps for name in before) * config.batch_size
 
     def __len__(self) -> int:
-        return self.steps * self.config.batch_size
+        return self.stage.steps * self.config.batch_size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index += self.first
+        seed = self.config.seed
         if self.part == "survey":
-            return survey_sample(self.config.seed, index, images=self.real)
-        c = self.config
-        shares = {"first": c.real_share, "final": c.final_real_share, "long": c.long_real_share}
-        share = shares.get(self.stage, c.hard_real_share)
-        is_real = self.real and np.random.default_rng([self.config.seed, index, 3]).random() < share
-        if is_real:
-            return real_detector_sample(self.real, self.config.seed, index)
-        return detector_sample(self.config.seed, index, stage=self.stage)
+            return survey_sample(seed, index, images=self.real)
+        if self.real and np.random.default_rng([seed, index, 3]).random() < self.stage.real_share:
+            return real_detector_sample(self.real, seed, index)
+        return detector_sample(seed, index, stage=self.part)
+
+
+def stage_of(part: str) -> Stage:
+    return SURVEY if part == "survey" else STAGES[part]
 
 
 def real_images(folder: str | Path | None, config: TrainingConfig) -> list[LabelledImage]:
@@ -137,7 +126,7 @@ def snap_to_maximum(image: np.ndarray, y: np.ndarray, x: np.ndarray, sigma: floa
 
 
 def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=None, device="auto", workers=2) -> Path:
-    """Train one part and write ``out/<part>.safetensors``; later stages go on from earlier ones (``BEFORE``)."""
+    """Train one part and write ``out/<part>.safetensors``; a stage goes on from the one before."""
     import torch
 
     from hs_deepatoms.training.fit import fit
@@ -154,20 +143,16 @@ def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=No
         _start(part, out, config),
         batches,
         survey_loss if part == "survey" else column_loss,
-        steps=samples.steps,
-        learning_rate={
-            "hard": config.hard_learning_rate,
-            "last": config.last_learning_rate,
-            "final": config.final_learning_rate,
-            "long": config.long_learning_rate,
-        }.get(part, config.learning_rate),
+        steps=samples.stage.steps,
+        learning_rate=samples.stage.learning_rate,
         mixed_precision=config.mixed_precision,
         minutes=minutes,
         device=choose_device(device),
         checkpoint=lambda averaged, step: write_state(averaged, path),
     )
     write_state(module, path)
-    said = {"part": part, "config": asdict(config), "steps_done": len(history), "real_images": len(images)}
+    said = {"part": part, "stage": asdict(samples.stage), "config": asdict(config), "steps_done": len(history),
+            "real_images": len(images)}  # fmt: skip
     log.write_text(json.dumps({**said, "loss": np.round(history, 4).tolist()}))
     return path
 
@@ -181,19 +166,21 @@ def _start(part: str, out: Path, config: TrainingConfig):
 
     with torch.random.fork_rng():  # initial weights from the seed, the caller's random state untouched
         torch.manual_seed(config.seed)
-        module = SurveyNet() if part == "survey" else ColumnDetector(matched=part == "long")
-    if part in BEFORE:
-        module.load_state_dict(_widened(load_file(out / f"{BEFORE[part]}.safetensors"), module))
+        module = SurveyNet() if part == "survey" else ColumnDetector(**STAGES[part].options)
+    names = list(STAGES)
+    if part in names[1:]:
+        before = names[names.index(part) - 1]
+        module.load_state_dict(_grown(load_file(out / f"{before}.safetensors"), module))
     return module
 
 
-def _widened(state: dict, module) -> dict:
-    """Weights of an earlier stage, with zeros for the inputs that it did not have."""
+def _grown(state: dict, module) -> dict:
+    """Weights of an earlier stage for a larger network: zeros for inputs that it did not have, new layers as made."""
     import torch
 
-    first, wanted = "down0.0.weight", module.state_dict()["down0.0.weight"]
-    missing = wanted.shape[1] - state[first].shape[1]
-    return {**state, first: torch.nn.functional.pad(state[first], (0, 0, 0, 0, 0, missing))}
+    own, first = module.state_dict(), "down0.0.weight"
+    missing = own[first].shape[1] - state[first].shape[1]
+    return {**own, **state, first: torch.nn.functional.pad(state[first], (0, 0, 0, 0, 0, missing))}
 
 
 def write_state(module, path: Path) -> None:
@@ -225,15 +212,11 @@ def pack(
     from hs_deepatoms.nets.survey import SurveyNet
 
     parts, logs = {}, {}
-    missing = [
-        stage
-        for stage in ("detector", "hard", "last", "final", "long", "survey")
-        if not (out / f"{stage}.json").exists()
-    ]
+    missing = [stage for stage in (*STAGES, "survey") if not (out / f"{stage}.json").exists()]
     if missing:
         message = explain(f"{out} without finished {missing}", "all stages of the training", "Train these first.")
         raise InvalidArgumentError(message)
-    made = (("detector", "long", ColumnDetector, {"matched": True}), ("survey", "survey", SurveyNet, {}))
+    made = (("detector", LAST, ColumnDetector, STAGES[LAST].options), ("survey", "survey", SurveyNet, {}))
     for name, file, make, options in made:
         module = make(**options)
         module.load_state_dict(load_file(out / f"{file}.safetensors"))
@@ -259,7 +242,7 @@ def pack(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=[*STAGES, "survey", "pack"])
+    parser.add_argument("part", choices=["all", *STAGES, "survey", "pack"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the weights")
     parser.add_argument("--real", type=Path, help="folder of labelled real images (*.npz)")
     parser.add_argument("--minutes", type=float, help="train for this long instead of the whole schedule")
@@ -270,12 +253,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threshold", type=float, default=0.6)
     parser.add_argument("--scores", type=Path, help="JSON of scores for the card that pack writes")
     o = parser.parse_args(arguments)
-    if o.part == "pack":
+    config = TrainingConfig(seed=o.seed)
+    parts = [*STAGES, "survey"] if o.part == "all" else [o.part] if o.part != "pack" else []
+    for part in parts:
+        if o.part == "all" and (o.out / f"{part}.json").exists():
+            continue
+        print(train(part, o.out, config, real=o.real, minutes=o.minutes, device=o.device, workers=o.workers))
+    if o.part in ("all", "pack"):
         scores = json.loads(o.scores.read_text()) if o.scores else None
         print(pack(o.out, o.model, threshold=o.threshold, scores=scores))
-        return
-    config = TrainingConfig(seed=o.seed)
-    print(train(o.part, o.out, config, real=o.real, minutes=o.minutes, device=o.device, workers=o.workers))
 
 
 if __name__ == "__main__":
