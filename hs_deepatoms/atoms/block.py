@@ -33,13 +33,13 @@ def columns_block(frames: np.ndarray, block: Block, job: Detection, method: str 
     points = find(frames, block, job, method)
     mine = owned(points, block, job)
     if job.refine == "none":
-        return points.keep(mine)
+        return points.keep(mine).in_order()
     parts = []
     for k, frame in enumerate(frames):
         here = points.frame == block.frames[0] + k
         if mine[here].any():
             parts.append(_refined(points.keep(here), mine[here], frame, k, block, job))
-    return Points.join(parts) if parts else _unfitted(points.keep(mine))
+    return Points.join(parts).in_order() if parts else _unfitted(points.keep(mine))
 
 
 def find(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:

@@ -14,6 +14,14 @@ AGREE = 1.6  # pixels of the grid: cells whose predicted positions are nearer th
 APART = 1.9  # pixels of the grid: two detections nearer than this (one sigma) are one column
 
 
+COLUMNS = ("frame", "y", "x", "y_std", "x_std", "width", "probability")
+
+
+def _take(values: dict, name: str) -> np.ndarray:
+    array, values[name] = values[name], None
+    return array
+
+
 @dataclass
 class Points:
     """Columns found in a batch of frames, on the network's grid; every array has shape (n,).
@@ -33,16 +41,22 @@ class Points:
     fitted: dict[str, np.ndarray] = field(default_factory=dict)
 
     def arrays(self) -> list[np.ndarray]:
-        return [self.frame, self.y, self.x, self.y_std, self.x_std, self.width, self.probability]
+        return [getattr(self, name) for name in COLUMNS]
 
-    def keep(self, mask: np.ndarray) -> Points:
-        return Points(*(a[mask] for a in self.arrays()), {name: a[mask] for name, a in self.fitted.items()})
+    def keep(self, rows: np.ndarray) -> Points:
+        """The points of a boolean mask, or of indices in their order."""
+        return Points(*(a[rows] for a in self.arrays()), {name: a[rows] for name, a in self.fitted.items()})
+
+    def in_order(self) -> Points:
+        """By frame, then row-major, as a table has them."""
+        return self.keep(np.lexsort((self.x, self.y, self.frame)))
 
     @staticmethod
     def join(parts: list[Points]) -> Points:
-        joined = [np.concatenate(values) for values in zip(*(p.arrays() for p in parts), strict=True)]
-        names = parts[0].fitted
-        return Points(*joined, {name: np.concatenate([p.fitted[name] for p in parts]) for name in names})
+        """All points in one. Takes the parts' arrays away as it goes: of millions of points two copies are too many."""
+        names = list(parts[0].fitted)
+        joined = [np.concatenate([_take(vars(p), name) for p in parts]) for name in COLUMNS]
+        return Points(*joined, {name: np.concatenate([_take(p.fitted, name) for p in parts]) for name in names})
 
     @staticmethod
     def none() -> Points:

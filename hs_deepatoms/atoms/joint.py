@@ -25,7 +25,7 @@ FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place tha
 LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
 FARTHEST, CLOSEST = 3.0, 1.3  # of a column from where it was found (leeways), of two from each other (sigmas)
 TOLERANCE = 1e-3  # of misfit per column
-SETTLED = 0.02  # standard deviations: a smaller step changes nothing
+SETTLED = 0.005  # standard deviations: a smaller step changes nothing
 
 
 @dataclass

@@ -18,6 +18,7 @@ from hs_deepatoms.methods import images
 from hs_deepatoms.tables.build import build_table
 
 if TYPE_CHECKING:
+    from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.detect import Detection
 
 METHODS = ("network", "log", "max")
@@ -242,7 +243,7 @@ def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
     found = detect(window[None], Block((0, 1), whole, whole), replace(job, shape=window.shape))
     if len(found.width) < WIDTH_COLUMNS:
         return look.sigma
-    if indecision(found.probability) <= WIDTH_DECIDED:
+    if indecision([found]) <= WIDTH_DECIDED:
         width = float(np.median(found.width))
     else:
         job = replace(job, shape=window.shape, certain=look.threshold)
@@ -297,18 +298,20 @@ def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_worke
         show_progressbar=show_progressbar,
         description="find_atoms",
     )
-    found = Points.join(parts) if parts else Points.none()
-    if look.method != "network" or look.spacing_px is not None:
-        return found.keep(found.probability >= look.threshold)
-    if indecision(found.probability) > (TOO_UNDECIDED if look.doubtful else HOPELESS):
+    doubted = look.method == "network" and look.spacing_px is None
+    if doubted and indecision(parts) > (TOO_UNDECIDED if look.doubtful else HOPELESS):
         images.warn_of_nothing()
         return Points.none()
-    return found.keep(found.probability >= look.threshold)
+    for k, part in enumerate(parts):
+        parts[k] = part.keep(part.probability >= look.threshold)
+    return Points.join(parts) if parts else Points.none()
 
 
-def indecision(probability: np.ndarray) -> float:
+def indecision(parts: list[Points]) -> float:
     """Share of the expected columns that are in doubt, sum p (1 - p) / sum p: 0 to 0.2 for columns, more for a film."""
-    return float((probability * (1 - probability)).sum() / probability.sum()) if len(probability) else 0.0
+    probabilities = [part.probability.astype(float) for part in parts]
+    total = sum(float(p.sum()) for p in probabilities)
+    return sum(float((p * (1 - p)).sum()) for p in probabilities) / total if total else 0.0
 
 
 def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset:
