@@ -48,6 +48,7 @@ class State:
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
     damping: float = 0.0
+    last: torch.Tensor | None = None  # (n, k) the step before, in standard deviations
     taken: int = 0  # steps that were not undone
     before: tuple[State, Equations] | None = None  # the last step, to go back to if it was a mistake
 
@@ -206,6 +207,8 @@ def step(state: State) -> State:
         state = replace(state, damping=0.2 * state.damping)
     normal = now.normal
     da, db = solve(damped(normal, state.damping), now.columns, now.splines)
+    scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
+    da = da * _against_swinging(da * scale, state.last)[:, None]
     c, s = state.columns, torch.exp(state.columns.log_width)
     limits = [s * LONGEST[0], s * LONGEST[1], LONGEST[2] + 0 * s, LONGEST[3] + 0 * s, LONGEST[4] + 0 * s]
     new = {n: getattr(c, n) + torch.minimum(torch.maximum(da[:, k], -limit), limit)
@@ -218,8 +221,17 @@ def step(state: State) -> State:
     settled = (da[:, :2].abs() < SETTLED * spread).all(1)
     before = (replace(state, before=None), now)
     new = replace(state, columns=replace(c, height=height, **new), splines=state.splines + db, settled=settled,
-                  taken=state.taken + 1, before=before)  # fmt: skip
+                  taken=state.taken + 1, last=da * scale, before=before)  # fmt: skip
     return _called_back(new, normal)
+
+
+def _against_swinging(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
+    """A factor (n,) for columns that would go back where they just came from: to where the slope is zero in between."""
+    if last is None or len(last) != len(step):
+        return torch.ones_like(step[:, 0])
+    now, then = step.norm(dim=1), last.norm(dim=1)
+    back = (step * last).sum(1) < -0.5 * now * then
+    return torch.where(back, then / (then + now), 1.0)
 
 
 def _freeze(normal: Normal, gradient: torch.Tensor, frozen: torch.Tensor) -> None:

@@ -13,7 +13,7 @@ from hs_deepatoms.atoms.joint import State, begin, equations, evidence, expected
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.peaks import Columns
 
-STEPS = {"quick": 6, "full": 10}
+STEPS = {"quick": 4, "full": 12}
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
