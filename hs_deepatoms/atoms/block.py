@@ -79,7 +79,7 @@ def window_residue(points: Points, frame: np.ndarray, k: int, block: Block, job:
     sign = -1 if job.dark else 1
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
-    return residue(first_fit(state))
+    return residue(first_fit(state, job.refine))
 
 
 def fitted_width(points: Points, frame: np.ndarray, job: Detection) -> float | None:

@@ -227,7 +227,7 @@ def step(state: State) -> State:
 
 def _against_swinging(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
     """A factor (n,) for columns that would go back where they just came from: to where the slope is zero in between."""
-    if last is None or len(last) != len(step):
+    if last is None or last.shape != step.shape:
         return torch.ones_like(step[:, 0])
     now, then = step.norm(dim=1), last.norm(dim=1)
     back = (step * last).sum(1) < -0.5 * now * then

@@ -104,8 +104,8 @@ def fit_columns(
     if elliptical:
         state = replace(state, elliptical=True)
     if not state.judged:
-        state = first_fit(state)
-        state = replace(measured(state), judged=True)
+        state = replace(measured(first_fit(state, how)), judged=True, columns=state.columns, start=state.start,
+                        free=state.free, leeway=state.leeway, splines=state.splines)  # fmt: skip
     state = _converge(state, STEPS[how])
     if how == "full":
         state, source = _census(state, source)
@@ -123,9 +123,13 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
     return begin(pixels, there, y, x, sigma, origin=origin, std=std, **known)
 
 
-def first_fit(state: State) -> State:
-    """Close enough for the residual to show the noise."""
-    return _converge(state, 4)
+def first_fit(state: State, how: str) -> State:
+    """Close enough for the residual to show the noise; missed columns are not noise."""
+    state = _converge(state, 4)
+    if how == "full":
+        state = replace(measured(state), judged=True)
+        state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
+    return state
 
 
 def _converge(state: State, most: int) -> State:
