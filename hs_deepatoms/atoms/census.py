@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional as F
 
@@ -30,6 +32,17 @@ def births(state: State, ratio: torch.Tensor, height: torch.Tensor, least: torch
     keep = torch.ones(len(new), dtype=torch.bool, device=y.device)
     keep[j[shadow]] = False
     return new[keep]
+
+
+def sent_back(state: State, new: Columns) -> State:
+    """Columns beside new ones start anew: without its neighbour a column had moved half way towards it."""
+    i, j = near_pairs(Columns.join(state.columns, new), 4 * state.sigma)
+    n = len(state.columns)
+    beside = torch.zeros(n, dtype=torch.bool, device=new.y.device)
+    beside[i[(i < n) & (j >= n)]] = True
+    start = state.start.stacked()
+    start[:, 2] = state.columns.height
+    return replace(state, columns=Columns.of(torch.where(beside[:, None], start, state.columns.stacked())))
 
 
 def _like(state: State, y, x, height) -> Columns:

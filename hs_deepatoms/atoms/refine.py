@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hs_deepatoms.atoms.census import births, doubles
+from hs_deepatoms.atoms.census import births, doubles, sent_back
 from hs_deepatoms.atoms.covariance import covariances
 from hs_deepatoms.atoms.joint import State, begin, equations, evidence, expected, measured, step
 from hs_deepatoms.atoms.noise import Noise
@@ -143,12 +143,19 @@ def _converge(state: State, most: int) -> State:
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:
-    """Add what was missed, drop doubles, fit again."""
-    for _ in range(rounds):
-        new = births(state, *evidence(state, expected(state)), SURE)
-        gone = doubles(state.columns, state.sigma, -source.double())
+    """Add what was missed, drop doubles and what was added for nothing, fit again."""
+    for k in range(rounds + 1):
+        # an added column that ran away or proved faint was none
+        gone = doubles(state.columns, state.sigma, -source.double()) | ((source < 0) & ~state.free)
+        new = births(state, *evidence(state, expected(state)), SURE if k < rounds else torch.inf)
         if len(new) == 0 and not gone.any():
             break
+        state = sent_back(state, new)
+        new = new[
+            ~doubles(Columns.join(state.columns, new), state.sigma, _older_first(state.columns, new))[
+                len(state.columns) :
+            ]
+        ]
         state = replace(
             state,
             columns=Columns.join(state.columns[~gone], new),
@@ -156,10 +163,18 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
             leeway=torch.cat([state.leeway[~gone], torch.full_like(new.y, 0.7 * state.sigma)]),
             free=torch.ones(int((~gone).sum()) + len(new), dtype=torch.bool, device=gone.device),
             before=None,
+            last=None,
         )
         source = torch.cat([source[~gone], torch.full((len(new),), -1, device=source.device)])
         state = _converge(state, 5)
-    return state, source
+    keep = (source >= 0) | state.free
+    state = replace(state, columns=state.columns[keep], start=state.start[keep], leeway=state.leeway[keep],
+                    free=state.free[keep], before=None, last=None)  # fmt: skip
+    return state, source[keep]
+
+
+def _older_first(old: Columns, new: Columns) -> torch.Tensor:
+    return torch.cat([torch.ones_like(old.y), torch.zeros_like(new.y)])
 
 
 def _result(state: State, source: torch.Tensor) -> Fitted:

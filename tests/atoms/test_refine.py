@@ -137,3 +137,18 @@ def test_noise_relation_is_found():
     assert noise.gain == pytest.approx(3.0, rel=0.05)
     assert float(noise.variance(torch.tensor(100.0))) == pytest.approx(340, rel=0.05)
     assert noise_of(mean, rest, 0, "gaussian").gain == 0
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1 / 3])
+def test_the_missed_half_of_a_pair_is_added(ratio):
+    rng = np.random.default_rng(2)
+    centre = np.mgrid[:10, :10].reshape(2, -1) * 30.0 + 15 + rng.standard_normal((2, 100))
+    angle = rng.uniform(0, np.pi, 100)
+    half = 3.75 * np.stack([np.sin(angle), np.cos(angle)])  # three sigmas apart
+    y, x = np.concatenate([centre - half, centre + half], 1)
+    height = np.repeat([200.0, 200.0 * ratio], 100)
+    image = rng.poisson(draw_columns((300, 303), y, x, height, 2.5) + 5).astype(np.float32)
+    seen = np.arange(200) < 190  # ten of the second halves are missed
+    fit = fit_columns(scaled(image)[0], y[seen], x[seen], 2.5, how="full")
+    distance, _ = cKDTree(np.column_stack([fit.y, fit.x])).query(np.column_stack([y, x]))
+    assert (distance < 1).mean() >= 0.99 and len(fit.y) <= 202
