@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
@@ -38,7 +39,7 @@ def columns_block(frames: np.ndarray, block: Block, job: Detection, method: str 
     for k, frame in enumerate(frames):
         here = points.frame == block.frames[0] + k
         if mine[here].any():
-            parts.append(_refined(points.keep(here), mine[here], frame, k, block, job))
+            parts.append(_refined(points.keep(here), mine[here], frame, k, block, job, method))
     return Points.join(parts).in_order() if parts else _unfitted(points.keep(mine))
 
 
@@ -112,7 +113,9 @@ def _chosen(points: Points, job: Detection, box) -> np.ndarray:
     return np.flatnonzero(near & (points.probability >= job.certain))
 
 
-def _refined(points: Points, mine: np.ndarray, frame: np.ndarray, k: int, block: Block, job: Detection) -> Points:
+def _refined(
+    points: Points, mine: np.ndarray, frame: np.ndarray, k: int, block: Block, job: Detection, method: str
+) -> Points:
     """The block's own columns of one frame, fitted together with those around them."""
     reach = int(np.ceil(FIT_REACH * job.column_sigma))
     y0, x0 = (max(block.padded[2 * a], block.core[2 * a] - reach) for a in (0, 1))
@@ -128,7 +131,8 @@ def _refined(points: Points, mine: np.ndarray, frame: np.ndarray, k: int, block:
                       std=_spread(points, chosen), how=job.refine, origin=(y0, x0), noise=noise,
                       device=job.fit_device)  # fmt: skip
     known = fit.origin >= 0
-    points, mine = _with_added(_unfitted(points), mine, fit, (y0, x0), block, job)
+    mine[np.setdiff1d(chosen, chosen[fit.origin[known]])] = False  # doubles of others
+    points, mine = _with_added(_unfitted(points), mine, fit, (y0, x0), block, job, method)
     rows = np.where(known, chosen[fit.origin] if len(chosen) else 0, len(mine) - np.cumsum(~known[::-1])[::-1])
     _write(points, rows, fit, (y0, x0), sign * span, centre)
     return points.keep(mine)
@@ -141,14 +145,18 @@ def _unfitted(points: Points) -> Points:
     return Points(*points.arrays(), {**fitted, "quality": np.full(n, 3, np.int8)})
 
 
-def _with_added(points: Points, mine: np.ndarray, fit, origin, block: Block, job: Detection):
-    """Room at the end for the columns that the fit added."""
+def _with_added(points: Points, mine: np.ndarray, fit, origin, block: Block, job: Detection, method: str):
+    """Room at the end for the columns that the fit added.
+
+    Their probability is the Bayes factor of the column against nothing, one in a thousand before.
+    """
     new = np.flatnonzero(fit.origin < 0)
     if not len(new):
         return points, mine
-    n = len(new)
+    n, ratio = len(new), fit.height[new] / fit.height_std[new]
+    strength = expit(0.5 * ratio**2 - np.log(1000)) if method == "network" else ratio
     room = Points(np.full(n, points.frame[0]), fit.y[new] + origin[0], fit.x[new] + origin[1], np.zeros(n), np.zeros(n),
-                  np.zeros(n), np.ones(n))  # fmt: skip
+                  np.zeros(n), strength)  # fmt: skip
     return Points.join([points, _unfitted(room)]), np.concatenate([mine, owned(room, block, job)])
 
 

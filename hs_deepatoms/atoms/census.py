@@ -11,13 +11,15 @@ from hs_deepatoms.atoms.joint import State, near_pairs
 from hs_deepatoms.atoms.peaks import Columns
 
 APART = 1.3  # sigmas: two columns nearer than this are one
+FAINTEST = 0.02  # of the median height: in an image without noise the rims of the drawn columns stand out
 WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column may be its tail
 
 
-def births(state: State, ratio: torch.Tensor, height: torch.Tensor, least: torch.Tensor | float) -> Columns:
-    """Columns to add: maxima of the evidence above ``least`` (a number, or one per pixel), away from what is there."""
+def births(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float) -> Columns:
+    """Columns to add: maxima of the evidence above ``least``, away from what is there."""
     best = F.max_pool2d(ratio[None, None], 5, 1, 2)[0, 0]
-    y, x = torch.nonzero((ratio == best) & (ratio > least) & (height > 0), as_tuple=True)
+    lowest = FAINTEST * state.columns.height.median() if len(state.columns) else 0.0
+    y, x = torch.nonzero((ratio == best) & (ratio > least) & (height > lowest), as_tuple=True)
     new = _like(state, y.double(), x.double(), height[y, x].double())
     if len(new) == 0 or len(state.columns) == 0:
         return new

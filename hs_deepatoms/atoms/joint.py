@@ -105,6 +105,8 @@ class Residue:
 
 def residue(state: State) -> Residue:
     mean = expected(state)
+    # what travels between processes is small, and on no accelerator
+    state = replace(state, before=None, last=None)
     return Residue(mean, state.image - mean, state.parameters, state)
 
 
@@ -194,6 +196,8 @@ def _add_prior(total, c: Columns, state: State) -> float:
         total.hessian[:, k, k] += 1 / spread[name] ** 2
         total.gradient[:, k] -= away / spread[name]
         added += float((away**2).sum())
+    # moments are of single precision: where hardly a pixel is valid they are not quite positive
+    total.hessian += 1e-6 * torch.diag_embed(total.hessian.diagonal(dim1=1, dim2=2))
     total.hessian[:, 2, 2] += 1e-12 + 1e-9 * total.hessian[:, 2, 2].mean()
     return added
 

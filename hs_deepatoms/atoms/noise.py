@@ -57,7 +57,7 @@ def noise_of(mean: torch.Tensor, rest: torch.Tensor, parameters: int, kind: str 
         return Noise(0.0, 1.0, 0.0, 1e-12)
     square = square * (len(mean) / max(len(mean) - parameters, 0.25 * len(mean)))
     overall = float(square.mean())
-    least = max(LEAST * overall, 1e-20)
+    least = max(LEAST * overall, 1e-12)  # images are of order one
     if kind == "poisson":
         gain = float(square.sum() / mean.clamp(min=0).sum().clamp(min=1e-30))
         return Noise(gain, 0.0, 0.0, least)

@@ -11,6 +11,8 @@ from scipy.linalg import cho_solve_banded
 from hs_deepatoms.atoms.ground import Band, Ground
 from hs_deepatoms.atoms.peaks import Columns, Sums
 
+AT_ONCE = 8192  # columns whose products with the splines are alive at a time
+
 
 @dataclass
 class Normal:
@@ -56,18 +58,37 @@ def damped(normal: Normal, damping: float) -> Normal:
     return replace(normal, own=own, splines=Band(lower, normal.splines.nx))
 
 
+def _alone(normal: Normal) -> torch.Tensor:
+    """Own blocks, raised by as much as neighbours couple to them: block by block above the columns' whole matrix.
+
+    Without it the columns of a dense lattice would take more from the background than there is.
+    """
+    i, j, block = normal.pairs
+    if not len(i):
+        return normal.own
+    root = torch.linalg.cholesky(normal.own)
+    own = torch.linalg.solve_triangular(root[i], block, upper=False)
+    own = torch.linalg.solve_triangular(root[j], own.mT, upper=False).abs()
+    # no less than the largest singular value
+    strength = torch.sqrt(own.sum(1).amax(1) * own.sum(2).amax(1)).minimum(torch.linalg.matrix_norm(own))
+    share = torch.ones(len(normal.own), dtype=own.dtype, device=own.device)
+    share.index_add_(0, i, strength).index_add_(0, j, strength)
+    return normal.own * share[:, None, None]
+
+
 class Elimination:
     """Solve with the columns apart from each other but not from the background: nearly the whole system, and direct."""
 
     def __init__(self, normal: Normal):
         self.normal = normal
-        self.own = torch.linalg.cholesky(normal.own)
+        self.own = torch.linalg.cholesky(_alone(normal))
         self.lean = torch.cholesky_solve(normal.ground, self.own)  # own^-1 ground
-        outer = (normal.ground.mT @ self.lean).cpu().numpy()
-        index = normal.index.cpu().numpy()
-        pairs = np.triu_indices(index.shape[1])
         self.schur = Band(normal.splines.lower.copy(), normal.splines.nx)
-        self.schur.add(index[:, pairs[0]], index[:, pairs[1]], -outer[:, pairs[0], pairs[1]])
+        first, second = np.triu_indices(normal.index.shape[1])
+        for rows in torch.arange(len(normal.index), device=normal.index.device).split(AT_ONCE):
+            outer = (normal.ground[rows].mT @ self.lean[rows]).cpu().numpy()
+            index = normal.index[rows].cpu().numpy()
+            self.schur.add(index[:, first], index[:, second], -outer[:, first, second])
         self.root = self.schur.root(normal.splines)
 
     def __call__(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -104,8 +104,7 @@ def fit_columns(
     if elliptical:
         state = replace(state, elliptical=True)
     if not state.judged:
-        state = replace(measured(first_fit(state, how)), judged=True, columns=state.columns, start=state.start,
-                        free=state.free, leeway=state.leeway, splines=state.splines)  # fmt: skip
+        state = replace(state, noise=measured(first_fit(state, how)).noise, judged=True)
     state = _converge(state, STEPS[how])
     if how == "full":
         state, source = _census(state, source)
@@ -146,7 +145,8 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
     """Add what was missed, drop doubles and what was added for nothing, fit again."""
     for k in range(rounds + 1):
         # an added column that ran away or proved faint was none
-        gone = doubles(state.columns, state.sigma, -source.double()) | ((source < 0) & ~state.free)
+        rank = torch.where(source < 0, -torch.inf, -source.double())
+        gone = doubles(state.columns, state.sigma, rank) | ((source < 0) & ~state.free)
         new = births(state, *evidence(state, expected(state)), SURE if k < rounds else torch.inf)
         if len(new) == 0 and not gone.any():
             break
@@ -197,10 +197,14 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     table |= _axes(c)
     source = source.cpu().numpy()
     fine = state.free.cpu().numpy() & (table["height"] > 0) & np.isfinite(table["y_std"])
+    fine &= (table["y_std"] > 0) & (table["x_std"] > 0)
     fine &= np.abs(np.log(np.sqrt(table["width_y"] * table["width_x"]) / state.sigma)) < 0.89
     for name, first in (("y", state.start.y), ("x", state.start.x)):
         table[name] = np.where(fine, table[name], first.cpu().numpy())
-    return Fitted(origin=source, converged=fine, **table)
+    for name in ("y_std", "x_std", "yx_corr"):
+        table[name] = np.where(fine, table[name], np.nan)
+    keep = fine | (source >= 0)  # an added column that did not converge is none
+    return Fitted(origin=source[keep], converged=fine[keep], **{name: v[keep] for name, v in table.items()})
 
 
 def _axes(c: Columns) -> dict[str, np.ndarray]:

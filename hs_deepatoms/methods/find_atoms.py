@@ -102,9 +102,9 @@ def find_atoms(
         Positions table, dim ``atom``: ``y``, ``x`` in the signal's units, ``y_px``, ``x_px`` in pixels of the source
         (0 is the centre of the first pixel), the frame's index and value per navigation axis, ``probability`` (with
         ``method="log"`` or ``"max"``: ``signal_to_noise``), and ``y_std``, ``x_std``, the one-sigma uncertainty of
-        the position. With refinement also ``height``, ``background``, ``intensity``, ``width_y``, ``width_x`` (Gaussian
-        sigmas), ``rotation``, ``yx_corr`` and ``quality`` (fitted, not converged, added by the fit): a column whose fit
-        did not converge keeps the detector's position and uncertainty.
+        the position. With refinement also ``height``, ``background``, ``intensity``, ``width_y``, ``width_x``
+        (Gaussian sigmas), ``rotation``, ``yx_corr`` and ``quality`` (fitted, not converged, added by the fit, not
+        fitted): a column whose fit did not converge keeps the detector's position and uncertainty.
 
     Raises
     ------
@@ -235,18 +235,19 @@ def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
     from hs_deepatoms.atoms.detect import detect
     from hs_deepatoms.engine.plan import Block
 
-    job = detection_job(source, replace(look, skipped=None, masked=None, threshold=UNCERTAIN))
+    job = detection_job(source, replace(look, skipped=None, masked=None, threshold=UNCERTAIN, refine="quick"))
     half = [int(min(n, WIDTH_WINDOW / job.zoom)) // 2 for n in job.shape]
     rows, columns = (slice(n // 2 - h, n // 2 + h) for n, h in zip(job.shape, half, strict=True))
     window = np.asarray(images.frame_of(source, frame)[rows, columns])
     whole = (0, window.shape[0], 0, window.shape[1])
-    found = detect(window[None], Block((0, 1), whole, whole), replace(job, shape=window.shape))
+    masked = None if look.masked is None else look.masked[rows, columns]
+    job = replace(job, shape=window.shape, masked=masked, certain=look.model.threshold)
+    found = detect(window[None], Block((0, 1), whole, whole), job)
     if len(found.width) < WIDTH_COLUMNS:
         return look.sigma
     if indecision([found]) <= WIDTH_DECIDED:
         width = float(np.median(found.width))
     else:
-        job = replace(job, shape=window.shape, certain=look.threshold)
         width = fitted_width(found, window, job) or look.sigma
     sigma = look.sigma * float(np.clip(width / look.sigma, 0.75, 1.33))
     sigma = max(sigma, images.NARROWEST)
@@ -301,7 +302,7 @@ def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_worke
     doubted = look.method == "network" and look.spacing_px is None
     if doubted and indecision(parts) > (TOO_UNDECIDED if look.doubtful else HOPELESS):
         images.warn_of_nothing()
-        return Points.none()
+        return parts[0].keep(np.zeros(len(parts[0].y), bool))
     for k, part in enumerate(parts):
         parts[k] = part.keep(part.probability >= look.threshold)
     return Points.join(parts) if parts else Points.none()

@@ -192,7 +192,7 @@ def plan(
     from hs_deepatoms.engine.plan import choose_tile, plan_blocks
 
     shape = source.data.shape[-2:]
-    per_pixel = BYTES_PER_GRID_PIXEL * job.zoom**2 + 40
+    per_pixel = BYTES_PER_GRID_PIXEL * job.zoom**2 + (40 if job.refine == "none" else 80)
     # columns tens of pixels wide need a halo that the budget does not hold: the smallest tile that works, then
     memory = max(MEMORY, int(per_pixel * (3 * job.source_halo + 16) ** 2))
     tile, most = choose_tile(shape, bytes_per_pixel=per_pixel, halo=job.source_halo, memory=memory, largest=8192)
@@ -272,6 +272,9 @@ def noises(source: Source, job: Detection, method: str) -> list:
               for y0, y1, x0, x1 in windows]  # fmt: skip
     found = []
     for frame in range(int(np.prod(source.data.shape[:-2]))):
+        if job.skipped is not None and job.skipped[frame]:
+            found.append(None)
+            continue
         blocks = [Block((frame, frame + 1), core, around) for core, around in zip(windows, padded, strict=True)]
         parts = map_blocks(source.data, blocks, residues_block, arguments=(job, method), show_progressbar=False)
         known = [part[0] for part in parts if part[0] is not None]

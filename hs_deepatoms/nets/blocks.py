@@ -79,6 +79,15 @@ def _phases(kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([before, here + after], -1), torch.stack([before + here, after], -1)
 
 
+def _box_mean(image: torch.Tensor, radius: int) -> torch.Tensor:
+    """Mean over a box of ``2 * radius + 1`` pixels, of fewer at the rim."""
+    if image.device.type == "cpu":  # running sums: the cost does not grow with the box
+        return _running_mean(_running_mean(image, radius, 2), radius, 3)
+    side = 2 * radius + 1
+    image = F.avg_pool2d(image, (side, 1), 1, (radius, 0), count_include_pad=False)
+    return F.avg_pool2d(image, (1, side), 1, (0, radius), count_include_pad=False)
+
+
 def _running_mean(image: torch.Tensor, radius: int, dim: int) -> torch.Tensor:
     """Mean over ``2 * radius + 1`` pixels along ``dim``, fewer at the rim; float64 sums, so that tiles agree."""
     n = image.shape[dim]
@@ -102,18 +111,11 @@ class LocalContrast(nn.Module):
         super().__init__()
         self.radius, self.floor = radius, floor
 
-    def _box_mean(self, image: torch.Tensor) -> torch.Tensor:
-        r = self.radius
-        if image.device.type == "cpu":  # running sums: the cost does not grow with the box
-            return _running_mean(_running_mean(image, r, 2), r, 3)
-        image = F.avg_pool2d(image, (2 * r + 1, 1), 1, (r, 0), count_include_pad=False)
-        return F.avg_pool2d(image, (1, 2 * r + 1), 1, (0, r), count_include_pad=False)
-
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         image = image.float()  # variances need float32 also under mixed precision
-        mean = self._box_mean(image)
+        mean = _box_mean(image, self.radius)
         centred = image - mean
-        variance = self._box_mean(centred * centred)
+        variance = _box_mean(centred * centred, self.radius)
         contrast = centred / torch.sqrt(variance + self.floor**2)
         return torch.cat([image / (1 + image.abs() / 2), contrast / 2], dim=1)
 
@@ -150,7 +152,7 @@ class MatchedFilter(nn.Module):
             smooth = F.conv2d(padded, self.kernels.view(n, 1, -1, 1), stride=(2, 1))
             smooth = F.conv2d(smooth, self.kernels.view(n, 1, 1, -1), stride=(1, 2), groups=n)
             rest = F.avg_pool2d(image, 2) - smooth[:, :1]
-            noise = _running_mean(_running_mean(rest * rest, self.radius, 2), self.radius, 3)
+            noise = _box_mean(rest * rest, self.radius)
             ratio = self.gain * (smooth[:, 0::2] - smooth[:, 1::2]) / torch.sqrt(noise + self.floor**2)
         return ratio / (3 + ratio.abs() / 4)
 

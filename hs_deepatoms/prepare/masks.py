@@ -13,6 +13,7 @@ from scipy.ndimage import (
 )
 
 SPIKE = 2.0  # a single pixel that stands out of all its neighbours by two full ranges of the frame is no column
+BEYOND = 1e4  # ranges of the frame: fill values of a file format, whatever their number
 SMALL_GAP = 2.0  # pixels: gaps up to twice this width are bridged smoothly
 _RING = generate_binary_structure(2, 2)
 _RING[1, 1] = False
@@ -32,7 +33,7 @@ def invalid_pixels(scaled: np.ndarray, masked: np.ndarray | None = None) -> np.n
     -------
     ndarray, bool, shape (h, w)
     """
-    bad = ~np.isfinite(scaled)
+    bad = ~(np.abs(scaled) < BEYOND)  # not finite ones too
     if np.nanmax(np.where(bad, 0, np.abs(scaled)), initial=0) > SPIKE:
         filled = np.where(bad, 0, scaled)
         bad |= filled - maximum_filter(filled, footprint=_RING, mode="mirror") > SPIKE

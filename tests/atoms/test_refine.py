@@ -152,3 +152,27 @@ def test_the_missed_half_of_a_pair_is_added(ratio):
     fit = fit_columns(scaled(image)[0], y[seen], x[seen], 2.5, how="full")
     distance, _ = cKDTree(np.column_stack([fit.y, fit.x])).query(np.column_stack([y, x]))
     assert (distance < 1).mean() >= 0.99 and len(fit.y) <= 202
+
+
+@pytest.mark.parametrize("spacing", [6.0, 10.0])
+def test_every_column_of_a_dense_lattice_has_an_error_bar(spacing):
+    """Three and five sigmas apart, where neighbours and background share much of their information."""
+    image, y, x, rng = lattice(n=20, spacing=spacing, sigma=2.0, peak=200, background=20, loose=0.2)
+    start = y + 0.2 * rng.standard_normal(len(y)), x + 0.2 * rng.standard_normal(len(x))
+    error, std = inner_error(fit_columns(scaled(image)[0], *start, 2.0), y, x, image.shape)
+    assert std.min() > 0.9 * bound(200, 20, 2.0) and std.max() < 3 * np.median(std)
+    assert 0.6 < (np.abs(error) < std).mean() < 0.76
+
+
+def test_nothing_is_added_to_an_image_without_noise():
+    _, y, x, _ = lattice(n=10)
+    image = draw_columns((140, 143), y, x, np.full(100, 1.0), 2.5)
+    fit = fit_columns(image, y, x, 2.5, how="full")
+    assert len(fit.y) == 100 and np.abs(fit.y - y).max() < 0.02
+
+
+def test_hardly_a_valid_pixel():
+    image, y, x, _ = lattice(n=6)
+    valid = np.zeros(image.shape, bool)
+    valid[3, 4] = True
+    assert len(fit_columns(scaled(image)[0], y, x, 2.5, valid=valid).y) == 36

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hs_deepatoms.nets.blocks import LocalContrast, fold_batch_norm
+from hs_deepatoms.nets.blocks import LocalContrast, _box_mean, fold_batch_norm
 from hs_deepatoms.nets.detector import ColumnDetector
 from hs_deepatoms.nets.survey import SurveyNet
 
@@ -80,4 +80,4 @@ def test_running_mean_is_the_average_pool():
     r = 12
     want = torch.nn.functional.avg_pool2d(image, (2 * r + 1, 1), 1, (r, 0), count_include_pad=False)
     want = torch.nn.functional.avg_pool2d(want, (1, 2 * r + 1), 1, (0, r), count_include_pad=False)
-    torch.testing.assert_close(LocalContrast(r)._box_mean(image), want, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(_box_mean(image, r), want, atol=1e-5, rtol=1e-5)
