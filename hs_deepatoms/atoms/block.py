@@ -94,7 +94,7 @@ def fitted_width(points: Points, frame: np.ndarray, job: Detection) -> float | N
     if int(free.sum()) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
         return None
     width = float(torch.exp(columns.log_width[free].median()))
-    return width if width > 0 else None  # narrower ones are sampled too coarsely to tell
+    return width if width > 1 else None  # narrower ones are sampled too coarsely to tell
 
 
 def _places(points: Points, chosen: np.ndarray, box) -> tuple[np.ndarray, np.ndarray]:

@@ -197,7 +197,7 @@ def pack(
     target: Path,
     *,
     threshold: float = 0.6,
-    calibration: tuple[float, float] = (1.28, 1.05),
+    calibration: tuple[float, float] = (1.28, 0.81),
     scores: dict | None = None,
 ) -> str:
     """Join the trained parts in ``out`` into one model file with its card; returns the sha256.
