@@ -14,7 +14,7 @@ from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.refine import begin_fit, first_fit, fit_columns
 from hs_deepatoms.engine.plan import Block
 
-FIT_REACH = 46  # column sigmas around a core that are fitted with it: two knots of the background
+FIT_REACH = 54  # column sigmas around a core that are fitted with it: two knots of the background
 NOISE_SIGMAS, NOISE_PIXELS = 100, (192, 320)  # side of the windows on which noise is measured
 FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}

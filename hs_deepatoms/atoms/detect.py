@@ -26,7 +26,7 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 
 BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
-SETTLE = 16  # grid pixels around the core whose cells may still point into it
+SETTLE = 64  # grid pixels around the core in which columns are found as in the whole frame, to be fitted with its own
 
 
 @dataclass(frozen=True)
