@@ -26,7 +26,9 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 
 BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
-SETTLE = 64  # grid pixels around the core in which columns are found as in the whole frame, to be fitted with its own
+# grid pixels around the core whose columns are found as in the whole frame: those that may still point into it, and
+# those that are fitted with its own
+SETTLE, FITTED_AROUND = 8, 64
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class Detection:
     noises: list[Noise | None] | None = None
 
     @property
+    def settle(self) -> int:
+        """Grid pixels around a core in which columns must be found as in the whole frame."""
+        return SETTLE if self.refine == "none" else FITTED_AROUND
+
+    @property
     def column_sigma(self) -> float:
         """Column sigma in source pixels."""
         return GRID_SIGMA / self.zoom
@@ -95,7 +102,7 @@ class Detection:
     @property
     def source_halo(self) -> int:
         """Source pixels a block must see around its core."""
-        grid = self.halo + SETTLE + 2 * self.multiple
+        grid = self.halo + self.settle + 2 * self.multiple
         return int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6
 
 
@@ -111,7 +118,7 @@ class GridWindow:
 def grid_window(core: tuple[int, int], size: int, job: Detection) -> GridWindow:
     """Grid samples (start a multiple of the network's) that cover ``core`` and everything its cells depend on."""
     n, m = resampled_size(size, job.zoom), job.multiple
-    reach = job.halo + SETTLE
+    reach = job.halo + job.settle
     start = max(0, int(np.floor(to_grid(core[0], job.zoom))) - reach) // m * m
     stop = min(n, int(np.ceil(to_grid(core[1] - 1, job.zoom))) + 1 + reach)
     stop = min(-(-stop // m) * m, n)
