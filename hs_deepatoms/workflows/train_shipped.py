@@ -6,8 +6,8 @@ trains every part in turn, each going on from the one before, and packs them; a 
 it is. The names of the detector's stages, ``survey`` and ``pack`` do one of these alone.
 
 The schedule of the config takes about three hours on two CPU cores; ``--minutes`` cuts a part to a time (for trials:
-the weights then depend on the machine's speed). ``--real FOLDER`` adds labelled real images (``*.npz`` with image, y_px,
-x_px, margin_px) whose names start with the config's prefixes.
+the weights then depend on the machine's speed). ``--real FOLDER`` adds labelled real images (``*.npz`` with image,
+y_px, x_px, margin_px) whose names start with the config's prefixes.
 """
 
 from __future__ import annotations
