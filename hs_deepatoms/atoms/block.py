@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy.special import expit
 
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
-from hs_deepatoms.atoms.detect import Detection, detect, owned, scaled_window
+from hs_deepatoms.atoms.detect import Detection, block_scalings, detect, owned, scaled_window
 from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.refine import begin_fit, first_fit, fit_columns
 from hs_deepatoms.engine.plan import Block
 
-FIT_REACH = 54  # column sigmas around a core that are fitted with it: two knots of the background
+FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
 NOISE_SIGMAS, NOISE_PIXELS = 100, (192, 320)  # side of the windows on which noise is measured
 FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
@@ -31,6 +33,7 @@ def columns_block(frames: np.ndarray, block: Block, job: Detection, method: str 
     job : Detection
     method : {"network", "log", "max"}
     """
+    job = replace(job, scalings=block_scalings(frames, block, job))
     points = find(frames, block, job, method)
     mine = owned(points, block, job)
     if job.refine == "none":
@@ -133,7 +136,9 @@ def _refined(
     known = fit.origin >= 0
     mine[np.setdiff1d(chosen, chosen[fit.origin[known]])] = False  # doubles of others
     points, mine = _with_added(_unfitted(points), mine, fit, (y0, x0), block, job, method)
-    rows = np.where(known, chosen[fit.origin] if len(chosen) else 0, len(mine) - np.cumsum(~known[::-1])[::-1])
+    rows = np.empty(len(known), int)
+    rows[known] = chosen[fit.origin[known]]
+    rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
     _write(points, rows, fit, (y0, x0), sign * span, centre)
     return points.keep(mine)
 

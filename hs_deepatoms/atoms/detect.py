@@ -51,7 +51,7 @@ class Detection:
         The network's reach and the multiple its input size must have, grid pixels.
     batch_pixels : int
         Largest number of grid pixels that meet the network at once.
-    scalings : ndarray, shape (n_frames, 2), optional
+    scalings : ndarray, shape (n_frames, 2), or dict of (centre, span) by frame, optional
         Centre and span of every frame; by default each block's frames are whole and are measured in the task.
     masked : ndarray, bool, shape (ny, nx), optional
     skipped : ndarray, bool, shape (n_frames,), optional
@@ -76,7 +76,7 @@ class Detection:
     halo: int = 80
     multiple: int = 8
     batch_pixels: int = 2**21
-    scalings: np.ndarray | None = None
+    scalings: np.ndarray | dict[int, tuple[float, float]] | None = None
     masked: np.ndarray | None = None
     skipped: np.ndarray | None = None
     apart: float | None = None
@@ -180,14 +180,23 @@ def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
     return resample(-scaled if job.dark else scaled, *matrices)
 
 
+def block_scalings(frames, block: Block, job: Detection) -> dict[int, tuple[float, float]]:
+    """Centre and span of every frame of a block, by its number in the signal: measured once for all who need them."""
+    return {block.frames[0] + k: one_scaling(frame, block, job, k) for k, frame in enumerate(frames)}
+
+
+def one_scaling(frame, block: Block, job: Detection, k: int) -> tuple[float, float]:
+    """Centre and span of a frame; span 0 for one that is left out."""
+    if job.skipped is not None and job.skipped[block.frames[0] + k]:
+        return 0.0, 0.0
+    if job.scalings is None:  # then the block holds whole frames
+        return frame_scaling(frame, job.masked)
+    return tuple(job.scalings[block.frames[0] + k])
+
+
 def scaled_window(frame, block, job, k, window):
     """Pixels ``window`` (y0, y1, x0, x1) of a frame, scaled; which of them mean nothing; and the frame's scaling."""
-    if job.skipped is not None and job.skipped[block.frames[0] + k]:
-        scaling = (0.0, 0.0)
-    elif job.scalings is None:  # then the block holds whole frames
-        scaling = frame_scaling(frame, job.masked)
-    else:
-        scaling = tuple(job.scalings[block.frames[0] + k])
+    scaling = one_scaling(frame, block, job, k)
     (y0, y1, x0, x1), top, left = window, block.padded[0], block.padded[2]
     if scaling[1] == 0:
         return None, None, scaling

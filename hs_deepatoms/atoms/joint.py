@@ -56,6 +56,17 @@ class State:
     def parameters(self) -> int:
         return (6 if self.elliptical else 4) * len(self.columns) + self.ground.size
 
+    def kept(self, rows: torch.Tensor) -> State:
+        """With only the columns of a mask."""
+        return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
+                       free=self.free[rows], before=None, last=None)  # fmt: skip
+
+    def joined(self, new: Columns) -> State:
+        """With further columns, of which little is known, and all of them free to move."""
+        leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
+        return replace(self, columns=Columns.join(self.columns, new), start=Columns.join(self.start, new),
+                       leeway=leeway, free=torch.ones_like(leeway, dtype=torch.bool), before=None, last=None)  # fmt: skip
+
 
 def expected(state: State) -> torch.Tensor:
     """The fitted image (h, w)."""
@@ -79,9 +90,8 @@ def begin(
     leeway = leeway.clamp(LEEWAY[0] * sigma, LEEWAY[1] * sigma)
     state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
                   window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
-    state = step(replace(state, free=torch.zeros(len(y), dtype=torch.bool, device=image.device)))
-    one = torch.ones(len(y), dtype=torch.bool, device=image.device)
-    state = replace(state, start=state.columns, free=one, before=None)
+    state = step(replace(state, free=torch.zeros_like(y, dtype=torch.bool)))
+    state = replace(state, start=state.columns, free=torch.ones_like(y, dtype=torch.bool), before=None)
     return measured(state) if noise is None else replace(state, noise=noise, judged=True)
 
 
@@ -221,8 +231,7 @@ def step(state: State) -> State:
     height = torch.where(state.free, torch.maximum(c.height + da[:, 2], 0.2 * c.height), c.height + da[:, 2])
     # bounds of the whole way: no column becomes a pixel or a cloud
     new["log_width"] = new["log_width"].clamp(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
-    spread = torch.rsqrt(normal.own.diagonal(dim1=1, dim2=2)[:, :2].clamp(min=1e-30))
-    settled = (da[:, :2].abs() < SETTLED * spread).all(1)
+    settled = ((da * scale)[:, :2].abs() < SETTLED).all(1)
     before = (replace(state, before=None), now)
     new = replace(state, columns=replace(c, height=height, **new), splines=state.splines + db, settled=settled,
                   taken=state.taken + 1, last=da * scale, before=before)  # fmt: skip

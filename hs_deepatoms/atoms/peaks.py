@@ -7,7 +7,7 @@ columns at once and no derivative image is ever made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch.nn import functional as F
@@ -49,9 +49,6 @@ class Columns:
     @staticmethod
     def join(*parts: Columns) -> Columns:
         return Columns.of(torch.cat([p.stacked() for p in parts]))
-
-    def moved(self, y, x) -> Columns:
-        return replace(self, y=self.y + y, x=self.x + x)
 
 
 def precision(c: Columns) -> tuple[torch.Tensor, torch.Tensor]:

@@ -151,26 +151,13 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
         if len(new) == 0 and not gone.any():
             break
         state = sent_back(state, new)
-        new = new[
-            ~doubles(Columns.join(state.columns, new), state.sigma, _older_first(state.columns, new))[
-                len(state.columns) :
-            ]
-        ]
-        state = replace(
-            state,
-            columns=Columns.join(state.columns[~gone], new),
-            start=Columns.join(state.start[~gone], new),
-            leeway=torch.cat([state.leeway[~gone], torch.full_like(new.y, 0.7 * state.sigma)]),
-            free=torch.ones(int((~gone).sum()) + len(new), dtype=torch.bool, device=gone.device),
-            before=None,
-            last=None,
-        )
+        double = doubles(Columns.join(state.columns, new), state.sigma, _older_first(state.columns, new))
+        new = new[~double[len(state.columns) :]]
+        state = state.kept(~gone).joined(new)
         source = torch.cat([source[~gone], torch.full((len(new),), -1, device=source.device)])
         state = _converge(state, 5)
     keep = (source >= 0) | state.free
-    state = replace(state, columns=state.columns[keep], start=state.start[keep], leeway=state.leeway[keep],
-                    free=state.free[keep], before=None, last=None)  # fmt: skip
-    return state, source[keep]
+    return state.kept(keep), source[keep]
 
 
 def _older_first(old: Columns, new: Columns) -> torch.Tensor:
