@@ -64,8 +64,9 @@ class State:
     def joined(self, new: Columns) -> State:
         """With further columns, of which little is known, and all of them free to move."""
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
+        free = torch.ones_like(leeway, dtype=torch.bool)
         return replace(self, columns=Columns.join(self.columns, new), start=Columns.join(self.start, new),
-                       leeway=leeway, free=torch.ones_like(leeway, dtype=torch.bool), before=None, last=None)  # fmt: skip
+                       leeway=leeway, free=free, before=None, last=None)  # fmt: skip
 
 
 def expected(state: State) -> torch.Tensor:
