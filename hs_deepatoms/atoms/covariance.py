@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hs_deepatoms.atoms.normal import Elimination, Normal
+from hs_deepatoms.atoms.normal import Normal
 
 MOST = 6  # neighbours that are fitted together with a column, the strongest first
 AT_ONCE = 4096
+RIM = 1  # knots around a column's own splines whose freedom counts
 
 
 def covariances(normal: Normal) -> torch.Tensor:
@@ -55,23 +56,24 @@ def _own_block(normal: Normal, members: torch.Tensor, spread: torch.Tensor) -> t
 def _ground_covariance(normal: Normal) -> tuple[torch.Tensor, torch.Tensor]:
     """Covariance (c, 16, 16) of the splines over each occupied knot cell, and the cell of each column.
 
-    From the splines up to two knots around the cell; farther ones hardly matter.
+    From the splines up to a knot around the cell; farther ones hardly matter.
     """
-    schur, device = Elimination(normal).schur, normal.own.device
+    schur, device = normal.eliminated.schur, normal.own.device
     starts, which = np.unique(normal.index[:, 0].cpu().numpy(), return_inverse=True)
     nx, ny = schur.nx, schur.lower.shape[1] // schur.nx
     i, j = np.divmod(starts, nx)
-    step = np.arange(-2, 6)
+    step = np.arange(-RIM, 4 + RIM)
     rows, columns = i[:, None] + step, j[:, None] + step
     inside = ((rows >= 0) & (rows < ny))[:, :, None] & ((columns >= 0) & (columns < nx))[:, None, :]
     flat = np.clip(rows, 0, ny - 1)[:, :, None] * nx + np.clip(columns, 0, nx - 1)[:, None, :]
     flat, inside = flat.reshape(len(starts), -1), inside.reshape(len(starts), -1)
-    middle = (np.arange(2, 6)[:, None] * 8 + np.arange(2, 6)).ravel()
+    middle = (np.arange(RIM, RIM + 4)[:, None] * len(step) + np.arange(RIM, RIM + 4)).ravel()
+    unit = np.eye(flat.shape[1])
     parts = []
     for s in range(0, len(starts), AT_ONCE // 8):
         block, there = schur.block(flat[s : s + AT_ONCE // 8]), inside[s : s + AT_ONCE // 8]
-        block = np.where(there[:, :, None] & there[:, None, :], block, np.eye(64))
-        parts.append(torch.linalg.inv(torch.from_numpy(block))[:, middle][:, :, middle])
+        block = torch.from_numpy(np.where(there[:, :, None] & there[:, None, :], block, unit))
+        parts.append(torch.linalg.solve(block, torch.from_numpy(unit[:, middle]))[:, middle])
     return torch.cat(parts).to(device), torch.from_numpy(which).to(device)
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.noise import Noise, noise_of
-from hs_deepatoms.atoms.normal import Normal, assemble, damped, solve
-from hs_deepatoms.atoms.peaks import Columns, Window, draw, pair_blocks, sums
+from hs_deepatoms.atoms.normal import Normal, assemble, damped, majorant, solve
+from hs_deepatoms.atoms.peaks import Columns, Window, draw, pair_blocks, slopes, sums
 
 KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
 NEAR = 6.0  # sigmas: columns nearer than this share normal equations; farther ones hardly touch
@@ -25,7 +25,9 @@ FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place tha
 LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
 FARTHEST, CLOSEST = 3.0, 1.3  # of a column from where it was found (leeways), of two from each other (sigmas)
 TOLERANCE = 1e-3  # of misfit per column
-SETTLED = 0.005  # standard deviations: a smaller step changes nothing
+ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
+# of a step, in standard deviations: a smaller one changes nothing; one that is larger in the end has not converged
+SETTLED, RESTLESS = 0.005, 0.03
 
 
 @dataclass
@@ -50,6 +52,7 @@ class State:
     damping: float = 0.0
     last: torch.Tensor | None = None  # (n, k) the step before, in standard deviations
     taken: int = 0  # steps that were not undone
+    change: float = np.inf  # of most columns in the last step, relative to their size
     before: tuple[State, Equations] | None = None  # the last step, to go back to if it was a mistake
 
     @property
@@ -169,61 +172,107 @@ class Equations:
     misfit: float
 
 
-def equations(state: State) -> Equations:
+def equations(state: State, normal: Normal | None = None) -> Equations:
+    """Normal equations at a state; only the gradients where the matrix ``normal`` of a state nearby will do."""
     mean = expected(state)
     rest = torch.where(state.valid, state.image - mean, 0.0)
     weight = torch.where(state.valid, 1 / state.noise.variance(mean), 0.0)
-    misfit = state.noise.misfit(state.image, mean, state.valid)
+    stiffness = STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
+    pull = state.ground.smoothness(state.splines, stiffness)
+    misfit = state.noise.misfit(state.image, mean, state.valid) + float(state.splines @ pull)
+    prior = _prior(state)
+    misfit += prior.misfit
+    if normal is None:
+        normal, gradient = _assembled(state, weight, weight * rest, prior, stiffness)
+    else:
+        padded = state.window.padded(weight * rest)
+        gradient = slopes(state.columns, padded, state.window, state.sigma, state.elliptical)
+    gradient = (gradient + prior.gradient) * _kept(state, gradient)
+    return Equations(normal, gradient, state.ground.project(weight * rest) - pull, misfit)
+
+
+def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) -> tuple[Normal, torch.Tensor]:
     window, c = state.window, state.columns
     pw = window.padded(weight)
-    total = sums(c, pw, window.padded(weight * rest), window, state.sigma, state.elliptical)
-    misfit += _add_prior(total, c, state)
+    total = sums(c, pw, window.padded(weighed), window, state.sigma, state.elliptical)
+    diagonal = total.hessian.diagonal(dim1=1, dim2=2)
+    diagonal += prior.hessian
+    # moments are of single precision: where hardly a pixel is valid they are not quite positive
+    diagonal *= 1 + 1e-6
+    if len(c):
+        diagonal[:, 2] += 1e-12 + 1e-9 * diagonal[:, 2].mean()
     i, j = near_pairs(c, NEAR * state.sigma)
     pairs = (i, j, pair_blocks(c, i, j, pw, window, state.sigma, state.elliptical))
-    stiffness = STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
     normal = assemble(total, pairs, c, state.ground, state.ground.hessian(weight, stiffness), state.sigma)
-    _freeze(normal, total.gradient, ~state.free)
-    pull = state.ground.smoothness(state.splines, stiffness)
-    misfit += float(state.splines @ pull)
-    return Equations(normal, total.gradient, state.ground.project(weight * rest) - pull, misfit)
+    _freeze(normal, _kept(state, total.gradient))
+    return normal, total.gradient
 
 
-def _add_prior(total, c: Columns, state: State) -> float:
-    """Weak pulls to the typical shape and to where the detector saw a column; nothing beside a column plain to see.
+@dataclass
+class Prior:
+    """Weak pulls to the typical shape and to where the detector saw a column; nothing beside a column plain to see."""
 
-    Returns what they add to the misfit.
-    """
-    if not len(c):
-        return 0.0
-    start = state.start or c
+    hessian: torch.Tensor  # (n, k), diagonal
+    gradient: torch.Tensor  # (n, k)
+    misfit: float
+
+
+def _prior(state: State) -> Prior:
+    c, start = state.columns, state.start or state.columns
     middle = {"y": start.y, "x": start.x, "log_width": np.log(state.sigma)}
     spread = {"y": state.leeway, "x": state.leeway, "log_width": WIDTH_SPREAD}
-    if state.elliptical:
+    if state.elliptical and len(c):
         middle |= {"plus": c.plus.median(), "cross": c.cross.median()}
         spread |= {"plus": SHAPE_SPREAD, "cross": SHAPE_SPREAD}
-    added = 0.0
+    hessian = torch.zeros(len(c), 6 if state.elliptical else 4, dtype=torch.float64, device=c.y.device)
+    gradient, misfit = torch.zeros_like(hessian), 0.0
     for name, place in middle.items():
         k, away = PLACES[name], (getattr(c, name) - place) / spread[name]
-        total.hessian[:, k, k] += 1 / spread[name] ** 2
-        total.gradient[:, k] -= away / spread[name]
-        added += float((away**2).sum())
-    # moments are of single precision: where hardly a pixel is valid they are not quite positive
-    total.hessian += 1e-6 * torch.diag_embed(total.hessian.diagonal(dim1=1, dim2=2))
-    total.hessian[:, 2, 2] += 1e-12 + 1e-9 * total.hessian[:, 2, 2].mean()
-    return added
+        hessian[:, k] = 1 / spread[name] ** 2
+        gradient[:, k] = -away / spread[name]
+        misfit += float((away**2).sum())
+    return Prior(hessian, gradient, misfit)
 
 
 def step(state: State) -> State:
-    """One bounded Gauss-Newton step; where the last one made things worse, a shorter one from where that began."""
-    now = equations(state)
-    if state.before is not None and not now.misfit <= state.before[1].misfit + TOLERANCE * len(state.columns):
-        state, now = replace(state.before[0], damping=10 * max(state.damping, 1e-3)), state.before[1]
+    """One bounded Gauss-Newton step; where the last one made things worse, a shorter one from where that began.
+
+    Where the last one hardly changed the columns, its matrix serves again (a chord step).
+    """
+    old = state.before
+    now = equations(state, old[1].normal if state.change < ALIKE and matrix_holds(state) else None)
+    if old is not None and not now.misfit <= old[1].misfit + TOLERANCE * len(state.columns):
+        state, now = replace(old[0], damping=10 * max(state.damping, 1e-3)), old[1]
     else:
-        state = replace(state, damping=0.2 * state.damping)
+        state = replace(state, damping=0.2 * state.damping if state.damping > 1e-4 else 0.0)
     normal = now.normal
     da, db = solve(damped(normal, state.damping), now.columns, now.splines)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
     da = da * _against_swinging(da * scale, state.last)[:, None]
+    before = (replace(state, before=None), now)
+    columns = _moved(state, da)
+    new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
+                  taken=state.taken + 1, change=_change(state.columns, columns), before=before)  # fmt: skip
+    return _called_back(new, normal)
+
+
+def matrix_holds(state: State) -> bool:
+    """Whether the normal equations of the last step are still of the same free parameters."""
+    return state.before is not None and state.before[0].free is state.free
+
+
+def _change(old: Columns, new: Columns) -> float:
+    """How much most columns have changed, relative to their size."""
+    if not len(new):
+        return 0.0
+    width = torch.exp(-new.log_width)
+    parts = [(new.y - old.y) * width, (new.x - old.x) * width, (new.height - old.height) / new.height.abs(),
+             new.log_width - old.log_width]  # fmt: skip
+    return float(torch.stack(parts).abs().amax(0).nan_to_num(1.0).quantile(0.9))
+
+
+def _moved(state: State, da: torch.Tensor) -> Columns:
+    """The columns after a bounded step."""
     c, s = state.columns, torch.exp(state.columns.log_width)
     limits = [s * LONGEST[0], s * LONGEST[1], LONGEST[2] + 0 * s, LONGEST[3] + 0 * s, LONGEST[4] + 0 * s]
     new = {n: getattr(c, n) + torch.minimum(torch.maximum(da[:, k], -limit), limit)
@@ -232,11 +281,45 @@ def step(state: State) -> State:
     height = torch.where(state.free, torch.maximum(c.height + da[:, 2], 0.2 * c.height), c.height + da[:, 2])
     # bounds of the whole way: no column becomes a pixel or a cloud
     new["log_width"] = new["log_width"].clamp(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
-    settled = ((da * scale)[:, :2].abs() < SETTLED).all(1)
-    before = (replace(state, before=None), now)
-    new = replace(state, columns=replace(c, height=height, **new), splines=state.splines + db, settled=settled,
-                  taken=state.taken + 1, last=da * scale, before=before)  # fmt: skip
-    return _called_back(new, normal)
+    return replace(c, height=height, **new)
+
+
+def _settled(step: torch.Tensor) -> torch.Tensor:
+    return (step[:, :2].abs() < SETTLED).all(1)
+
+
+def settle(state: State, rounds: int) -> State:
+    """Let the few columns that still move go on by themselves, while all others and the background stand still."""
+    if state.last is None:
+        return state
+    rows = torch.nonzero((state.last[:, :2].abs() > RESTLESS).any(1) & state.free)[:, 0]
+    few = replace(state.kept(rows), settled=state.settled[rows])
+    mean = expected(state)
+    for _ in range(rounds):
+        if bool(few.settled.all()):
+            break
+        new = _alone_moved(few, mean)
+        for part, sign in ((new, 1), (few, -1)):
+            mean += sign * state.window.cut(draw(part.columns, state.window, tuple(mean.shape), state.elliptical))
+        few = new
+    fine = ~_astray(few)
+    columns, settled = state.columns.stacked(), state.settled.clone()
+    columns[rows[fine]], settled[rows[fine]] = few.columns.stacked()[fine], few.settled[fine]
+    return replace(state, columns=Columns.of(columns), settled=settled)
+
+
+def _alone_moved(few: State, mean: torch.Tensor) -> State:
+    """A step of every column by itself, short enough for all of them to take theirs at once."""
+    rest = torch.where(few.valid, few.image - mean, 0.0)
+    weight = torch.where(few.valid, 1 / few.noise.variance(mean), 0.0)
+    prior, window, c = _prior(few), few.window, few.columns
+    pw = window.padded(weight)
+    total = sums(c, pw, window.padded(weight * rest), window, few.sigma, few.elliptical)
+    own = total.hessian + torch.diag_embed(prior.hessian)
+    i, j = near_pairs(c, NEAR * few.sigma)
+    own = majorant(own, (i, j, pair_blocks(c, i, j, pw, window, few.sigma, few.elliptical)))
+    da = torch.linalg.solve(own, total.gradient + prior.gradient)
+    return replace(few, columns=_moved(few, da), settled=_settled(da * torch.sqrt(own.diagonal(dim1=1, dim2=2))))
 
 
 def _against_swinging(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
@@ -248,13 +331,14 @@ def _against_swinging(step: torch.Tensor, last: torch.Tensor | None) -> torch.Te
     return torch.where(back, then / (then + now), 1.0)
 
 
-def _freeze(normal: Normal, gradient: torch.Tensor, frozen: torch.Tensor) -> None:
-    """Leave only the heights of ``frozen`` columns in the equations."""
-    k = gradient.shape[1]
-    rest = torch.tensor([n for n in range(k) if n != 2], device=gradient.device)
-    keep = torch.ones(len(gradient), k, dtype=gradient.dtype, device=gradient.device)
-    keep[torch.nonzero(frozen)[:, 0][:, None], rest] = 0.0
-    gradient *= keep
+def _kept(state: State, like: torch.Tensor) -> torch.Tensor:
+    """1 for parameters (n, k) in the equations, 0 for those of frozen columns, of which only the height is free."""
+    keep = state.free[:, None].to(like.dtype).repeat(1, like.shape[1])
+    keep[:, 2] = 1.0
+    return keep
+
+
+def _freeze(normal: Normal, keep: torch.Tensor) -> None:
     normal.ground *= keep[:, :, None]
     normal.own *= keep[:, :, None] * keep[:, None, :]
     normal.own += torch.diag_embed(1 - keep)
@@ -269,12 +353,9 @@ def _called_back(state: State, normal: Normal) -> State:
     """
     if state.start is None or not len(state.columns):
         return state
-    c, start = state.columns, state.start
-    lost = torch.hypot(c.y - start.y, c.x - start.x) > FARTHEST * state.leeway
+    start, lost = state.start, _astray(state)
     if state.judged and state.taken > 2:  # near its place at last
-        lost |= c.height * torch.sqrt(normal.own[:, 2, 2]) < FAINT
-    i, j = near_pairs(c, CLOSEST * state.sigma)
-    lost[i] = lost[j] = True
+        lost |= state.columns.height * torch.sqrt(normal.own[:, 2, 2]) < FAINT
     lost &= state.free
     if not lost.any():
         return state
@@ -283,3 +364,12 @@ def _called_back(state: State, normal: Normal) -> State:
     back = Columns.of(torch.where(lost[:, None], back.stacked(), old.columns.stacked()))
     settled = torch.zeros_like(lost)
     return replace(old, columns=back, free=state.free & ~lost, settled=settled)
+
+
+def _astray(state: State) -> torch.Tensor:
+    """Columns (n,) too far from where they came from, or too near to another one."""
+    c, start = state.columns, state.start
+    lost = torch.hypot(c.y - start.y, c.x - start.x) > FARTHEST * state.leeway
+    i, j = near_pairs(c, CLOSEST * state.sigma)
+    lost[i] = lost[j] = True
+    return lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,6 +24,11 @@ class Normal:
     index: torch.Tensor  # (n, 16): the splines over each column
     ground: torch.Tensor  # (n, k, 16): its coupling to them
     splines: Band  # (m, m)
+
+    @cached_property
+    def eliminated(self) -> Elimination:
+        """Nearly the inverse, made once."""
+        return Elimination(self)
 
     def times(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The matrix times columns' part ``a`` (n, k) and splines' part ``b`` (m)."""
@@ -58,22 +64,19 @@ def damped(normal: Normal, damping: float) -> Normal:
     return replace(normal, own=own, splines=Band(lower, normal.splines.nx))
 
 
-def _alone(normal: Normal) -> torch.Tensor:
-    """Own blocks, raised by as much as neighbours couple to them: block by block above the columns' whole matrix.
-
-    Without it the columns of a dense lattice would take more from the background than there is.
-    """
-    i, j, block = normal.pairs
+def majorant(own: torch.Tensor, pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Own blocks, raised by as much as neighbours couple to them: block by block above the columns' whole matrix."""
+    i, j, block = pairs
     if not len(i):
-        return normal.own
-    root = torch.linalg.cholesky(normal.own)
-    own = torch.linalg.solve_triangular(root[i], block, upper=False)
-    own = torch.linalg.solve_triangular(root[j], own.mT, upper=False).abs()
+        return own
+    root = torch.linalg.cholesky(own)
+    inner = torch.linalg.solve_triangular(root[i], block, upper=False)
+    inner = torch.linalg.solve_triangular(root[j], inner.mT, upper=False).abs()
     # no less than the largest singular value
-    strength = torch.sqrt(own.sum(1).amax(1) * own.sum(2).amax(1)).minimum(torch.linalg.matrix_norm(own))
-    share = torch.ones(len(normal.own), dtype=own.dtype, device=own.device)
+    strength = torch.sqrt(inner.sum(1).amax(1) * inner.sum(2).amax(1)).minimum(torch.linalg.matrix_norm(inner))
+    share = torch.ones(len(own), dtype=own.dtype, device=own.device)
     share.index_add_(0, i, strength).index_add_(0, j, strength)
-    return normal.own * share[:, None, None]
+    return own * share[:, None, None]
 
 
 class Elimination:
@@ -81,7 +84,8 @@ class Elimination:
 
     def __init__(self, normal: Normal):
         self.normal = normal
-        self.own = torch.linalg.cholesky(_alone(normal))
+        # raised, or the columns of a dense lattice would take more from the background than there is
+        self.own = torch.linalg.cholesky(majorant(normal.own, normal.pairs))
         self.lean = torch.cholesky_solve(normal.ground, self.own)  # own^-1 ground
         self.schur = Band(normal.splines.lower.copy(), normal.splines.nx)
         first, second = np.triu_indices(normal.index.shape[1])
@@ -101,7 +105,7 @@ class Elimination:
 
 def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy=1e-4, most=40):
     """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner."""
-    inverse = Elimination(normal)
+    inverse = normal.eliminated
     x, y = torch.zeros_like(a), torch.zeros_like(b)
     r, s = a.clone(), b.clone()
     z, w = inverse(r, s)

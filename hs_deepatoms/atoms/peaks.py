@@ -51,8 +51,12 @@ class Columns:
         return Columns.of(torch.cat([p.stacked() for p in parts]))
 
 
-def precision(c: Columns) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inverse covariances (n, 2, 2) and their derivatives by log_width, plus and cross (n, 3, 2, 2)."""
+def precision(c: Columns, elliptical: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inverse covariances (n, 2, 2) and their derivatives by log_width and, if ``elliptical``, plus and cross
+    (n, 1 or 3, 2, 2)."""
+    if not elliptical:
+        q = torch.diag_embed(torch.exp(-2 * c.log_width)[:, None].expand(-1, 2))
+        return q, -2 * q[:, None]
     e = torch.sqrt(c.plus**2 + c.cross**2).clamp(min=1e-6)
     scale, even, odd = torch.exp(-2 * c.log_width), torch.cosh(e), torch.sinh(e) / e
     unit = torch.eye(2, dtype=e.dtype, device=e.device)
@@ -158,7 +162,7 @@ def draw(c: Columns, window: Window, shape: tuple[int, int], elliptical: bool = 
     for k in range(0, len(c), AT_ONCE):
         part = c[k : k + AT_ONCE]
         row, column, u, v = window.corners(part, height)
-        shape_of = bells(precision(part)[0], u, v, elliptical)
+        shape_of = bells(precision(part, elliptical)[0], u, v, elliptical)
         shape_of.rows *= part.height.float()[:, None]
         index = (row * window.width + column)[:, None] + square
         out.index_add_(0, index.reshape(-1), shape_of.images().reshape(-1))
@@ -173,7 +177,7 @@ def quadratic(m: torch.Tensor) -> torch.Tensor:
 
 def derivatives(c: Columns, unit: float, elliptical: bool) -> torch.Tensor:
     """Coefficients (n, k, 6) of the polynomials (offsets over ``unit``) in the derivatives by the k parameters."""
-    q, by = precision(c)
+    q, by = precision(c, elliptical)
     h = c.height[:, None]
     zero = torch.zeros_like(c.y)
     one = torch.ones_like(c.y)
@@ -200,23 +204,41 @@ class Sums:
 
 def sums(c: Columns, weight: torch.Tensor, rest: torch.Tensor, window: Window, unit: float, elliptical: bool) -> Sums:
     """Own blocks of the normal equations; ``weight`` and ``rest`` (weight x residual) are padded images, float32."""
-    both, low = torch.stack([rest, weight]), POWERS.to(weight.device)
-    parts = []
-    for k in range(0, len(c), AT_ONCE):
-        part = c[k : k + AT_ONCE]
-        row, column, u, v = window.corners(part, weight.shape[0])
-        bell = bells(precision(part)[0], u, v, elliptical)
+    both, parts = torch.stack([rest, weight]), []
+    for part, (row, column, u, v), bell in _passes(c, window, weight.shape[0], elliptical):
         u, v = u / unit, v / unit
         pixels = window.cut_out(both, row, column)
         square = quadratic(bell.times(bell).moments(pixels[1], u, v, 5)).double()
         linear = quadratic(bell.moments(pixels[1], u, v, 5)).double()
-        first = bell.moments(pixels[0], u, v, 3)[:, low[:, 0], low[:, 1]].double()
         t = derivatives(part, unit, elliptical)
-        parts.append((t @ square @ t.mT, (t @ first[:, :, None])[:, :, 0], t @ linear))
+        parts.append((t @ square @ t.mT, _slopes(t, bell, pixels[0], u, v), t @ linear))
     if not parts:
         n = 6 if elliptical else 4
         return Sums(*(torch.zeros(0, *d, dtype=torch.float64, device=weight.device) for d in ((n, n), (n,), (n, 6))))
     return Sums(*(torch.cat(p) for p in zip(*parts, strict=True)))
+
+
+def slopes(c: Columns, rest: torch.Tensor, window: Window, unit: float, elliptical: bool) -> torch.Tensor:
+    """The gradient of :func:`sums` alone, (n, k)."""
+    parts = [torch.zeros(0, 6 if elliptical else 4, dtype=torch.float64, device=rest.device)]
+    for part, (row, column, u, v), bell in _passes(c, window, rest.shape[0], elliptical):
+        pixels = window.cut_out(rest, row, column)
+        parts.append(_slopes(derivatives(part, unit, elliptical), bell, pixels, u / unit, v / unit))
+    return torch.cat(parts)
+
+
+def _passes(c: Columns, window: Window, height: int, elliptical: bool):
+    """A few columns at a time: they, their windows' corners and offsets, their bells."""
+    for k in range(0, len(c), AT_ONCE):
+        part = c[k : k + AT_ONCE]
+        corners = window.corners(part, height)
+        yield part, corners, bells(precision(part, elliptical)[0], *corners[2:], elliptical)
+
+
+def _slopes(t: torch.Tensor, bell: Bells, rest: torch.Tensor, u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    low = POWERS.to(rest.device)
+    first = bell.moments(rest, u, v, 3)[:, low[:, 0], low[:, 1]].double()
+    return (t @ first[:, :, None])[:, :, 0]
 
 
 def pair_blocks(
@@ -228,7 +250,9 @@ def pair_blocks(
         a, b = c[i[s : s + AT_ONCE]], c[j[s : s + AT_ONCE]]
         row, column, u, v = window.corners(a, weight.shape[0])
         dy, dx = (b.y - a.y).float()[:, None], (b.x - a.x).float()[:, None]
-        bell = bells(precision(a)[0], u, v, elliptical).times(bells(precision(b)[0], u - dy, v - dx, elliptical))
+        bell = bells(precision(a, elliptical)[0], u, v, elliptical).times(
+            bells(precision(b, elliptical)[0], u - dy, v - dx, elliptical)
+        )
         m = quadratic(bell.moments(window.cut_out(weight, row, column), u / unit, v / unit, 5)).double()
         tb = derivatives(b, unit, elliptical) @ shifted(dy[:, 0] / unit, dx[:, 0] / unit).double()
         blocks.append(derivatives(a, unit, elliptical) @ m @ tb.mT)

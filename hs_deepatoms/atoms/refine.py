@@ -9,11 +9,24 @@ import torch
 
 from hs_deepatoms.atoms.census import births, doubles, sent_back
 from hs_deepatoms.atoms.covariance import covariances
-from hs_deepatoms.atoms.joint import State, begin, equations, evidence, expected, measured, step
+from hs_deepatoms.atoms.joint import (
+    ALIKE,
+    State,
+    begin,
+    equations,
+    evidence,
+    expected,
+    matrix_holds,
+    measured,
+    settle,
+    step,
+)
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.peaks import Columns
 
 STEPS = {"quick": 4, "full": 12}
+CLOSE = 0.05  # relative change of columns in a step that no longer shows in the residual
+ALONE = 4  # further steps of those that have not settled then
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
@@ -108,7 +121,7 @@ def fit_columns(
     state = _converge(state, STEPS[how])
     if how == "full":
         state, source = _census(state, source)
-    return _result(state, source)
+    return _result(settle(state, ALONE), source)
 
 
 def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0), noise="auto", device="cpu") -> State:
@@ -124,19 +137,19 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
 
 def first_fit(state: State, how: str) -> State:
     """Close enough for the residual to show the noise; missed columns are not noise."""
-    state = _converge(state, 4)
+    state = _converge(state, 4, enough=CLOSE)
     if how == "full":
         state = replace(measured(state), judged=True)
         state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
     return state
 
 
-def _converge(state: State, most: int) -> State:
-    """Up to ``most`` steps that hold, however many are undone on the way."""
+def _converge(state: State, most: int, enough: float = 0.0) -> State:
+    """Up to ``most`` steps that hold, however many are undone on the way, or until one changes less than ``enough``."""
     goal = state.taken + most
     for _ in range(3 * most):
         state = step(state)
-        if state.taken >= goal or bool(state.settled.all()):
+        if state.taken >= goal or state.change < enough or bool(state.settled.all()):
             break
     return state
 
@@ -165,7 +178,8 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
-    covariance = covariances(equations(state).normal)
+    near = state.change < ALIKE and matrix_holds(state)
+    covariance = covariances(state.before[1].normal if near else equations(state).normal)
     c = state.columns
     std = torch.sqrt(covariance.diagonal(dim1=1, dim2=2).clamp(min=0))
     index, series = state.ground.at(c.y, c.x, state.sigma)

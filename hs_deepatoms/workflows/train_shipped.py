@@ -42,6 +42,7 @@ STAGES = {
     "final": Stage(2_200, 7e-4, 0.4),
     "long": Stage(16_000, 1.5e-3, 0.3, {"matched": True}),
     "polish": Stage(8_000, 1.2e-3, 0.4, {"matched": True, "deep": True}),
+    "faint": Stage(14_000, 1.2e-3, 0.3, {"matched": True, "deep": True}),
 }
 SURVEY = Stage(4_000, 2e-3)
 LAST = list(STAGES)[-1]
@@ -85,7 +86,7 @@ class Samples:
         if self.part == "survey":
             return survey_sample(seed, index, images=self.real)
         if self.real and np.random.default_rng([seed, index, 3]).random() < self.stage.real_share:
-            return real_detector_sample(self.real, seed, index)
+            return real_detector_sample(self.real, seed, index, stage=self.part)
         return detector_sample(seed, index, stage=self.part)
 
 

@@ -32,7 +32,7 @@ def slope(c, n, name, window, elliptical, step=1e-2):
 @pytest.mark.parametrize("elliptical", [False, True])
 def test_a_column_is_a_gaussian_of_the_stated_covariance(elliptical):
     c, window = columns(1, elliptical), Window.around(2.4, SHAPE)
-    q = precision(c)[0][0].numpy()
+    q = precision(c, elliptical)[0][0].numpy()
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     d = np.stack([y - c.y.item(), x - c.x.item()], -1)
     expected = c.height.item() * np.exp(-0.5 * np.einsum("...i,ij,...j", d, q, d))
