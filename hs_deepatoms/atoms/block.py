@@ -15,9 +15,10 @@ from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.refine import begin_fit, first_fit, fit_columns
 from hs_deepatoms.engine.plan import Block
+from hs_deepatoms.engine.serial import on_one_core
 
 FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
-NOISE_SIGMAS, NOISE_PIXELS = 100, (192, 320)  # side of the windows on which noise is measured
+NOISE_SIGMAS, NOISE_PIXELS = 75, (160, 320)  # side of the windows on which noise is measured
 FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
@@ -42,7 +43,7 @@ def columns_block(frames: np.ndarray, block: Block, job: Detection, method: str 
     for k, frame in enumerate(frames):
         here = points.frame == block.frames[0] + k
         if mine[here].any():
-            parts.append(_refined(points.keep(here), mine[here], frame, k, block, job, method))
+            parts.append(on_one_core(_refined, points.keep(here), mine[here], frame, k, block, job, method))
     return Points.join(parts).in_order() if parts else _unfitted(points.keep(mine))
 
 
@@ -57,7 +58,7 @@ def residues_block(frames: np.ndarray, block: Block, job: Detection, method: str
     for k, frame in enumerate(frames):
         here = points.keep(points.frame == block.frames[0] + k)
         blank = scaled_window(frame, block, job, k, block.core)[2][1] == 0
-        parts.append(None if blank else window_residue(here, frame, k, block, job, block.core))
+        parts.append(None if blank else on_one_core(window_residue, here, frame, k, block, job, block.core))
     return parts
 
 
@@ -66,7 +67,8 @@ def noise_windows(shape: tuple[int, int], sigma: float) -> list[tuple[int, int, 
     side = int(np.clip(NOISE_SIGMAS * sigma, *NOISE_PIXELS))
     spans = [[(0, n)] if n <= 2 * side else [(int(f * n) - side // 2, int(f * n) + side // 2) for f in (0.25, 0.75)]
              for n in shape]  # fmt: skip
-    return [(*rows, *columns) for rows in spans[0] for columns in spans[1]]
+    boxes = [(*rows, *columns) for rows in spans[0] for columns in spans[1]]
+    return boxes if len(boxes) < 4 else [boxes[0], boxes[3]]  # across the diagonal
 
 
 def frame_noise(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> Noise:

@@ -7,9 +7,9 @@ import torch
 
 from hs_deepatoms.atoms.normal import Normal
 
-MOST = 6  # neighbours that are fitted together with a column, the strongest first
+# neighbours that count in a column's error bar: at most so many; how strongly coupled, which counts as the square
+MOST, FAINT = 6, 0.03
 AT_ONCE = 4096
-RIM = 1  # knots around a column's own splines whose freedom counts
 
 
 def covariances(normal: Normal) -> torch.Tensor:
@@ -56,25 +56,15 @@ def _own_block(normal: Normal, members: torch.Tensor, spread: torch.Tensor) -> t
 def _ground_covariance(normal: Normal) -> tuple[torch.Tensor, torch.Tensor]:
     """Covariance (c, 16, 16) of the splines over each occupied knot cell, and the cell of each column.
 
-    From the splines up to a knot around the cell; farther ones hardly matter.
+    From these splines alone: the freedom of those around them changes error bars by a few thousandths.
     """
     schur, device = normal.eliminated.schur, normal.own.device
-    starts, which = np.unique(normal.index[:, 0].cpu().numpy(), return_inverse=True)
-    nx, ny = schur.nx, schur.lower.shape[1] // schur.nx
-    i, j = np.divmod(starts, nx)
-    step = np.arange(-RIM, 4 + RIM)
-    rows, columns = i[:, None] + step, j[:, None] + step
-    inside = ((rows >= 0) & (rows < ny))[:, :, None] & ((columns >= 0) & (columns < nx))[:, None, :]
-    flat = np.clip(rows, 0, ny - 1)[:, :, None] * nx + np.clip(columns, 0, nx - 1)[:, None, :]
-    flat, inside = flat.reshape(len(starts), -1), inside.reshape(len(starts), -1)
-    middle = (np.arange(RIM, RIM + 4)[:, None] * len(step) + np.arange(RIM, RIM + 4)).ravel()
-    unit = np.eye(flat.shape[1])
-    parts = []
-    for s in range(0, len(starts), AT_ONCE // 8):
-        block, there = schur.block(flat[s : s + AT_ONCE // 8]), inside[s : s + AT_ONCE // 8]
-        block = torch.from_numpy(np.where(there[:, :, None] & there[:, None, :], block, unit))
-        parts.append(torch.linalg.solve(block, torch.from_numpy(unit[:, middle]))[:, middle])
-    return torch.cat(parts).to(device), torch.from_numpy(which).to(device)
+    index = normal.index.cpu().numpy()
+    starts, which = np.unique(index[:, 0], return_inverse=True)
+    block = torch.from_numpy(schur.blocks(starts, index[0] - index[0, 0]))
+    # where no pixel is valid, nothing but the penalty holds a spline
+    block = block + torch.diag_embed(1e-9 * block.diagonal(dim1=1, dim2=2))
+    return torch.linalg.inv(block).to(device), torch.from_numpy(which).to(device)
 
 
 def _members(normal: Normal) -> torch.Tensor:
@@ -87,6 +77,8 @@ def _members(normal: Normal) -> torch.Tensor:
     if not len(i):
         return out
     strength = (block.abs() / (size[i][:, :, None] * size[j][:, None, :])).amax((1, 2))
+    strong = strength > FAINT
+    i, j, strength = i[strong], j[strong], strength[strong]
     a, b, s = torch.cat([i, j]), torch.cat([j, i]), torch.cat([strength, strength])
     order = torch.argsort(s, descending=True, stable=True)
     order = order[torch.argsort(a[order], stable=True)]

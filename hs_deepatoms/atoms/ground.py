@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from scipy.linalg import LinAlgError, cholesky_banded
 from scipy.linalg.blas import dsbmv
+from torch.nn import functional as F
+
+FINE = 6  # samples per knot that a product of splines is summed on
 
 
 @dataclass
@@ -56,14 +60,22 @@ class Ground:
             parts.append((start[:, None] + torch.arange(4, device=y.device), _series(t, unit / self.knot)))
         (iy, wy), (ix, wx) = parts
         index = iy[:, :, None] * self.columns.shape[1] + ix[:, None, :]
-        powers = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
-        value = torch.stack([wy[a][:, :, None] * wx[b][:, None, :] for a, b in powers], 1)
+        # slopes with what terms of third degree add to them under a Gaussian of that unit
+        wy[1], wx[1] = wy[1] + 3 * wy.pop(), wx[1] + 3 * wx.pop()
+        across = wy[0] + wy[2], wx[0] + wx[2]
+        terms = ((wy[0], wx[0]), (wy[1], across[1]), (across[0], wx[1]), (wy[2], wx[0]), (wy[1], wx[1]), (wy[0], wx[2]))
+        value = torch.stack([a[:, :, None] * b[:, None, :] for a, b in terms], 1)
         return index.flatten(1), value.flatten(2)
 
     def hessian(self, weight: torch.Tensor, stiffness: float) -> Band:
-        """Normal equations of the splines with the penalty of a bending surface, in units of weight per pixel."""
-        nx = self.columns.shape[1]
-        (rows, i), (columns, j) = _products(self.rows), _products(self.columns)
+        """Normal equations of the splines with the penalty of a bending surface, in units of weight per pixel.
+
+        Weights are summed over a few pixels first, over which splines hardly bend.
+        """
+        nx, few = self.columns.shape[1], max(1, int(self.knot / FINE))
+        weight = F.avg_pool2d(F.pad(weight, [0, -weight.shape[1] % few, 0, -weight.shape[0] % few])[None], few)[0]
+        (rows, i), (columns, j) = _products(_coarse(self.rows, few)), _products(_coarse(self.columns, few))
+        weight = weight * few**2
         block = (rows.float().T @ weight).double() @ columns
         band = Band.zeros(self.rows.shape[1], nx)
         row, column = i.cpu().numpy(), j.cpu().numpy()
@@ -74,12 +86,14 @@ class Ground:
         p, q = np.flatnonzero(row[0] != row[1]), np.flatnonzero(column[0] != column[1])
         crossed = row[0][p][:, None] * nx + column[1][q][None], row[1][p][:, None] * nx + column[0][q][None]
         band.add(*crossed, block[np.ix_(p, q)])
-        self._add_smoothness(band, stiffness)
+        band.lower += stiffness * self.bending.lower
         return band
 
-    def _add_smoothness(self, band: Band, stiffness: float) -> None:
+    @cached_property
+    def bending(self) -> Band:
+        """The penalty of a bending surface at unit stiffness."""
         ny, nx = self.rows.shape[1], self.columns.shape[1]
-        scale = stiffness * self.knot**2
+        band, scale = Band.zeros(ny, nx), self.knot**2
         flat = np.arange(ny * nx).reshape(ny, nx)
         for n, line in ((ny, flat.T), (nx, flat)):
             d = np.diff(np.eye(n), n=2, axis=0)
@@ -89,6 +103,7 @@ class Ground:
                     line[:, : n - k], line[:, k:], np.broadcast_to(scale * np.diagonal(bend, k), (len(line), n - k))
                 )
         band.add(flat, flat, np.full((ny, nx), 1e-6 * scale))
+        return band
 
     def smoothness(self, c: torch.Tensor, stiffness: float) -> torch.Tensor:
         """Slope of half the penalty at coefficients ``c``, flat."""
@@ -131,12 +146,20 @@ class Band:
                 continue
         return cholesky_banded(safe.lower, lower=True, check_finite=False)
 
-    def block(self, rows: np.ndarray) -> np.ndarray:
-        """Dense blocks (r, k, k) between the splines ``rows`` (r, k); zero where they do not overlap."""
-        low = np.minimum(rows[:, :, None], rows[:, None, :])
-        apart = np.abs(rows[:, :, None] - rows[:, None, :])
-        near = apart < len(self.lower)
-        return np.where(near, self.lower[np.where(near, apart, 0), low], 0.0)
+    def blocks(self, starts: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """Dense blocks (r, k, k) between the splines ``starts[r] + offsets`` (k, ascending); zero where they
+        do not overlap. What lies outside the matrix is arbitrary."""
+        apart = np.abs(offsets[:, None] - offsets)
+        near, n = apart < len(self.lower), self.lower.shape[1]
+        place = np.where(near, apart, 0) * n + np.minimum(offsets[:, None], offsets)
+        block = self.lower.ravel().take(starts[:, None, None] + place, mode="clip")
+        return block if near.all() else np.where(near, block, 0.0)
+
+
+def _coarse(basis: torch.Tensor, few: int) -> torch.Tensor:
+    """Splines at the middle of every ``few`` pixels; the last ones may be fewer."""
+    whole = torch.cat([basis, basis[-1:].expand(-len(basis) % few, -1)])
+    return whole.view(-1, few, basis.shape[1]).mean(1)
 
 
 def _products(basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -155,10 +178,11 @@ def _cubic(t: torch.Tensor) -> torch.Tensor:
 
 
 def _series(t: torch.Tensor, unit: float) -> list[torch.Tensor]:
-    """Taylor coefficients of the four cubic B-splines to second degree, in units of ``unit`` knot intervals."""
+    """Taylor coefficients of the four cubic B-splines, degree 0 to 3, in units of ``unit`` knot intervals."""
     slope = torch.stack([-3 * (1 - t) ** 2, 9 * t**2 - 12 * t, -9 * t**2 + 6 * t + 3, 3 * t**2], 1) / 6
     bend = torch.stack([6 * (1 - t), 18 * t - 12, -18 * t + 6, 6 * t], 1) / 12
-    return [_cubic(t), unit * slope, unit**2 * bend]
+    twist = torch.tensor([-1.0, 3.0, -3.0, 1.0], dtype=t.dtype, device=t.device).expand(len(t), -1) / 6
+    return [_cubic(t), unit * slope, unit**2 * bend, unit**3 * twist]
 
 
 def _basis(place: torch.Tensor, first: int, n: int) -> torch.Tensor:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
+from scipy.linalg import cho_solve_banded
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
 from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.noise import Noise, noise_of
 from hs_deepatoms.atoms.normal import Normal, assemble, damped, majorant, solve
-from hs_deepatoms.atoms.peaks import Columns, Window, draw, pair_blocks, slopes, sums
+from hs_deepatoms.atoms.peaks import Columns, Window, draw, far_blocks, local_heights, pair_blocks, slopes, sums
 
 KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
-NEAR = 6.0  # sigmas: columns nearer than this share normal equations; farther ones hardly touch
+# sigmas: columns nearer than this share normal equations (ellipses, round ones), from TAILS on only with their tails
+NEAR, FAR, TAILS = 6.0, 7.5, 5.0
 STIFFNESS = 1e-3
 # weak priors: log width and ellipticity around the frame's own; place around the detector's, at least and at most so
 # many column sigmas
@@ -23,11 +26,12 @@ WIDTH_SPREAD, SHAPE_SPREAD, LEEWAY = 0.3, 0.15, (0.25, 0.7)
 PLACES = {"y": 0, "x": 1, "log_width": 3, "plus": 4, "cross": 5}  # rows of the parameters; 2 is the height
 FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place than the detector
 LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
+SWING = 0.5  # of the step before: a step back as long as this is more than a correction
 FARTHEST, CLOSEST = 3.0, 1.3  # of a column from where it was found (leeways), of two from each other (sigmas)
 TOLERANCE = 1e-3  # of misfit per column
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 # of a step, in standard deviations: a smaller one changes nothing; one that is larger in the end has not converged
-SETTLED, RESTLESS = 0.005, 0.03
+SETTLED, RESTLESS = 0.005, 0.01
 
 
 @dataclass
@@ -83,7 +87,7 @@ def expected(state: State) -> torch.Tensor:
 def begin(
     image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None
 ) -> State:
-    """Columns of one width at given places; heights and background from a linear fit, and the noise if not known."""
+    """Columns of one width at given places, with a first guess of heights and background, and of unknown noise."""
     shape = tuple(image.shape)
     ground = Ground.over(shape, KNOT * sigma, origin, image.device)
     window = Window.around(sigma, shape)
@@ -94,9 +98,22 @@ def begin(
     leeway = leeway.clamp(LEEWAY[0] * sigma, LEEWAY[1] * sigma)
     state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
                   window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
-    state = step(replace(state, free=torch.zeros_like(y, dtype=torch.bool)))
-    state = replace(state, start=state.columns, free=torch.ones_like(y, dtype=torch.bool), before=None)
+    state = _first_guess(state)
+    state = replace(state, start=state.columns, free=torch.ones_like(y, dtype=torch.bool))
     return measured(state) if noise is None else replace(state, noise=noise, judged=True)
+
+
+def _first_guess(state: State) -> State:
+    """Heights of the columns one by one, and the background under what they leave."""
+    window, valid = state.window, state.valid.float()
+    inner = replace(window, half=max(3, int(2 * state.sigma) + 1))  # a column's tails say little of its height
+    height = local_heights(state.columns, window.padded(state.image), window.padded(valid), inner)
+    typical = height.clamp(min=0).mean() if len(height) else 0.0
+    state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
+    rest = valid * (state.image - window.cut(draw(state.columns, window, tuple(valid.shape))))
+    band, slope = state.ground.hessian(valid, STIFFNESS), state.ground.project(rest).cpu().numpy()
+    splines = cho_solve_banded((band.root(band), True), slope, check_finite=False)
+    return replace(state, splines=torch.from_numpy(splines).to(rest.device))
 
 
 def measured(state: State) -> State:
@@ -136,8 +153,7 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
 
 def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Signal-to-noise ratio and height of one more column at every pixel of the residual, (h, w) both."""
-    weight = torch.where(state.valid, 1 / state.noise.variance(mean), 0.0)
-    rest = torch.where(state.valid, weight * (state.image - mean), 0.0)
+    weight, rest, _ = state.noise.weigh(state.image, mean, state.valid)
     reach = int(3 * state.sigma) + 1
     place = torch.arange(-reach, reach + 1, device=mean.device)
     bell = torch.exp(-0.5 * (place / state.sigma) ** 2)
@@ -174,38 +190,47 @@ class Equations:
 
 def equations(state: State, normal: Normal | None = None) -> Equations:
     """Normal equations at a state; only the gradients where the matrix ``normal`` of a state nearby will do."""
-    mean = expected(state)
-    rest = torch.where(state.valid, state.image - mean, 0.0)
-    weight = torch.where(state.valid, 1 / state.noise.variance(mean), 0.0)
+    weight, weighed, misfit = state.noise.weigh(state.image, expected(state), state.valid)
     stiffness = STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
     pull = state.ground.smoothness(state.splines, stiffness)
-    misfit = state.noise.misfit(state.image, mean, state.valid) + float(state.splines @ pull)
     prior = _prior(state)
-    misfit += prior.misfit
+    misfit += float(state.splines @ pull) + prior.misfit
     if normal is None:
-        normal, gradient = _assembled(state, weight, weight * rest, prior, stiffness)
+        normal, gradient = _assembled(state, weight, weighed, prior, stiffness)
     else:
-        padded = state.window.padded(weight * rest)
-        gradient = slopes(state.columns, padded, state.window, state.sigma, state.elliptical)
+        gradient = slopes(state.columns, state.window.padded(weighed), state.window, state.sigma, state.elliptical)
     gradient = (gradient + prior.gradient) * _kept(state, gradient)
-    return Equations(normal, gradient, state.ground.project(weight * rest) - pull, misfit)
+    return Equations(normal, gradient, state.ground.project(weighed) - pull, misfit)
 
 
 def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) -> tuple[Normal, torch.Tensor]:
     window, c = state.window, state.columns
     pw = window.padded(weight)
-    total = sums(c, pw, window.padded(weighed), window, state.sigma, state.elliptical)
+    both = torch.stack([window.padded(weighed), pw])
+    total = sums(c, len(pw), partial(window.cut_out, both), window, state.sigma, state.elliptical)
     diagonal = total.hessian.diagonal(dim1=1, dim2=2)
     diagonal += prior.hessian
     # moments are of single precision: where hardly a pixel is valid they are not quite positive
     diagonal *= 1 + 1e-6
     if len(c):
         diagonal[:, 2] += 1e-12 + 1e-9 * diagonal[:, 2].mean()
-    i, j = near_pairs(c, NEAR * state.sigma)
-    pairs = (i, j, pair_blocks(c, i, j, pw, window, state.sigma, state.elliptical))
+    pairs = _pairs(state, pw)
     normal = assemble(total, pairs, c, state.ground, state.ground.hessian(weight, stiffness), state.sigma)
     _freeze(normal, _kept(state, total.gradient))
     return normal, total.gradient
+
+
+def _pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pairs of columns that touch, and their blocks of the normal equations."""
+    c, sigma = state.columns, state.sigma
+    i, j = near_pairs(c, (NEAR if state.elliptical else FAR) * sigma)
+    if state.elliptical:
+        return i, j, pair_blocks(c, i, j, weight, state.window, sigma, True)
+    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * sigma
+    i, j = torch.cat([i[near], i[~near]]), torch.cat([j[near], j[~near]])
+    n = int(near.sum())
+    close = pair_blocks(c, i[:n], j[:n], weight, state.window, sigma, False)
+    return i, j, torch.cat([close, far_blocks(c, i[n:], j[n:], weight, state.window, sigma)])
 
 
 @dataclass
@@ -248,7 +273,7 @@ def step(state: State) -> State:
     normal = now.normal
     da, db = solve(damped(normal, state.damping), now.columns, now.splines)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
-    da = da * _against_swinging(da * scale, state.last)[:, None]
+    da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
     before = (replace(state, before=None), now)
     columns = _moved(state, da)
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
@@ -294,40 +319,53 @@ def settle(state: State, rounds: int) -> State:
         return state
     rows = torch.nonzero((state.last[:, :2].abs() > RESTLESS).any(1) & state.free)[:, 0]
     few = replace(state.kept(rows), settled=state.settled[rows])
-    mean = expected(state)
+    if not len(rows):
+        return state
+    window, mean = state.window, expected(state)
+    weight = window.padded(state.noise.weigh(state.image, mean, state.valid)[0])
+    images = torch.stack([window.padded(v) for v in (state.image, mean, state.valid.float())])
     for _ in range(rounds):
+        new = _alone_moved(few, images, weight)
+        for part, sign in ((new, 1), (few, -1)):
+            images[1] += sign * draw(part.columns, window, tuple(mean.shape), state.elliptical)
+        few = new
         if bool(few.settled.all()):
             break
-        new = _alone_moved(few, mean)
-        for part, sign in ((new, 1), (few, -1)):
-            mean += sign * state.window.cut(draw(part.columns, state.window, tuple(mean.shape), state.elliptical))
-        few = new
     fine = ~_astray(few)
     columns, settled = state.columns.stacked(), state.settled.clone()
     columns[rows[fine]], settled[rows[fine]] = few.columns.stacked()[fine], few.settled[fine]
     return replace(state, columns=Columns.of(columns), settled=settled)
 
 
-def _alone_moved(few: State, mean: torch.Tensor) -> State:
-    """A step of every column by itself, short enough for all of them to take theirs at once."""
-    rest = torch.where(few.valid, few.image - mean, 0.0)
-    weight = torch.where(few.valid, 1 / few.noise.variance(mean), 0.0)
-    prior, window, c = _prior(few), few.window, few.columns
-    pw = window.padded(weight)
-    total = sums(c, pw, window.padded(weight * rest), window, few.sigma, few.elliptical)
-    own = total.hessian + torch.diag_embed(prior.hessian)
-    i, j = near_pairs(c, NEAR * few.sigma)
-    own = majorant(own, (i, j, pair_blocks(c, i, j, pw, window, few.sigma, few.elliptical)))
+def _alone_moved(few: State, images: torch.Tensor, weight: torch.Tensor) -> State:
+    """A step of every column by itself, short enough for all of them to take theirs at once.
+
+    ``images`` are padded ones: what is seen, what is expected, and 1 where it is valid.
+    """
+
+    def pixels_of(row, column):
+        image, mean, valid = few.window.cut_out(images, row, column)
+        here, weighed, _ = few.noise.weigh(image, mean, valid > 0.5)
+        return torch.stack([weighed, here])
+
+    total = sums(few.columns, images.shape[1], pixels_of, few.window, few.sigma, few.elliptical)
+    prior = _prior(few)
+    own = majorant(total.hessian + torch.diag_embed(prior.hessian), _pairs(few, weight))
     da = torch.linalg.solve(own, total.gradient + prior.gradient)
     return replace(few, columns=_moved(few, da), settled=_settled(da * torch.sqrt(own.diagonal(dim1=1, dim2=2))))
 
 
-def _against_swinging(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
-    """A factor (n,) for columns that would go back where they just came from: to where the slope is zero in between."""
+def _against_swinging(step: torch.Tensor, last: torch.Tensor | None, small: bool) -> torch.Tensor:
+    """A factor (n,) for columns that would go back where they just came from: to where the slope is zero in between.
+
+    A large step back that is much shorter than the one before is a correction, and taken whole.
+    """
     if last is None or last.shape != step.shape:
         return torch.ones_like(step[:, 0])
     now, then = step.norm(dim=1), last.norm(dim=1)
     back = (step * last).sum(1) < -0.5 * now * then
+    if not small:
+        back &= now > SWING * then
     return torch.where(back, then / (then + now), 1.0)
 
 

@@ -36,8 +36,8 @@ class Normal:
         out = _times(self.own, a) + _times(self.ground, b[self.index])
         if len(i):
             out.index_add_(0, i, _times(block, a[j]))
-            out.index_add_(0, j, _times(block.mT, a[i]))
-        over = torch.zeros_like(b).index_add_(0, self.index.reshape(-1), _times(self.ground.mT, a).reshape(-1))
+            out.index_add_(0, j, _turned_times(block, a[i]))
+        over = torch.zeros_like(b).index_add_(0, self.index.reshape(-1), _turned_times(self.ground, a).reshape(-1))
         return out, over + _like(self.splines.times(b.cpu().numpy()), b)
 
 
@@ -47,6 +47,11 @@ def _like(array: np.ndarray, tensor: torch.Tensor) -> torch.Tensor:
 
 def _times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
     return (matrix @ vector[:, :, None])[:, :, 0]
+
+
+def _turned_times(matrix: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """The transposed matrices times vectors: a sum of products is faster than batched products of turned matrices."""
+    return (matrix * vector[:, :, None]).sum(1)
 
 
 def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Band, unit: float) -> Normal:
@@ -88,22 +93,30 @@ class Elimination:
         self.own = torch.linalg.cholesky(majorant(normal.own, normal.pairs))
         self.lean = torch.cholesky_solve(normal.ground, self.own)  # own^-1 ground
         self.schur = Band(normal.splines.lower.copy(), normal.splines.nx)
-        first, second = np.triu_indices(normal.index.shape[1])
-        for rows in torch.arange(len(normal.index), device=normal.index.device).split(AT_ONCE):
-            outer = (normal.ground[rows].mT @ self.lean[rows]).cpu().numpy()
-            index = normal.index[rows].cpu().numpy()
-            self.schur.add(index[:, first], index[:, second], -outer[:, first, second])
+        index, outer = self._by_cell()
+        first, second = np.triu_indices(index.shape[1])
+        self.schur.add(index[:, first], index[:, second], -outer[:, first, second])
         self.root = self.schur.root(normal.splines)
+
+    def _by_cell(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the columns over the same splines take from these together: splines (c, 16) and matrices (c, 16, 16)."""
+        n = self.normal
+        cells, which = torch.unique(n.index[:, 0], return_inverse=True)
+        total = torch.zeros(len(cells), 16, 16, dtype=n.ground.dtype, device=which.device)
+        for rows in torch.arange(len(which), device=which.device).split(AT_ONCE):
+            total.index_add_(0, which[rows], n.ground[rows].mT @ self.lean[rows])
+        index = cells[:, None] + (n.index[:1] - n.index[:1, :1])  # the sixteen lie alike everywhere
+        return index.cpu().numpy(), total.cpu().numpy()
 
     def __call__(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         n = self.normal
         first = torch.cholesky_solve(a[:, :, None], self.own)[:, :, 0]
-        right = b.index_add(0, n.index.reshape(-1), -_times(n.ground.mT, first).reshape(-1))
+        right = b.index_add(0, n.index.reshape(-1), -_turned_times(n.ground, first).reshape(-1))
         under = _like(cho_solve_banded((self.root, True), right.cpu().numpy(), check_finite=False), b)
         return first - _times(self.lean, under[n.index]), under
 
 
-def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy=1e-4, most=40):
+def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float = 1e-3, most: int = 40):
     """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner."""
     inverse = normal.eliminated
     x, y = torch.zeros_like(a), torch.zeros_like(b)

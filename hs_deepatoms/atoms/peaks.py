@@ -7,6 +7,7 @@ columns at once and no derivative image is ever made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -202,20 +203,38 @@ class Sums:
     ground: torch.Tensor  # (n, k, 6): with a background that is one of the six polynomials
 
 
-def sums(c: Columns, weight: torch.Tensor, rest: torch.Tensor, window: Window, unit: float, elliptical: bool) -> Sums:
-    """Own blocks of the normal equations; ``weight`` and ``rest`` (weight x residual) are padded images, float32."""
-    both, parts = torch.stack([rest, weight]), []
-    for part, (row, column, u, v), bell in _passes(c, window, weight.shape[0], elliptical):
+def sums(c: Columns, height: int, pixels_of: Callable, window: Window, unit: float, elliptical: bool) -> Sums:
+    """Own blocks of the normal equations, in a padded image of ``height`` rows.
+
+    ``pixels_of(row, column)`` is the stack of weight x residual and weight, (2, n, side, side), of windows.
+    """
+    parts = []
+    for part, (row, column, u, v), bell in _passes(c, window, height, elliptical):
         u, v = u / unit, v / unit
-        pixels = window.cut_out(both, row, column)
+        pixels = pixels_of(row, column)
         square = quadratic(bell.times(bell).moments(pixels[1], u, v, 5)).double()
         linear = quadratic(bell.moments(pixels[1], u, v, 5)).double()
         t = derivatives(part, unit, elliptical)
         parts.append((t @ square @ t.mT, _slopes(t, bell, pixels[0], u, v), t @ linear))
     if not parts:
         n = 6 if elliptical else 4
-        return Sums(*(torch.zeros(0, *d, dtype=torch.float64, device=weight.device) for d in ((n, n), (n,), (n, 6))))
+        return Sums(*(torch.zeros(0, *d, dtype=torch.float64, device=c.y.device) for d in ((n, n), (n,), (n, 6))))
     return Sums(*(torch.cat(p) for p in zip(*parts, strict=True)))
+
+
+def local_heights(c: Columns, image: torch.Tensor, valid: torch.Tensor, window: Window) -> torch.Tensor:
+    """Height of each round column over an even background of its own, (n,); padded images, float32."""
+    both, parts = torch.stack([valid, valid * image]), [torch.zeros(0, dtype=torch.float64, device=image.device)]
+    for _, (row, column, u, v), bell in _passes(c, window, image.shape[0], False):
+        pixels = window.cut_out(both, row, column)
+        powers = [bell, bell.times(bell)]
+        powers.append(bell.times(powers[1]))
+        # least squares weighed by the column itself: its neighbours hardly count
+        one, two, three = (b.moments(pixels[0], u, v, 1)[:, 0, 0].double() for b in powers)
+        level, peak = (b.moments(pixels[1], u, v, 1)[:, 0, 0].double() for b in powers[:2])
+        det = (three * one - two**2).clamp(min=1e-9)
+        parts.append((one * peak - two * level) / det)
+    return torch.cat(parts)
 
 
 def slopes(c: Columns, rest: torch.Tensor, window: Window, unit: float, elliptical: bool) -> torch.Tensor:
@@ -260,6 +279,31 @@ def pair_blocks(
         n = 6 if elliptical else 4
         return torch.zeros(0, n, n, dtype=torch.float64, device=weight.device)
     return torch.cat(blocks)
+
+
+def far_blocks(c: Columns, i: torch.Tensor, j: torch.Tensor, weight: torch.Tensor, window: Window, unit: float):
+    """Blocks (pairs, 4, 4) as of :func:`pair_blocks` for round columns that touch with their tails only.
+
+    The product of two Gaussians is one in between, over which the weight hardly varies.
+    """
+    a, b = c[i], c[j]
+    one, two = torch.exp(-2 * a.log_width), torch.exp(-2 * b.log_width)
+    dy, dx = b.y - a.y, b.x - a.x
+    share, spread = two / (one + two), 1 / (one + two)
+    row, column = (torch.round(p + share * d).long() + window.pad for p, d in ((a.y, dy), (a.x, dx)))
+    at = weight[row.clamp(0, weight.shape[0] - 1), column.clamp(0, window.width - 1)].double()
+    size = at * 2 * torch.pi * spread * torch.exp(-0.5 * share * one * (dy**2 + dx**2))
+    my, mx = (_normal_moments(share * d / unit, spread / unit**2) for d in (dy, dx))
+    moments = quadratic(size[:, None, None] * my[:, :, None] * mx[:, None, :])
+    tb = derivatives(b, unit, False) @ shifted(dy / unit, dx / unit)
+    return derivatives(a, unit, False) @ moments @ tb.mT
+
+
+def _normal_moments(mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Moments 0 to 4 about zero of a normal distribution, (n, 5)."""
+    square = mean**2
+    return torch.stack([torch.ones_like(mean), mean, square + variance, mean * (square + 3 * variance),
+                        square**2 + 6 * square * variance + 3 * variance**2], 1)  # fmt: skip
 
 
 def shifted(dy: torch.Tensor, dx: torch.Tensor) -> torch.Tensor:

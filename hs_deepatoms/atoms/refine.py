@@ -24,7 +24,7 @@ from hs_deepatoms.atoms.joint import (
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.peaks import Columns
 
-STEPS = {"quick": 4, "full": 12}
+STEPS = {"quick": 5, "full": 12}
 CLOSE = 0.05  # relative change of columns in a step that no longer shows in the residual
 ALONE = 4  # further steps of those that have not settled then
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see

@@ -150,7 +150,7 @@ def real_detector_sample(
 
 
 def turned_piece(rng: np.random.Generator, real: LabelledImage, side: int) -> LabelledImage:
-    """A square piece of a real image, turned by any angle, all of it inside the labelled part where that is possible."""
+    """A square piece of a real image, turned by any angle, inside the labelled part where that is possible."""
     angle, half = rng.uniform(0, 2 * np.pi), (side - 1) / 2
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     reach = half * np.abs(turn).sum(1) + real.margin  # half the height and width that the piece takes up

@@ -32,7 +32,7 @@ def test_a_constant_and_a_slope_are_splines():
 
 
 def test_normal_equations_and_penalty():
-    ground = Ground.over(SHAPE, 12.5, (0, 0), "cpu")
+    ground = Ground.over(SHAPE, 11.5, (0, 0), "cpu")
     weight = torch.as_tensor(np.random.default_rng(0).uniform(0.5, 2, SHAPE), dtype=torch.float32)
     all_splines = splines(ground)
     plain = (all_splines * weight.numpy().ravel()) @ all_splines.T
@@ -43,13 +43,23 @@ def test_normal_equations_and_penalty():
     assert ground.project(weight).numpy() == pytest.approx(all_splines @ weight.numpy().ravel(), rel=1e-4)
 
 
+def test_wide_splines_are_summed_over_a_few_pixels():
+    ground = Ground.over(SHAPE, 20.0, (0, 0), "cpu")  # by threes; the image is no multiple of three
+    weight = torch.as_tensor(np.random.default_rng(0).uniform(0.5, 2, SHAPE), dtype=torch.float32)
+    all_splines = splines(ground)
+    plain = (all_splines * weight.numpy().ravel()) @ all_splines.T
+    scale = np.sqrt(np.outer(np.diag(plain), np.diag(plain)))
+    assert np.abs(dense(ground.hessian(weight, 0.0)) - plain).max() < 0.01 * scale.max()
+
+
 def test_band_products_blocks_and_roots():
     ground = Ground.over(SHAPE, 12.5, (0, 0), "cpu")
     band = ground.hessian(torch.ones(SHAPE), 0.1)
     full, vector = dense(band), np.random.default_rng(2).normal(size=ground.size)
     assert band.times(vector) == pytest.approx(full @ vector)
-    rows = np.array([[0, 5, 3], [7, 2, 11]])
-    assert band.block(rows) == pytest.approx(np.stack([full[np.ix_(r, r)] for r in rows]))
+    starts, offsets = np.array([0, 9, 30]), np.array([0, 2, 5, band.nx + 1, 3 * band.nx + 4])
+    rows = starts[:, None] + offsets
+    assert band.blocks(starts, offsets) == pytest.approx(np.stack([full[np.ix_(r, r)] for r in rows]), rel=1e-5)
     holed = Band(band.lower.copy(), band.nx)
     holed.lower[0] *= 0.01  # not positive any more
     assert np.isfinite(holed.root(band)).all()

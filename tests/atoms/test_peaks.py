@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,8 @@ def test_normal_equations_are_those_of_the_derivative_images(elliptical):
     rng = np.random.default_rng(1)
     weight = torch.as_tensor(rng.uniform(0.5, 2, SHAPE), dtype=torch.float32)
     rest = torch.as_tensor(rng.normal(size=SHAPE), dtype=torch.float32)
-    total = sums(c, window.padded(weight), window.padded(rest), window, 2.0, elliptical)
+    both = torch.stack([window.padded(rest), window.padded(weight)])
+    total = sums(c, both.shape[1], partial(window.cut_out, both), window, 2.0, elliptical)
     names = NAMES if elliptical else NAMES[:4]
     for n in range(3):
         slopes = torch.stack([slope(c, n, name, window, elliptical) for name in names])
