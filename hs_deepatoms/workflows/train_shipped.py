@@ -222,8 +222,8 @@ def pack(
         module = make(**options)
         module.load_state_dict(load_file(out / f"{file}.safetensors"))
         parts[name] = (make.__name__, options, module.eval())
-    for log in sorted(out.glob("*.json")):
-        logs[log.stem] = {k: v for k, v in json.loads(log.read_text()).items() if k != "loss"}
+    for part in (*STAGES, "survey"):
+        logs[part] = {k: v for k, v in json.loads((out / f"{part}.json").read_text()).items() if k != "loss"}
     card = {
         "name": "detector",
         "description": "Presence and sub-pixel position of atomic columns; width and contrast of columns.",

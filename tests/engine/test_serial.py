@@ -1,0 +1,33 @@
+import threading
+
+import pytest
+import torch
+
+from hs_deepatoms.engine.serial import on_one_core
+
+
+def in_a_new_thread(call):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_one_core_inside_and_as_before_outside():
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert on_one_core(torch.get_num_threads) == 1
+        assert torch.get_num_threads() == 3
+        assert in_a_new_thread(torch.get_num_threads) == 3
+        assert in_a_new_thread(lambda: (on_one_core(torch.get_num_threads), torch.get_num_threads())) == (1, 3)
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_arguments_results_and_errors_pass_through():
+    assert on_one_core(divmod, 7, 2) == (3, 1)
+    assert on_one_core(sorted, [1, 3, 2], reverse=True) == [3, 2, 1]
+    with pytest.raises(ZeroDivisionError):
+        on_one_core(divmod, 1, 0)
