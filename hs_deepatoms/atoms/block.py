@@ -94,7 +94,7 @@ def fitted_width(points: Points, frame: np.ndarray, job: Detection) -> float | N
     In noise a network that has to guess widths guesses the usual ones; a fit of many columns averages the noise.
     """
     box = (0, frame.shape[0], 0, frame.shape[1])
-    remains = window_residue(points, frame, 0, Block((0, 1), box, box), job, box)
+    remains = on_one_core(window_residue, points, frame, 0, Block((0, 1), box, box), job, box)
     columns, free = remains.state.columns, remains.state.free
     if int(free.sum()) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
         return None

@@ -144,7 +144,9 @@ class Band:
                 return cholesky_banded(share * self.lower + (1 - share) * safe.lower, lower=True, check_finite=False)
             except LinAlgError:
                 continue
-        return cholesky_banded(safe.lower, lower=True, check_finite=False)
+        held = safe.lower.copy()
+        held[0] += 1e-5 * held[0].max()  # single precision: where the penalty is weak even that one may not be positive
+        return cholesky_banded(held, lower=True, check_finite=False)
 
     def blocks(self, starts: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """Dense blocks (r, k, k) between the splines ``starts[r] + offsets`` (k, ascending); zero where they

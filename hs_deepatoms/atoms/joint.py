@@ -27,7 +27,9 @@ PLACES = {"y": 0, "x": 1, "log_width": 3, "plus": 4, "cross": 5}  # rows of the 
 FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place than the detector
 LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
+LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 FARTHEST, CLOSEST = 3.0, 1.3  # of a column from where it was found (leeways), of two from each other (sigmas)
+BLIND = 0.01  # of the usual weight of a column's pixels: hardly a pixel that is valid shows it
 TOLERANCE = 1e-3  # of misfit per column
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 # of a step, in standard deviations: a smaller one changes nothing; one that is larger in the end has not converged
@@ -48,6 +50,7 @@ class State:
     sigma: float  # typical width, pixels
     elliptical: bool = False
     noise_kind: str = "auto"
+    shape: tuple | None = None  # the typical plus and cross, if not those of the columns
     leeway: torch.Tensor | None = None  # (n,) how well a column's place was known before, one sigma, pixels
     start: Columns | None = None  # as they came, to go back to
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
@@ -64,16 +67,18 @@ class State:
         return (6 if self.elliptical else 4) * len(self.columns) + self.ground.size
 
     def kept(self, rows: torch.Tensor) -> State:
-        """With only the columns of a mask."""
+        """With only the columns of a mask or of some indices."""
+        last = None if self.last is None else self.last[rows]
+        settled = None if self.settled is None else self.settled[rows]
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
-                       free=self.free[rows], before=None, last=None)  # fmt: skip
+                       free=self.free[rows], settled=settled, last=last, before=None, change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns) -> State:
         """With further columns, of which little is known, and all of them free to move."""
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
         free = torch.ones_like(leeway, dtype=torch.bool)
         return replace(self, columns=Columns.join(self.columns, new), start=Columns.join(self.start, new),
-                       leeway=leeway, free=free, before=None, last=None)  # fmt: skip
+                       leeway=leeway, free=free, settled=None, last=None, before=None, change=np.inf)  # fmt: skip
 
 
 def expected(state: State) -> torch.Tensor:
@@ -108,7 +113,7 @@ def _first_guess(state: State) -> State:
     window, valid = state.window, state.valid.float()
     inner = replace(window, half=max(3, int(2 * state.sigma) + 1))  # a column's tails say little of its height
     height = local_heights(state.columns, window.padded(state.image), window.padded(valid), inner)
-    typical = height.clamp(min=0).mean() if len(height) else 0.0
+    typical = height[height > 0].median() if (height > 0).any() else 0.0
     state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
     rest = valid * (state.image - window.cut(draw(state.columns, window, tuple(valid.shape))))
     band, slope = state.ground.hessian(valid, STIFFNESS), state.ground.project(rest).cpu().numpy()
@@ -136,8 +141,8 @@ class Residue:
 
 def residue(state: State) -> Residue:
     mean = expected(state)
-    # what travels between processes is small, and on no accelerator
-    state = replace(state, before=None, last=None)
+    # what travels between processes is small
+    state = replace(state, before=None, last=None, ground=replace(state.ground))
     return Residue(mean, state.image - mean, state.parameters, state)
 
 
@@ -186,21 +191,26 @@ class Equations:
     columns: torch.Tensor  # (n, k)
     splines: torch.Tensor  # (m,)
     misfit: float
+    at: Columns  # where the matrix is that of
 
 
-def equations(state: State, normal: Normal | None = None) -> Equations:
-    """Normal equations at a state; only the gradients where the matrix ``normal`` of a state nearby will do."""
+def equations(state: State, near: Equations | None = None) -> Equations:
+    """Normal equations at a state; only the gradients are new where the matrix ``near`` will do."""
     weight, weighed, misfit = state.noise.weigh(state.image, expected(state), state.valid)
     stiffness = STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
     pull = state.ground.smoothness(state.splines, stiffness)
     prior = _prior(state)
     misfit += float(state.splines @ pull) + prior.misfit
-    if normal is None:
+    if near is None:
         normal, gradient = _assembled(state, weight, weighed, prior, stiffness)
     else:
-        gradient = slopes(state.columns, state.window.padded(weighed), state.window, state.sigma, state.elliptical)
+        normal, gradient = (
+            near.normal,
+            slopes(state.columns, state.window.padded(weighed), state.window, state.sigma, state.elliptical),
+        )
     gradient = (gradient + prior.gradient) * _kept(state, gradient)
-    return Equations(normal, gradient, state.ground.project(weighed) - pull, misfit)
+    at = state.columns if near is None else near.at
+    return Equations(normal, gradient, state.ground.project(weighed) - pull, misfit, at)
 
 
 def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) -> tuple[Normal, torch.Tensor]:
@@ -208,16 +218,20 @@ def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) ->
     pw = window.padded(weight)
     both = torch.stack([window.padded(weighed), pw])
     total = sums(c, len(pw), partial(window.cut_out, both), window, state.sigma, state.elliptical)
-    diagonal = total.hessian.diagonal(dim1=1, dim2=2)
-    diagonal += prior.hessian
-    # moments are of single precision: where hardly a pixel is valid they are not quite positive
-    diagonal *= 1 + 1e-6
-    if len(c):
-        diagonal[:, 2] += 1e-12 + 1e-9 * diagonal[:, 2].mean()
+    _held(total.hessian, prior)
     pairs = _pairs(state, pw)
     normal = assemble(total, pairs, c, state.ground, state.ground.hessian(weight, stiffness), state.sigma)
     _freeze(normal, _kept(state, total.gradient))
     return normal, total.gradient
+
+
+def _held(hessian: torch.Tensor, prior: Prior) -> None:
+    """Add the pulls, and enough for a matrix that is positive where hardly a pixel is valid."""
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    diagonal += prior.hessian
+    diagonal *= 1 + 1e-6  # moments are of single precision
+    if len(diagonal):
+        diagonal[:, 2] += 1e-12 + 1e-9 * diagonal[:, 2].mean()
 
 
 def _pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -226,7 +240,8 @@ def _pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     i, j = near_pairs(c, (NEAR if state.elliptical else FAR) * sigma)
     if state.elliptical:
         return i, j, pair_blocks(c, i, j, weight, state.window, sigma, True)
-    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * sigma
+    widest = torch.exp(torch.maximum(c.log_width[i], c.log_width[j])).clamp(min=sigma)
+    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * widest
     i, j = torch.cat([i[near], i[~near]]), torch.cat([j[near], j[~near]])
     n = int(near.sum())
     close = pair_blocks(c, i[:n], j[:n], weight, state.window, sigma, False)
@@ -247,7 +262,7 @@ def _prior(state: State) -> Prior:
     middle = {"y": start.y, "x": start.x, "log_width": np.log(state.sigma)}
     spread = {"y": state.leeway, "x": state.leeway, "log_width": WIDTH_SPREAD}
     if state.elliptical and len(c):
-        middle |= {"plus": c.plus.median(), "cross": c.cross.median()}
+        middle |= dict(zip(("plus", "cross"), state.shape or (c.plus.median(), c.cross.median()), strict=True))
         spread |= {"plus": SHAPE_SPREAD, "cross": SHAPE_SPREAD}
     hessian = torch.zeros(len(c), 6 if state.elliptical else 4, dtype=torch.float64, device=c.y.device)
     gradient, misfit = torch.zeros_like(hessian), 0.0
@@ -265,9 +280,11 @@ def step(state: State) -> State:
     Where the last one hardly changed the columns, its matrix serves again (a chord step).
     """
     old = state.before
-    now = equations(state, old[1].normal if state.change < ALIKE and matrix_holds(state) else None)
+    now = equations(state, matrix_near(state))
     if old is not None and not now.misfit <= old[1].misfit + TOLERANCE * len(state.columns):
         state, now = replace(old[0], damping=10 * max(state.damping, 1e-3)), old[1]
+        if now.at is not state.columns:  # a matrix of another place may have been the mistake
+            now = equations(state)
     else:
         state = replace(state, damping=0.2 * state.damping if state.damping > 1e-4 else 0.0)
     normal = now.normal
@@ -281,19 +298,26 @@ def step(state: State) -> State:
     return _called_back(new, normal)
 
 
-def matrix_holds(state: State) -> bool:
-    """Whether the normal equations of the last step are still of the same free parameters."""
-    return state.before is not None and state.before[0].free is state.free
+def matrix_near(state: State, share: float = 0.9) -> Equations | None:
+    """Normal equations of an earlier step that will do: of the same free parameters, and of columns much the same.
+
+    ``share`` of the columns may not have changed by more than ALIKE since.
+    """
+    if state.before is None or state.before[0].free is not state.free:
+        return None
+    earlier = state.before[1]
+    return earlier if _change(earlier.at, state.columns, share) < ALIKE else None
 
 
-def _change(old: Columns, new: Columns) -> float:
+def _change(old: Columns, new: Columns, share: float = 0.9) -> float:
     """How much most columns have changed, relative to their size."""
     if not len(new):
         return 0.0
     width = torch.exp(-new.log_width)
     parts = [(new.y - old.y) * width, (new.x - old.x) * width, (new.height - old.height) / new.height.abs(),
              new.log_width - old.log_width]  # fmt: skip
-    return float(torch.stack(parts).abs().amax(0).nan_to_num(1.0).quantile(0.9))
+    change = torch.stack(parts).abs().amax(0).nan_to_num(1.0)
+    return float(change.kthvalue(max(1, int(share * len(change))))[0])
 
 
 def _moved(state: State, da: torch.Tensor) -> Columns:
@@ -306,6 +330,9 @@ def _moved(state: State, da: torch.Tensor) -> Columns:
     height = torch.where(state.free, torch.maximum(c.height + da[:, 2], 0.2 * c.height), c.height + da[:, 2])
     # bounds of the whole way: no column becomes a pixel or a cloud
     new["log_width"] = new["log_width"].clamp(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
+    if "plus" in new:
+        long = torch.hypot(new["plus"], new["cross"]).clamp(min=LONGEST_SHAPE) / LONGEST_SHAPE
+        new |= {name: new[name] / long for name in ("plus", "cross")}
     return replace(c, height=height, **new)
 
 
@@ -318,9 +345,9 @@ def settle(state: State, rounds: int) -> State:
     if state.last is None:
         return state
     rows = torch.nonzero((state.last[:, :2].abs() > RESTLESS).any(1) & state.free)[:, 0]
-    few = replace(state.kept(rows), settled=state.settled[rows])
     if not len(rows):
         return state
+    few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
     window, mean = state.window, expected(state)
     weight = window.padded(state.noise.weigh(state.image, mean, state.valid)[0])
     images = torch.stack([window.padded(v) for v in (state.image, mean, state.valid.float())])
@@ -331,10 +358,11 @@ def settle(state: State, rounds: int) -> State:
         few = new
         if bool(few.settled.all()):
             break
-    fine = ~_astray(few)
     columns, settled = state.columns.stacked(), state.settled.clone()
-    columns[rows[fine]], settled[rows[fine]] = few.columns.stacked()[fine], few.settled[fine]
-    return replace(state, columns=Columns.of(columns), settled=settled)
+    columns[rows], settled[rows] = few.columns.stacked(), few.settled
+    there = replace(state, columns=Columns.of(columns), settled=settled)
+    lost = _astray(there) | ~torch.isfinite(columns).all(1)
+    return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.stacked(), columns)))
 
 
 def _alone_moved(few: State, images: torch.Tensor, weight: torch.Tensor) -> State:
@@ -350,7 +378,8 @@ def _alone_moved(few: State, images: torch.Tensor, weight: torch.Tensor) -> Stat
 
     total = sums(few.columns, images.shape[1], pixels_of, few.window, few.sigma, few.elliptical)
     prior = _prior(few)
-    own = majorant(total.hessian + torch.diag_embed(prior.hessian), _pairs(few, weight))
+    _held(total.hessian, prior)
+    own = majorant(total.hessian, _pairs(few, weight))
     da = torch.linalg.solve(own, total.gradient + prior.gradient)
     return replace(few, columns=_moved(few, da), settled=_settled(da * torch.sqrt(own.diagonal(dim1=1, dim2=2))))
 
@@ -393,7 +422,7 @@ def _called_back(state: State, normal: Normal) -> State:
         return state
     start, lost = state.start, _astray(state)
     if state.judged and state.taken > 2:  # near its place at last
-        lost |= state.columns.height * torch.sqrt(normal.own[:, 2, 2]) < FAINT
+        lost |= unseen(state.columns, normal)
     lost &= state.free
     if not lost.any():
         return state
@@ -402,6 +431,15 @@ def _called_back(state: State, normal: Normal) -> State:
     back = Columns.of(torch.where(lost[:, None], back.stacked(), old.columns.stacked()))
     settled = torch.zeros_like(lost)
     return replace(old, columns=back, free=state.free & ~lost, settled=settled)
+
+
+def unseen(columns: Columns, normal: Normal) -> torch.Tensor:
+    """Columns (n,) of which the valid pixels show too little to place them."""
+    known = normal.own[:, 2, 2]
+    if not len(known):
+        return torch.zeros(0, dtype=torch.bool, device=known.device)
+    usual = known.kthvalue(int(0.9 * (len(known) - 1)) + 1)[0]
+    return (columns.height * torch.sqrt(known) < FAINT) | (known < BLIND * usual)
 
 
 def _astray(state: State) -> torch.Tensor:

@@ -88,7 +88,8 @@ class Elimination:
     """Solve with the columns apart from each other but not from the background: nearly the whole system, and direct."""
 
     def __init__(self, normal: Normal):
-        self.normal = normal
+        # parts of it, not itself: that would be a cycle, and its memory not given back at once
+        self.index, self.ground = normal.index, normal.ground
         # raised, or the columns of a dense lattice would take more from the background than there is
         self.own = torch.linalg.cholesky(majorant(normal.own, normal.pairs))
         self.lean = torch.cholesky_solve(normal.ground, self.own)  # own^-1 ground
@@ -100,20 +101,18 @@ class Elimination:
 
     def _by_cell(self) -> tuple[np.ndarray, np.ndarray]:
         """What the columns over the same splines take from these together: splines (c, 16) and matrices (c, 16, 16)."""
-        n = self.normal
-        cells, which = torch.unique(n.index[:, 0], return_inverse=True)
-        total = torch.zeros(len(cells), 16, 16, dtype=n.ground.dtype, device=which.device)
+        cells, which = torch.unique(self.index[:, 0], return_inverse=True)
+        total = torch.zeros(len(cells), 16, 16, dtype=self.ground.dtype, device=which.device)
         for rows in torch.arange(len(which), device=which.device).split(AT_ONCE):
-            total.index_add_(0, which[rows], n.ground[rows].mT @ self.lean[rows])
-        index = cells[:, None] + (n.index[:1] - n.index[:1, :1])  # the sixteen lie alike everywhere
+            total.index_add_(0, which[rows], self.ground[rows].mT @ self.lean[rows])
+        index = cells[:, None] + (self.index[:1] - self.index[:1, :1])  # the sixteen lie alike everywhere
         return index.cpu().numpy(), total.cpu().numpy()
 
     def __call__(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        n = self.normal
         first = torch.cholesky_solve(a[:, :, None], self.own)[:, :, 0]
-        right = b.index_add(0, n.index.reshape(-1), -_turned_times(n.ground, first).reshape(-1))
+        right = b.index_add(0, self.index.reshape(-1), -_turned_times(self.ground, first).reshape(-1))
         under = _like(cho_solve_banded((self.root, True), right.cpu().numpy(), check_finite=False), b)
-        return first - _times(self.lean, under[n.index]), under
+        return first - _times(self.lean, under[self.index]), under
 
 
 def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float = 1e-3, most: int = 40):

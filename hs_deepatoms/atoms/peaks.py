@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 REACH = 3.7  # a column is drawn and weighed out to this many sigmas
 AT_ONCE = 1024  # columns per pass: their windows stay in the processor's cache
+PAIRS_AT_ONCE = 8192
 # the polynomials 1, u, v, uu, uv, vv as powers of (u, v)
 POWERS = torch.tensor([(0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2)])
 
@@ -232,8 +233,9 @@ def local_heights(c: Columns, image: torch.Tensor, valid: torch.Tensor, window: 
         # least squares weighed by the column itself: its neighbours hardly count
         one, two, three = (b.moments(pixels[0], u, v, 1)[:, 0, 0].double() for b in powers)
         level, peak = (b.moments(pixels[1], u, v, 1)[:, 0, 0].double() for b in powers[:2])
-        det = (three * one - two**2).clamp(min=1e-9)
-        parts.append((one * peak - two * level) / det)
+        det = three * one - two**2
+        known = det > 1e-3 * three * one  # a pixel or two do not tell a column from its background
+        parts.append(torch.where(known, (one * peak - two * level) / torch.where(known, det, 1.0), 0.0))
     return torch.cat(parts)
 
 
@@ -286,7 +288,13 @@ def far_blocks(c: Columns, i: torch.Tensor, j: torch.Tensor, weight: torch.Tenso
 
     The product of two Gaussians is one in between, over which the weight hardly varies.
     """
-    a, b = c[i], c[j]
+    parts = [torch.zeros(0, 4, 4, dtype=torch.float64, device=weight.device)]
+    for s in range(0, len(i), PAIRS_AT_ONCE):
+        parts.append(_far_blocks(c[i[s : s + PAIRS_AT_ONCE]], c[j[s : s + PAIRS_AT_ONCE]], weight, window, unit))
+    return torch.cat(parts)
+
+
+def _far_blocks(a: Columns, b: Columns, weight: torch.Tensor, window: Window, unit: float) -> torch.Tensor:
     one, two = torch.exp(-2 * a.log_width), torch.exp(-2 * b.log_width)
     dy, dx = b.y - a.y, b.x - a.x
     share, spread = two / (one + two), 1 / (one + two)

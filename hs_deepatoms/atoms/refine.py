@@ -10,22 +10,22 @@ import torch
 from hs_deepatoms.atoms.census import births, doubles, sent_back
 from hs_deepatoms.atoms.covariance import covariances
 from hs_deepatoms.atoms.joint import (
-    ALIKE,
     State,
     begin,
     equations,
     evidence,
     expected,
-    matrix_holds,
+    matrix_near,
     measured,
     settle,
     step,
+    unseen,
 )
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.peaks import Columns
 
 STEPS = {"quick": 5, "full": 12}
-CLOSE = 0.05  # relative change of columns in a step that no longer shows in the residual
+CLOSE = 0.02  # relative change of columns in a step that no longer shows in the residual
 ALONE = 4  # further steps of those that have not settled then
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
@@ -137,10 +137,11 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
 
 def first_fit(state: State, how: str) -> State:
     """Close enough for the residual to show the noise; missed columns are not noise."""
-    state = _converge(state, 4, enough=CLOSE)
-    if how == "full":
-        state = replace(measured(state), judged=True)
-        state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
+    state = _converge(state, 2)
+    if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
+        return _converge(measured(state), 2, enough=CLOSE)
+    state = _converge(replace(measured(_converge(state, 2)), judged=True), 2)
+    state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
     return state
 
 
@@ -170,7 +171,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
         source = torch.cat([source[~gone], torch.full((len(new),), -1, device=source.device)])
         state = _converge(state, 5)
     keep = (source >= 0) | state.free
-    return state.kept(keep), source[keep]
+    return (state, source) if keep.all() else (state.kept(keep), source[keep])
 
 
 def _older_first(old: Columns, new: Columns) -> torch.Tensor:
@@ -178,8 +179,8 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
-    near = state.change < ALIKE and matrix_holds(state)
-    covariance = covariances(state.before[1].normal if near else equations(state).normal)
+    normal = (matrix_near(state, 0.98) or equations(state)).normal
+    covariance = covariances(normal)
     c = state.columns
     std = torch.sqrt(covariance.diagonal(dim1=1, dim2=2).clamp(min=0))
     index, series = state.ground.at(c.y, c.x, state.sigma)
@@ -197,7 +198,11 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     table = {name: v.cpu().numpy() for name, v in table.items()}
     table |= _axes(c)
     source = source.cpu().numpy()
-    fine = state.free.cpu().numpy() & (table["height"] > 0) & np.isfinite(table["y_std"])
+    fine = (
+        (state.free & ~unseen(state.columns, normal)).cpu().numpy()
+        & (table["height"] > 0)
+        & np.isfinite(table["y_std"])
+    )
     fine &= (table["y_std"] > 0) & (table["x_std"] > 0)
     fine &= np.abs(np.log(np.sqrt(table["width_y"] * table["width_x"]) / state.sigma)) < 0.89
     for name, first in (("y", state.start.y), ("x", state.start.x)):

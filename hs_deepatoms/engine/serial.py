@@ -4,16 +4,18 @@ saves."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from threading import Lock, Thread
 from typing import TypeVar
 
 Result = TypeVar("Result")
+_LOCK = Lock()
 
 
 def on_one_core(call: Callable[..., Result], *arguments, **options) -> Result:
-    """``call(*arguments, **options)`` in a thread of its own, in which torch does not share work between cores.
+    """``call(*arguments, **options)`` without torch sharing its work between cores.
 
-    The number of threads that torch uses anywhere else stays as it is.
+    The number of threads that torch uses in other threads, and in this one afterwards, stays as it is. (A thread that
+    asks torch for anything for the first time in the instant in which the limit is set would keep it.)
 
     Examples
     --------
@@ -21,19 +23,16 @@ def on_one_core(call: Callable[..., Result], *arguments, **options) -> Result:
     >>> on_one_core(torch.get_num_threads)
     1
     """
-    with ThreadPoolExecutor(1) as pool:
-        _limit(pool)
-        return pool.submit(call, *arguments, **options).result()
-
-
-def _limit(pool: ThreadPoolExecutor) -> None:
     import torch
 
-    # torch's limit is each thread's own, but setting it also sets that of threads yet to come: that is put back.
-    # A thread takes the usual limit when it first asks, so it asks before.
-    usual = torch.get_num_threads()
-    pool.submit(torch.get_num_threads).result()
+    with _LOCK:  # or another call would take the limit of this one for the usual one
+        usual = torch.get_num_threads()
+        torch.set_num_threads(1)
+        # the limit is each thread's own, but setting it also sets that of threads yet to come: put back by another
+        others = Thread(target=torch.set_num_threads, args=(usual,))
+        others.start()
+        others.join()
     try:
-        pool.submit(torch.set_num_threads, 1).result()
+        return call(*arguments, **options)
     finally:
         torch.set_num_threads(usual)

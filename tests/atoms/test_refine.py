@@ -176,3 +176,32 @@ def test_hardly_a_valid_pixel():
     valid = np.zeros(image.shape, bool)
     valid[3, 4] = True
     assert len(fit_columns(scaled(image)[0], y, x, 2.5, valid=valid).y) == 36
+
+
+@pytest.mark.parametrize("how", ["quick", "full"])
+@pytest.mark.parametrize("seed", range(6))
+def test_columns_over_no_data_are_not_called_fitted(how, seed):
+    """Half of the image is masked, and single pixels of it are not: nothing breaks, and no height runs away."""
+    image, y, x, rng = lattice(n=9, peak=200, background=20, seed=seed)
+    valid = np.ones(image.shape, bool)
+    valid[:, image.shape[1] // 2 :] = rng.random((image.shape[0], image.shape[1] - image.shape[1] // 2)) < 0.002
+    start = y + 0.5 * rng.standard_normal(len(y)), x + 0.5 * rng.standard_normal(len(x))
+    fit = fit_columns(scaled(image)[0], *start, 2.5, valid=valid, how=how)
+    assert np.isfinite(fit.y).all() and fit.converged[fit.x < image.shape[1] / 2 - 6].all()
+    assert np.abs(fit.height[fit.converged]).max() < 5
+
+
+def test_a_fit_gives_its_memory_back_at_once():
+    """Nothing of it waits for the cyclic garbage collector."""
+    import gc
+
+    from hs_deepatoms.atoms.normal import Elimination
+
+    image, y, x, _ = lattice(n=6)
+    gc.collect()
+    gc.disable()
+    try:
+        fit_columns(scaled(image)[0], y, x, 2.5)
+        assert not any(isinstance(thing, Elimination) for thing in gc.get_objects())
+    finally:
+        gc.enable()

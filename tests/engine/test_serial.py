@@ -31,3 +31,23 @@ def test_arguments_results_and_errors_pass_through():
     assert on_one_core(sorted, [1, 3, 2], reverse=True) == [3, 2, 1]
     with pytest.raises(ZeroDivisionError):
         on_one_core(divmod, 1, 0)
+
+
+def test_calls_at_the_same_time_leave_every_thread_as_it_was():
+    def work():
+        inside = on_one_core(torch.get_num_threads)
+        return inside, torch.get_num_threads()
+
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(work())) for _ in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [(1, 3)] * 24
+        assert in_a_new_thread(torch.get_num_threads) == 3
+    finally:
+        torch.set_num_threads(usual)
