@@ -6,15 +6,13 @@ Every sample goes through the same scaling, mask repair and resampling as a user
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import affine_transform
 
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
 from hs_deepatoms.prepare.resample import resample_frame, to_grid
 from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
-from hs_deepatoms.simulate.background import smooth_field
 from hs_deepatoms.simulate.scenes import simulate_scene
 
 DARK_SHARE = 0.25
@@ -24,12 +22,8 @@ EMPTY_SHARES = {
     "final": (("nothing", "film", "noisy_film", "few_counts"), (0.03, 0.04, 0.24, 0.09)),
     "long": (("nothing", "film", "noisy_film", "few_counts", "fringes"), (0.03, 0.04, 0.16, 0.06, 0.03)),
     "polish": (("nothing", "film", "noisy_film", "few_counts", "fringes"), (0.02, 0.03, 0.12, 0.04, 0.03)),
-    "faint": (("nothing", "film", "noisy_film", "few_counts", "fringes"), (0.02, 0.02, 0.1, 0.03, 0.03)),
 }
-# share of the crystals with faint columns, and the largest signal-to-noise ratio of their main columns
-FAINT = {"polish": (0.5, 25.0), "faint": (0.7, 18.0)}
-COARSE_SHARE = {"faint": 0.4}  # columns hardly wider than a pixel
-TURNED = ("faint",)  # stages that see real images turned by any angle
+FAINT_SHARE = {"polish": 0.5}  # of the crystals: main columns of a signal-to-noise ratio of at most 25
 
 
 @dataclass(frozen=True)
@@ -53,10 +47,10 @@ def detector_sample(
     seed, index : int
     size : int
         Side of the sample on the network's grid, a multiple of 8.
-    stage : {"detector", "hard", "last", "final", "long", "polish", "faint"}
+    stage : {"detector", "hard", "last", "final", "long", "polish"}
         After the first stage some images have dark columns (shown inverted, as `find_atoms` does) and more of them
-        have none, with rough films at first and films, fields of few counts and fringes later. In the last two most
-        crystals are also faint, in the last one many have columns hardly wider than a pixel.
+        have none, with rough films at first and films, fields of few counts and fringes in the end,
+        when half of the crystals are also faint.
 
     Returns
     -------
@@ -66,8 +60,7 @@ def detector_sample(
     """
     rng = np.random.default_rng([seed, index])
     on_grid = float(np.clip(2.0 * np.exp(0.18 * rng.standard_normal()), 1.3, 3.2))
-    widest = 1.5 if stage in COARSE_SHARE and rng.random() < COARSE_SHARE[stage] else 4.5
-    sigma = float(np.exp(rng.uniform(np.log(0.72), np.log(widest))))
+    sigma = float(np.exp(rng.uniform(np.log(0.72), np.log(4.5))))
     zoom = on_grid / sigma
     side = int(np.ceil(size / zoom)) + 1
     dark, kind = False, None
@@ -75,9 +68,8 @@ def detector_sample(
         dark = bool(rng.random() < DARK_SHARE)
         kinds, chances = EMPTY_SHARES[stage]
         kind = str(rng.choice(["", *kinds], p=[1 - sum(chances), *chances])) or None
-    share, strongest = FAINT.get(stage, (0.0, None))
-    faint = share > 0 and rng.random() < share
-    scene = simulate_scene(rng, (side, side), sigma, kind=kind, dark=dark, strongest=strongest if faint else None)
+    faint = stage in FAINT_SHARE and rng.random() < FAINT_SHARE[stage]
+    scene = simulate_scene(rng, (side, side), sigma, kind=kind, dark=dark, strongest=25.0 if faint else None)
     image = network_view(rng, -scene.image if dark else scene.image, zoom)[:size, :size]
     target = column_target(size, to_grid(scene.y, zoom), to_grid(scene.x, zoom), scene.strength, np.log(on_grid / 2.0))
     return np.ascontiguousarray(image[None]), target
@@ -125,16 +117,12 @@ def _write_offsets(target, y, x, i, j, reach=2.6):
 
 
 def real_detector_sample(
-    images: list[LabelledImage], seed: int, index: int, size: int = 128, *, stage: str = "detector"
+    images: list[LabelledImage], seed: int, index: int, size: int = 128
 ) -> tuple[np.ndarray, np.ndarray]:
     """One augmented crop of a labelled real image; only presence is learned, clicks are too rough for positions."""
     rng = np.random.default_rng([seed, index, 1])
     real = images[rng.integers(len(images))]
     zoom = 2.0 * float(np.exp(0.12 * rng.standard_normal())) / real.sigma
-    if stage in TURNED and rng.random() < 0.7:
-        real = turned_piece(rng, real, int(np.ceil(size / zoom)) + 1)
-        if rng.random() < 0.5:
-            real = degraded(rng, real)
     scaled = network_view(rng, real.image, zoom)
     y, x = to_grid(real.y, zoom), to_grid(real.x, zoom)
     edge = real.margin * zoom
@@ -147,29 +135,6 @@ def real_detector_sample(
     target[1, unlabelled] = 0.0
     target[4] = 0.0
     return _turned(rng, crop[None], target)
-
-
-def turned_piece(rng: np.random.Generator, real: LabelledImage, side: int) -> LabelledImage:
-    """A square piece of a real image, turned by any angle, inside the labelled part where that is possible."""
-    angle, half = rng.uniform(0, 2 * np.pi), (side - 1) / 2
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    reach = half * np.abs(turn).sum(1) + real.margin  # half the height and width that the piece takes up
-    last = np.array(real.image.shape) - 1.0
-    centre = np.where(2 * reach < last, rng.uniform(np.minimum(reach, last / 2), np.maximum(last - reach, last / 2)),
-                      last / 2)  # fmt: skip
-    image = affine_transform(real.image, turn, centre - turn @ (half, half), (side, side), order=3, mode="mirror")
-    y, x = turn.T @ (np.stack([real.y, real.x]) - centre[:, None]) + half
-    margin = 0.0 if (2 * reach < last).all() else real.margin + float((reach - last / 2).max())
-    return LabelledImage(image.astype(np.float32), y, x, real.sigma, margin)
-
-
-def degraded(rng: np.random.Generator, real: LabelledImage) -> LabelledImage:
-    """The same with more noise, another contrast curve and an uneven support."""
-    low, high = np.percentile(real.image, [0.5, 99.5])
-    image = np.clip((real.image - low) / max(high - low, 1e-6), 0, None) ** float(np.exp(rng.uniform(-0.35, 0.35)))
-    image += rng.uniform(0, 0.6) * smooth_field(rng, image.shape)
-    noise = rng.uniform(0, 1.0) * image.std() * rng.standard_normal(image.shape)
-    return replace(real, image=(image + noise).astype(np.float32))
 
 
 def _outside(position, edge, size):

@@ -42,7 +42,6 @@ STAGES = {
     "final": Stage(2_200, 7e-4, 0.4),
     "long": Stage(16_000, 1.5e-3, 0.3, {"matched": True}),
     "polish": Stage(8_000, 1.2e-3, 0.4, {"matched": True, "deep": True}),
-    "faint": Stage(14_000, 1.2e-3, 0.3, {"matched": True, "deep": True}),
 }
 SURVEY = Stage(4_000, 2e-3)
 LAST = list(STAGES)[-1]
@@ -86,7 +85,7 @@ class Samples:
         if self.part == "survey":
             return survey_sample(seed, index, images=self.real)
         if self.real and np.random.default_rng([seed, index, 3]).random() < self.stage.real_share:
-            return real_detector_sample(self.real, seed, index, stage=self.part)
+            return real_detector_sample(self.real, seed, index)
         return detector_sample(seed, index, stage=self.part)
 
 
@@ -197,7 +196,7 @@ def pack(
     out: Path,
     target: Path,
     *,
-    threshold: float = 0.6,
+    threshold: float = 0.55,
     calibration: tuple[float, float] = (1.28, 0.81),
     scores: dict | None = None,
 ) -> str:
@@ -251,7 +250,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--model", type=Path, default=Path("detector.safetensors"), help="file that pack writes")
-    parser.add_argument("--threshold", type=float, default=0.6)
+    parser.add_argument("--threshold", type=float, default=0.55)
     parser.add_argument("--scores", type=Path, help="JSON of scores for the card that pack writes")
     o = parser.parse_args(arguments)
     config = TrainingConfig(seed=o.seed)

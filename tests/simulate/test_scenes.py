@@ -5,15 +5,7 @@ from hs_deepatoms.simulate.columns import draw_columns
 from hs_deepatoms.simulate.demo import demo_image
 from hs_deepatoms.simulate.detector import Recording, line_shifts, record, shift_lines
 from hs_deepatoms.simulate.lattices import PROTOTYPES, Crystal, lattice_points, random_crystal, shortest_distance
-from hs_deepatoms.simulate.samples import (
-    LabelledImage,
-    column_target,
-    degraded,
-    detector_sample,
-    survey_sample,
-    survey_target,
-    turned_piece,
-)
+from hs_deepatoms.simulate.samples import column_target, detector_sample, survey_sample, survey_target
 from hs_deepatoms.simulate.scenes import simulate_scene
 
 
@@ -113,24 +105,3 @@ def test_demo_sample_has_vacancies_and_truth():
     assert image.dtype == np.uint16 and image.shape == (320, 440)
     assert len(truth["y_px"]) == len(truth["species"]) > 200 and len(truth["vacancy_y_px"]) > 3
     np.testing.assert_array_equal(image, demo_image()[0])
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_labels_turn_with_their_image(seed):
-    """Columns of a turned piece, with more noise or not, stand where its labels say."""
-    y, x = (v.ravel() + 0.3 for v in np.mgrid[12:90:13, 9:150:13])
-    real = LabelledImage(draw_columns((95, 160), y, x, np.ones(len(y)), 2.0).astype(np.float32), y, x, 2.0, margin=4.0)
-    piece = turned_piece(np.random.default_rng(seed), real, 50)
-    assert piece.image.shape == (50, 50) and piece.margin == 0
-    inside = (piece.y > 3) & (piece.x > 3) & (piece.y < 46) & (piece.x < 46)
-    here = np.rint(piece.y[inside]).astype(int), np.rint(piece.x[inside]).astype(int)
-    assert inside.sum() >= 6 and piece.image[here].min() > 0.85
-    worse = degraded(np.random.default_rng(seed), piece)
-    assert worse.image.shape == (50, 50) and np.isfinite(worse.image).all() and (worse.y is piece.y)
-    assert not np.allclose(worse.image, piece.image)
-
-
-def test_a_piece_larger_than_its_image_says_how_much_of_it_is_labelled():
-    real = LabelledImage(np.ones((60, 60), np.float32), np.array([30.0]), np.array([30.0]), 2.0, margin=5.0)
-    piece = turned_piece(np.random.default_rng(0), real, 70)
-    assert piece.margin >= 5 + (69 - 59) / 2
