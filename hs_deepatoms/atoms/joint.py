@@ -298,15 +298,15 @@ def step(state: State) -> State:
     return _called_back(new, normal)
 
 
-def matrix_near(state: State, share: float = 0.9) -> Equations | None:
+def matrix_near(state: State, share: float = 0.9, within: float = ALIKE) -> Equations | None:
     """Normal equations of an earlier step that will do: of the same free parameters, and of columns much the same.
 
-    ``share`` of the columns may not have changed by more than ALIKE since.
+    ``share`` of the columns have not changed by more than ``within`` since, relative to their size.
     """
     if state.before is None or state.before[0].free is not state.free:
         return None
     earlier = state.before[1]
-    return earlier if _change(earlier.at, state.columns, share) < ALIKE else None
+    return earlier if _change(earlier.at, state.columns, share) < within else None
 
 
 def _change(old: Columns, new: Columns, share: float = 0.9) -> float:

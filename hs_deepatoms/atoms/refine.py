@@ -24,9 +24,10 @@ from hs_deepatoms.atoms.joint import (
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.peaks import Columns
 
-STEPS = {"quick": 5, "full": 12}
+STEPS = {"quick": 4, "full": 12}
 CLOSE = 0.02  # relative change of columns in a step that no longer shows in the residual
 ALONE = 4  # further steps of those that have not settled then
+SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
@@ -179,7 +180,7 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
-    normal = (matrix_near(state, 0.98) or equations(state)).normal
+    normal = (matrix_near(state, *SAME) or equations(state)).normal
     covariance = covariances(normal)
     c = state.columns
     std = torch.sqrt(covariance.diagonal(dim1=1, dim2=2).clamp(min=0))
