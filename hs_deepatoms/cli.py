@@ -326,9 +326,12 @@ def _score(table: xr.Dataset, info: dict[str, Any]) -> str:
     _, first = np.unique(partner[order], return_index=True)
     matched = distance[order][first]
     filled = np.isfinite(cKDTree(found).query(empty, distance_upper_bound=reach)[0]).sum() if len(found) else 0
+    rim = np.stack([info["rim_y_px"], info["rim_x_px"]], axis=1)  # half seen: neither asked for nor wrong
+    free = np.setdiff1d(np.arange(len(found)), order[first])
+    false = int((cKDTree(rim).query(found[free])[0] > reach).sum())
     error = f" (median error {np.median(matched):.2f} px)" if matched.size else ""
     return (
-        f"of {len(truth)} true atoms {matched.size} were found{error}, with {len(found) - matched.size} false ones; "
+        f"of {len(truth)} true atoms {matched.size} were found{error}, with {false} false ones; "
         f"of {len(empty)} vacancies {len(empty) - filled} stayed empty"
     )
 

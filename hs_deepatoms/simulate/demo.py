@@ -22,8 +22,9 @@ def demo_image(seed: int = 0) -> tuple[np.ndarray, dict]:
     image : ndarray, uint16, shape (320, 440)
         Detector counts.
     truth : dict
-        ``y_px``, ``x_px``, ``species`` (0: A site, 1: B site) of every column in the field, ``pixel_size_nm``, and
-        ``vacancy_y_px``, ``vacancy_x_px`` of the sites left empty.
+        ``y_px``, ``x_px``, ``species`` (0: A site, 1: B site) of every column in the field, ``pixel_size_nm``,
+        ``vacancy_y_px``, ``vacancy_x_px`` of the sites left empty, and ``rim_y_px``, ``rim_x_px`` of columns centred
+        just outside, of which a flank is to be seen.
 
     Examples
     --------
@@ -47,6 +48,7 @@ def demo_image(seed: int = 0) -> tuple[np.ndarray, dict]:
     counts = record(rng, expected + 0.25 * thickness, Recording(counts=60.0, readout=1.0, jitter=0.2))
     image = np.clip(np.round(counts + 20), 0, 65535).astype(np.uint16)
     inside = (y > -0.5) & (x > -0.5) & (y < shape[0] - 0.5) & (x < shape[1] - 0.5)
-    seen, lost = inside & there, inside & empty
+    seen, lost, rim = inside & there, inside & empty, ~inside & there
     truth = {"y_px": y[seen], "x_px": x[seen], "species": kind[seen], "pixel_size_nm": pixel}
+    truth |= {"rim_y_px": y[rim], "rim_x_px": x[rim]}
     return image, {**truth, "vacancy_y_px": y[lost], "vacancy_x_px": x[lost]}
