@@ -328,9 +328,11 @@ def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset
         model={"name": look.model.name, "sha256": look.model.sha256},
         device=look.device,
     )
+    found.y += origin[0]
+    found.x += origin[1]
     return build_table(
-        found.y + origin[0],
-        found.x + origin[1],
+        found.y,
+        found.x,
         frame=found.frame,
         columns=columns,
         navigation=source.navigation,
@@ -339,4 +341,5 @@ def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset
         provenance=[*source.provenance, entry],
         kind="positions",
         names={"quality": QUALITY} if found.fitted else None,
+        owned=True,
     )

@@ -33,6 +33,7 @@ def build_table(
     names: Mapping[str, Mapping[int, str]] | None = None,
     units: Mapping[str, str] | None = None,
     ids: np.ndarray | None = None,
+    owned: bool = False,
 ) -> xr.Dataset:
     """A positions table from pixel positions, sorted by frame, then row-major, with ids 0, 1, 2, ...
 
@@ -57,6 +58,8 @@ def build_table(
         Units of columns whose units cannot be known from their name (``{"height": "counts"}``).
     ids
         Shape (n_atoms,): ids to keep, all different. None: 0, 1, 2, ... in the order of the table.
+    owned
+        The positions and frames may become part of the table as they are: of millions a copy is too many.
 
     Returns
     -------
@@ -68,8 +71,8 @@ def build_table(
     TableError
         If columns differ in length or positions are not finite.
     """
-    y_px, x_px = _positions_1d(y_px, "y_px"), _positions_1d(x_px, "x_px")
-    frame = np.zeros(y_px.size, np.int64) if frame is None else _integers(frame, "frame")
+    y_px, x_px = _positions_1d(y_px, "y_px", not owned), _positions_1d(x_px, "x_px", not owned)
+    frame = np.zeros(y_px.size, np.int64) if frame is None else _integers(frame, "frame", not owned)
     columns = {name: _one_dimensional(values, name) for name, values in (columns or {}).items()}
     _check_lengths({"y_px": y_px, "x_px": x_px, "frame": frame, **columns})
     _check_frames(frame, navigation)
@@ -163,19 +166,19 @@ def _one_dimensional(values: Any, name: str) -> np.ndarray:
     return values
 
 
-def _positions_1d(values: Any, name: str) -> np.ndarray:
-    values = _one_dimensional(values, name).astype(np.float64)
+def _positions_1d(values: Any, name: str, copy: bool = True) -> np.ndarray:
+    values = _one_dimensional(values, name).astype(np.float64, copy=copy)
     if not np.isfinite(values).all():
         bad = np.count_nonzero(~np.isfinite(values))
         raise TableError(explain(f"{name} with {bad} values that are not finite", "finite positions", "Drop these."))
     return values
 
 
-def _integers(values: Any, name: str) -> np.ndarray:
+def _integers(values: Any, name: str, copy: bool = True) -> np.ndarray:
     values = _one_dimensional(values, name)
     if values.size and (values.dtype.kind not in "iuf" or not np.array_equal(values, np.rint(values))):
         raise TableError(explain(f"{name} of dtype {values.dtype}", "whole numbers", "Give the frame as integers."))
-    return values.astype(np.int64)
+    return values.astype(np.int64, copy=copy)
 
 
 def _distinct(values: Any, n_atoms: int) -> np.ndarray:

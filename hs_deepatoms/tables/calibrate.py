@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from hs_deepatoms.bridge.axes import Axis
 
 
+ROWS = 2**18  # of a table, that are converted at a time
+
+
 def local_scale(axis: Axis, position: np.ndarray) -> np.ndarray:
     """Signed units per pixel of ``axis`` at sub-pixel positions (n,): the slope over one pixel."""
     if axis.values is None and axis.scale is not None:
-        return np.full(np.shape(position), float(axis.scale))
+        return np.broadcast_to(float(axis.scale), np.shape(position))
     position = np.asarray(position, float)
     inside = np.clip(position, 0.5, max(axis.size - 1.5, 0.5))
     return np.asarray(axis.to_value(inside + 0.5)) - np.asarray(axis.to_value(inside - 0.5))
@@ -53,15 +56,28 @@ def calibrate_columns(
     scale_y, scale_x = local_scale(y_axis, y_px), local_scale(x_axis, x_px)
     if "y_std_px" in columns or "x_std_px" in columns:
         if "yx_corr" in columns:
-            columns["yx_corr"] = columns["yx_corr"] * np.sign(scale_y * scale_x)
+            columns["yx_corr"] = _times(columns["yx_corr"], np.sign(scale_y) * np.sign(scale_x))
         for name, scale in (("y_std", scale_y), ("x_std", scale_x)):
             if f"{name}_px" in columns:
-                columns[name] = columns.pop(f"{name}_px") * np.abs(scale)
+                columns[name] = _times(columns.pop(f"{name}_px"), np.abs(scale))
     if "width_y_px" in columns and "width_x_px" in columns and "rotation" in columns:
-        widths = columns.pop("width_y_px"), columns.pop("width_x_px")
-        made = scale_peak(*widths, columns["rotation"], scale_y, scale_x)
+        peak = columns.pop("width_y_px"), columns.pop("width_x_px"), columns["rotation"]
+        made = [np.empty(values.shape, _real(values)) for values in peak]
+        for start in range(0, y_px.size, ROWS):  # a part at a time: it takes a dozen arrays on the way
+            rows = slice(start, start + ROWS)
+            for whole, part in zip(made, scale_peak(*(v[rows] for v in (*peak, scale_y, scale_x))), strict=True):
+                whole[rows] = part
         columns["width_y"], columns["width_x"], columns["rotation"] = made
     for name, scale in (("width_y", scale_y), ("width_x", scale_x)):
         if f"{name}_px" in columns:
-            columns[name] = columns.pop(f"{name}_px") * np.abs(scale)
+            columns[name] = _times(columns.pop(f"{name}_px"), np.abs(scale))
     return columns
+
+
+def _times(values: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """The product in the precision of the values."""
+    return (values * factor).astype(_real(values), copy=False)
+
+
+def _real(values: np.ndarray) -> np.dtype:
+    return np.result_type(values.dtype, np.float32)

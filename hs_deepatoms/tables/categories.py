@@ -27,7 +27,8 @@ def encode_categories(values: np.ndarray, names: Mapping[int, str] | None = None
     if values.dtype.kind not in "iub":
         message = explain(f"classes of dtype {values.dtype}", "integers, as names are given", "Give integer classes.")
         raise TableError(message)
-    return values.astype(np.int64), flag_attributes({int(value): str(name) for value, name in names.items()})
+    kept = values.astype(np.int64) if values.dtype.kind == "b" else values
+    return kept, flag_attributes({int(value): str(name) for value, name in names.items()})
 
 
 def flag_attributes(names: Mapping[int, str]) -> dict[str, Any]:
