@@ -10,20 +10,22 @@ from scipy.special import expit
 
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
-from hs_deepatoms.atoms.detect import Detection, block_scalings, detect, owned, scaled_window
+from hs_deepatoms.atoms.detect import FIT_REACH, Detection, block_scalings, detect, owned, scaled_window
 from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
+from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import begin_fit, first_fit, fit_columns
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core
 
-FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
 NOISE_SIGMAS, NOISE_PIXELS = 75, (160, 320)  # side of the windows on which noise is measured
 FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
 
-def columns_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
+def columns_block(
+    frames: np.ndarray, block: Block, job: Detection, method: str = "network", given: Points | None = None
+) -> Points:
     """Columns of one block, each owned by exactly one block, in source pixels of the whole frame.
 
     Parameters
@@ -33,9 +35,11 @@ def columns_block(frames: np.ndarray, block: Block, job: Detection, method: str 
     block : Block
     job : Detection
     method : {"network", "log", "max"}
+    given : Points, optional
+        The columns on those pixels, where frames are tiled; by default they are found here.
     """
     job = replace(job, scalings=block_scalings(frames, block, job))
-    points = find(frames, block, job, method)
+    points = in_light_of_crystal(find(frames, block, job, method), job) if given is None else given
     mine = owned(points, block, job)
     if job.refine == "none":
         return points.keep(mine).in_order()
@@ -47,16 +51,33 @@ def columns_block(frames: np.ndarray, block: Block, job: Detection, method: str 
     return Points.join(parts).in_order() if parts else _unfitted(points.keep(mine))
 
 
+def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
+    """What may be columns in one tile, as the detector alone sees it."""
+    points = find(frames, block, job, method)
+    return points.keep(owned(points, block, job))
+
+
 def find(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:
     return detect(frames, block, job) if method == "network" else find_blobs(frames, block, job, method)
 
 
-def residues_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> list[Residue | None]:
+def in_light_of_crystal(points: Points, job: Detection) -> Points:
+    """All candidates of whole frames -> those that are probable enough once their equivalents have been seen."""
+    if job.order is None:
+        return points.keep(points.probability >= job.reported)
+    probability = np.empty(len(points.y), np.float32)
+    for frame in np.unique(points.frame):
+        here = np.flatnonzero(points.frame == frame)
+        probability[here] = reconsidered(points.y[here], points.x[here], points.probability[here], job.column_sigma,
+                                         job.shape, job.order)  # fmt: skip
+    return replace(points, probability=probability).keep(probability >= job.reported)
+
+
+def residues_block(frames: np.ndarray, block: Block, job: Detection, given: Points) -> list[Residue | None]:
     """For frames that are tiled: what a first fit leaves over in the block's core, a noise window, of every frame."""
-    points = find(frames, block, job, method)
     parts = []
     for k, frame in enumerate(frames):
-        here = points.keep(points.frame == block.frames[0] + k)
+        here = given.keep(given.frame == block.frames[0] + k)
         blank = scaled_window(frame, block, job, k, block.core)[2][1] == 0
         parts.append(None if blank else on_one_core(window_residue, here, frame, k, block, job, block.core))
     return parts

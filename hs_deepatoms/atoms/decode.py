@@ -9,7 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
-FLOOR = 0.05  # cells below this presence are not looked at
+FLOOR = 0.008  # cells below this presence are not looked at
 AGREE = 1.6  # pixels of the grid: cells whose predicted positions are nearer than this mean the same column
 APART = 1.9  # pixels of the grid: two detections nearer than this (one sigma) are one column
 

@@ -26,9 +26,8 @@ from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 
 BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
-# grid pixels around the core whose columns are found as in the whole frame: those that may still point into it, and
-# those that are fitted with its own
-SETTLE, FITTED_AROUND = 8, 64
+SETTLE = 8  # grid pixels around the core that may still point into it
+FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,13 @@ class Detection:
     dark : bool
         Columns are darker than their surroundings.
     threshold : float
+        Smallest probability of the detector's candidates.
+    reported : float
+        Smallest probability that is kept once the crystal has been asked; by default ``threshold``.
     calibration : tuple of float
         See :func:`~hs_deepatoms.atoms.decode.decode`.
+    order : tuple of float, optional
+        Weights of :func:`~hs_deepatoms.atoms.order.reconsidered`; by default the crystal is not asked.
     halo, multiple : int
         The network's reach and the multiple its input size must have, grid pixels.
     batch_pixels : int
@@ -72,7 +76,9 @@ class Detection:
     shape: tuple[int, int]
     dark: bool = False
     threshold: float = 0.5
+    reported: float = 0.0
     calibration: tuple[float, float] = (1.0, 0.0)
+    order: tuple[float, ...] | None = None
     halo: int = 80
     multiple: int = 8
     batch_pixels: int = 2**21
@@ -83,11 +89,6 @@ class Detection:
     refine: str = "none"
     certain: float = 0.0
     noises: list[Noise | None] | None = None
-
-    @property
-    def settle(self) -> int:
-        """Grid pixels around a core in which columns must be found as in the whole frame."""
-        return SETTLE if self.refine == "none" else FITTED_AROUND
 
     @property
     def column_sigma(self) -> float:
@@ -102,8 +103,9 @@ class Detection:
     @property
     def source_halo(self) -> int:
         """Source pixels a block must see around its core."""
-        grid = self.halo + self.settle + 2 * self.multiple
-        return int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6
+        grid = self.halo + SETTLE + 2 * self.multiple
+        seen = int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6
+        return seen if self.refine == "none" else max(seen, int(np.ceil(FIT_REACH * self.column_sigma)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class GridWindow:
 def grid_window(core: tuple[int, int], size: int, job: Detection) -> GridWindow:
     """Grid samples (start a multiple of the network's) that cover ``core`` and everything its cells depend on."""
     n, m = resampled_size(size, job.zoom), job.multiple
-    reach = job.halo + job.settle
+    reach = job.halo + SETTLE
     start = max(0, int(np.floor(to_grid(core[0], job.zoom))) - reach) // m * m
     stop = min(n, int(np.ceil(to_grid(core[1] - 1, job.zoom))) + 1 + reach)
     stop = min(-(-stop // m) * m, n)

@@ -30,6 +30,7 @@ def map_blocks(
     function: Callable[..., Any],
     *,
     arguments: tuple = (),
+    each: Sequence[tuple] | None = None,
     num_workers: int | None = None,
     show_progressbar: bool | None = None,
     description: str = "",
@@ -52,6 +53,8 @@ def map_blocks(
         may be a view of the data: read it only. Under processes it must be possible to pickle it (cloudpickle).
     arguments : tuple, optional
         Further positional arguments, the same for every block. Small ones: they travel with every task.
+    each : sequence of tuple, optional
+        Positional arguments after those, one tuple per block.
     num_workers : int, optional
         For local schedulers; a cluster has its own.
     show_progressbar : bool, optional
@@ -85,7 +88,8 @@ def map_blocks(
     from hs_deepatoms.engine.runners import current_runner
 
     blocks = list(blocks)
-    calls = [_Call(function, block, tuple(arguments)) for block in blocks]
+    own = each if each is not None else [()] * len(blocks)
+    calls = [_Call(function, block, (*arguments, *more)) for block, more in zip(blocks, own, strict=True)]
     with current_runner(num_workers) as runner, progress(len(blocks), description, show_progressbar, "block") as bar:
         return _run(_supply(data, blocks, runner, memory), runner, calls, bar)
 

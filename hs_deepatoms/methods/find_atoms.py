@@ -26,6 +26,7 @@ REFINEMENTS = ("quick", "full", "none")
 # of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
 # its doubts, and anywhere
 UNCERTAIN, TOO_UNDECIDED, HOPELESS = 0.1, 0.25, 0.4
+CANDIDATE = 0.01  # probability from which the crystal around is asked
 WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 
@@ -280,25 +281,16 @@ def detection_job(source: Source, look: Look) -> Detection:
 
 
 def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_workers, show_progressbar):
-    from hs_deepatoms.atoms.block import columns_block
     from hs_deepatoms.atoms.decode import Points
-    from hs_deepatoms.engine.mapping import map_blocks
+    from hs_deepatoms.atoms.passes import find_columns
 
     job = detection_job(source, look)
     if look.method == "network":  # the uncertain ones are needed to judge the whole
-        job = replace(job, threshold=min(look.threshold, UNCERTAIN))
+        job = replace(job, reported=min(look.threshold, UNCERTAIN), order=look.model.order)
+        job = replace(job, threshold=CANDIDATE if job.order else job.reported)
     blocks, job = images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
-    if job.scalings is not None and job.refine != "none":
-        job = replace(job, noises=images.noises(source, job, look.method))
-    parts = map_blocks(
-        source.data,
-        blocks,
-        columns_block,
-        arguments=(job, look.method),
-        num_workers=num_workers,
-        show_progressbar=show_progressbar,
-        description="find_atoms",
-    )
+    how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
+    parts = find_columns(source.data, blocks, job, look.method, **how)
     doubted = look.method == "network" and look.spacing_px is None
     if doubted and indecision(parts) > (TOO_UNDECIDED if look.doubtful else HOPELESS):
         images.warn_of_nothing()

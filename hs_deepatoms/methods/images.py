@@ -44,6 +44,7 @@ class Model:
     name: str
     threshold: float
     calibration: tuple[float, float]
+    order: tuple[float, ...] | None
 
 
 def read_images(signal: Any, *, signal_dims=None, operation: str) -> Source:
@@ -69,7 +70,8 @@ def find_model(model: str | Path | None) -> Model:
     info = read_info(path)
     preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
     return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)),
-                 tuple(preprocessing.get("calibration", (1.0, 0.0))))  # fmt: skip
+                 tuple(preprocessing.get("calibration", (1.0, 0.0))),
+                 tuple(preprocessing["order"]) if preprocessing.get("order") else None)  # fmt: skip
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
@@ -257,29 +259,6 @@ def _group_scalings(data, blocks: list[Block], stride: int, masked: np.ndarray |
         for k, pixels in enumerate(part):
             values[block.frames[0] - first + k].append(pixels[keep].ravel())
     return np.array([frame_scaling(np.concatenate(frame)) for frame in values])
-
-
-def noises(source: Source, job: Detection, method: str) -> list:
-    """Noise of every frame that is too large for one task, from windows of it."""
-    from hs_deepatoms.atoms.block import noise_windows, residues_block
-    from hs_deepatoms.atoms.joint import pooled
-    from hs_deepatoms.engine.mapping import map_blocks
-    from hs_deepatoms.engine.plan import Block
-
-    shape, reach = job.shape, job.source_halo
-    windows = noise_windows(shape, job.column_sigma)
-    padded = [(max(0, y0 - reach), min(shape[0], y1 + reach), max(0, x0 - reach), min(shape[1], x1 + reach))
-              for y0, y1, x0, x1 in windows]  # fmt: skip
-    found = []
-    for frame in range(int(np.prod(source.data.shape[:-2]))):
-        if job.skipped is not None and job.skipped[frame]:
-            found.append(None)
-            continue
-        blocks = [Block((frame, frame + 1), core, around) for core, around in zip(windows, padded, strict=True)]
-        parts = map_blocks(source.data, blocks, residues_block, arguments=(job, method), show_progressbar=False)
-        known = [part[0] for part in parts if part[0] is not None]
-        found.append(pooled(known) if known else None)
-    return found
 
 
 def spread_out(frames: np.ndarray) -> list[int]:

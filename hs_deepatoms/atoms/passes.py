@@ -1,0 +1,72 @@
+"""All columns of a signal: one task per block, or, where frames are tiled, candidates first and the fit afterwards.
+
+What the crystal says about a column (:mod:`~hs_deepatoms.atoms.order`) and how noisy a frame is are known only when all
+of the frame's candidates are. A task that holds whole frames finds that out by itself; tiles meet in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hs_deepatoms.atoms.block import candidates_block, columns_block, in_light_of_crystal, noise_windows, residues_block
+from hs_deepatoms.atoms.decode import Points
+from hs_deepatoms.atoms.detect import Detection
+from hs_deepatoms.atoms.joint import pooled
+from hs_deepatoms.engine.mapping import map_blocks
+from hs_deepatoms.engine.plan import Block
+
+RIM = 4  # column sigmas
+
+
+def find_columns(data, blocks: list[Block], job: Detection, method: str = "network", **how) -> list[Points]:
+    """Columns of the whole signal, in parts; within a frame they do not depend on how it is tiled.
+
+    Parameters
+    ----------
+    data : numpy or dask array, shape (..., ny, nx)
+    blocks : list of Block
+    job : Detection
+    method : {"network", "log", "max"}
+    **how
+        ``num_workers`` and ``show_progressbar`` of :func:`~hs_deepatoms.engine.mapping.map_blocks`.
+
+    Returns
+    -------
+    list of Points
+        Source pixels; ``frame`` counts over the whole signal.
+    """
+    whole = all(block.core_shape == tuple(job.shape) for block in blocks)
+    if whole:
+        return map_blocks(data, blocks, columns_block, arguments=(job, method), description="find_atoms", **how)
+    parts = map_blocks(data, blocks, candidates_block, arguments=(job, method), description="find_atoms", **how)
+    points = in_light_of_crystal(Points.join(parts).in_order(), job)
+    if job.refine == "none":
+        return [points]
+    job = replace(job, noises=_noises(data, points, job, how.get("num_workers")))
+    near = [(_around(points, block, job),) for block in blocks]
+    return map_blocks(data, blocks, columns_block, arguments=(job, method), each=near, description="fit", **how)
+
+
+def _around(points: Points, block: Block, job: Detection) -> Points:
+    """The columns that a task needs: those on its pixels and those beside them that shine in."""
+    first, stop = np.searchsorted(points.frame, block.frames)
+    y, x = points.y[first:stop], points.x[first:stop]
+    y0, y1, x0, x1 = block.padded
+    rim = RIM * job.column_sigma
+    here = (y > y0 - rim) & (y < y1 + rim) & (x > x0 - rim) & (x < x1 + rim)
+    return points.keep(first + np.flatnonzero(here))
+
+
+def _noises(data, points: Points, job: Detection, num_workers: int | None) -> list:
+    """Noise of every frame that is too large for one task, from windows of it."""
+    windows, found = noise_windows(job.shape, job.column_sigma), []
+    for frame in range(int(np.prod(data.shape[:-2]))):
+        blocks = [Block((frame, frame + 1), core, core) for core in windows]
+        near = [(_around(points, block, job),) for block in blocks]
+        parts = map_blocks(data, blocks, residues_block, arguments=(job,), each=near, num_workers=num_workers,
+                           show_progressbar=False)  # fmt: skip
+        known = [part[0] for part in parts if part[0] is not None]
+        found.append(pooled(known) if known else None)
+    return found

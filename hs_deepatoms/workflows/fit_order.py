@@ -1,0 +1,135 @@
+"""How far the detector may believe the crystal: weights of ``atoms/order.py``, fitted on simulated crystals.
+
+    python -m hs_deepatoms.workflows.fit_order MODEL [--seed 1] [--scenes 240] [--lattices 480]
+
+prints the weights for ``pack``. The detector's candidates are compared with the truth in scenes like those it was
+trained on and in plain lattices with empty sites; a logistic regression tells columns from what is none. Candidates on
+empty sites count ``EMPTY`` times: a crystal that hides its vacancies is worse than one with a column missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial import cKDTree
+from scipy.special import logit
+
+from hs_deepatoms.atoms import order
+from hs_deepatoms.atoms.detect import detect
+from hs_deepatoms.engine.plan import Block
+from hs_deepatoms.methods.find_atoms import detection_job, look_at
+from hs_deepatoms.methods.images import read_images
+from hs_deepatoms.simulate.plain import simulate_lattice
+from hs_deepatoms.simulate.scenes import simulate_scene
+
+CANDIDATE = 0.01
+EMPTY, LATTICES = 7.0, 0.7  # weights of candidates on empty sites, and of the lattices
+ROUNDS = 2  # fits, each on the evidence that the one before leaves
+STRENGTHS = ((1.5, 20.0), (5.5, 13.0))  # of the weak columns of lattices
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Candidates of one image (lengths in sigmas), which of them are columns, and their weights in the fit."""
+
+    u: np.ndarray
+    v: np.ndarray
+    p: np.ndarray
+    size: tuple[float, float]
+    column: np.ndarray
+    weight: np.ndarray
+
+
+def fit(samples: list[Sample], rounds: int = ROUNDS) -> tuple[float, ...]:
+    """Weights for :func:`~hs_deepatoms.atoms.order.reconsidered`."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    weights = None
+    for _ in range(rounds):
+        parts = [part for sample in samples if (part := _rows(sample, weights)) is not None]
+        x, y, w = (np.concatenate(values) for values in zip(*parts, strict=True))
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=100, max_iter=1000))
+        model.fit(x, y, logisticregression__sample_weight=w)
+        slopes = model[1].coef_[0] / model[0].scale_
+        weights = (*map(float, slopes), float(model[1].intercept_[0] - slopes @ model[0].mean_))
+    return weights
+
+
+def _rows(sample: Sample, weights):
+    """Features, truth and weights of the candidates that have equivalents; from the second round on after one."""
+    p = np.clip(sample.p, order.EDGE, 1 - order.EDGE)
+    evidence = order.equivalents(sample.u, sample.v, p, sample.size)
+    if evidence is not None and weights is not None:
+        evidence = order.equivalents(sample.u, sample.v, order.applied(p, evidence, weights), sample.size)
+    if evidence is None:
+        return None
+    known = evidence.number > order.EQUIVALENTS
+    return order.features(logit(p), evidence)[known], sample.column[known], sample.weight[known]
+
+
+def samples(model: Path, seed: int, scenes: int, lattices: int) -> Iterator[Sample | None]:
+    """Candidates of simulated images and the truth about them."""
+    for k in range(scenes):
+        rng = np.random.default_rng([seed, 0, k])
+        sigma = float(np.exp(rng.uniform(np.log(0.9), np.log(4))))
+        side = int(np.clip(sigma * rng.uniform(60, 140), 80, 420))
+        scene = simulate_scene(rng, (side, side), sigma, kind="crystal", strongest=(None, 20.0)[k % 2])
+        yield _sample(model, scene.image, scene.y, scene.x, sigma)
+    for k in range(lattices):
+        rng = np.random.default_rng([seed, 1, k])
+        weakest, strongest = STRENGTHS[k % 2]
+        one = simulate_lattice(rng, weakest=weakest, strongest=strongest)
+        yield _sample(model, one.image, one.y, one.x, one.sigma, (one.empty_y, one.empty_x), one.spacing)
+
+
+def _sample(model: Path, image, y, x, sigma, empty=None, spacing=1.0) -> Sample | None:
+    """Candidates as `find_atoms` has them, at the width that it measures; None where it sees no columns."""
+    source = read_images(image, operation="find_atoms")
+    look = look_at(source, model=model, device="cpu")
+    if look.confidence == 0:
+        return None
+    job = replace(detection_job(source, look), threshold=CANDIDATE)
+    whole = (0, image.shape[0], 0, image.shape[1])
+    found = detect(image[None], Block((0, 1), whole, whole), job)
+    column = matched(found.y, found.x, y, x, max(1.5 * sigma, 1.0))
+    weight = np.full(len(column), 1.0 if empty is None else LATTICES)
+    if empty is not None and len(empty[0]) and len(column):
+        beside = cKDTree(np.column_stack(empty)).query(np.column_stack([found.y, found.x]))[0] < spacing / 3
+        weight[beside & ~column] *= EMPTY
+    seen = job.column_sigma
+    size = (image.shape[0] / seen, image.shape[1] / seen)
+    return Sample(found.y / seen, found.x / seen, found.probability.astype(float), size, column, weight)
+
+
+def matched(y, x, true_y, true_x, radius: float) -> np.ndarray:
+    """True for the found points that are one-to-one partners of true ones within ``radius``."""
+    good = np.zeros(len(y), bool)
+    if not len(y) or not len(true_y):
+        return good
+    distance = np.hypot(y[:, None] - true_y, x[:, None] - true_x)
+    i, j = linear_sum_assignment(np.minimum(distance, 10 * radius))
+    good[i[distance[i, j] < radius]] = True
+    return good
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=240)
+    parser.add_argument("--lattices", type=int, default=480)
+    o = parser.parse_args(arguments)
+    made = samples(o.model.resolve(), o.seed, o.scenes, o.lattices)
+    weights = fit([sample for sample in made if sample is not None])
+    print(", ".join(f"{w:.4f}" for w in weights))
+
+
+if __name__ == "__main__":
+    main()
