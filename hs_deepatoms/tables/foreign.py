@@ -153,8 +153,11 @@ def _from_table(ds: Any) -> Found:
 
 
 def _from_ragged(signal: Any, order: str, units: str) -> Found:
+    from hs_deepatoms.bridge.axes import choose_names
+
     axes = signal.axes_manager.navigation_axes[::-1]
-    sizes = {str(axis.name) if axis.name else f"nav_{i}": axis.size for i, axis in enumerate(axes)}
+    names = choose_names([axis.name for axis in axes], [True] * len(axes))
+    sizes = {name: axis.size for name, axis in zip(names, axes, strict=True)}
     data = signal.data.compute() if hasattr(signal.data, "compute") else signal.data
     parts = [np.asarray(part, float).reshape(-1, 2) for part in np.asarray(data, object).ravel()]
     if not all(part.size == 0 or part.shape[1] == 2 for part in parts):

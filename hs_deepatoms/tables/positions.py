@@ -113,6 +113,9 @@ def _source_axes(signal: Any, signal_dims) -> tuple[tuple[Axis, ...], tuple[Axis
 def _match_indices(found: Found, navigation: Sequence[Axis]) -> None:
     """Frame indices by the name of their axis; a ``grain_index`` that is no axis of the image is an ordinary column."""
     wanted = navigation_columns([axis.name for axis in navigation])
+    if found.navigation_sizes and list(found.navigation_sizes.values()) == [axis.size for axis in navigation]:
+        # a ragged signal has all its axes, in the order of the image's, whatever they are called
+        found.indices = dict(zip(wanted, found.indices.values(), strict=True))
     for name in [name for name in found.indices if name not in wanted]:
         del found.indices[name]
         both = (name, f"{name}_index")
