@@ -280,12 +280,15 @@ def _title(signal: BaseSignal) -> str:
 
 
 def _describe(signal: BaseSignal) -> str:
+    from hs_deepatoms.bridge.axes import UNCALIBRATED, UNKNOWN_UNITS, axis_of_signal
+
     x, y = signal.axes_manager.signal_axes
     frames = signal.axes_manager.navigation_size
     size = f"{y.size} x {x.size} px" + (f", {frames} frames" if frames else "")
-    if y.is_uniform and isinstance(y.units, str):
-        size += f", {y.scale:.4g} {y.units}/px"
-    return size
+    axis = axis_of_signal(y, name="y")
+    if axis.scale is not None and axis.units not in UNCALIBRATED:
+        size += f", {axis.step:.4g} {axis.units}/px"
+    return f"{size}, scale {axis.step:.4g} without units" if axis.units == UNKNOWN_UNITS else size
 
 
 def _summary(table: xr.Dataset) -> str:

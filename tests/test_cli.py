@@ -67,6 +67,19 @@ def test_one_image_writes_table_and_picture(image_file, tmp_path):
     assert len(pd.read_csv(tmp_path / "out/image [1]_atoms.csv", comment="#")) == len(y)
 
 
+@pytest.mark.parametrize(
+    ("scale", "units", "text"),
+    [(1, "", "64 x 80 px"), (0.02, "", "64 x 80 px, scale 0.02 without units"), (-2, "Å", "64 x 80 px, 2 Å/px")],
+)
+def test_the_summary_of_a_calibration(scale, units, text):
+    from hs_deepatoms.cli import _describe
+
+    signal = hs.signals.Signal2D(np.zeros((64, 80)))
+    for axis in signal.axes_manager.signal_axes:
+        axis.scale, axis.units = scale, units
+    assert _describe(signal) == text
+
+
 @pytest.mark.parametrize("reading", ["--lazy", "--eager"])
 def test_a_stack_counts_per_frame(tmp_path, reading):
     image, y, _ = _columns()
