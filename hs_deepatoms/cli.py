@@ -200,6 +200,11 @@ def _load(file: Path, *, reader: str | None, lazy: bool | None) -> list[BaseSign
             loaded = hs.load(str(file), **arguments)
         except ValueError as error:
             raise CommandError(f"{file}: {str(error).replace('the `reader` keyword', '--reader')}") from error
+        except OSError as error:
+            if "find a backend" not in str(error):
+                raise
+            kind = f"{file.suffix} files" if file.suffix else "files without an ending"
+            raise CommandError(f"{file}: HyperSpy has no reader for {kind} like this one") from error
     return list(loaded) if isinstance(loaded, list | tuple) else [loaded]
 
 

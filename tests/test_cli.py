@@ -143,10 +143,10 @@ def _error_lines(done):
     return len(lines)
 
 
-@pytest.mark.parametrize("content", ["missing", "garbage", "spectrum", "small", "unknown ending"])
+@pytest.mark.parametrize("content", ["missing", "garbage", "spectrum", "small", "unknown ending", "text"])
 def test_a_bad_file_is_one_line_and_exit_code_1(tmp_path, content):
-    file = tmp_path / {"garbage": "bad.dm3", "unknown ending": "bad.xyz"}.get(content, "bad.hspy")
-    if content in ("garbage", "unknown ending"):
+    file = tmp_path / {"garbage": "bad.dm3", "unknown ending": "bad.xyz", "text": "bad.txt"}.get(content, "bad.hspy")
+    if content in ("garbage", "unknown ending", "text"):
         file.write_text("not an image")
     elif content == "spectrum":
         hs.signals.Signal1D(np.ones((4, 50))).save(file)
@@ -155,6 +155,7 @@ def test_a_bad_file_is_one_line_and_exit_code_1(tmp_path, content):
     done = _find(file, "--out", tmp_path / "out")
     assert _error_lines(done) == 1
     assert file.name in done.stderr and "Traceback" not in done.stderr
+    assert content not in ("text", "unknown ending") or "no reader" in done.stderr
 
 
 def test_one_bad_file_does_not_stop_the_others(image_file, tmp_path):
