@@ -72,6 +72,14 @@ def _shared_options(command):
             "--spacing", type=NUMBER_OR_TEXT, default=None, help='Column spacing: 12 (px), 0.39 (axis units), "3.9 Å".'
         ),
         click.option(
+            "--region",
+            type=float,
+            nargs=4,
+            default=None,
+            metavar="LEFT TOP RIGHT BOTTOM",
+            help="Only what lies inside, in axis units.",
+        ),
+        click.option(
             "--refine", type=click.Choice(["quick", "full", "none"]), default="quick", help="Fit the columns."
         ),
         click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps."),
@@ -170,6 +178,11 @@ def _process_signal(
     import hs_deepatoms
     from hs_deepatoms.plot.overlay import save_overlay
 
+    if settings.get("region"):
+        import hyperspy.api as hs
+
+        left, top, right, bottom = settings["region"]
+        settings = {**settings, "region": hs.roi.RectangularROI(left=left, top=top, right=right, bottom=bottom)}
     table = hs_deepatoms.find_atoms(signal, show_progressbar=not quiet and sys.stderr.isatty(), **settings)
     target = out / f"{name}_atoms"
     for ending in (".zarr", ".csv"):
@@ -336,10 +349,12 @@ def _score(table: xr.Dataset, info: dict[str, Any]) -> str:
     filled = np.isfinite(cKDTree(found).query(empty, distance_upper_bound=reach)[0]).sum() if len(found) else 0
     rim = np.stack([info["rim_y_px"], info["rim_x_px"]], axis=1)  # half seen: neither asked for nor wrong
     free = np.setdiff1d(np.arange(len(found)), order[first])
-    false = int((cKDTree(rim).query(found[free])[0] > reach).sum())
+    at_rim = int((cKDTree(rim).query(found[free])[0] <= reach).sum())
+    false, plural = free.size - at_rim, "" if at_rim == 1 else "s"
     error = f" (median error {np.median(matched):.2f} px)" if matched.size else ""
     return (
-        f"of {len(truth)} true atoms {matched.size} were found{error}, with {false} false ones; "
+        f"of {len(truth)} true atoms {matched.size} were found{error}, with {false} false ones"
+        f"{f' and {at_rim} column{plural} cut by the rim of the image' if at_rim else ''}; "
         f"of {len(empty)} vacancies {len(empty) - filled} stayed empty"
     )
 

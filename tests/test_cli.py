@@ -103,6 +103,14 @@ def test_options_reach_find_atoms(image_file, tmp_path, monkeypatch):
     assert _run("find-atoms", image_file, "--out", tmp_path / "out", *options).exit_code == 1
     assert seen["spacing"] == 0.39 and seen["threshold"] == "auto" and seen["contrast"] == "dark"
     assert seen["batch_size"] == 3 and seen["device"] == "cpu" and seen["method"] == "network"
+    assert seen["region"] is None
+    _run("find-atoms", image_file, "--out", tmp_path / "out", "--region", "0.1", "0.2", "1.1", "1.5")
+    assert (seen["region"].left, seen["region"].top, seen["region"].right, seen["region"].bottom) == (
+        0.1,
+        0.2,
+        1.1,
+        1.5,
+    )
     _run("find-atoms", image_file, "--out", tmp_path / "out", "--spacing", "12")
     assert seen["spacing"] == 12 and isinstance(seen["spacing"], int)
     _run("find-atoms", image_file, "--out", tmp_path / "out", "--spacing", "3.9 Å")
