@@ -185,7 +185,8 @@ def _warn_of_other_reading(y_px: np.ndarray, x_px: np.ndarray, axes: Sequence[Ax
     if y_px.size < FEW:
         return
     for values, axis in zip((y_px, x_px), axes, strict=True):
-        low, high = np.sort(axis.to_value([-0.5, axis.size - 0.5]))
+        slack = max(2.0, 0.05 * axis.size)  # as in _check_on_image
+        low, high = np.sort(axis.to_value([-slack, axis.size - 1 + slack]))
         fills_corner = np.ptp(values) < 0.25 * axis.size
         fills_image = low <= values.min() and values.max() <= high and np.ptp(values) > 0.25 * (high - low)
         if not (fills_corner and fills_image):
