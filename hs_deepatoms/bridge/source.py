@@ -165,6 +165,7 @@ def _read_signal(signal: Any, signal_dims, n_signal: int | None, operation: str)
 
 
 def _read_xarray(array: Any, signal_dims, n_signal: int | None, operation: str) -> Source:
+    _check_known_shape(array.data, operation)
     if not all(isinstance(dim, str) for dim in array.dims):
         array = array.rename({dim: str(dim) for dim in array.dims})
     dims = list(array.dims)

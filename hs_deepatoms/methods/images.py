@@ -93,7 +93,7 @@ def read_mask(mask: Any, shape: tuple[int, ...], name: str, dims: tuple[str, ...
         mask = mask.transpose(*dims)
     data = getattr(mask, "data", mask)
     data = np.asarray(data.compute() if hasattr(data, "compute") else data)
-    if data.shape != shape or data.dtype.kind not in "bui":
+    if data.shape != shape or data.dtype.kind not in ("bui" if shape else "b"):
         message = explain(f"{name} of shape {data.shape} and dtype {data.dtype}", f"a boolean mask of shape {shape}",
                           "True marks what is left out.")  # fmt: skip
         raise InvalidArgumentError(message)

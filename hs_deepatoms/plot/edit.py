@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.axes import UNCALIBRATED
 from hs_deepatoms.bridge.source import read_source
 from hs_deepatoms.plot.markers import points, positions_for, show, signal_frames, to_markers
@@ -43,6 +44,9 @@ class TableEditor:
     """
 
     def __init__(self, ds: xr.Dataset, signal: BaseSignal):
+        if not hasattr(signal, "axes_manager"):
+            todo = "Make one of an array: hs.signals.Signal2D(array)."
+            raise InvalidArgumentError(explain(f"a {type(signal).__name__} for edit", "a HyperSpy signal", todo))
         self._ds = schema.dropna(ds)
         self._signal = signal
         self._axes = read_source(signal, operation="edit").signal[-2:]

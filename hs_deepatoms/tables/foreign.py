@@ -63,12 +63,18 @@ def read_positions(
         raise InvalidArgumentError(
             explain(f"units={units!r}", "'px', 'calibrated' or a length unit", "Choose one of these.")
         )
+    if columns is not None and not isinstance(columns, Mapping):
+        got = f"columns of type {type(columns).__name__}"
+        raise InvalidArgumentError(explain(got, "a dictionary, name: one value per atom", "Name the columns."))
     found = _read(y, x, order, units)
     if found.units is None:
         found.units, found.said = "px", False
     found.columns.update({name: np.asarray(values) for name, values in (columns or {}).items()})
     if frame is not None:
         found.frame, found.indices = np.asarray(frame), {}
+        if found.frame.dtype.kind not in "iuf" or found.frame.ndim != 1:
+            what = f"frame={frame!r}" if np.ndim(frame) == 0 else f"frame of dtype {found.frame.dtype}"
+            raise TableError(explain(what, "one whole number per atom", "Give the flattened frame of every atom."))
     return found
 
 

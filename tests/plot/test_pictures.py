@@ -159,6 +159,11 @@ def test_a_signal_that_is_not_the_image(image, atoms):
     np.testing.assert_allclose(atoms.deepatoms.to_markers(image).kwargs["offsets"], 1000 * np.asarray(offsets))
 
 
+def test_only_signals_are_edited(image, atoms):
+    with pytest.raises(InvalidArgumentError, match="HyperSpy signal"):
+        atoms.deepatoms.edit(image.data)
+
+
 def test_a_part_of_an_uncalibrated_image():
     whole = hs.signals.Signal2D(np.zeros((40, 60)))
     table = hs_deepatoms.positions(Y, X, signal=whole)

@@ -151,6 +151,8 @@ def test_no_atoms():
         ((pd.DataFrame({"row": [1]}),), {}, TableError, "Rename"),
         (("no such file.csv",), {}, TableError, "does not exist"),
         ((["a"], ["b"]), {}, TableError, "numbers"),
+        (([1.0], [1.0]), {"frame": "a"}, TableError, "frame='a'"),
+        (([1.0], [1.0]), {"columns": 3}, InvalidArgumentError, "dictionary"),
     ],
 )
 def test_named_errors(given, arguments, error, message):
