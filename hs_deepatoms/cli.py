@@ -72,6 +72,14 @@ def _shared_options(command):
             "--spacing", type=NUMBER_OR_TEXT, default=None, help='Column spacing: 12 (px), 0.39 (axis units), "3.9 Å".'
         ),
         click.option(
+            "--region",
+            type=float,
+            nargs=4,
+            default=None,
+            metavar="LEFT TOP RIGHT BOTTOM",
+            help="Only what lies inside, in axis units.",
+        ),
+        click.option(
             "--refine", type=click.Choice(["quick", "full", "none"]), default="quick", help="Fit the columns."
         ),
         click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps."),
@@ -170,6 +178,11 @@ def _process_signal(
     import hs_deepatoms
     from hs_deepatoms.plot.overlay import save_overlay
 
+    if settings.get("region"):
+        import hyperspy.api as hs
+
+        left, top, right, bottom = settings["region"]
+        settings = {**settings, "region": hs.roi.RectangularROI(left=left, top=top, right=right, bottom=bottom)}
     table = hs_deepatoms.find_atoms(signal, show_progressbar=not quiet and sys.stderr.isatty(), **settings)
     target = out / f"{name}_atoms"
     for ending in (".zarr", ".csv"):
@@ -200,6 +213,11 @@ def _load(file: Path, *, reader: str | None, lazy: bool | None) -> list[BaseSign
             loaded = hs.load(str(file), **arguments)
         except ValueError as error:
             raise CommandError(f"{file}: {str(error).replace('the `reader` keyword', '--reader')}") from error
+        except OSError as error:
+            if "find a backend" not in str(error):
+                raise
+            kind = f"{file.suffix} files" if file.suffix else "files without an ending"
+            raise CommandError(f"{file}: HyperSpy has no reader for {kind} like this one") from error
     return list(loaded) if isinstance(loaded, list | tuple) else [loaded]
 
 
@@ -280,12 +298,15 @@ def _title(signal: BaseSignal) -> str:
 
 
 def _describe(signal: BaseSignal) -> str:
+    from hs_deepatoms.bridge.axes import UNCALIBRATED, UNKNOWN_UNITS, axis_of_signal
+
     x, y = signal.axes_manager.signal_axes
     frames = signal.axes_manager.navigation_size
     size = f"{y.size} x {x.size} px" + (f", {frames} frames" if frames else "")
-    if y.is_uniform and isinstance(y.units, str):
-        size += f", {y.scale:.4g} {y.units}/px"
-    return size
+    axis = axis_of_signal(y, name="y")
+    if axis.scale is not None and axis.units not in UNCALIBRATED:
+        size += f", {axis.step:.4g} {axis.units}/px"
+    return f"{size}, scale {axis.step:.4g} without units" if axis.units == UNKNOWN_UNITS else size
 
 
 def _summary(table: xr.Dataset) -> str:
@@ -328,10 +349,12 @@ def _score(table: xr.Dataset, info: dict[str, Any]) -> str:
     filled = np.isfinite(cKDTree(found).query(empty, distance_upper_bound=reach)[0]).sum() if len(found) else 0
     rim = np.stack([info["rim_y_px"], info["rim_x_px"]], axis=1)  # half seen: neither asked for nor wrong
     free = np.setdiff1d(np.arange(len(found)), order[first])
-    false = int((cKDTree(rim).query(found[free])[0] > reach).sum())
+    at_rim = int((cKDTree(rim).query(found[free])[0] <= reach).sum())
+    false, plural = free.size - at_rim, "" if at_rim == 1 else "s"
     error = f" (median error {np.median(matched):.2f} px)" if matched.size else ""
     return (
-        f"of {len(truth)} true atoms {matched.size} were found{error}, with {false} false ones; "
+        f"of {len(truth)} true atoms {matched.size} were found{error}, with {false} false ones"
+        f"{f' and {at_rim} column{plural} cut by the rim of the image' if at_rim else ''}; "
         f"of {len(empty)} vacancies {len(empty) - filled} stayed empty"
     )
 

@@ -67,6 +67,19 @@ def test_one_image_writes_table_and_picture(image_file, tmp_path):
     assert len(pd.read_csv(tmp_path / "out/image [1]_atoms.csv", comment="#")) == len(y)
 
 
+@pytest.mark.parametrize(
+    ("scale", "units", "text"),
+    [(1, "", "64 x 80 px"), (0.02, "", "64 x 80 px, scale 0.02 without units"), (-2, "Å", "64 x 80 px, 2 Å/px")],
+)
+def test_the_summary_of_a_calibration(scale, units, text):
+    from hs_deepatoms.cli import _describe
+
+    signal = hs.signals.Signal2D(np.zeros((64, 80)))
+    for axis in signal.axes_manager.signal_axes:
+        axis.scale, axis.units = scale, units
+    assert _describe(signal) == text
+
+
 @pytest.mark.parametrize("reading", ["--lazy", "--eager"])
 def test_a_stack_counts_per_frame(tmp_path, reading):
     image, y, _ = _columns()
@@ -90,6 +103,14 @@ def test_options_reach_find_atoms(image_file, tmp_path, monkeypatch):
     assert _run("find-atoms", image_file, "--out", tmp_path / "out", *options).exit_code == 1
     assert seen["spacing"] == 0.39 and seen["threshold"] == "auto" and seen["contrast"] == "dark"
     assert seen["batch_size"] == 3 and seen["device"] == "cpu" and seen["method"] == "network"
+    assert seen["region"] is None
+    _run("find-atoms", image_file, "--out", tmp_path / "out", "--region", "0.1", "0.2", "1.1", "1.5")
+    assert (seen["region"].left, seen["region"].top, seen["region"].right, seen["region"].bottom) == (
+        0.1,
+        0.2,
+        1.1,
+        1.5,
+    )
     _run("find-atoms", image_file, "--out", tmp_path / "out", "--spacing", "12")
     assert seen["spacing"] == 12 and isinstance(seen["spacing"], int)
     _run("find-atoms", image_file, "--out", tmp_path / "out", "--spacing", "3.9 Å")
@@ -130,10 +151,10 @@ def _error_lines(done):
     return len(lines)
 
 
-@pytest.mark.parametrize("content", ["missing", "garbage", "spectrum", "small", "unknown ending"])
+@pytest.mark.parametrize("content", ["missing", "garbage", "spectrum", "small", "unknown ending", "text"])
 def test_a_bad_file_is_one_line_and_exit_code_1(tmp_path, content):
-    file = tmp_path / {"garbage": "bad.dm3", "unknown ending": "bad.xyz"}.get(content, "bad.hspy")
-    if content in ("garbage", "unknown ending"):
+    file = tmp_path / {"garbage": "bad.dm3", "unknown ending": "bad.xyz", "text": "bad.txt"}.get(content, "bad.hspy")
+    if content in ("garbage", "unknown ending", "text"):
         file.write_text("not an image")
     elif content == "spectrum":
         hs.signals.Signal1D(np.ones((4, 50))).save(file)
@@ -142,6 +163,7 @@ def test_a_bad_file_is_one_line_and_exit_code_1(tmp_path, content):
     done = _find(file, "--out", tmp_path / "out")
     assert _error_lines(done) == 1
     assert file.name in done.stderr and "Traceback" not in done.stderr
+    assert content not in ("text", "unknown ending") or "no reader" in done.stderr
 
 
 def test_one_bad_file_does_not_stop_the_others(image_file, tmp_path):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 from tqdm.auto import tqdm
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 
 
 def wants_progress(show_progressbar: bool | None) -> bool:
     """None means HyperSpy's own preference, as in HyperSpy."""
-    if show_progressbar is not None:
+    if isinstance(show_progressbar, bool | np.bool_):
         return bool(show_progressbar)
+    if show_progressbar is not None:
+        got = f"show_progressbar={show_progressbar!r}"
+        raise InvalidArgumentError(explain(got, "True, False or None (HyperSpy's preference)", "Choose one of these."))
     from hyperspy.defaults_parser import preferences
 
     return bool(preferences.General.show_progressbar)

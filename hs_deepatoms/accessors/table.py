@@ -67,7 +67,7 @@ class TableAccessor:
         return select(self._ds, frames=frames, region=region, species=species, probability=probability, border=border)
 
     def to_units(self, units: str) -> xr.Dataset:
-        """The table with positions, uncertainties and widths in other length units, such as ``"pm"``."""
+        """The table with positions, uncertainties and widths in other units (``"pm"``) or in pixels (``"px"``)."""
         from hs_deepatoms.tables.units import to_units
 
         return to_units(self._ds, units)

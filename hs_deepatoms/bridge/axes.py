@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 UNDEFINED_UNITS = "px"
+UNKNOWN_UNITS = "a.u."
+"""Of an axis that has a scale or an offset, but does not say of what: its values are no pixels."""
+UNCALIBRATED = frozenset({UNDEFINED_UNITS, UNKNOWN_UNITS})
 ROUNDING = 1e-6  # of a pixel: coordinates nearer than this to a straight line are a uniform axis
 
 
@@ -26,7 +29,7 @@ class Axis:
     size : int
         Number of pixels.
     units : str
-        ``"px"`` if undefined.
+        ``"px"`` if undefined; ``"a.u."`` if they are undefined, but the values are not those of pixels.
     scale, offset : float or None
         ``value = offset + scale * index``; None for a non-uniform axis.
     values : numpy.ndarray, shape (size,), or None
@@ -107,6 +110,11 @@ class Axis:
             return replace(self, size=stop - start, values=self.values[start:stop])
         return replace(self, size=stop - start, offset=float(self.to_value(start)))
 
+    @property
+    def own_units(self) -> str | None:
+        """The units, or None where undefined ones would be read as these again."""
+        return None if self.units == default_units(self.scale, self.offset) else self.units
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain JSON-able values."""
         fields = {"name": self.name, "units": self.units, "size": self.size, "navigate": self.navigate}
@@ -152,11 +160,10 @@ def axis_of_coordinate(
     common = {"name": name, "size": size, "navigate": navigate, "named": named}
     if values is None or (size > 1 and (values == values[0]).all()):
         return Axis(units=UNDEFINED_UNITS, **common)
-    units = "s" if seconds else units or UNDEFINED_UNITS
     line = straight_line(values)
-    if line is None:
-        return Axis(units=units, scale=None, offset=None, values=values, **common)
-    return Axis(units=units, scale=scale if size == 1 else line[0], offset=line[1], **common)
+    scale, offset = (None, None) if line is None else (scale if size == 1 else line[0], line[1])
+    units = "s" if seconds else units or default_units(scale, offset)
+    return Axis(units=units, scale=scale, offset=offset, values=values if line is None else None, **common)
 
 
 def axis_of_signal(axis: Any, *, name: str) -> Axis:
@@ -167,12 +174,19 @@ def axis_of_signal(axis: Any, *, name: str) -> Axis:
         "navigate": bool(axis.navigate),
         "named": bool(text_or_none(axis.name)),
     }
-    units = text_or_none(axis.units) or UNDEFINED_UNITS
+    units = text_or_none(axis.units)
     if not axis.is_uniform:
-        return Axis(units=units, scale=None, offset=None, values=np.asarray(axis.axis, float), **common)
+        values = np.asarray(axis.axis, float)
+        return Axis(units=units or UNKNOWN_UNITS, scale=None, offset=None, values=values, **common)
     if not (np.isfinite(axis.scale) and np.isfinite(axis.offset) and axis.scale):
         return Axis(**common)
-    return Axis(units=units, scale=float(axis.scale), offset=float(axis.offset), **common)
+    scale, offset = float(axis.scale), float(axis.offset)
+    return Axis(units=units or default_units(scale, offset), scale=scale, offset=offset, **common)
+
+
+def default_units(scale: float | None, offset: float | None) -> str:
+    """What undefined units mean: pixels where the values are the indices, else nobody knows."""
+    return UNDEFINED_UNITS if (scale, offset) == (1, 0) else UNKNOWN_UNITS
 
 
 def named_axes(signal: Any) -> dict[str, Any]:
@@ -233,7 +247,7 @@ def same_fields(first: Mapping, second: Mapping) -> bool:
 def units_of(variable: xr.Variable | xr.DataArray) -> str | None:
     """The ``units`` attribute, or None."""
     units = variable.attrs.get("units")
-    return None if units is None or not str(units).strip() else str(units)
+    return None if units is None else text_or_none(str(units))
 
 
 def _line_through(at: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, explain
-from hs_deepatoms.bridge.axes import named_axes, text_or_none
+from hs_deepatoms.bridge.axes import axis_of_coordinate, named_axes, text_or_none
 from hs_deepatoms.bridge.encode import encode_json
 from hs_deepatoms.bridge.fields import AXIS_ATTRIBUTE, axis_fields, fields_of_coordinate, file_text
 from hs_deepatoms.bridge.metadata import OURS, stored_json, tree_dictionary
@@ -36,8 +36,9 @@ def to_xarray(signal: BaseSignal) -> DataArray:
     xarray.DataArray
         The same data (not a copy), dimensions in the order of ``signal.data``, named as the axes; unnamed signal axes
         are ``y``, ``x``, unnamed navigation axes ``nav_0``, ...; duplicates are renamed. Coordinates are the axes'
-        values with an attribute ``units`` (``"px"`` if undefined). Attributes: ``signal_dims``, ``signal_type``,
-        ``metadata`` and ``original_metadata`` (tagged JSON), ``provenance`` (JSON). It saves to netCDF
+        values with an attribute ``units`` (undefined: ``"px"`` where the values are the indices, else ``"a.u."``).
+        Attributes: ``signal_dims``, ``signal_type``, ``metadata`` and ``original_metadata`` (tagged JSON),
+        ``provenance`` (JSON). It saves to netCDF
         (``engine="h5netcdf"``) and zarr wherever these know its dtype.
 
     Raises
@@ -139,7 +140,11 @@ def build_signal(
 
 
 def _attrs_of_axis(axis: Any, dim: str) -> dict[str, str]:
-    attrs = {"units": file_text(text_or_none(axis.units)) or "px", AXIS_ATTRIBUTE: encode_json(axis_fields(axis, dim))}
+    units = file_text(text_or_none(axis.units)) or axis_of_coordinate(
+        np.asarray(axis.axis), name=dim, size=axis.size, units=None, navigate=axis.navigate,
+        scale=getattr(axis, "scale", 1.0)
+    ).units  # fmt: skip
+    attrs = {"units": units, AXIS_ATTRIBUTE: encode_json(axis_fields(axis, dim))}
     name = file_text(text_or_none(axis.name))
     return {**attrs, "long_name": name} if name else attrs
 

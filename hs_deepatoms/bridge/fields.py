@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidAxesError, explain
-from hs_deepatoms.bridge.axes import ROUNDING, axis_of_coordinate, text_or_none, units_of
+from hs_deepatoms.bridge.axes import (
+    ROUNDING,
+    UNCALIBRATED,
+    axis_of_coordinate,
+    default_units,
+    text_or_none,
+    units_of,
+)
 from hs_deepatoms.bridge.metadata import stored_json
 
 if TYPE_CHECKING:
@@ -46,12 +53,15 @@ def fields_of_coordinate(array: DataArray, dim: Any) -> dict[str, Any]:
     if coordinate is None:
         return {**common, "size": array.sizes[dim]}
     units = units_of(coordinate)
-    unchanged = units == (file_text(text_or_none(stored.get("units"))) or "px")
-    common["units"] = stored.get("units") if unchanged else None if units == "px" else units
+    before = file_text(text_or_none(stored.get("units")))
+    unchanged = units == before if before or not stored else units in (None, *UNCALIBRATED)
+    common["units"] = stored.get("units") if unchanged else units
     found = _matching(stored, coordinate.values)
-    if found is not None:
-        return {**found, **common}
-    return {**_fields_of_values(coordinate.values, common["units"], str(dim)), **common}
+    if found is None:
+        found = _fields_of_values(coordinate.values, common["units"], str(dim))
+    if not unchanged and common["units"] == default_units(found.get("scale"), found.get("offset")):
+        common["units"] = None  # what HyperSpy's undefined units are read as
+    return {**found, **common}
 
 
 def _matching(stored: dict[str, Any], values: np.ndarray) -> dict[str, Any] | None:

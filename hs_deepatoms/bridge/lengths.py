@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.bridge.axes import UNKNOWN_UNITS
 
 if TYPE_CHECKING:
     from hs_deepatoms.bridge.axes import Axis
 
 PIXELS = frozenset({"", "px", "pix", "pixel", "pixels", "<undefined>"})
+NO_UNITS = PIXELS | {UNKNOWN_UNITS}
+CALIBRATE = "Calibrate the axis (its units and scale), or give the length in pixels."
 # metres of the usual units: pint takes a third of a second to import, and reads "px" as a length and "A" as ampere
 METRES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "μm": 1e-6, "micron": 1e-6, "microns": 1e-6, "nm": 1e-9,
           "nanometer": 1e-9, "nanometers": 1e-9, "pm": 1e-12, "picometer": 1e-12, "picometers": 1e-12, "fm": 1e-15,
@@ -27,7 +30,8 @@ def read_length(value: int | float | str, axis: Axis) -> float:
     Parameters
     ----------
     value : int, float or str
-        An integer is pixels, a float is in the axis' units, text carries its own unit (``"1.2 nm"``, ``"8 px"``).
+        An integer is pixels, a float is in the axis' units (known or not), text carries its own unit
+        (``"1.2 nm"``, ``"8 px"``).
     axis : Axis
         The axis along which the length is measured.
 
@@ -88,11 +92,9 @@ def unit_factor(from_units: str, to_units: str) -> float:
     if first in METRES and second in METRES:
         # 10 ** whole number is exact, the ratio of two roundings is not
         return float(10.0 ** round(np.log10(METRES[first] / METRES[second])))
-    if first in PIXELS or second in PIXELS:
-        raise InvalidArgumentError(
-            explain(f"units {first or 'px'!r} to be read as {second or 'px'!r}", "units of the same thing",
-                    "Calibrate the axis (scale and units), or give the length in pixels.")
-        )  # fmt: skip
+    if first in NO_UNITS or second in NO_UNITS:
+        got = f"units {first or 'px'!r} to be read as {second or 'px'!r}"
+        raise InvalidArgumentError(explain(got, "units of the same thing", CALIBRATE))
     return _factor_of_pint(first, second)
 
 
@@ -101,6 +103,8 @@ def unit_kind(units: str) -> str:
     text = units.strip()
     if text in PIXELS:
         return "pixel"
+    if text == UNKNOWN_UNITS:
+        return "unknown"
     if text in METRES:
         return "length"
     try:
@@ -124,13 +128,14 @@ def _pixels_of_text(text: str, axis: Axis) -> float:
     try:
         return number * unit_factor(units, axis.units) / axis.step if axis.step else np.nan
     except InvalidArgumentError as error:
-        todo = "Calibrate the axis (scale and units), or give the length in pixels." if axis.units in PIXELS else ""
+        todo = CALIBRATE if axis.units in NO_UNITS else ""
         raise _refused(text, axis, todo or f"Give a length in {axis.units}, or an integer number of pixels.") from error
 
 
 def _refused(value: Any, axis: Axis, todo: str) -> InvalidArgumentError:
-    got = f"the length {value!r} along axis {axis.name!r} in {axis.units}"
-    allowed = f"an integer (pixels), a float ({axis.units}), or text with a unit such as '1.2 nm' or '8 px'"
+    units = "values of the axis, whose units are not set" if axis.units == UNKNOWN_UNITS else axis.units
+    got = f"the length {value!r} along axis {axis.name!r} in {units}"
+    allowed = f"an integer (pixels), a float ({units}), or text with a unit such as '1.2 nm' or '8 px'"
     return InvalidArgumentError(explain(got, allowed, todo))
 
 

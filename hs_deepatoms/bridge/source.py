@@ -132,6 +132,12 @@ def read_source(
     raise InvalidImageError(explain(got, ACCEPTED, todo))
 
 
+def _check_known_shape(data: Any, operation: str) -> None:
+    if is_dask(data) and not all(np.isfinite(size) for size in data.shape):
+        got = f"a dask array whose shape is not known, {tuple(data.shape)}, for {operation}"
+        raise InvalidImageError(explain(got, "known shapes and chunks", "Use array.compute_chunk_sizes() first."))
+
+
 def is_dask(data: Any) -> bool:
     """Whether data is a dask array, without importing dask."""
     return hasattr(data, "dask") and hasattr(data, "chunks")
@@ -159,6 +165,7 @@ def _read_signal(signal: Any, signal_dims, n_signal: int | None, operation: str)
 
 
 def _read_xarray(array: Any, signal_dims, n_signal: int | None, operation: str) -> Source:
+    _check_known_shape(array.data, operation)
     if not all(isinstance(dim, str) for dim in array.dims):
         array = array.rename({dim: str(dim) for dim in array.dims})
     dims = list(array.dims)
@@ -187,6 +194,7 @@ def _axis_of_dim(array: Any, dim: Any, *, navigate: bool) -> Axis:
 
 
 def _read_array(array: Any, signal_dims, n_signal: int | None, operation: str) -> Source:
+    _check_known_shape(array, operation)
     places = _places(signal_dims, [], n_signal, operation, ndim=array.ndim)
     navigate = [place not in places for place in range(array.ndim)]
     names = choose_names([None] * array.ndim, navigate)

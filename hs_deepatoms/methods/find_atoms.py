@@ -209,11 +209,11 @@ def look_at(
     masked = outside if masked is None else masked if outside is None else masked | outside
     skipped = images.read_mask(navigation_mask, whole.data.shape[:-2], "navigation_mask",
                                images.names(whole.navigation))  # fmt: skip
-    limits, spacing_px = images.width_limits(spacing, source.signal[1])
+    limits, spacing_px = images.width_limits(spacing, source.signal)
     frames = images.frames_to_use(int(np.prod(source.data.shape[:-2])), skipped)
     seen = images.survey(source, found, frames, contrast=contrast, limits=limits, masked=masked, device=device)
     if len(frames):
-        images.refuse_blank(source, seen)
+        images.refuse_blank(source, seen, masked)
     look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
                 seen.doubtful, refine)  # fmt: skip
     if seen.confidence == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 CONTRASTS = ("auto", "bright", "dark")
 SURVEY_FRAMES, SURVEY_TRIES = 3, 12
 NARROWEST = 0.72  # pixels, column sigma
+CLOSEST = 2  # pixels, spacing of columns
 LOWEST = 0.05  # probability below which the detector's cells are not looked at
 MEMORY = 512 * 2**20  # bytes for the activations of one task; two tasks may be at work
 WHOLE_FRAME_BYTES = 320 * 2**20  # smaller lazy frames are loaded whole for the survey
@@ -66,6 +68,9 @@ def find_model(model: str | Path | None) -> Model:
     from hs_deepatoms.modelfile.files import read_info
     from hs_deepatoms.modelfile.registry import shipped_model
 
+    if not (model is None or isinstance(model, str | os.PathLike)):
+        got = f"model={model!r} of type {type(model).__name__}"
+        raise InvalidArgumentError(explain(got, "the path of a model file", "Leave it out for the shipped model."))
     path = shipped_model("detector") if model is None else Path(model).expanduser().resolve()
     info = read_info(path)
     preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
@@ -90,7 +95,7 @@ def read_mask(mask: Any, shape: tuple[int, ...], name: str, dims: tuple[str, ...
         mask = mask.transpose(*dims)
     data = getattr(mask, "data", mask)
     data = np.asarray(data.compute() if hasattr(data, "compute") else data)
-    if data.shape != shape or data.dtype.kind not in "bui":
+    if data.shape != shape or data.dtype.kind not in ("bui" if shape else "b"):
         message = explain(f"{name} of shape {data.shape} and dtype {data.dtype}", f"a boolean mask of shape {shape}",
                           "True marks what is left out.")  # fmt: skip
         raise InvalidArgumentError(message)
@@ -102,7 +107,7 @@ def read_threshold(threshold: float | str, default: float, *, probability: bool 
     if isinstance(threshold, str) and threshold == "auto":
         return default
     low, top, what = (
-        (LOWEST, 1.0, f"a probability between {LOWEST} and 1")
+        (LOWEST, 1.0, f"a probability above {LOWEST} and below 1")
         if probability
         else (0, np.inf, "a signal-to-noise ratio above 0")
     )
@@ -135,14 +140,15 @@ def pixel_size_nm(axes: tuple[Axis, ...]) -> float | None:
     return float(np.sqrt(np.prod(sizes)))
 
 
-def width_limits(spacing: Any, axis: Axis) -> tuple[tuple[float, float] | None, float | None]:
+def width_limits(spacing: Any, axes: tuple[Axis, ...]) -> tuple[tuple[float, float] | None, float | None]:
     """Smallest and largest column sigma for a given spacing of columns, and the spacing, all in pixels."""
     if spacing is None:
         return None, None
-    pixels = read_length(spacing, axis)
-    if pixels < 2:
-        message = explain(f"spacing={spacing!r}, {pixels:.3g} px", "2 px or more", "Give the distance of neighbours.")
-        raise InvalidArgumentError(message)
+    pixels, side = read_length(spacing, axes[-1]), min(axis.size for axis in axes[-2:])
+    if not CLOSEST <= pixels < side:
+        allowed = f"{CLOSEST} px or more, and less than the shorter side of the image, {side} px"
+        todo = f"Give the distance of neighbouring columns; a pixel is {axes[-1].step:.4g} {axes[-1].units}."
+        raise InvalidArgumentError(explain(f"spacing={spacing!r}, {pixels:.4g} px", allowed, todo))
     return (pixels / 12, pixels / 2.3), pixels
 
 
@@ -281,14 +287,25 @@ def warn_of_nothing() -> None:
     warnings.warn(text, UserWarning, stacklevel=4)
 
 
-def refuse_blank(source: Source, seen: Appearance) -> None:
+def refuse_blank(source: Source, seen: Appearance, masked: np.ndarray | None = None) -> None:
     """Data without a single frame that has contrast; blank frames inside a good stack simply have no columns."""
     if seen.frames:
         return
     first = np.asarray(frame_of(source, 0), float)
-    valid = first[np.isfinite(first)]
-    stack = "images" if source.navigation else "an image"
-    what = f"every valid pixel is {valid[0]:g}" if valid.size else "every pixel is NaN or infinite"
-    message = explain(f"constant {stack}: {what}" if valid.size else f"{stack} without a valid pixel: {what} (all NaN)",
-                      "an image with contrast", "Check the detector, the mask, and how the file was read.")  # fmt: skip
-    raise InvalidImageError(message)
+    finite = np.isfinite(first)
+    valid = first[finite if masked is None else finite & ~masked]
+    image = "images" if source.navigation else "an image"
+    if masked is not None and masked.all():
+        got, todo = f"{image} of which everything is masked", "True marks what is left out: invert the mask?"
+    elif valid.size:
+        constant = "constant images" if source.navigation else "a constant image"
+        got, todo = f"{constant}: every valid pixel is {valid[0]:g}", "Check the detector, and how the file was read."
+    else:
+        left = "every pixel is NaN, infinite or masked" if finite.any() else _not_finite(first)
+        got, todo = f"{image} without a valid pixel: {left}", "Check how the file was read."
+    raise InvalidImageError(explain(got, "an image with contrast", todo))
+
+
+def _not_finite(image: np.ndarray) -> str:
+    missing = np.isnan(image)
+    return f"every pixel is {'NaN' if missing.all() else 'NaN or infinite' if missing.any() else 'infinite'}"

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.provenance import provenance_entry
+from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.methods import images
 from hs_deepatoms.methods.find_atoms import detection_job, look_at
@@ -19,6 +21,7 @@ def segment(
     model: str | Path | None = None,
     contrast: str = "auto",
     spacing: int | float | str | None = None,
+    region: Any = None,
     signal_mask: Any = None,
     navigation_mask: Any = None,
     signal_dims: tuple[str, str] | None = None,
@@ -38,14 +41,16 @@ def segment(
     model, contrast, spacing, signal_mask, navigation_mask, signal_dims, device, batch_size, num_workers, \
 navigation_chunks, show_progressbar
         As in :func:`~hs_deepatoms.find_atoms`.
+    region : hyperspy ROI, optional
+        ``RectangularROI`` or ``CircleROI`` in axis units; the map is that of the part inside.
     lazy_output : bool, optional
         None: as the input is. A lazy result is computed block by block when it is asked for.
 
     Returns
     -------
-    Signal2D or xarray.DataArray, float32, shape of the input
+    Signal2D or xarray.DataArray, float32, shape of the input (or of its ``region``)
         Values between 0 and 1 on the axes of the input, with its metadata; the kind that went in (an array: a
-        DataArray in px). Masked pixels and frames are 0.
+        DataArray in px). Masked pixels and frames, and what a circle leaves out, are 0.
 
     Raises
     ------
@@ -76,9 +81,12 @@ navigation_chunks, show_progressbar
         ("navigation_chunks", navigation_chunks),
     ):
         images.check_count(name, value)
-    source = images.read_images(signal, signal_dims=signal_dims, operation="segment")
-    look = look_at(source, model=model, contrast=contrast, spacing=spacing, device=device,
-                   signal_mask=signal_mask, navigation_mask=navigation_mask)  # fmt: skip
+    whole = images.read_images(signal, signal_dims=signal_dims, operation="segment")
+    source, origin, outside = (whole, (0, 0), None) if region is None else crop_region(whole, region)
+    check_image_source(source, "segment")
+    look = look_at(source, whole=whole, origin=origin, outside=outside, model=model, contrast=contrast,
+                   spacing=spacing, device=device, signal_mask=signal_mask,
+                   navigation_mask=navigation_mask)  # fmt: skip
     blocks, job = images.plan(source, detection_job(source, look), batch_size=batch_size,
                               frames_per_block=navigation_chunks)  # fmt: skip
     lazy = source.lazy if lazy_output is None else lazy_output
@@ -90,7 +98,13 @@ navigation_chunks, show_progressbar
         data = images.assemble(parts, blocks, source.data.shape)
     entry = provenance_entry(
         "segment",
-        {"contrast": contrast, "spacing": spacing, "column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark},
+        {
+            "contrast": contrast,
+            "spacing": spacing,
+            "region": None if region is None else repr(region),
+            "column_sigma_px": round(look.sigma, 4),
+            "dark_columns": look.dark,
+        },
         model={"name": look.model.name, "sha256": look.model.sha256},
         device=look.device,
     )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.bridge.axes import UNCALIBRATED
 from hs_deepatoms.bridge.source import read_source
 from hs_deepatoms.plot.markers import points, positions_for, show, signal_frames, to_markers
 from hs_deepatoms.plot.style import COLOR
@@ -42,6 +44,9 @@ class TableEditor:
     """
 
     def __init__(self, ds: xr.Dataset, signal: BaseSignal):
+        if not hasattr(signal, "axes_manager"):
+            todo = "Make one of an array: hs.signals.Signal2D(array)."
+            raise InvalidArgumentError(explain(f"a {type(signal).__name__} for edit", "a HyperSpy signal", todo))
         self._ds = schema.dropna(ds)
         self._signal = signal
         self._axes = read_source(signal, operation="edit").signal[-2:]
@@ -159,12 +164,12 @@ class TableEditor:
             axis, units = self._axes[place], schema.axis_units(self._ds)[name]
             if axis.units == units:
                 made.append(values)
-            elif units == "px":
-                made.append(np.asarray(axis.to_index(values), float))
-            elif axis.units == "px" and stored is not None:
-                made.append(np.asarray(stored[1][-2:][place].to_value(values), float))
-            else:
+            elif not {axis.units, units} & UNCALIBRATED:
                 from hs_deepatoms.bridge.lengths import unit_factor
 
                 made.append(values * unit_factor(axis.units, units))
+            else:
+                own = axis if stored is None else stored[1][-2:][place]
+                part = own.size != axis.size  # its axes count the pixels of the whole: see positions_for
+                made.append(values if part else np.asarray(own.to_value(axis.to_index(values)), float))
         return made[0], made[1]

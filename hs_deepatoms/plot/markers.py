@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
-from hs_deepatoms.plot.style import COLOR, marker_size, species_colors, typical_spacing
+from hs_deepatoms.bridge.axes import UNCALIBRATED, Axis
+from hs_deepatoms.plot.style import COLOR, check_color, marker_size, species_colors, typical_spacing
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import FrameGrid, frame_grid, frame_of
 
@@ -39,15 +42,18 @@ def to_markers(
     Raises
     ------
     TableError
-        If the frames of the table and of the signal do not match.
+        If the frames of the table and of the signal do not match, or it is no image of these atoms.
+    InvalidArgumentError
+        If the size or the colour cannot be read.
     """
     ds = schema.dropna(ds)
     y, x = positions_for(ds, signal)
     frames = None if signal is None else signal_frames(ds, signal)
     if signal is None and frame_grid(ds).columns:
         frames = np.arange(frame_grid(ds).n_frames).reshape(frame_grid(ds).sizes)
+    check_color(color)
     colors = species_colors(ds) if color is None else None
-    size = marker_size(typical_spacing(ds, frame_of(ds)), _points_per_unit(ds), size)
+    size = _diameter(ds, signal, y, x, size)
     per_atom = {"offsets": np.stack([x, y], axis=1)}
     if colors is not None:
         from matplotlib.colors import to_rgba_array
@@ -60,9 +66,21 @@ def to_markers(
 
 def points(offsets: np.ndarray, *, size: float, edgecolors: str | np.ndarray) -> plot.markers.Points:
     """Open circles of ``size`` points at (x, y) ``offsets`` (n, 2), or an object array of such per frame."""
+    return _points_class()(offsets=offsets, sizes=size, facecolors="none", linewidths=1.0, edgecolors=edgecolors)
+
+
+@lru_cache(maxsize=1)
+def _points_class() -> type:
     from hyperspy.api import plot
 
-    return plot.markers.Points(offsets=offsets, sizes=size, facecolors="none", linewidths=1.0, edgecolors=edgecolors)
+    class Points(plot.markers.Points):  # HyperSpy saves and reads markers by the name of their class
+        """Points that leave the limits to the image: an atom just outside would add a strip of nothing to it."""
+
+        def plot(self, render_figure: bool = True) -> None:
+            self.ax.autoscale(False)  # HyperSpy does so where it draws a scale bar, but not else
+            super().plot(render_figure)
+
+    return Points
 
 
 def plot_on_signal(
@@ -82,19 +100,60 @@ def show(signal: BaseSignal, markers: plot.markers.Points) -> matplotlib.axes.Ax
 
 
 def positions_for(ds: xr.Dataset, signal: Any) -> tuple[np.ndarray, np.ndarray]:
-    """``y`` and ``x`` (n_atoms,) in the units of the signal's axes."""
-    positions = []
-    for name, axis in zip(("y", "x"), _signal_axes(signal), strict=True):
-        values, units = np.asarray(ds[name].values, float), schema.axis_units(ds)[name]
-        if axis is not None and axis.units != units:
-            if "px" in (axis.units, units) and f"{name}_px" in ds.variables:
-                values = np.asarray(axis.to_value(ds[f"{name}_px"].values))  # calibrated after the atoms were found
-            else:
-                from hs_deepatoms.bridge.lengths import unit_factor
+    """``y`` and ``x`` (n_atoms,) in the units of the signal's axes.
 
-                values = values * unit_factor(units, axis.units)
-        positions.append(values)
-    return positions[0], positions[1]
+    Raises
+    ------
+    TableError
+        If the signal is neither the image of the table nor a part of it.
+    """
+    if signal is None:
+        return np.asarray(ds["y"].values, float), np.asarray(ds["x"].values, float)
+    axes, stored = signal_axes(signal), schema.stored_axes(ds)
+    known = (None, None) if stored is None else stored[1][-2:]
+    _check_same_image(known, axes)
+    y, x = (_in_units_of(axis, ds, name, own) for name, axis, own in zip(("y", "x"), axes, known, strict=True))
+    return y, x
+
+
+def _in_units_of(axis: Axis, ds: xr.Dataset, name: str, own: Axis | None) -> np.ndarray:
+    values, units = np.asarray(ds[name].values, float), schema.axis_units(ds)[name]
+    if axis.units == units:
+        return values
+    if not {axis.units, units} & UNCALIBRATED:
+        from hs_deepatoms.bridge.lengths import unit_factor
+
+        return values * unit_factor(units, axis.units)
+    if own is not None and own.size != axis.size and {axis.units, units} <= UNCALIBRATED:
+        return values  # a part of an image that was never calibrated: its axes count the pixels of the whole
+    if f"{name}_px" in ds.variables:
+        return np.asarray(axis.to_value(ds[f"{name}_px"].values))  # calibrated after the atoms were found
+    raise TableError(explain(f"{name} in {units} on an image in {axis.units}", f"a column {name}_px, or the same units",
+                             "Rebuild the table with hs_deepatoms.positions(table, signal=image)."))  # fmt: skip
+
+
+def _check_same_image(known: Sequence[Axis | None], axes: Sequence[Axis]) -> None:
+    for own, axis in zip(known, axes, strict=True):
+        if own is None or own.size == axis.size or _is_part(own, axis):
+            continue
+        sizes = [" x ".join(str(one.size) for one in both) for both in (axes, known)]
+        allowed = f"the image of these atoms, {sizes[1]} px, or a part of it that says where it lies (calibrated)"
+        raise TableError(explain(f"an image of {sizes[0]} px", allowed, "Give the image they were found in."))
+
+
+def _is_part(own: Axis, axis: Axis) -> bool:
+    """Whether an axis of another size says that it is a part of the table's own."""
+    if axis.units == own.units == "px":
+        return False  # pixels of two images are not pixels of one
+    ends = axis.coordinates()[[0, -1]]
+    if axis.units != own.units and not {axis.units, own.units} <= UNCALIBRATED:
+        from hs_deepatoms.bridge.lengths import unit_factor
+
+        if {axis.units, own.units} & UNCALIBRATED:
+            return False
+        ends = ends * unit_factor(axis.units, own.units)
+    index = own.to_index(ends)
+    return bool(index.min() > -1 and index.max() < own.size)
 
 
 def signal_frames(ds: xr.Dataset, signal: BaseSignal) -> np.ndarray | None:
@@ -154,17 +213,19 @@ def _by_frame(values: np.ndarray, frame: np.ndarray, frames: np.ndarray | None) 
     return parts.reshape(frames.shape).T
 
 
-def _signal_axes(signal: Any) -> tuple:
-    if signal is None:
-        return None, None
+def signal_axes(signal: Any) -> tuple[Axis, Axis]:
+    """The image's y and x axes."""
     from hs_deepatoms.bridge.source import read_source
 
-    return tuple(read_source(signal, operation="plot").signal[-2:])
+    y_axis, x_axis = read_source(signal, operation="plot").signal[-2:]
+    return y_axis, x_axis
 
 
-def _points_per_unit(ds: xr.Dataset) -> float:
-    axes = schema.stored_axes(ds)
-    extent = max((axis.size * axis.step for axis in axes[1][-2:]), default=0.0) if axes else 0.0
-    if not extent and ds.sizes["atom"]:
-        extent = max(np.ptp(ds["y"].values), np.ptp(ds["x"].values))
-    return SCREEN_POINTS / extent if extent else 1.0
+def _diameter(ds: xr.Dataset, signal: Any, y: np.ndarray, x: np.ndarray, size: float | None) -> float:
+    """In points, on HyperSpy's plot, whose pixels are squares whatever the axes are."""
+    stored = schema.stored_axes(ds)
+    axes = signal_axes(signal) if signal is not None else None if stored is None else stored[1][-2:]
+    if axes is not None:
+        y, x = axes[0].to_index(y), axes[1].to_index(x)
+    extent = max(axis.size for axis in axes) if axes else max(np.ptp(y), np.ptp(x)) if y.size else 0
+    return marker_size(typical_spacing(y, x, frame_of(ds)), SCREEN_POINTS / extent if extent else 1.0, size)

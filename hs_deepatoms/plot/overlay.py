@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.plot.markers import positions_for
-from hs_deepatoms.plot.style import COLOR, marker_size, species_colors, typical_spacing
+from hs_deepatoms.plot.style import COLOR, check_color, marker_size, species_colors, typical_spacing
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.storage import written_beside
@@ -55,21 +55,25 @@ def plot_positions(
     Raises
     ------
     TableError
-        If there is no such frame.
+        If there is no such frame, or the image is not that of the atoms.
+    InvalidArgumentError
+        If the frame, the size or the colour cannot be read.
     """
     if ax is None:
         import matplotlib.pyplot as plt
 
         ax = plt.subplots(layout="constrained")[1]
-    atoms = _one_frame(schema.dropna(ds), frame)
+    ds = schema.dropna(ds)
     if image is not None:
         from hs_deepatoms.bridge.source import read_source
 
         source = read_source(image, operation="plot")
+        atoms = _one_frame(ds, frame, int(np.prod(source.data.shape[:-2], dtype=int)))
         axes = source.signal[-2:]
-        _draw_image(ax, _frame_data(source, frame), axes)
         y, x = positions_for(atoms, image)
+        _draw_image(ax, _frame_data(source, frame), axes)
     else:
+        atoms = _one_frame(ds, frame)
         known = schema.stored_axes(ds)
         axes = known[1][-2:] if known else None
         y, x = positions_for(atoms, None)
@@ -114,13 +118,16 @@ def save_overlay(ds: xr.Dataset, source: Any, path: str | os.PathLike, *, frames
     return path
 
 
-def _one_frame(ds: xr.Dataset, frame: int) -> xr.Dataset:
+def _one_frame(ds: xr.Dataset, frame: int, n_images: int = 1) -> xr.Dataset:
+    """The atoms of a frame; those of a single image are the same on every one of ``n_images``."""
     grid = frame_grid(ds)
-    if not grid.columns:
-        return ds
-    if not 0 <= frame < grid.n_frames:
-        raise TableError(explain(f"frame={frame}", f"0 to {grid.n_frames - 1}", "Choose a frame that exists."))
-    return ds.isel({schema.DIM: frame_of(ds, grid) == frame})
+    if isinstance(frame, bool) or not isinstance(frame, int | np.integer):
+        todo = "Give the number of the frame, counted over all navigation axes."
+        raise InvalidArgumentError(explain(f"frame={frame!r}", f"a whole number, 0 to {grid.n_frames - 1}", todo))
+    n_frames = grid.n_frames if grid.columns else n_images
+    if not 0 <= frame < n_frames:
+        raise TableError(explain(f"frame={frame}", f"0 to {n_frames - 1}", "Choose a frame that exists."))
+    return ds if not grid.columns else ds.isel({schema.DIM: frame_of(ds, grid) == frame})
 
 
 def _frame_data(source: Any, frame: int) -> np.ndarray:
@@ -182,14 +189,24 @@ def _frame_axes(ax: matplotlib.axes.Axes, axes: Sequence[Axis] | None, ds: xr.Da
         names = {"y": axes[0].name, "x": axes[1].name}
     elif not ax.yaxis_inverted():
         ax.invert_yaxis()
-    ax.set_aspect("equal" if units["y"] == units["x"] else "auto")
+    ax.set_aspect(_aspect(axes, units))
     ax.set_xlabel(f"{names['x']} ({units['x']})")
     ax.set_ylabel(f"{names['y']} ({units['y']})")
 
 
+def _aspect(axes: Sequence[Axis] | None, units: dict[str, str]) -> float | str:
+    """A unit is as long on y as on x; where they measure different things, a pixel is a square."""
+    if units["y"] == units["x"]:
+        return "equal"
+    return axes[1].step / axes[0].step if axes is not None else "auto"
+
+
 def _draw_atoms(ax, atoms: xr.Dataset, y: np.ndarray, x: np.ndarray, size: float | None, color: str | None) -> None:
+    check_color(color)
     colors = species_colors(atoms) if color is None else None
-    diameter = marker_size(typical_spacing(atoms), _points_per_unit(ax, atoms), size)
+    aspect = ax.get_aspect()
+    y_scale = 1.0 if isinstance(aspect, str) else float(aspect)  # in units of x
+    diameter = marker_size(typical_spacing(y * y_scale, x), _points_per_unit(ax, y_scale), size)
     edge = colors[0].tolist() if colors is not None and y.size else (color or COLOR)
     width = 1.0 if diameter > 4 else 0.6
     ax.scatter(x, y, s=diameter**2, facecolors="none", edgecolors=edge, linewidths=width, zorder=3)
@@ -199,10 +216,10 @@ def _draw_atoms(ax, atoms: xr.Dataset, y: np.ndarray, x: np.ndarray, size: float
         ax.legend(loc="upper right", fontsize="small", framealpha=0.7)
 
 
-def _points_per_unit(ax: matplotlib.axes.Axes, atoms: xr.Dataset) -> float:
+def _points_per_unit(ax: matplotlib.axes.Axes, y_scale: float) -> float:
     box = ax.get_window_extent()
     points = 72 / ax.figure.dpi
-    spans = [abs(np.subtract(*ax.get_xlim())), abs(np.subtract(*ax.get_ylim()))]
+    spans = [abs(np.subtract(*ax.get_xlim())), abs(np.subtract(*ax.get_ylim())) * y_scale]
     scales = [length * points / span for length, span in zip((box.width, box.height), spans, strict=True) if span]
     return min(scales, default=1.0)
 
@@ -221,7 +238,7 @@ def _figure_size(axes: Sequence[Axis], rows: int, columns: int) -> tuple[float, 
 
 
 def _title(ds: xr.Dataset, read: Any, frame: int, n_frames: int) -> str:
-    number = _one_frame(schema.dropna(ds), frame).sizes[schema.DIM]
+    number = _one_frame(schema.dropna(ds), frame, n_frames).sizes[schema.DIM]
     name = " ".join((read.title or "").split())
     parts = [name[:60]] if name and n_frames == 1 else []
     parts += [f"frame {frame}"] if n_frames > 1 else []

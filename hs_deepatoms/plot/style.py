@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.tables.categories import category_names
 from hs_deepatoms.tables.neighbours import nearest
 
@@ -19,9 +20,9 @@ SPECIES_COLORS = ("#e6194b", "#42d4f4", "#ffe119", "#3cb44b", "#f032e6", "#f5823
 """Bright enough to be seen on grey images; used in the order of the class numbers."""
 
 
-def typical_spacing(ds: xr.Dataset, frame: np.ndarray | None = None) -> float:
-    """Median distance to the nearest atom of the same frame, in the units of y and x; inf for fewer than two atoms."""
-    distance = nearest(ds["y"].values, ds["x"].values, frame)[0][:, 0] if ds.sizes["atom"] > 1 else np.empty(0)
+def typical_spacing(y: np.ndarray, x: np.ndarray, frame: np.ndarray | None = None) -> float:
+    """Median distance to the nearest atom of the same frame, in the one unit of y and x; inf for fewer than two."""
+    distance = nearest(y, x, frame)[0][:, 0] if np.size(y) > 1 else np.empty(0)
     distance = distance[np.isfinite(distance) & (distance > 0)]
     return float(np.median(distance)) if distance.size else np.inf
 
@@ -29,8 +30,21 @@ def typical_spacing(ds: xr.Dataset, frame: np.ndarray | None = None) -> float:
 def marker_size(spacing: float, points_per_unit: float, size: float | None = None) -> float:
     """Diameter in points: a third of the spacing on screen, so that the atom inside stays visible."""
     if size is not None:
+        number = isinstance(size, int | float | np.number) and not isinstance(size, bool)
+        if not number or not 0 < size < np.inf:
+            todo = "Leave it out for a size that follows the spacing."
+            raise InvalidArgumentError(explain(f"size={size!r}", "a diameter in points above 0, or None", todo))
         return float(size)
     return float(np.clip(0.35 * spacing * points_per_unit, SMALLEST, LARGEST))
+
+
+def check_color(color: str | None) -> None:
+    """None or what matplotlib reads as a colour."""
+    from matplotlib.colors import is_color_like
+
+    if color is not None and not is_color_like(color):
+        todo = "Leave it out to colour by species."
+        raise InvalidArgumentError(explain(f"color={color!r}", "None or any matplotlib colour such as 'red'", todo))
 
 
 def species_colors(ds: xr.Dataset) -> tuple[np.ndarray, dict[str, str]] | None:

@@ -58,6 +58,11 @@ def concat(tables: Iterable[xr.Dataset], *, dim: str | None = None) -> xr.Datase
 
 
 def _parts(tables: Iterable[xr.Dataset]) -> list[xr.Dataset]:
+    import xarray as xr
+
+    if isinstance(tables, xr.Dataset | xr.DataArray | str) or not isinstance(tables, Iterable):
+        got = "one table" if isinstance(tables, xr.Dataset) else f"a {type(tables).__name__}"
+        raise TableError(explain(got, "a list of positions tables", "Put them in a list: concat([first, second])."))
     parts = [schema.dropna(table) for table in tables]
     if not parts:
         raise TableError(explain("no table", "one or more positions tables", "Give a list of tables."))

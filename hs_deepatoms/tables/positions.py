@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from hs_deepatoms.bridge.axes import Axis
 
+FEW = 4  # atoms, of which nobody can say what they fill
+
 
 def positions(
     y: Any,
@@ -24,7 +27,7 @@ def positions(
     *,
     signal: Any = None,
     frame: Any = None,
-    units: str = "px",
+    units: str | None = None,
     order: str = "yx",
     columns: Mapping[str, Any] | None = None,
     signal_dims: Sequence[str] | None = None,
@@ -44,7 +47,9 @@ def positions(
         Shape (n_atoms,): flattened navigation index (C order) of every atom. None: read from the data, else frame 0.
     units
         What the numbers are: ``"px"`` (pixel 0 is the centre of the first pixel), ``"calibrated"`` (as the axes of
-        ``signal``), or a length unit such as ``"pm"``, measured from the same origin as the axes.
+        ``signal``), or a length unit such as ``"pm"``, measured from the same origin as the axes. None: what the data
+        says (``attrs["units"]`` of a DataArray or of our own data frames, the column ``units`` of our csv), else
+        pixels.
     order
         ``"yx"`` (row, column: find_peaks, AtomAI) or ``"xy"`` (atomap): the columns of an (n_atoms, 2) array.
     columns
@@ -80,14 +85,15 @@ def positions(
         _match_indices(found, navigation)
     y_px, x_px = _in_pixels(found, axes, calibrated=signal is not None)
     _check_on_image(y_px, x_px, axes)
+    if not found.said and signal is not None:
+        _warn_of_other_reading(y_px, x_px, axes[-2:])
     frames = _flat_frames(found, navigation)
-    lengths = _lengths_in(found, axes)
     parameters = {"units": found.units, "n_atoms": int(y_px.size), "source": found.source}
     return build_table(
         y_px,
         x_px,
         frame=frames,
-        columns={**found.columns, **lengths},
+        columns=_lengths_in(found, axes),
         navigation=navigation,
         signal=axes,
         metadata=metadata,
@@ -113,6 +119,9 @@ def _source_axes(signal: Any, signal_dims) -> tuple[tuple[Axis, ...], tuple[Axis
 def _match_indices(found: Found, navigation: Sequence[Axis]) -> None:
     """Frame indices by the name of their axis; a ``grain_index`` that is no axis of the image is an ordinary column."""
     wanted = navigation_columns([axis.name for axis in navigation])
+    if found.navigation_sizes and list(found.navigation_sizes.values()) == [axis.size for axis in navigation]:
+        # a ragged signal has all its axes, in the order of the image's, whatever they are called
+        found.indices = dict(zip(wanted, found.indices.values(), strict=True))
     for name in [name for name in found.indices if name not in wanted]:
         del found.indices[name]
         both = (name, f"{name}_index")
@@ -155,26 +164,52 @@ def _smallest_axes(found: Found) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
 def _in_pixels(found: Found, axes: Sequence[Axis], calibrated: bool) -> tuple[np.ndarray, np.ndarray]:
     if found.units == "px" or not calibrated:
         return found.y, found.x
-    pixels = []
-    for values, axis in zip((found.y, found.x), axes[-2:], strict=True):
-        factor = 1.0
-        if found.units != "calibrated":
-            from hs_deepatoms.bridge.lengths import unit_factor
+    units = found.units if isinstance(found.units, tuple) else (found.units, found.units)
+    y_px, x_px = (_index(*one) for one in zip((found.y, found.x), axes[-2:], units, strict=True))
+    return y_px, x_px
 
-            factor = unit_factor(found.units, axis.units)
-        pixels.append(np.asarray(axis.to_index(values * factor), float))
-    return pixels[0], pixels[1]
+
+def _index(values: np.ndarray, axis: Axis, units: str) -> np.ndarray:
+    if units == "px":
+        return values
+    factor = 1.0
+    if units != "calibrated":
+        from hs_deepatoms.bridge.lengths import unit_factor
+
+        factor = unit_factor(units, axis.units)
+    return np.asarray(axis.to_index(values * factor), float)
+
+
+def _warn_of_other_reading(y_px: np.ndarray, x_px: np.ndarray, axes: Sequence[Axis]) -> None:
+    """Numbers that nobody gave units are pixels; say so where they look like values of the calibrated axes instead."""
+    if y_px.size < FEW:
+        return
+    for values, axis in zip((y_px, x_px), axes, strict=True):
+        slack = max(2.0, 0.05 * axis.size)  # as in _check_on_image
+        low, high = np.sort(axis.to_value([-slack, axis.size - 1 + slack]))
+        fills_corner = np.ptp(values) < 0.25 * axis.size
+        fills_image = low <= values.min() and values.max() <= high and np.ptp(values) > 0.25 * (high - low)
+        if not (fills_corner and fills_image):
+            return
+    text = (
+        "These positions were read as pixels, and fill a corner of the image; as values of its axes they would fill "
+        "the image. Give units='calibrated' or units='px'."
+    )
+    warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _lengths_in(found: Found, axes: Sequence[Axis]) -> dict[str, np.ndarray]:
-    """Uncertainties and widths that came in other units, in those of the image."""
-    made = {}
-    for axis, names in zip(axes[-2:], (("y_std", "width_y"), ("x_std", "width_x")), strict=True):
-        for name in names:
-            if name in found.columns and found.length_units not in (None, axis.units):
-                from hs_deepatoms.bridge.lengths import unit_factor
+    """All columns; uncertainties and widths that came in other units, in those of the image."""
+    made = dict(found.columns)
+    groups = zip(axes[-2:], found.length_units, (("y_std", "width_y"), ("x_std", "width_x")), strict=True)
+    for axis, units, names in groups:
+        for name in [name for name in names if name in made and units not in (None, axis.units)]:
+            from hs_deepatoms.bridge.lengths import unit_factor
 
-                made[name] = found.columns[name] * unit_factor(found.length_units, axis.units)
+            if units == "px":
+                made[f"{name}_px"] = made.pop(name)  # the table calibrates these
+            else:
+                made[name] = made[name] * unit_factor(units, axis.units)
     return made
 
 

@@ -114,11 +114,13 @@ def _of_species(column: xr.DataArray, wanted: Any) -> np.ndarray:
 
 def _within(values: np.ndarray, limits: Any) -> np.ndarray:
     try:
-        low, high = (float(limits), np.inf) if np.isscalar(limits) else map(float, limits)
-    except (TypeError, ValueError) as error:
-        found = f"probability={limits!r}"
-        message = explain(found, "a number from 0 to 1 or a pair (from, to)", "For example probability=0.5.")
-        raise InvalidArgumentError(message) from error
+        low, high = (float(limits), 1.0) if np.isscalar(limits) else map(float, limits)
+        readable = 0 <= low <= high <= 1  # also not NaN
+    except (TypeError, ValueError):
+        readable = False
+    if not readable:
+        allowed = "a number from 0 to 1 or a pair (from, to), smaller first"
+        raise InvalidArgumentError(explain(f"probability={limits!r}", allowed, "For example probability=0.5."))
     return (values >= low) & (values <= high)
 
 

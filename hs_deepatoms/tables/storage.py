@@ -8,7 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = Tru
     InvalidArgumentError
         If the ending is unknown, the target exists and ``overwrite`` is False, or it is a folder that is no store.
     """
-    path = Path(path)
+    path = _as_path(path)
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise InvalidArgumentError(
@@ -66,7 +66,7 @@ def load_table(path: str | os.PathLike) -> xr.Dataset:
     TableError
         If there is no such file, or it is not a positions table.
     """
-    path = Path(path)
+    path = _as_path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None or not path.exists():
         found = f"path {str(path)!r}" + ("" if path.exists() else ", which does not exist")
@@ -79,6 +79,13 @@ def load_table(path: str | os.PathLike) -> xr.Dataset:
         message = explain(f"{str(path)!r}, which cannot be read ({error})", "a positions table", "Write it again.")
         raise TableError(message) from error
     return _plain_attributes(schema.check_table(ds))
+
+
+def _as_path(path: Any) -> Path:
+    if isinstance(path, str | os.PathLike):
+        return Path(path)
+    allowed = f"a name ending in {', '.join(ENDINGS)}"
+    raise InvalidArgumentError(explain(f"path {path!r} of type {type(path).__name__}", allowed, "Give a path."))
 
 
 def _plain_attributes(ds: xr.Dataset) -> xr.Dataset:

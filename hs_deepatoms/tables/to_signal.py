@@ -134,7 +134,9 @@ def _write(ds: xr.Dataset, column: str, data: Any, navigation, axes) -> BaseSign
 
 def _fields(axis) -> dict[str, Any]:
     """The axis as HyperSpy describes axes; undefined units stay undefined."""
-    fields = {name: value for name, value in axis.as_dict().items() if (name, value) != ("units", "px")}
+    fields = {name: value for name, value in axis.as_dict().items() if name != "units"}
+    if axis.own_units:
+        fields["units"] = axis.own_units
     if "values" in fields:
         fields["axis"] = np.asarray(fields.pop("values"))
     return fields

@@ -1,11 +1,15 @@
-"""Positions in other units."""
+"""Positions in other units, or in pixels."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.tables import schema
+from hs_deepatoms.tables.calibrate import local_scale, scale_peak
 from hs_deepatoms.tables.history import with_entry
 
 if TYPE_CHECKING:
@@ -21,12 +25,14 @@ def to_units(ds: xr.Dataset, units: str) -> xr.Dataset:
     Parameters
     ----------
     units
-        A length such as ``"nm"``, ``"pm"``, ``"Å"``.
+        A length such as ``"nm"``, ``"pm"``, ``"Å"``; or ``"px"``: pixels of the image, 0 the centre of the first one.
 
     Raises
     ------
-    InvalidArgumentError, InvalidAxesError
+    InvalidArgumentError
         If the units are unknown, are not a length, or the image was not calibrated.
+    TableError
+        To ``"px"``, if the table does not know the axes of its image.
 
     Examples
     --------
@@ -37,10 +43,10 @@ def to_units(ds: xr.Dataset, units: str) -> xr.Dataset:
     >>> atoms.deepatoms.to_units("pm").y.item()
     1000.0
     """
-    from hs_deepatoms.bridge.lengths import unit_factor
-
     schema.check_table(ds)
-    factors = {old: unit_factor(old, units) for old in set(schema.axis_units(ds).values())}
+    if units == "px":
+        return with_entry(in_pixels(ds), "to_units", {"units": units})
+    factors = {old: _factor(old, units) for old in set(schema.axis_units(ds).values())}
     converted = ds.copy()
     skip = _navigation_variables(ds)
     for name in schema.per_atom(ds):
@@ -54,6 +60,65 @@ def to_units(ds: xr.Dataset, units: str) -> xr.Dataset:
         entries = [_convert_axis(entry, factors, units) for entry in schema.read_json(ds.attrs, "axes", [])]
         converted.attrs["axes"] = json.dumps(entries)
     return with_entry(converted, "to_units", {"units": units})
+
+
+def in_pixels(ds: xr.Dataset) -> xr.Dataset:
+    """The table with positions, uncertainties and peak widths in pixels of its image."""
+    if set(schema.axis_units(ds).values()) == {"px"}:
+        return ds.copy()
+    navigation, signal = schema.known_axes(ds, "to_units('px')")
+    made = ds.copy()
+    scales = []
+    for name, axis in zip(schema.COORDINATES, signal[-2:], strict=True):
+        index = np.asarray(axis.to_index(ds[name].values), float)
+        scales.append(1 / local_scale(axis, index))
+        made[name] = ds[name].variable.copy(data=index)
+        made[name].attrs["units"] = "px"
+        if f"{name}_std" in ds:
+            made[f"{name}_std"] = _in_px(ds[f"{name}_std"].variable, np.abs(scales[-1]))
+    if "yx_corr" in ds:
+        made["yx_corr"] = ds["yx_corr"].variable * np.sign(scales[0] * scales[1])
+        made["yx_corr"].attrs = ds["yx_corr"].attrs
+    _widths_in_px(made, ds, *scales)
+    pixels = [
+        {"name": axis.name, "units": "px", "size": axis.size, "navigate": False, "scale": 1.0, "offset": 0.0}
+        for axis in signal
+    ]
+    made.attrs["axes"] = json.dumps([*(axis.as_dict() for axis in navigation), *pixels])
+    return made
+
+
+def _widths_in_px(made: xr.Dataset, ds: xr.Dataset, scale_y: np.ndarray, scale_x: np.ndarray) -> None:
+    names = ("width_y", "width_x", "rotation")
+    if all(name in ds for name in names):
+        peak = scale_peak(*(ds[name].values for name in names), scale_y, scale_x)
+        for name, values in zip(names, peak, strict=True):
+            made[name] = ds[name].variable.copy(data=values.astype(ds[name].dtype))
+            made[name].attrs["units"] = "rad" if name == "rotation" else "px"
+        return
+    for name, scale in (("width_y", scale_y), ("width_x", scale_x)):
+        if name in ds:
+            made[name] = _in_px(ds[name].variable, np.abs(scale))
+
+
+def _in_px(column: xr.Variable, scale: np.ndarray) -> xr.Variable:
+    made = column.copy(data=(column.values * scale).astype(column.dtype))
+    made.attrs["units"] = "px"
+    return made
+
+
+def _factor(old: str, units: str) -> float:
+    from hs_deepatoms.bridge.axes import UNCALIBRATED
+    from hs_deepatoms.bridge.lengths import unit_factor
+
+    if old in UNCALIBRATED and old != units:
+        todo = (
+            "Set units and scale of the image's axes (axis.units = 'nm', axis.scale = ...), then use "
+            "hs_deepatoms.positions(table, signal=image)."
+        )
+        got = f"positions in {old} to be given in {units!r}: the image they come from has no units"
+        raise InvalidArgumentError(explain(got, "lengths of a calibrated image, or 'px'", todo))
+    return unit_factor(old, units)
 
 
 def _convert_axis(entry: dict, factors: dict[str, float], units: str) -> dict:

@@ -42,6 +42,15 @@ def test_cropped_axis_keeps_its_values(axis):
     np.testing.assert_array_equal(axis.cropped(1, 4).coordinates(), axis.coordinates()[1:4])
 
 
+@pytest.mark.parametrize(
+    ("values", "units"),
+    [([0, 1, 2], "px"), ([0.0, 0.1, 0.2], "a.u."), ([10, 11, 12], "a.u."), ([0, 1, 3], "a.u."), ([0], "px")],
+)
+def test_undefined_units_are_pixels_only_where_the_values_are_indices(values, units):
+    axis = axis_of_coordinate(np.array(values), name="x", size=len(values), units=None, navigate=False)
+    assert axis.units == units and axis.own_units is None
+
+
 def test_pole_of_a_functional_axis_is_passed_over():
     axis = Axis(name="x", size=4, values=np.array([np.nan, 1.0, 2.0, 3.0]))
     np.testing.assert_allclose(axis.to_value([0, 1.5]), [0, 1.5])

@@ -158,3 +158,10 @@ def test_provenance_is_read_and_kept_apart():
     for given in (signal, to_xarray(signal)):
         source = read_source(given)
         assert source.provenance == [entry] and "deepatoms" not in {k for k, v in source.metadata.items() if v}
+
+
+@pytest.mark.parametrize("wrap", [lambda array: array, lambda array: xr.DataArray(array, dims=("y", "x"))])
+def test_a_dask_array_of_unknown_shape(wrap):
+    array = da.ones((40, 50), chunks=20)
+    with pytest.raises(InvalidImageError, match="compute_chunk_sizes"):
+        read_source(wrap(array[array[:, 0] > 0]))

@@ -308,7 +308,9 @@ def diffraction():
         (np.zeros((40, 50), [("R", "u1"), ("G", "u1"), ("B", "u1")]), InvalidImageError, "RGB"),
         (np.zeros((0, 40, 50)), InvalidImageError, "empty"),
         (np.full((40, 50), np.nan), InvalidImageError, "NaN"),
-        (np.full((40, 50), 3), InvalidImageError, "constant"),
+        (np.full((40, 50), 3), InvalidImageError, "Got a constant image: every valid pixel is 3."),
+        (np.full((40, 50), np.inf), InvalidImageError, "every pixel is infinite."),
+        (da.ones((40, 50), chunks=20)[da.ones(40, chunks=20) > 0], InvalidImageError, "compute_chunk_sizes"),
         (da.full((2, 40, 50), 3, chunks=20), InvalidImageError, "constant"),
         (np.full((3, 40, 50), np.nan), InvalidImageError, "NaN"),
         (np.random.default_rng(0).random((12, 50)), InvalidImageError, "16"),
@@ -334,6 +336,11 @@ def test_bad_input_says_what_to_do(data, error, word):
         ({"threshold": 0.01}, InvalidArgumentError),
         ({"spacing": -3}, InvalidArgumentError),
         ({"spacing": "4 s"}, InvalidArgumentError),
+        ({"spacing": 1}, InvalidArgumentError),
+        ({"spacing": 180}, InvalidArgumentError),
+        ({"spacing": 1e30}, InvalidArgumentError),
+        ({"model": 3}, InvalidArgumentError),
+        ({"show_progressbar": "yes"}, InvalidArgumentError),
         ({"refine": "perfect"}, InvalidArgumentError),
         ({"batch_size": 0}, InvalidArgumentError),
         ({"signal_mask": np.zeros((3, 3), bool)}, InvalidArgumentError),
@@ -343,7 +350,25 @@ def test_bad_input_says_what_to_do(data, error, word):
 )
 def test_bad_arguments_are_named_errors(standard, options, error):
     with pytest.raises(error, match="Allowed"):
-        find(standard[0], **options)
+        hs_deepatoms.find_atoms(standard[0], **{"show_progressbar": False, **options})
+
+
+@pytest.mark.parametrize("spacing", ["1.2 parsec", "1 m", "1 pm", 1e9, 4.5])
+def test_spacings_that_do_not_fit_the_image(signal, spacing):
+    for method in (signal.find_atoms, signal.segment):
+        with pytest.raises(InvalidArgumentError, match="shorter side of the image, 180 px"):
+            method(spacing=spacing)
+
+
+@pytest.mark.parametrize("threshold", [1.0, 0.05])
+def test_the_ends_of_the_threshold_are_not_allowed_and_the_message_says_so(standard, threshold):
+    with pytest.raises(InvalidArgumentError, match=r"above 0\.05 and below 1"):
+        find(standard[0], threshold=threshold)
+
+
+def test_a_mask_over_everything(standard):
+    with pytest.raises(InvalidImageError, match="everything is masked"):
+        find(standard[0], signal_mask=np.ones(standard[0].shape, bool))
 
 
 @pytest.mark.gpu

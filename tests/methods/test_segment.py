@@ -54,6 +54,28 @@ def test_masks_and_lazy_output(standard):
     assert not values[:, :100].any() and values[:, 110:].max() > 0.9
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_region(signal, lazy):
+    """The map of the part inside, on its own axes, and nothing outside a circle."""
+    import hs_deepatoms
+
+    signal = signal.as_lazy() if lazy else signal
+    box = hs.roi.RectangularROI(left=-2.0, top=2.0, right=2.0, bottom=4.0)  # 0.025 nm, 0.02 nm per pixel
+    found = signal.segment(region=box, show_progressbar=False)
+    assert found.data.shape == (100, 160) and found._lazy is lazy
+    x_axis, y_axis = found.axes_manager.signal_axes
+    assert (x_axis.offset, y_axis.offset) == (pytest.approx(-2.0), pytest.approx(2.0))
+    part = np.asarray(found.data)
+    atoms = hs_deepatoms.find_atoms(signal, region=box, show_progressbar=False)
+    inner = atoms.where((atoms.y_px > 27) & (atoms.x_px > 42) & (atoms.y_px < 122) & (atoms.x_px < 197), drop=True)
+    at = part[np.rint(inner.y_px - 25).astype(int), np.rint(inner.x_px - 40).astype(int)]
+    assert len(at) > 50 and np.median(at) > 0.9
+    circle = signal.segment(region=hs.roi.CircleROI(cx=0.0, cy=3.3, r=1.0), show_progressbar=False)
+    corner = np.asarray(circle.data)[:8, :8]
+    assert not corner.any() and np.asarray(circle.data).max() > 0.9
+    assert "RectangularROI" in str(found.metadata.deepatoms.provenance)
+
+
 def test_bad_input():
     with pytest.raises(InvalidImageError, match="Allowed"):
         segment(np.ones((40, 50), complex))

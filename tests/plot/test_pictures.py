@@ -5,6 +5,7 @@ import pytest
 from matplotlib.backend_bases import MouseButton, MouseEvent
 
 import hs_deepatoms
+from hs_deepatoms.errors import InvalidArgumentError, TableError
 from hs_deepatoms.plot.overlay import save_overlay
 
 Y, X = np.array([4.5, 20.0, 33.25, 8.0]), np.array([7.0, 41.5, 12.0, 50.0])
@@ -95,3 +96,95 @@ def test_editing_by_hand(image, atoms):
     editor.undo()
     assert editor.n_removed == 0
     editor.close()
+
+
+def image_of(case):
+    """Square images whose axes differ in every way."""
+    s = hs.signals.Signal2D(np.random.default_rng(0).random((60, 60)))
+    x_axis, y_axis = s.axes_manager.signal_axes
+    for axis in (x_axis, y_axis):
+        axis.scale, axis.units = 0.02, "nm"
+    if case == "scale":
+        x_axis.scale = 0.06
+    elif case == "units":
+        x_axis.scale, x_axis.units = 20.0, "pm"
+    elif case == "uncalibrated":
+        x_axis.scale, x_axis.units = 1.0, ""
+    elif case == "no units":
+        x_axis.units = y_axis.units = ""
+    return s
+
+
+CASES = ("plain", "scale", "units", "uncalibrated", "no units")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_markers_have_one_size_and_leave_the_limits_to_the_image(case):
+    s = image_of(case)
+    table = hs_deepatoms.positions([5.0, 20.0, 35.0, 5.0], [-0.9, 20.0, 35.0, 20.0], signal=s)
+    s.plot()
+    ax = s._plot.signal_plot.ax
+    before = ax.get_xlim(), ax.get_ylim()
+    markers = table.deepatoms.to_markers()
+    s.add_marker(markers)
+    ax.figure.canvas.draw()
+    assert (ax.get_xlim(), ax.get_ylim()) == before
+    assert markers.kwargs["sizes"] == (8.0,) and type(markers).__name__ == "Points"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pictures_of_square_pixels(case):
+    s = image_of(case)
+    table = hs_deepatoms.positions([5.0, 20.0, 35.0, 5.0], [10.0, 20.0, 35.0, 20.0], signal=s)
+    ax = table.deepatoms.plot(s, ax=matplotlib.pyplot.subplots(figsize=(8, 6))[1])
+    ax.figure.canvas.draw()
+    box = ax.get_window_extent()
+    assert box.width / box.height == pytest.approx(3 if case == "scale" else 1, rel=0.01)
+    assert ax.collections[-1].get_sizes()[0] > 36
+
+
+def test_a_signal_that_is_not_the_image(image, atoms):
+    larger = calibrated(np.zeros((50, 60)))
+    for draw in (atoms.deepatoms.plot, atoms.deepatoms.to_markers, atoms.deepatoms.edit):
+        with pytest.raises(TableError, match="40 x 60"):
+            draw(larger)
+    for array in (np.zeros((30, 30)), np.zeros((60, 40))):
+        with pytest.raises(TableError, match="40 x 60"):
+            hs_deepatoms.positions(Y, X, signal=np.zeros((40, 60))).deepatoms.plot(array)
+    part = image.isig[5:55, 3:]
+    offsets = atoms.deepatoms.to_markers(part).kwargs["offsets"]
+    np.testing.assert_allclose(offsets, atoms.deepatoms.to_markers().kwargs["offsets"])
+    for axis in image.axes_manager.signal_axes:  # calibrated since, in other units
+        axis.units, axis.scale, axis.offset = "pm", axis.scale * 1000, axis.offset * 1000
+    np.testing.assert_allclose(atoms.deepatoms.to_markers(image).kwargs["offsets"], 1000 * np.asarray(offsets))
+
+
+def test_only_signals_are_edited(image, atoms):
+    with pytest.raises(InvalidArgumentError, match="HyperSpy signal"):
+        atoms.deepatoms.edit(image.data)
+
+
+def test_a_part_of_an_uncalibrated_image():
+    whole = hs.signals.Signal2D(np.zeros((40, 60)))
+    table = hs_deepatoms.positions(Y, X, signal=whole)
+    offsets = np.asarray(table.deepatoms.to_markers(whole.isig[10:, 5:]).kwargs["offsets"])
+    np.testing.assert_allclose(np.sort(offsets[:, 0]), np.sort(X))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"frame": "a"}, InvalidArgumentError),
+        ({"frame": True}, InvalidArgumentError),
+        ({"frame": 4}, TableError),
+        ({"size": -3}, InvalidArgumentError),
+        ({"size": "big"}, InvalidArgumentError),
+        ({"color": "nocolor"}, InvalidArgumentError),
+    ],
+)
+def test_refused_arguments(image, atoms, arguments, error):
+    with pytest.raises(error, match="Allowed"):
+        atoms.deepatoms.plot(image.data, **arguments)
+    if "frame" not in arguments:
+        with pytest.raises(error, match="Allowed"):
+            atoms.deepatoms.to_markers(**arguments)

@@ -94,6 +94,9 @@ def test_images_of_different_axes_keep_frames_and_say_what_is_missing():
     ("tables", "dim", "message"),
     [
         ([], None, "no table"),
+        (image_table()[0], None, "one table.*list"),
+        ("atoms.zarr", None, "a str"),
+        (None, None, "a NoneType"),
         ([image_table()[0], stack_table()[0]], None, "dim='image'"),
         ([image_table()[0], stack_table()[0]], "image", "same shape"),
         ([stack_table()[0]], "time", "taken"),

@@ -71,6 +71,20 @@ def test_ragged_signal_of_find_peaks():
             assert set(map(tuple, np.stack([here.y_px, here.x_px], 1))) == set(map(tuple, rows.astype(float)))
 
 
+@pytest.mark.parametrize("names", [(None, None), (None, "tilt"), ("y", "x")])
+def test_ragged_signal_of_a_stack_whatever_its_axes_are_called(names):
+    signal = hs.signals.Signal2D(np.zeros((3, 2, 24, 40)))
+    for axis, name in zip(signal.axes_manager._axes, names, strict=False):
+        if name:
+            axis.name = name
+    signal.data = np.random.default_rng(0).random(signal.data.shape)
+    peaks = signal.find_peaks(method="local_max", interactive=False, distance=4, show_progressbar=False)
+    expected = np.vectorize(len)(peaks.data)
+    ds = hs_deepatoms.positions(peaks, signal=signal)
+    np.testing.assert_array_equal(ds.deepatoms.count(), expected)
+    np.testing.assert_array_equal(hs_deepatoms.positions(peaks).deepatoms.count(), expected)
+
+
 def test_ragged_signal_of_one_image():
     signal = image_signal()
     signal.data[7, 11] = 1
@@ -137,6 +151,8 @@ def test_no_atoms():
         ((pd.DataFrame({"row": [1]}),), {}, TableError, "Rename"),
         (("no such file.csv",), {}, TableError, "does not exist"),
         ((["a"], ["b"]), {}, TableError, "numbers"),
+        (([1.0], [1.0]), {"frame": "a"}, TableError, "frame='a'"),
+        (([1.0], [1.0]), {"columns": 3}, InvalidArgumentError, "dictionary"),
     ],
 )
 def test_named_errors(given, arguments, error, message):

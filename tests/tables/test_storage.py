@@ -146,3 +146,11 @@ def test_files_that_cannot_be_read(tmp_path):
     for name in ("broken.nc", "other.nc", "missing.zarr", "table.xlsx"):
         with pytest.raises(TableError, match="Allowed"):
             hs_deepatoms.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("path", [None, 3])
+def test_a_path_that_is_none(path):
+    with pytest.raises(InvalidArgumentError, match="Allowed"):
+        image_table()[0].deepatoms.save(path)
+    with pytest.raises(InvalidArgumentError, match="Allowed"):
+        hs_deepatoms.load(path)
