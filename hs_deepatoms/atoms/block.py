@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
-from hs_deepatoms.atoms.detect import FIT_REACH, Detection, block_scalings, detect, owned, scaled_window
+from hs_deepatoms.atoms.detect import FIT_REACH, Detection, block_scalings, detect, mostly_lost, on_data, owned, scaled_window
 from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
@@ -53,12 +53,14 @@ def columns_block(
 
 def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
     """What may be columns in one tile, as the detector alone sees it."""
+    job = replace(job, scalings=block_scalings(frames, block, job))
     points = find(frames, block, job, method)
     return points.keep(owned(points, block, job))
 
 
 def find(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:
-    return detect(frames, block, job) if method == "network" else find_blobs(frames, block, job, method)
+    points = detect(frames, block, job) if method == "network" else find_blobs(frames, block, job, method)
+    return points.keep(on_data(points, frames, block, job))
 
 
 def in_light_of_crystal(points: Points, job: Detection) -> Points:
@@ -78,7 +80,7 @@ def residues_block(frames: np.ndarray, block: Block, job: Detection, given: Poin
     parts = []
     for k, frame in enumerate(frames):
         here = given.keep(given.frame == block.frames[0] + k)
-        blank = scaled_window(frame, block, job, k, block.core)[2][1] == 0
+        blank = scaled_window(frame, block, job, k, block.core)[2].span == 0
         parts.append(None if blank else on_one_core(window_residue, here, frame, k, block, job, block.core))
     return parts
 
@@ -146,7 +148,7 @@ def _refined(
     reach = int(np.ceil(FIT_REACH * job.column_sigma))
     y0, x0 = (max(block.padded[2 * a], block.core[2 * a] - reach) for a in (0, 1))
     y1, x1 = (min(block.padded[2 * a + 1], block.core[2 * a + 1] + reach) for a in (0, 1))
-    scaled, bad, (centre, span) = scaled_window(frame, block, job, k, (y0, y1, x0, x1))
+    scaled, bad, scaling = scaled_window(frame, block, job, k, (y0, y1, x0, x1))
     chosen = _chosen(points, job, (y0, y1, x0, x1))
     if job.noises is None:
         noise = frame_noise(points, frame, k, block, job)
@@ -158,11 +160,12 @@ def _refined(
                       device=job.fit_device)  # fmt: skip
     known = fit.origin >= 0
     mine[np.setdiff1d(chosen, chosen[fit.origin[known]])] = False  # doubles of others
-    points, mine = _with_added(_unfitted(points), mine, fit, (y0, x0), block, job, method)
+    seen = Block(block.frames, block.core, (y0, y1, x0, x1))
+    points, mine = _with_added(_unfitted(points), mine, fit, bad, seen, job, method)
     rows = np.empty(len(known), int)
     rows[known] = chosen[fit.origin[known]]
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
-    _write(points, rows, fit, (y0, x0), sign * span, centre)
+    _write(points, rows, fit, (y0, x0), sign * scaling.span, scaling.centre)
     return points.keep(mine)
 
 
@@ -173,7 +176,7 @@ def _unfitted(points: Points) -> Points:
     return Points(*points.arrays(), {**fitted, "quality": np.full(n, 3, np.int8)})
 
 
-def _with_added(points: Points, mine: np.ndarray, fit, origin, block: Block, job: Detection, method: str):
+def _with_added(points: Points, mine: np.ndarray, fit, bad, block: Block, job: Detection, method: str):
     """Room at the end for the columns that the fit added.
 
     Their probability is the Bayes factor of the column against nothing, one in a thousand before.
@@ -183,9 +186,10 @@ def _with_added(points: Points, mine: np.ndarray, fit, origin, block: Block, job
         return points, mine
     n, ratio = len(new), fit.height[new] / fit.height_std[new]
     strength = expit(0.5 * ratio**2 - np.log(1000)) if method == "network" else ratio
-    room = Points(np.full(n, points.frame[0]), fit.y[new] + origin[0], fit.x[new] + origin[1], np.zeros(n), np.zeros(n),
-                  np.zeros(n), strength)  # fmt: skip
-    return Points.join([points, _unfitted(room)]), np.concatenate([mine, owned(room, block, job)])
+    y, x = fit.y[new] + block.padded[0], fit.x[new] + block.padded[2]
+    room = Points(np.full(n, points.frame[0]), y, x, np.zeros(n), np.zeros(n), np.zeros(n), strength)
+    seen = owned(room, block, job) & ~mostly_lost(y, x, bad, block, job.column_sigma)
+    return Points.join([points, _unfitted(room)]), np.concatenate([mine, seen])
 
 
 def _write(points: Points, rows: np.ndarray, fit, origin: tuple[int, int], scale: float, level: float) -> None:

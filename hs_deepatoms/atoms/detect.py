@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 
 from hs_deepatoms.atoms.decode import APART, Points, decode
 from hs_deepatoms.atoms.noise import Noise
@@ -22,11 +23,12 @@ from hs_deepatoms.prepare.resample import (
     to_grid,
     to_source,
 )
-from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
+from hs_deepatoms.prepare.scaling import FrameScale, apply_scaling, frame_scale
 
 BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
 SETTLE = 8  # grid pixels around the core that may still point into it
+LOST = 0.6  # share of a column's weight on pixels without a value from which it is not seen but guessed
 FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
 
 
@@ -55,8 +57,8 @@ class Detection:
         The network's reach and the multiple its input size must have, grid pixels.
     batch_pixels : int
         Largest number of grid pixels that meet the network at once.
-    scalings : ndarray, shape (n_frames, 2), or dict of (centre, span) by frame, optional
-        Centre and span of every frame; by default each block's frames are whole and are measured in the task.
+    scalings : list or dict (by frame) of FrameScale, optional
+        Scale of every frame; by default each block's frames are whole and are measured in the task.
     masked : ndarray, bool, shape (ny, nx), optional
     skipped : ndarray, bool, shape (n_frames,), optional
         Frames to leave out.
@@ -82,7 +84,7 @@ class Detection:
     halo: int = 80
     multiple: int = 8
     batch_pixels: int = 2**21
-    scalings: np.ndarray | dict[int, tuple[float, float]] | None = None
+    scalings: list[FrameScale] | dict[int, FrameScale] | None = None
     masked: np.ndarray | None = None
     skipped: np.ndarray | None = None
     apart: float | None = None
@@ -176,35 +178,68 @@ def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
     """One frame on the grid window, scaled and repaired; None if it is skipped, constant or has nothing valid."""
     (y0, y1), (x0, x1) = (w.source for w in windows)
     scaled, bad, scaling = scaled_window(frame, block, job, k, (y0, y1, x0, x1))
-    if scaling[1] == 0:
+    if scaling.span == 0:
         return None
     scaled = fill_invalid(scaled, bad)
     return resample(-scaled if job.dark else scaled, *matrices)
 
 
-def block_scalings(frames, block: Block, job: Detection) -> dict[int, tuple[float, float]]:
-    """Centre and span of every frame of a block, by its number in the signal: measured once for all who need them."""
+def block_scalings(frames, block: Block, job: Detection) -> dict[int, FrameScale]:
+    """Scale of every frame of a block, by its number in the signal: measured once for all who need them."""
     return {block.frames[0] + k: one_scaling(frame, block, job, k) for k, frame in enumerate(frames)}
 
 
-def one_scaling(frame, block: Block, job: Detection, k: int) -> tuple[float, float]:
-    """Centre and span of a frame; span 0 for one that is left out."""
+def one_scaling(frame, block: Block, job: Detection, k: int) -> FrameScale:
+    """Scale of a frame; span 0 for one that is left out."""
     if job.skipped is not None and job.skipped[block.frames[0] + k]:
-        return 0.0, 0.0
+        return FrameScale(0.0, 0.0)
     if job.scalings is None:  # then the block holds whole frames
-        return frame_scaling(frame, job.masked)
-    return tuple(job.scalings[block.frames[0] + k])
+        return frame_scale(frame, job.masked)
+    return job.scalings[block.frames[0] + k]
 
 
 def scaled_window(frame, block, job, k, window):
-    """Pixels ``window`` (y0, y1, x0, x1) of a frame, scaled; which of them mean nothing; and the frame's scaling."""
+    """Pixels ``window`` (y0, y1, x0, x1) of a frame, scaled; which of them mean nothing; and the frame's scale."""
     scaling = one_scaling(frame, block, job, k)
     (y0, y1, x0, x1), top, left = window, block.padded[0], block.padded[2]
-    if scaling[1] == 0:
+    if scaling.span == 0:
         return None, None, scaling
-    scaled = apply_scaling(frame[y0 - top : y1 - top, x0 - left : x1 - left], scaling)
+    scaled = apply_scaling(frame[y0 - top : y1 - top, x0 - left : x1 - left], scaling[:2])
+    return scaled, invalid_pixels(scaled, left_out(scaling, job, window)), scaling
+
+
+def left_out(scaling: FrameScale, job: Detection, window) -> np.ndarray | None:
+    """Pixels of a window that the user masked or that were never recorded; None if there are none."""
+    y0, y1, x0, x1 = window
     masked = None if job.masked is None else job.masked[y0:y1, x0:x1]
-    return scaled, invalid_pixels(scaled, masked), scaling
+    if scaling.blank is None:
+        return masked
+    blank = scaling.blank[0][y0:y1, None] | scaling.blank[1][x0:x1]
+    return blank if masked is None else masked | blank
+
+
+def on_data(points: Points, frames: np.ndarray, block: Block, job: Detection) -> np.ndarray:
+    """False for columns most of which lies on pixels without a value, shape (n,).
+
+    A column on a lost line stays: it is seen beside the line.
+    """
+    good = np.ones(len(points.y), bool)
+    for k, frame in enumerate(frames):
+        lost = left_out(one_scaling(frame, block, job, k), job, block.padded)
+        if frame.dtype.kind == "f" and not (finite := np.isfinite(frame)).all():
+            lost = ~finite if lost is None else lost | ~finite
+        here = np.flatnonzero(points.frame == block.frames[0] + k)
+        if lost is not None and lost.any() and len(here):
+            good[here] = ~mostly_lost(points.y[here], points.x[here], lost, block, job.column_sigma)
+    return good
+
+
+def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float) -> np.ndarray:
+    """True where more than ``LOST`` of a column's weight falls on lost pixels of a block."""
+    share = gaussian_filter(lost.astype(np.float32), sigma, mode="nearest", truncate=3)
+    iy = np.clip(np.rint(y).astype(int) - block.padded[0], 0, lost.shape[0] - 1)
+    ix = np.clip(np.rint(x).astype(int) - block.padded[2], 0, lost.shape[1] - 1)
+    return share[iy, ix] > LOST
 
 
 def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:

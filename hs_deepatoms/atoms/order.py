@@ -115,7 +115,7 @@ def applied(first: np.ndarray, evidence: Evidence, weights: tuple[float, ...]) -
 
 
 def features(z: np.ndarray, evidence: Evidence) -> np.ndarray:
-    """What the regression sees: log odds z, mean m and spread s of the equivalents', and their products, shape (n, 8)."""
+    """What the regression sees: log odds z, mean m and spread s of the equivalents, their products; shape (n, 8)."""
     m, s = evidence.mean, evidence.spread
     return np.column_stack([z, m, s, z * m, z * s, m * m, s * s, z * z])
 

@@ -22,6 +22,7 @@ from hs_deepatoms.bridge.source import Source, read_source
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.detect import Detection
     from hs_deepatoms.engine.plan import Block
+    from hs_deepatoms.prepare.scaling import FrameScale
     from hs_deepatoms.prepare.survey import Appearance
 
 CONTRASTS = ("auto", "bright", "dark")
@@ -230,7 +231,7 @@ def assemble(parts: list[np.ndarray], blocks: list[Block], shape: tuple[int, ...
     return out.reshape(shape)
 
 
-def _scalings(source: Source, masked: np.ndarray | None) -> np.ndarray:
+def _scalings(source: Source, masked: np.ndarray | None) -> list[FrameScale]:
     """Intensity scale of every frame that is too large for one task, from a regular subset of its pixels.
 
     Block by block through the engine, so that a lazy frame is never gathered; the subset does not depend on the blocks.
@@ -249,22 +250,26 @@ def _scalings(source: Source, masked: np.ndarray | None) -> np.ndarray:
     )
     # a few frames at a time: the subsets of a long stack would fill the memory
     groups = groupby(blocks, lambda block: block.frames[0] // SCALING_FRAMES)
-    return np.concatenate([_group_scalings(source.data, list(group), stride, masked) for _, group in groups])
+    return [scale for _, group in groups for scale in _group_scalings(source.data, list(group), stride, masked)]
 
 
-def _group_scalings(data, blocks: list[Block], stride: int, masked: np.ndarray | None) -> np.ndarray:
+def _group_scalings(data, blocks: list[Block], stride: int, masked: np.ndarray | None) -> list[FrameScale]:
     from hs_deepatoms.engine.mapping import map_blocks
-    from hs_deepatoms.prepare.scaling import frame_scaling
+    from hs_deepatoms.prepare.blank import LineRange, blank_lines
+    from hs_deepatoms.prepare.scaling import scale_without
 
     parts = map_blocks(data, blocks, _subset, arguments=(stride,), show_progressbar=False)
     first, stop = blocks[0].frames[0], blocks[-1].frames[1]
-    values: list[list[np.ndarray]] = [[] for _ in range(first, stop)]
+    shape = data.shape[-2:]
+    pixels = {k: np.empty([-(-n // stride) for n in shape], data.dtype) for k in range(first, stop)}
+    lines = {k: LineRange.none(shape) for k in range(first, stop)}
     for block, part in zip(blocks, parts, strict=True):
         y0, y1, x0, x1 = block.core
-        keep = slice(None) if masked is None else ~masked[y0:y1:stride, x0:x1:stride]
-        for k, pixels in enumerate(part):
-            values[block.frames[0] - first + k].append(pixels[keep].ravel())
-    return np.array([frame_scaling(np.concatenate(frame)) for frame in values])
+        for k, (subset, ranges) in enumerate(part, block.frames[0]):
+            pixels[k][y0 // stride : -(-y1 // stride), x0 // stride : -(-x1 // stride)] = subset
+            lines[k].merge(ranges, y0, x0)
+    masked = None if masked is None else masked[::stride, ::stride]
+    return [scale_without(blank_lines(lines[k], pixels[k]), pixels[k], masked, stride) for k in range(first, stop)]
 
 
 def spread_out(frames: np.ndarray) -> list[int]:
@@ -277,8 +282,10 @@ def spread_out(frames: np.ndarray) -> list[int]:
     return [int(f) for f in np.concatenate([frames[first], np.delete(frames, first)])]
 
 
-def _subset(frames: np.ndarray, block: Block, stride: int) -> np.ndarray:
-    return frames[:, ::stride, ::stride].copy()
+def _subset(frames: np.ndarray, block: Block, stride: int) -> list:
+    from hs_deepatoms.prepare.blank import LineRange
+
+    return [(frame[::stride, ::stride].copy(), LineRange.of(frame)) for frame in frames]
 
 
 def warn_of_nothing() -> None:

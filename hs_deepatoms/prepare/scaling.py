@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+from hs_deepatoms.prepare.blank import LineRange, blank_lines
 
 LOW, HIGH = 0.5, 99.5  # percentiles: ten hot pixels or a dark corner must not move the scale
 SPARSE = 0.3  # then a lone pixel stands out far enough to be taken for a hot one, a column (more than a pixel) does not
+
+
+class FrameScale(NamedTuple):
+    """Intensity scale of a frame, and its lines that were never recorded.
+
+    ``centre`` and ``span`` are in the units of the frame, ``span`` is 0 where nothing is to be seen; ``blank`` holds
+    two bool arrays, shapes (h,) and (w,), or is None.
+    """
+
+    centre: float
+    span: float
+    blank: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def frame_scale(frame: np.ndarray, masked: np.ndarray | None = None) -> FrameScale:
+    """Scale of a whole frame, shape (h, w), from its recorded lines; ``masked`` pixels are left out."""
+    return scale_without(blank_lines(LineRange.of(frame), frame), frame, masked)
+
+
+def scale_without(blank, pixels: np.ndarray, masked: np.ndarray | None = None, stride: int = 1) -> FrameScale:
+    """Scale from the pixels ``frame[::stride, ::stride]`` that lie on no blank line."""
+    if blank is not None:
+        lost = blank[0][::stride, None] | blank[1][::stride]
+        masked = lost if masked is None else masked | lost
+    return FrameScale(*frame_scaling(pixels, masked), blank)
 
 
 def frame_scaling(values: np.ndarray, masked: np.ndarray | None = None) -> tuple[float, float]:

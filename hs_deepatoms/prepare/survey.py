@@ -14,7 +14,7 @@ import numpy as np
 
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
 from hs_deepatoms.prepare.resample import resample_frame
-from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
+from hs_deepatoms.prepare.scaling import apply_scaling, frame_scale
 
 MAGNIFICATIONS = (1, 2, 4, 8)
 WINDOW = 128  # pixels of a window at every magnification
@@ -118,20 +118,30 @@ def _crops(read, frames, shape, masked, most_frames):
             break
         stride = max(1, int(np.sqrt(shape[0] * shape[1] / 2**18)))
         coarse = slice(0, None, stride)
-        scaling = frame_scaling(read(frame, coarse, coarse), None if masked is None else masked[coarse, coarse])
-        if scaling[1] == 0:
+        scaling = frame_scale(read(frame, coarse, coarse), None if masked is None else masked[coarse, coarse])
+        if scaling.span == 0:
             continue
         used.append(frame)
         for level in MAGNIFICATIONS:
             if level > 1 and min(shape) / level < 24:
                 continue
             for rows, columns in _windows(shape, WINDOW * level, most=5 if level == 1 else 4 if level == 2 else 2):
-                scaled = apply_scaling(read(frame, rows, columns), scaling)
-                hidden = None if masked is None else masked[rows, columns]
+                scaled = apply_scaling(read(frame, rows, columns), scaling[:2])
+                hidden = _hidden(masked, scaling.blank, stride, rows, columns)
                 scaled = fill_invalid(scaled, invalid_pixels(scaled, hidden))
                 crops.append(_to_window(resample_frame(scaled, 1 / level) if level > 1 else scaled))
                 levels.append(level)
     return crops, levels, used
+
+
+def _hidden(masked, blank, stride: int, rows: slice, columns: slice) -> np.ndarray | None:
+    """Pixels of a window that are masked, or on a line that is blank as far as every ``stride``-th one tells."""
+    hidden = None if masked is None else masked[rows, columns]
+    if blank is None:
+        return hidden
+    y, x = (line[np.arange(s.start, s.stop) // stride] for line, s in zip(blank, (rows, columns), strict=True))
+    lost = y[:, None] | x
+    return lost if hidden is None else hidden | lost
 
 
 def _windows(shape, side, most):
