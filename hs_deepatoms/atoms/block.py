@@ -10,7 +10,17 @@ from scipy.special import expit
 
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
-from hs_deepatoms.atoms.detect import FIT_REACH, Detection, block_scalings, detect, mostly_lost, on_data, owned, scaled_window
+from hs_deepatoms.atoms.detect import (
+    FIT_REACH,
+    Detection,
+    block_scalings,
+    detect,
+    in_frame,
+    mostly_lost,
+    on_data,
+    owned,
+    scaled_window,
+)
 from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
@@ -166,7 +176,7 @@ def _refined(
     rows[known] = chosen[fit.origin[known]]
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
     _write(points, rows, fit, (y0, x0), sign * scaling.span, scaling.centre)
-    return points.keep(mine)
+    return points.keep(mine & in_frame(points, job.shape))
 
 
 def _unfitted(points: Points) -> Points:

@@ -274,11 +274,17 @@ def in_source(points: Points, job: Detection, windows) -> Points:
 
 def owned(points: Points, block: Block, job: Detection) -> np.ndarray:
     """True for columns in this block's core."""
-    return _within(points.y, block.core[:2], job.shape[0]) & _within(points.x, block.core[2:], job.shape[1])
+    mine = _within(points.y, block.core[:2], job.shape[0]) & _within(points.x, block.core[2:], job.shape[1])
+    return mine & in_frame(points, job.shape)
+
+
+def in_frame(points: Points, shape: tuple[int, int]) -> np.ndarray:
+    """False for columns whose centre is a pixel or more outside of the frame."""
+    return (points.y > -1) & (points.x > -1) & (points.y < shape[0]) & (points.x < shape[1])
 
 
 def _within(position, core, size):
     """Half-open, so that every column has one owner; a column just outside the frame belongs to the border block."""
     low = -np.inf if core[0] == 0 else core[0] - 0.5
     high = np.inf if core[1] == size else core[1] - 0.5
-    return (position >= low) & (position < high) & (position > -1.0) & (position < size)
+    return (position >= low) & (position < high)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EDGE = 1e-6  # of a pixel: rounding of calibrated values
 
 
-def crop_region(source: Source, region: Any) -> tuple[Source, tuple[int, int], np.ndarray | None]:
+def crop_region(source: Source, region: Any, margin: int = 0) -> tuple[Source, tuple[int, int], np.ndarray | None]:
     """The part of a source inside a region, lazily, and where it lies.
 
     Parameters
@@ -27,6 +27,8 @@ def crop_region(source: Source, region: Any) -> tuple[Source, tuple[int, int], n
         In the signal axes' calibrated units. A rectangle holds the pixels from the one nearest to its left up to, not
         including, the one nearest to its right, as HyperSpy cuts it; a circle those whose centres are at most r (and
         at least r_inner) away from its own.
+    margin : int
+        Pixels around the region to take along, as far as the image has them; then nothing counts as outside a circle.
 
     Returns
     -------
@@ -62,6 +64,10 @@ def crop_region(source: Source, region: Any) -> tuple[Source, tuple[int, int], n
     if not rows or not columns or (outside is not None and outside.all()):
         raise _refused(region, f"y from {_span(y_axis)}, x from {_span(x_axis)}",
                        "Give a region inside the image, in calibrated units.")  # fmt: skip
+    if margin:
+        rows, columns = ((max(0, a - margin), min(axis.size, b + margin))
+                         for (a, b), axis in ((rows, y_axis), (columns, x_axis)))  # fmt: skip
+        outside = None
     signal = (*source.signal[:-2], y_axis.cropped(*rows), x_axis.cropped(*columns))
     data = source.data[..., slice(*rows), slice(*columns)]
     return replace(source, data=data, signal=signal), (rows[0], columns[0]), outside

@@ -16,6 +16,7 @@ from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
 from hs_deepatoms.tables.build import build_table
+from hs_deepatoms.tables.select import inside_region
 
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
@@ -26,6 +27,7 @@ REFINEMENTS = ("quick", "full", "none")
 # of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
 # its doubts, and anywhere
 UNCERTAIN, TOO_UNDECIDED, HOPELESS = 0.1, 0.25, 0.4
+REGION_RIM = 48  # pixels around a region: columns at its edge are found and fitted together with those beyond
 CANDIDATE = 0.01  # probability from which the crystal around is asked
 WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
@@ -79,7 +81,8 @@ def find_atoms(
         ``"full"``: until nothing moves, and with columns added where the fit shows that one was missed; ``"none"``:
         the detector's own sub-pixel positions and uncertainties.
     region : hyperspy ROI, optional
-        ``RectangularROI`` or ``CircleROI`` in axis units; only what lies inside is looked at.
+        ``RectangularROI`` or ``CircleROI`` in axis units: columns inside are reported, as the image has them there (up
+        to 48 pixels around are looked at too).
     signal_mask : bool array, signal or DataArray, shape (ny, nx), optional
         True marks pixels to leave out.
     navigation_mask : bool array, signal or DataArray, shape of the navigation space, optional
@@ -143,12 +146,17 @@ def find_atoms(
     images.check_count("navigation_chunks", navigation_chunks)
     images.check_count("num_workers", num_workers)
     whole = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")
-    source, origin, outside = (whole, (0, 0), None) if region is None else crop_region(whole, region)
-    check_image_source(source, "find_atoms")
-    look = look_at(source, whole=whole, origin=origin, outside=outside, method=method, model=model, contrast=contrast,
+    source, origin = whole, (0, 0)
+    if region is not None:
+        check_image_source(crop_region(whole, region)[0], "find_atoms")
+        source, origin, _ = crop_region(whole, region, REGION_RIM)
+    look = look_at(source, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
                    threshold=threshold, spacing=spacing, refine=refine, device=device, signal_mask=signal_mask,
                    navigation_mask=navigation_mask)  # fmt: skip
     found = _detect(source, look, batch_size, navigation_chunks, num_workers, show_progressbar)
+    if region is not None:
+        y, x = (a.to_value(p) for a, p in zip(source.signal, (found.y, found.x), strict=True))
+        found = found.keep(inside_region(region, y, x))
     asked = {
         "method": method,
         "contrast": contrast,

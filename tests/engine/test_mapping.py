@@ -329,3 +329,11 @@ def test_map_to_array_names_a_wrong_shape_and_blocks_that_are_no_grid():
         map_to_array(data, blocks, lambda array, block: array).compute()
     with pytest.raises(InvalidArgumentError, match="no grid"):
         map_to_array(data, blocks[:-1], doubled, leading=(2,))
+
+
+def test_each_block_may_have_arguments_of_its_own():
+    stack = np.arange(3 * 20 * 30).reshape(3, 20, 30)
+    blocks = plan_blocks(3, (20, 30), tile=32, halo=0, frames_per_block=1)
+    got = map_blocks(stack, blocks, lambda array, block, common, own: (common, own, block.frames[0]),
+                     arguments=("all",), each=[("a",), ("b",), ("c",)], show_progressbar=False)  # fmt: skip
+    assert got == [("all", "a", 0), ("all", "b", 1), ("all", "c", 2)]

@@ -398,3 +398,46 @@ def test_distributed(standard, reference):
         with distributed.Client(cluster):
             atoms = find(lazy)
     assert len(atoms["atom"]) == 2 * len(reference["atom"])
+
+
+@pytest.mark.parametrize("rim", [1, 2, 5, 40])
+def test_a_blank_rim_changes_nothing(standard, reference, rim):
+    """Alignment leaves lines of zeros: they hold no columns and set no scale."""
+    padded = find(np.pad(standard[0], [(rim, 0), (0, rim)]))
+    assert not ((padded["y_px"] < rim - 2) | (padded["x_px"] > 261.5)).any()  # but for columns that the rim cuts
+    inside = (reference["y_px"] > 20) & (reference["x_px"] < 240)
+    pairs = matched(padded["y_px"].values - rim, padded["x_px"].values, reference["y_px"].values[inside],
+                    reference["x_px"].values[inside], 0.15)  # fmt: skip
+    assert len(pairs) >= int(inside.sum()) - 1
+
+
+def test_saturated_lines_change_nothing(standard, reference):
+    image = standard[0].copy()
+    image[:, 100:103] = 65535
+    found = find(image)
+    far = np.abs(reference["x_px"].values - 101) > 15
+    pairs = matched(found["y_px"].values, found["x_px"].values, reference["y_px"].values[far],
+                    reference["x_px"].values[far], 0.15)  # fmt: skip
+    assert len(pairs) == far.sum()
+
+
+@pytest.mark.parametrize("refine", ["none", "quick", "full"])
+def test_no_columns_in_a_hole(standard, refine):
+    image = standard[0].copy()
+    image[50:110, 70:150] = np.nan
+    for mask in (None, np.isnan(image)):
+        found = find(image, refine=refine, signal_mask=mask)
+        y, x = found["y_px"].values, found["x_px"].values
+        assert not ((y > 51) & (y < 108) & (x > 71) & (x < 148)).any()
+    assert found.sizes["atom"] > 100
+
+
+def test_a_region_holds_what_the_whole_image_has_there(signal):
+    import hyperspy.api as hs
+
+    whole = signal.find_atoms(show_progressbar=False)
+    for region in (hs.roi.RectangularROI(-2, 2, 1.5, 4), hs.roi.CircleROI(0, 3.3, 1.1)):
+        part, same = signal.find_atoms(region=region, show_progressbar=False), whole.deepatoms.select(region=region)
+        assert part.sizes["atom"] == same.sizes["atom"]
+        pairs = matched(part["y_px"].values, part["x_px"].values, same["y_px"].values, same["x_px"].values, 0.2)
+        assert len(pairs) == same.sizes["atom"]

@@ -1,0 +1,108 @@
+"""What equivalent sites say about doubtful columns."""
+
+import numpy as np
+import pytest
+
+from hs_deepatoms.atoms.order import LOWER, RAISE, equivalents, lattice_vectors, reconsidered, regions
+from hs_deepatoms.methods.images import find_model
+
+SIGMA, SPACING = 2.0, 11.0
+SHAPE = (220, 300)
+
+
+@pytest.fixture
+def weights():
+    return find_model(None).order
+
+
+def lattice(angle=0.2, probability=0.97):
+    """Square lattice: y, x, probabilities."""
+    i, j = np.meshgrid(np.arange(-40, 40), np.arange(-40, 40), indexing="ij")
+    c, s = np.cos(angle) * SPACING, np.sin(angle) * SPACING
+    y, x = (110 + c * i - s * j).ravel(), (150 + s * i + c * j).ravel()
+    inside = (y > 0) & (y < SHAPE[0]) & (x > 0) & (x < SHAPE[1])
+    return y[inside], x[inside], np.full(inside.sum(), probability)
+
+
+def odds(p):
+    return np.log(p / (1 - p))
+
+
+def test_lattice_vectors_are_found_and_are_the_lattices():
+    y, x, p = lattice()
+    vectors = lattice_vectors(y / SIGMA, x / SIGMA, p, tuple(n / SIGMA for n in SHAPE))
+    assert len(vectors) >= 8
+    c, s = np.cos(0.2), np.sin(0.2)
+    index = vectors @ np.array([[c, -s], [s, c]]) * SIGMA / SPACING
+    assert np.abs(index - np.rint(index)).max() < 0.06
+
+
+def test_without_order_nothing_changes(weights):
+    rng = np.random.default_rng(0)
+    y, x, p = rng.uniform(0, 220, 150), rng.uniform(0, 300, 150), rng.uniform(0.02, 0.99, 150)
+    np.testing.assert_array_equal(reconsidered(y, x, p, SIGMA, SHAPE, weights), p)
+    few = reconsidered(y[:4], x[:4], p[:4], SIGMA, SHAPE, weights)
+    np.testing.assert_array_equal(few, p[:4])
+    assert len(reconsidered(y[:0], x[:0], p[:0], SIGMA, SHAPE, weights)) == 0
+
+
+def test_a_doubtful_column_on_a_site_gains_and_one_between_sites_loses(weights):
+    y, x, p = lattice()
+    p = 1 / (1 + np.exp(-np.random.default_rng(0).normal(2, 1.5, len(p))))  # a noisy image
+    near = np.argmin(np.hypot(y - 110, x - 150))
+    p[near] = 0.4
+    y, x, p = np.append(y, y[near] + SPACING / 2), np.append(x, x[near] + SPACING / 2 * 0.6), np.append(p, 0.6)
+    after = reconsidered(y, x, p, SIGMA, SHAPE, weights)
+    assert after[near] > 0.5 and after[-1] < 0.3
+    assert (after[:-1] > 0.45).mean() > (p[:-1] > 0.45).mean()
+
+
+def test_plain_vacancies_and_adatoms_stay(weights):
+    """The crystal may not overrule the image: the change is bounded."""
+    y, x, p = lattice()
+    near = np.argmin(np.hypot(y - 110, x - 150))
+    p[near] = 0.02  # an empty site
+    y, x, p = np.append(y, y[near] + SPACING / 2), np.append(x, x[near] + SPACING / 2), np.append(p, 0.985)  # an adatom
+    after = reconsidered(y, x, p, SIGMA, SHAPE, weights)
+    assert after[near] < 0.3 and after[-1] > 0.5
+    change = odds(after) - odds(p)
+    assert change.min() >= LOWER - 1e-6 and change.max() <= RAISE + 1e-6
+
+
+def test_faint_columns_that_repeat_are_believed(weights):
+    """A sublattice in whose columns the detector hardly believes, and scattered candidates as probable as they are."""
+    rng = np.random.default_rng(3)
+    y, x, p = lattice()
+    faint = np.column_stack(
+        [y + SPACING / 2 * (np.cos(0.2) - np.sin(0.2)), x + SPACING / 2 * (np.sin(0.2) + np.cos(0.2))]
+    )
+    faint = faint[(faint > 2).all(1) & (faint < np.array(SHAPE) - 2).all(1)]
+    seen = 1 / (1 + np.exp(-rng.normal(-0.5, 1, len(faint))))
+    lone = np.column_stack([rng.uniform(0, SHAPE[0], 60), rng.uniform(0, SHAPE[1], 60)])
+    both = np.column_stack([y, x])
+    lone = lone[np.array([np.hypot(*(np.vstack([both, faint]) - q).T).min() > 4 for q in lone])]
+    by, bx = np.concatenate([y, faint[:, 0], lone[:, 0]]), np.concatenate([x, faint[:, 1], lone[:, 1]])
+    before = np.concatenate([p, seen, 1 / (1 + np.exp(-rng.normal(-0.5, 1, len(lone))))])
+    after = reconsidered(by, bx, before, SIGMA, SHAPE, weights)
+    on, off = slice(len(y), len(y) + len(faint)), slice(len(y) + len(faint), None)
+    assert (after[on] > 0.45).mean() > (before[on] > 0.45).mean() + 0.15
+    assert (after[off] > 0.45).mean() < (before[off] > 0.45).mean() - 0.15
+
+
+def test_two_grains_have_their_own_vectors():
+    y1, x1, _ = lattice(0.0)
+    y2, x2, _ = lattice(0.5)
+    left, right = x1 < 148, x2 > 152
+    y, x = np.concatenate([y1[left], y2[right]]), np.concatenate([x1[left], x2[right]])
+    found = equivalents(y / SIGMA, x / SIGMA, np.full(len(y), 0.97), tuple(n / SIGMA for n in SHAPE))
+    inner = (np.abs(x - 150) > 40) & (y > 40) & (y < 180) & (x > 40) & (x < 260)
+    assert (found.mean[inner] > 3).all() and (found.number[inner] > 3).all()
+
+
+def test_regions_share_all_columns_out():
+    rng = np.random.default_rng(1)
+    u, v = rng.uniform(-1, 700, 3000), rng.uniform(-1, 900, 3000)
+    owners = np.zeros(3000, int)
+    for inside, around in regions(u, v, (700.0, 900.0)):
+        owners[around[inside]] += 1
+    assert (owners == 1).all()
