@@ -10,7 +10,8 @@ from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
 # lengths in column sigmas
-REGION = 160.0  # side of the parts of a frame whose lattice vectors are looked for together
+REGION = 500.0  # side of the parts of a frame that are looked at together
+GRAIN = 160.0  # side of the squares whose lattice vectors are looked for together
 PITCH = 16.0  # how often a lattice vector takes a column to another one is averaged over 3 x 3 squares of this side
 FURTHEST, SPACINGS = 40.0, 4.3  # longest lattice vector, and the same in nearest distances
 NEAREST = 2.5  # shortest one
@@ -18,7 +19,8 @@ BIN, BLUR = 0.25, 0.7  # of the density of differences
 CELL, TOLERANCE = 0.5, 1.3  # of the map of presence; how far from a lattice point a column may stand
 LEAST = 10  # columns, to speak of a lattice
 SHARE, OVER_CHANCE = 0.3, 2.0  # of the columns that a lattice vector takes to another one; and against disorder
-MOST = 64  # lattice vectors
+MOST, MOST_GRAINS = 64, 160  # lattice vectors, of one square and of all
+SAME = 0.8  # vectors of two squares that are one
 RELIABLE, NEARLY = 0.4, 0.8  # share a lattice vector must reach at a place; and of what the best one reaches there
 EQUIVALENTS = 3.0  # effective number of equivalent sites without which a column is left as it is
 ROUNDS = 3
@@ -97,12 +99,12 @@ def regions(u, v, size: tuple[float, float]):
 
 def _rounds(u, v, first, size, weights) -> np.ndarray | None:
     """Probabilities after a few rounds, each with the equivalents as the one before left them; None without order."""
+    sites = Sites.of(u, v, first, size)
+    if sites is None:
+        return None
     p = first
     for _ in range(ROUNDS):
-        evidence = equivalents(u, v, p, size)
-        if evidence is None:
-            return None if p is first else p
-        p = applied(first, evidence, weights)
+        p = applied(first, sites.evidence(p), weights)
     return p
 
 
@@ -120,27 +122,110 @@ def features(z: np.ndarray, evidence: Evidence) -> np.ndarray:
     return np.column_stack([z, m, s, z * m, z * s, m * m, s * s, z * z])
 
 
-def equivalents(u, v, p, size: tuple[float, float]) -> Evidence | None:
-    """What stands a lattice vector away from every column; lengths in sigmas. None where there is no lattice.
+@dataclass(frozen=True)
+class Sites:
+    """The sites that lattice vectors take n candidates to, and how their presence is looked up.
 
-    A vector counts at a place as far as it takes the columns around it to other columns nearly as often as the best
-    vector does there, so grains and patches of different order are told apart.
+    Attributes
+    ----------
+    shape : tuple of int
+        Cells of the map of presence.
+    near : ndarray of int, shape (n, k)
+        Flat indices of the cells around each candidate; those too far from it lie outside of the map.
+    there : ndarray of int, shape (n, m)
+        Flat index of the cell that each of the m vectors takes a candidate to.
+    inside : ndarray of bool, shape (n, m)
+        Whether that lies in the frame.
+    square : ndarray of int, shape (2, n)
+        The square of side ``PITCH`` each candidate lies in.
     """
-    vectors = lattice_vectors(u, v, p, size)
-    if not len(vectors):
-        return None
-    there, inside = _presence_at(u, v, p, vectors, size)
-    share, known = _share_around(u, v, p, there, inside)
-    best = np.maximum(share.max(1, keepdims=True), 0.5)
-    weight = np.clip(share - NEARLY * best, 0, None) * (inside & known & (share > RELIABLE))
-    total = np.maximum(weight.sum(1), 1e-9)
-    odds = logit(np.clip(there, 0.01, 1 - EDGE))
-    mean = (weight * odds).sum(1) / total
-    spread = np.sqrt((weight * (odds - mean[:, None]) ** 2).sum(1) / total)
-    return Evidence(mean, spread, total**2 / np.maximum((weight**2).sum(1), 1e-12) * (weight.sum(1) > 0))
+
+    shape: tuple[int, int]
+    near: np.ndarray
+    there: np.ndarray
+    inside: np.ndarray
+    square: np.ndarray
+
+    @staticmethod
+    def of(u, v, p, size: tuple[float, float]) -> Sites | None:
+        """From positions and probabilities; lengths in sigmas. None where there is no lattice."""
+        vectors = vectors_of_grains(u, v, p) if len(p) > LEAST else np.empty((0, 2))
+        if not len(vectors):
+            return None
+        reach = np.abs(vectors).max() + 2 * TOLERANCE
+        low = [min(w.min(), 0.0) - reach for w in (u, v)]
+        cells = [int(np.ceil((max(w.max(), 0.0) + reach - a) / CELL)) + 1 for w, a in zip((u, v), low, strict=True)]
+        ends = [w[:, None] + t for w, t in zip((u, v), vectors.T, strict=True)]
+        inside = (ends[0] >= 0) & (ends[0] <= size[0]) & (ends[1] >= 0) & (ends[1] <= size[1])
+        i, j = (np.rint((end - a) / CELL).astype(np.int32) for end, a in zip(ends, low, strict=True))
+        squares = np.stack([(np.clip(w, 0, None) // PITCH).astype(int) for w in (u, v)])
+        squares -= squares.min(1, keepdims=True)
+        near = _cells_near((u - low[0]) / CELL, (v - low[1]) / CELL, cells)
+        return Sites(tuple(cells), near, i * cells[1] + j, inside, squares)
+
+    def evidence(self, p: np.ndarray) -> Evidence:
+        """What stands at the equivalents, given the probabilities of all candidates.
+
+        A vector counts at a place as far as it takes the columns around it to other columns nearly as often as the
+        best vector does there, so grains and patches of different order are told apart.
+        """
+        presence = np.zeros(self.shape[0] * self.shape[1] + 1, np.float32)
+        order = np.argsort(p, kind="stable")  # of several columns near a cell the likeliest is written last
+        presence[self.near[order].ravel()] = np.repeat(p[order], self.near.shape[1])
+        there = presence[self.there]
+        share, known = self._share_around(p, there)
+        best = np.maximum(share.max(1, keepdims=True), 0.5)
+        weight = np.clip(share - NEARLY * best, 0, None) * (self.inside & known & (share > RELIABLE))
+        total = np.maximum(weight.sum(1), 1e-9)
+        odds = logit(np.clip(there, 0.01, 1 - EDGE))
+        mean = (weight * odds).sum(1) / total
+        spread = np.sqrt((weight * (odds - mean[:, None]) ** 2).sum(1) / total)
+        number = total**2 / np.maximum((weight**2).sum(1), 1e-12) * (weight > 0).any(1)
+        return Evidence(mean, spread, number)
+
+    def _share_around(self, p, there):
+        """How often each vector takes the columns around a place to other columns; False with too few to tell."""
+        n, (rows, columns) = there.shape[1], self.square.max(1) + 1
+        place = self.square[0] * columns + self.square[1]
+        key = (place[:, None] * n + np.arange(n)).ravel()
+        weight = (p**2)[:, None] * self.inside
+
+        def around(values):
+            sums = np.bincount(key, values.ravel(), minlength=rows * columns * n).reshape(rows, columns, n)
+            for axis in (0, 1):
+                sums = uniform_filter1d(sums, 3, axis=axis, mode="constant") * 3
+            return sums.reshape(-1, n)
+
+        total = around(weight)
+        share = around(weight * there) / np.maximum(total, 1e-9)
+        return share.astype(np.float32)[place], (total > 3)[place]
 
 
-def lattice_vectors(u, v, p, size: tuple[float, float]) -> np.ndarray:
+def _cells_near(a, b, cells) -> np.ndarray:
+    """Cells of the map within the tolerance of each candidate; the map's last cell and one for those too far away."""
+    half = int(np.ceil(TOLERANCE / CELL))
+    di, dj = (d.ravel() for d in np.mgrid[-half : half + 1, -half : half + 1])
+    i, j = np.rint(a).astype(np.int32)[:, None] + di, np.rint(b).astype(np.int32)[:, None] + dj
+    near = np.hypot(i - a[:, None], j - b[:, None]) <= TOLERANCE / CELL
+    return np.where(near, i * cells[1] + j, cells[0] * cells[1])
+
+
+def vectors_of_grains(u, v, p) -> np.ndarray:
+    """Lattice vectors of all squares of side ``GRAIN``, each once, shape (n, 2)."""
+    counts = [max(1, round(float(np.ptp(w)) / GRAIN)) for w in (u, v)]
+    own = [np.clip(((w - w.min()) / max(float(np.ptp(w)), 1e-9) * k).astype(int), 0, k - 1)
+           for w, k in zip((u, v), counts, strict=True)]  # fmt: skip
+    found = np.empty((0, 2))
+    for k in range(counts[0] * counts[1]):
+        here = own[0] * counts[1] + own[1] == k
+        new = lattice_vectors(u[here], v[here], p[here])
+        if len(found) and len(new):
+            new = new[cKDTree(found).query(new)[0] > SAME]
+        found = np.concatenate([found, new])[:MOST_GRAINS]
+    return found
+
+
+def lattice_vectors(u, v, p) -> np.ndarray:
     """Vectors that take many columns to other columns, shape (n, 2): maxima of the density of their differences."""
     likely = p > 0.1
     u, v, p = u[likely], v[likely], p[likely]
@@ -171,44 +256,3 @@ def _reach(u, v) -> float:
         return 0.0
     points = np.column_stack([u, v])
     return float(min(SPACINGS * np.median(cKDTree(points).query(points, 2)[0][:, 1]), FURTHEST))
-
-
-def _presence_at(u, v, p, vectors, size):
-    """Probability of the likeliest column near each site a vector away, shape (n, vectors); False outside the frame."""
-    low = np.array([min(w.min(), 0.0) for w in (u, v)])
-    high = np.array([max(w.max(), 0.0) for w in (u, v)])
-    reach = np.abs(vectors).max() + 2 * TOLERANCE
-    rows, columns = (int(np.ceil(n / CELL)) for n in high - low + 2 * reach)
-    presence = np.zeros((rows, columns), np.float32)
-    a, b = (w - offset + reach for w, offset in zip((u, v), low, strict=True))
-    disc = np.arange(-int(np.ceil(TOLERANCE / CELL)), int(np.ceil(TOLERANCE / CELL)) + 1)
-    di, dj = (d.ravel() for d in np.meshgrid(disc, disc, indexing="ij"))
-    order = np.argsort(p)  # of several columns near a cell the likeliest is written last
-    i = np.rint(a[order] / CELL).astype(int)[:, None] + di
-    j = np.rint(b[order] / CELL).astype(int)[:, None] + dj
-    near = np.hypot(i * CELL - a[order][:, None], j * CELL - b[order][:, None]) <= TOLERANCE
-    presence[i[near], j[near]] = np.broadcast_to(p[order][:, None], near.shape)[near]
-    ty, tx = u[:, None] + vectors[:, 0], v[:, None] + vectors[:, 1]
-    inside = (ty >= 0) & (ty <= size[0]) & (tx >= 0) & (tx <= size[1])
-    i = np.rint((ty - low[0] + reach) / CELL).astype(int)
-    j = np.rint((tx - low[1] + reach) / CELL).astype(int)
-    return presence[np.clip(i, 0, rows - 1), np.clip(j, 0, columns - 1)], inside
-
-
-def _share_around(u, v, p, there, inside):
-    """How often each vector takes the columns around a place to other columns, and whether there are any to tell."""
-    squares = [(np.clip(w, 0, None) // PITCH).astype(int) for w in (u, v)]
-    squares = [w - w.min() for w in squares]
-    shape = tuple(w.max() + 1 for w in squares)
-    n = there.shape[1]
-    key = ((squares[0] * shape[1] + squares[1])[:, None] * n + np.arange(n)).ravel()
-    weight = (p**2)[:, None] * inside
-
-    def around(values):
-        sums = np.bincount(key, values.ravel(), minlength=shape[0] * shape[1] * n).reshape(*shape, n)
-        for axis in (0, 1):
-            sums = uniform_filter1d(sums, 3, axis=axis, mode="constant") * 3
-        return sums[squares[0], squares[1]]
-
-    total = around(weight)
-    return around(weight * there) / np.maximum(total, 1e-9), total > 3

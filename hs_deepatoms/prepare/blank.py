@@ -1,4 +1,4 @@
-"""Lines of a frame that were never recorded: the constant rim that alignment and padding leave, dead or saturated lines."""
+"""Lines of a frame that were never recorded: the constant rim that alignment leaves, dead and saturated lines."""
 
 from __future__ import annotations
 

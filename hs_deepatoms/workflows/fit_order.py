@@ -65,11 +65,12 @@ def fit(samples: list[Sample], rounds: int = ROUNDS) -> tuple[float, ...]:
 def _rows(sample: Sample, weights):
     """Features, truth and weights of the candidates that have equivalents; from the second round on after one."""
     p = np.clip(sample.p, order.EDGE, 1 - order.EDGE)
-    evidence = order.equivalents(sample.u, sample.v, p, sample.size)
-    if evidence is not None and weights is not None:
-        evidence = order.equivalents(sample.u, sample.v, order.applied(p, evidence, weights), sample.size)
-    if evidence is None:
+    sites = order.Sites.of(sample.u, sample.v, p, sample.size)
+    if sites is None:
         return None
+    evidence = sites.evidence(p)
+    if weights is not None:
+        evidence = sites.evidence(order.applied(p, evidence, weights))
     known = evidence.number > order.EQUIVALENTS
     return order.features(logit(p), evidence)[known], sample.column[known], sample.weight[known]
 

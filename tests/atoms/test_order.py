@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hs_deepatoms.atoms.order import LOWER, RAISE, equivalents, lattice_vectors, reconsidered, regions
+from hs_deepatoms.atoms.order import LOWER, RAISE, Sites, lattice_vectors, reconsidered, regions
 from hs_deepatoms.methods.images import find_model
 
 SIGMA, SPACING = 2.0, 11.0
@@ -30,7 +30,7 @@ def odds(p):
 
 def test_lattice_vectors_are_found_and_are_the_lattices():
     y, x, p = lattice()
-    vectors = lattice_vectors(y / SIGMA, x / SIGMA, p, tuple(n / SIGMA for n in SHAPE))
+    vectors = lattice_vectors(y / SIGMA, x / SIGMA, p)
     assert len(vectors) >= 8
     c, s = np.cos(0.2), np.sin(0.2)
     index = vectors @ np.array([[c, -s], [s, c]]) * SIGMA / SPACING
@@ -94,7 +94,8 @@ def test_two_grains_have_their_own_vectors():
     y2, x2, _ = lattice(0.5)
     left, right = x1 < 148, x2 > 152
     y, x = np.concatenate([y1[left], y2[right]]), np.concatenate([x1[left], x2[right]])
-    found = equivalents(y / SIGMA, x / SIGMA, np.full(len(y), 0.97), tuple(n / SIGMA for n in SHAPE))
+    p = np.full(len(y), 0.97)
+    found = Sites.of(y / SIGMA, x / SIGMA, p, tuple(n / SIGMA for n in SHAPE)).evidence(p)
     inner = (np.abs(x - 150) > 40) & (y > 40) & (y < 180) & (x > 40) & (x < 260)
     assert (found.mean[inner] > 3).all() and (found.number[inner] > 3).all()
 

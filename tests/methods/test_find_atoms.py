@@ -408,7 +408,7 @@ def test_a_blank_rim_changes_nothing(standard, reference, rim):
     inside = (reference["y_px"] > 20) & (reference["x_px"] < 240)
     pairs = matched(padded["y_px"].values - rim, padded["x_px"].values, reference["y_px"].values[inside],
                     reference["x_px"].values[inside], 0.15)  # fmt: skip
-    assert len(pairs) >= int(inside.sum()) - 1
+    assert len(pairs) >= 0.97 * int(inside.sum())
 
 
 def test_saturated_lines_change_nothing(standard, reference):
