@@ -12,7 +12,7 @@ from scipy.linalg import cho_solve_banded
 from hs_deepatoms.atoms.ground import Band, Ground
 from hs_deepatoms.atoms.peaks import Columns, Sums
 
-WELL = 0.1  # of the usual diagonal: less than that is seen too badly to be let loose
+WELL = 0.1  # of the usual diagonal: columns that are seen less are not let loose
 AT_ONCE = 8192  # columns whose products with the splines are alive at a time
 
 
@@ -72,7 +72,7 @@ def damped(normal: Normal, damping: float) -> Normal:
         diagonal = torch.maximum(diagonal, WELL * diagonal.median(0).values)
     own = normal.own + damping * torch.diag_embed(diagonal)
     lower = normal.splines.lower.copy()
-    lower[0] += damping * np.maximum(lower[0], WELL * np.median(lower[0]))
+    lower[0] *= 1 + damping
     normal.raised.clear()
     normal.raised[damping] = replace(normal, own=own, splines=Band(lower, normal.splines.nx), raised={})
     return normal.raised[damping]
