@@ -24,6 +24,7 @@ from hs_deepatoms.atoms.joint import (
     verified,
 )
 from hs_deepatoms.atoms.noise import Noise
+from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.peaks import Columns
 
 STEPS = {"quick": 4, "full": 12}
@@ -31,6 +32,7 @@ LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, 
 CLOSE = 0.02  # relative change of columns in a step that no longer shows in the residual
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
+AHEAD = 2.0  # of the last step: what may be left of the way where steps shrink by a third
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
@@ -186,7 +188,9 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     normal = (matrix_near(state, *SAME) or equations(state)).normal
     covariance = covariances(normal)
     c, believed = state.columns, trust(state)
-    std = torch.sqrt(covariance.diagonal(dim1=1, dim2=2).clamp(min=0))
+    variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
+    variance[:, :2] += _left_over(state, normal, believed)[:, None]
+    std = torch.sqrt(variance)
     index, series = state.ground.at(c.y, c.x, state.sigma)
     table = {
         "y": c.y,
@@ -216,6 +220,16 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         table[name] = np.where(fine, table[name], np.nan)
     keep = fine | (source >= 0)  # an added column that did not converge is none
     return Fitted(origin=source[keep], converged=fine[keep], **{name: v[keep] for name, v in table.items()})
+
+
+def _left_over(state: State, normal: Normal, believed: torch.Tensor) -> torch.Tensor:
+    """Variance (n,) of a coordinate beyond that of the noise: of steps not taken, and of fitted places not believed."""
+    c, start = state.columns, state.start
+    back = (1 - believed) ** 2 * ((c.y - start.y) ** 2 + (c.x - start.x) ** 2) / 2
+    if state.last is None:
+        return back
+    last = state.last[:, :2] / torch.sqrt(normal.own.diagonal(dim1=1, dim2=2)[:, :2])
+    return back + (AHEAD * last).square().mean(1)
 
 
 def _axes(c: Columns) -> dict[str, np.ndarray]:

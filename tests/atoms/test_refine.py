@@ -196,6 +196,17 @@ def test_every_column_of_a_dense_lattice_has_an_error_bar(spacing):
     assert 0.6 < (np.abs(error) < std).mean() < 0.76
 
 
+def test_error_bars_hold_what_few_steps_leave_over():
+    """Bright columns three sigmas apart: four steps do not quite arrive."""
+    errors = []
+    for seed in range(2):
+        image, y, x, rng = lattice(n=20, spacing=6.0, sigma=2.0, peak=2000, background=20, loose=0.2, seed=seed)
+        start = y + 0.2 * rng.standard_normal(len(y)), x + 0.2 * rng.standard_normal(len(x))
+        errors.append(inner_error(fit_columns(scaled(image)[0], *start, 2.0, how="quick"), y, x, image.shape))
+    error, std = (np.concatenate(v) for v in zip(*errors, strict=True))
+    assert np.sqrt((error**2).mean()) < 1.06 * np.sqrt((std**2).mean())
+
+
 def test_nothing_is_added_to_an_image_without_noise():
     _, y, x, _ = lattice(n=10)
     image = draw_columns((140, 143), y, x, np.full(100, 1.0), 2.5)
