@@ -28,12 +28,20 @@ FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place tha
 LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
 LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
-FARTHEST, CLOSEST = 3.0, 1.3  # of a column from where it was found (leeways), of two from each other (sigmas)
+# a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
+FARTHEST, WANDER, CROWD = 3.0, 1.5, 0.35
+# believed fully and not at all: shares of that way, and sigmas between two columns; a jump at one limit would be one of
+# the result at the least change of the image
+AWAY, SEPARATE = (0.7, 0.95), (1.6, 1.3)
 BLIND = 0.01  # of the usual weight of a column's pixels: hardly a pixel that is valid shows it
 TOLERANCE = 1e-3  # of misfit per column
+LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 # of a step, in standard deviations: a smaller one changes nothing; one that is larger in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
+# least share by which the diagonal is raised (Levenberg): what columns and background hardly tell apart stays where it
+# was instead of running off, and what they do tell is off by hardly a hundredth of a step
+DAMPING = 0.03
 
 
 @dataclass
@@ -53,10 +61,12 @@ class State:
     shape: tuple | None = None  # the typical plus and cross, if not those of the columns
     leeway: torch.Tensor | None = None  # (n,) how well a column's place was known before, one sigma, pixels
     start: Columns | None = None  # as they came, to go back to
+    reach: torch.Tensor | None = None  # (n,) how far from there they may go, pixels
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
     damping: float = 0.0
+    least: float = DAMPING  # damping of any step
     last: torch.Tensor | None = None  # (n, k) the step before, in standard deviations
     taken: int = 0  # steps that were not undone
     change: float = np.inf  # of most columns in the last step, relative to their size
@@ -71,14 +81,17 @@ class State:
         last = None if self.last is None else self.last[rows]
         settled = None if self.settled is None else self.settled[rows]
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
-                       free=self.free[rows], settled=settled, last=last, before=None, change=np.inf)  # fmt: skip
+                       reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, before=None,
+                       change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns) -> State:
         """With further columns, of which little is known, and all of them free to move."""
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
         free = torch.ones_like(leeway, dtype=torch.bool)
-        return replace(self, columns=Columns.join(self.columns, new), start=Columns.join(self.start, new),
-                       leeway=leeway, free=free, settled=None, last=None, before=None, change=np.inf)  # fmt: skip
+        start = Columns.join(self.start, new)
+        return replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
+                       reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, before=None,
+                       change=np.inf)  # fmt: skip
 
 
 def expected(state: State) -> torch.Tensor:
@@ -104,8 +117,20 @@ def begin(
     state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
                   window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
     state = _first_guess(state)
-    state = replace(state, start=state.columns, free=torch.ones_like(y, dtype=torch.bool))
+    state = replace(
+        state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool)
+    )
     return measured(state) if noise is None else replace(state, noise=noise, judged=True)
+
+
+def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
+    """How far (n,) columns may go from where they start: none takes the place of another one."""
+    reach = (FARTHEST * leeway).clamp(max=WANDER * sigma)
+    points = torch.stack([start.y, start.x], 1).cpu().numpy()
+    if len(points) < 2:
+        return reach
+    nearest = cKDTree(points).query(points, k=2)[0][:, 1]
+    return torch.minimum(reach, CROWD * torch.as_tensor(nearest, device=leeway.device)).clamp(min=1e-3 * sigma)
 
 
 def _first_guess(state: State) -> State:
@@ -282,11 +307,11 @@ def step(state: State) -> State:
     old = state.before
     now = equations(state, matrix_near(state))
     if old is not None and not now.misfit <= old[1].misfit + TOLERANCE * len(state.columns):
-        state, now = replace(old[0], damping=10 * max(state.damping, 1e-3)), old[1]
+        state, now = replace(old[0], damping=10 * state.damping), old[1]
         if now.at is not state.columns:  # a matrix of another place may have been the mistake
             now = equations(state)
     else:
-        state = replace(state, damping=0.2 * state.damping if state.damping > 1e-4 else 0.0)
+        state = replace(state, damping=max(0.2 * state.damping, state.least))
     normal = now.normal
     da, db = solve(damped(normal, state.damping), now.columns, now.splines)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
@@ -296,6 +321,17 @@ def step(state: State) -> State:
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
                   taken=state.taken + 1, change=_change(state.columns, columns), before=before)  # fmt: skip
     return _called_back(new, normal)
+
+
+def verified(state: State) -> State:
+    """The state, or the one before its last step if that was a long one and made things worse."""
+    if state.before is None or not state.change > LONG:
+        return state
+    stiffness = STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
+    misfit = state.noise.weigh(state.image, expected(state), state.valid)[2] + _prior(state).misfit
+    misfit += float(state.splines @ state.ground.smoothness(state.splines, stiffness))
+    old, then = state.before
+    return state if misfit <= then.misfit + TOLERANCE * len(state.columns) else replace(old, change=state.change)
 
 
 def matrix_near(state: State, share: float = 0.9, within: float = ALIKE) -> Equations | None:
@@ -326,6 +362,9 @@ def _moved(state: State, da: torch.Tensor) -> Columns:
     limits = [s * LONGEST[0], s * LONGEST[1], LONGEST[2] + 0 * s, LONGEST[3] + 0 * s, LONGEST[4] + 0 * s]
     new = {n: getattr(c, n) + torch.minimum(torch.maximum(da[:, k], -limit), limit)
            for (n, k), limit in zip(PLACES.items(), limits, strict=True) if k < da.shape[1]}  # fmt: skip
+    away = torch.hypot(new["y"] - state.start.y, new["x"] - state.start.x)
+    share = (state.reach / away.clamp(min=1e-9)).clamp(max=1.0)
+    new |= {n: getattr(state.start, n) + share * (new[n] - getattr(state.start, n)) for n in ("y", "x")}
     # a column may fade, not turn into a hole
     height = torch.where(state.free, torch.maximum(c.height + da[:, 2], 0.2 * c.height), c.height + da[:, 2])
     # bounds of the whole way: no column becomes a pixel or a cloud
@@ -361,7 +400,7 @@ def settle(state: State, rounds: int) -> State:
     columns, settled = state.columns.stacked(), state.settled.clone()
     columns[rows], settled[rows] = few.columns.stacked(), few.settled
     there = replace(state, columns=Columns.of(columns), settled=settled)
-    lost = _astray(there) | ~torch.isfinite(columns).all(1)
+    lost = ~torch.isfinite(columns).all(1)
     return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.stacked(), columns)))
 
 
@@ -414,16 +453,13 @@ def _freeze(normal: Normal, keep: torch.Tensor) -> None:
 
 
 def _called_back(state: State, normal: Normal) -> State:
-    """Columns too faint to be placed, or on their way to becoming others, go back to where they came from and stay.
+    """Columns too faint to be placed go back to where they came from and stay.
 
     The step that led there is undone.
     """
-    if state.start is None or not len(state.columns):
+    if not state.judged or state.taken <= 2 or not len(state.columns):  # not near its place yet
         return state
-    start, lost = state.start, _astray(state)
-    if state.judged and state.taken > 2:  # near its place at last
-        lost |= unseen(state.columns, normal)
-    lost &= state.free
+    start, lost = state.start, unseen(state.columns, normal) & state.free
     if not lost.any():
         return state
     old = state.before[0]
@@ -442,10 +478,16 @@ def unseen(columns: Columns, normal: Normal) -> torch.Tensor:
     return (columns.height * torch.sqrt(known) < FAINT) | (known < BLIND * usual)
 
 
-def _astray(state: State) -> torch.Tensor:
-    """Columns (n,) too far from where they came from, or too near to another one."""
+def trust(state: State) -> torch.Tensor:
+    """How far (n,) fitted places are believed, 1 to 0: not where columns would leave their neighbourhood or meet."""
     c, start = state.columns, state.start
-    lost = torch.hypot(c.y - start.y, c.x - start.x) > FARTHEST * state.leeway
-    i, j = near_pairs(c, CLOSEST * state.sigma)
-    lost[i] = lost[j] = True
-    return lost
+    away = torch.hypot(c.y - start.y, c.x - start.x) / state.reach
+    i, j = near_pairs(c, SEPARATE[0] * state.sigma)
+    apart = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) / state.sigma
+    nearest = torch.full_like(away, SEPARATE[0])
+    nearest = nearest.scatter_reduce(0, torch.cat([i, j]), torch.cat([apart, apart]), "amin")
+    return torch.minimum(_ramp(away, *AWAY), _ramp(nearest, *SEPARATE))
+
+
+def _ramp(value: torch.Tensor, one: float, zero: float) -> torch.Tensor:
+    return ((value - zero) / (one - zero)).clamp(0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.linalg import cho_solve_banded
 from hs_deepatoms.atoms.ground import Band, Ground
 from hs_deepatoms.atoms.peaks import Columns, Sums
 
+WELL = 0.1  # of the usual diagonal: columns that are seen less are not let loose
 AT_ONCE = 8192  # columns whose products with the splines are alive at a time
 
 
@@ -24,6 +25,7 @@ class Normal:
     index: torch.Tensor  # (n, 16): the splines over each column
     ground: torch.Tensor  # (n, k, 16): its coupling to them
     splines: Band  # (m, m)
+    raised: dict[float, Normal] = field(default_factory=dict)  # damped ones that were made of it
 
     @cached_property
     def eliminated(self) -> Elimination:
@@ -60,13 +62,20 @@ def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Band
 
 
 def damped(normal: Normal, damping: float) -> Normal:
-    """The system with its diagonal raised by a share (Levenberg-Marquardt)."""
+    """The system with its diagonal raised by a share (Levenberg-Marquardt); the last one is kept for chord steps."""
     if not damping:
         return normal
-    own = normal.own + damping * torch.diag_embed(normal.own.diagonal(dim1=1, dim2=2))
+    if damping in normal.raised:
+        return normal.raised[damping]
+    diagonal = normal.own.diagonal(dim1=1, dim2=2)
+    if len(diagonal):
+        diagonal = torch.maximum(diagonal, WELL * diagonal.median(0).values)
+    own = normal.own + damping * torch.diag_embed(diagonal)
     lower = normal.splines.lower.copy()
     lower[0] *= 1 + damping
-    return replace(normal, own=own, splines=Band(lower, normal.splines.nx))
+    normal.raised.clear()
+    normal.raised[damping] = replace(normal, own=own, splines=Band(lower, normal.splines.nx), raised={})
+    return normal.raised[damping]
 
 
 def majorant(own: torch.Tensor, pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:

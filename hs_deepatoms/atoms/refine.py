@@ -19,15 +19,20 @@ from hs_deepatoms.atoms.joint import (
     measured,
     settle,
     step,
+    trust,
     unseen,
+    verified,
 )
 from hs_deepatoms.atoms.noise import Noise
+from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.peaks import Columns
 
 STEPS = {"quick": 4, "full": 12}
+LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
 CLOSE = 0.02  # relative change of columns in a step that no longer shows in the residual
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
+AHEAD = 2.0  # of the last step: what may be left of the way where steps shrink by a third
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
@@ -119,7 +124,7 @@ def fit_columns(
         state = replace(state, elliptical=True)
     if not state.judged:
         state = replace(state, noise=measured(first_fit(state, how)).noise, judged=True)
-    state = _converge(state, STEPS[how])
+    state = _converge(replace(state, least=LEAST[how]), STEPS[how])
     if how == "full":
         state, source = _census(state, source)
     return _result(settle(state, ALONE), source)
@@ -153,7 +158,7 @@ def _converge(state: State, most: int, enough: float = 0.0) -> State:
         state = step(state)
         if state.taken >= goal or state.change < enough or bool(state.settled.all()):
             break
-    return state
+    return verified(state)
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:
@@ -161,7 +166,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
     for k in range(rounds + 1):
         # an added column that ran away or proved faint was none
         rank = torch.where(source < 0, -torch.inf, -source.double())
-        gone = doubles(state.columns, state.sigma, rank) | ((source < 0) & ~state.free)
+        gone = doubles(state.columns, state.sigma, rank) | ((source < 0) & ~(state.free & (trust(state) > 0)))
         new = births(state, *evidence(state, expected(state)), SURE if k < rounds else torch.inf)
         if len(new) == 0 and not gone.any():
             break
@@ -182,8 +187,10 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 def _result(state: State, source: torch.Tensor) -> Fitted:
     normal = (matrix_near(state, *SAME) or equations(state)).normal
     covariance = covariances(normal)
-    c = state.columns
-    std = torch.sqrt(covariance.diagonal(dim1=1, dim2=2).clamp(min=0))
+    c, believed = state.columns, trust(state)
+    variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
+    variance[:, :2] += _left_over(state, normal, believed)[:, None]
+    std = torch.sqrt(variance)
     index, series = state.ground.at(c.y, c.x, state.sigma)
     table = {
         "y": c.y,
@@ -200,18 +207,29 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     table |= _axes(c)
     source = source.cpu().numpy()
     fine = (
-        (state.free & ~unseen(state.columns, normal)).cpu().numpy()
+        (state.free & ~unseen(state.columns, normal) & (believed > 0)).cpu().numpy()
         & (table["height"] > 0)
         & np.isfinite(table["y_std"])
     )
     fine &= (table["y_std"] > 0) & (table["x_std"] > 0)
     fine &= np.abs(np.log(np.sqrt(table["width_y"] * table["width_x"]) / state.sigma)) < 0.89
     for name, first in (("y", state.start.y), ("x", state.start.x)):
-        table[name] = np.where(fine, table[name], first.cpu().numpy())
+        first = first.cpu().numpy()
+        table[name] = np.where(fine, first + believed.cpu().numpy() * (table[name] - first), first)
     for name in ("y_std", "x_std", "yx_corr"):
         table[name] = np.where(fine, table[name], np.nan)
     keep = fine | (source >= 0)  # an added column that did not converge is none
     return Fitted(origin=source[keep], converged=fine[keep], **{name: v[keep] for name, v in table.items()})
+
+
+def _left_over(state: State, normal: Normal, believed: torch.Tensor) -> torch.Tensor:
+    """Variance (n,) of a coordinate beyond that of the noise: of steps not taken, and of fitted places not believed."""
+    c, start = state.columns, state.start
+    back = (1 - believed) ** 2 * ((c.y - start.y) ** 2 + (c.x - start.x) ** 2) / 2
+    if state.last is None:
+        return back
+    last = state.last[:, :2] / torch.sqrt(normal.own.diagonal(dim1=1, dim2=2)[:, :2])
+    return back + (AHEAD * last).square().mean(1)
 
 
 def _axes(c: Columns) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from hs_deepatoms.atoms.noise import noise_of
@@ -154,6 +155,37 @@ def test_the_missed_half_of_a_pair_is_added(ratio):
     assert (distance < 1).mean() >= 0.99 and len(fit.y) <= 202
 
 
+def unresolved(spacing, noise, sigma=3.0, n=14, seed=0):
+    """Smooth noise on columns a few sigmas apart, which heights, widths and background hardly tell from each other."""
+    rng = np.random.default_rng(seed)
+    y, x = (np.mgrid[:n, :n].reshape(2, -1) + 0.5) * spacing * sigma + 0.05 * sigma * rng.standard_normal((2, n * n))
+    shape = (int(n * spacing * sigma), int(n * spacing * sigma) + 1)
+    image = draw_columns(shape, y, x, rng.uniform(0.8, 1.2, n * n), sigma)
+    rough = gaussian_filter(rng.standard_normal(shape), 1.5)
+    return scaled(image + noise / rough.std() * rough)[0].astype(np.float32), *(
+        p + 0.4 * rng.standard_normal(n * n) for p in (y, x)
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "spacing", "noise", "n"),
+    [("quick", 2.2, 0.002, 18), ("full", 2.5, 0.05, 12), ("full", 2.8, 0.002, 12)],
+)
+def test_unresolved_columns_stand_still_when_the_image_is_scaled(how, spacing, noise, n):
+    """A last digit of the image is not blown up, and no column takes the place of another."""
+    image, y, x = unresolved(spacing, noise, n=n)
+    std, rng = np.full(len(y), 0.3), np.random.default_rng(1)
+    fit = fit_columns(image, y, x, 3.0, std=std, how=how)
+    seen = fit.origin >= 0
+    away = np.hypot(fit.y[seen] - y[fit.origin[seen]], fit.x[seen] - x[fit.origin[seen]])
+    assert away.max() < 3.0
+    nudge = 1e-5 * rng.standard_normal((2, len(y)))  # as the detector's places change by rounding
+    for again in (image * np.float32(1.001), image + np.float32(1e-6), image + np.float32(100) - np.float32(100)):
+        other = fit_columns(again, y + nudge[0], x + nudge[1], 3.0, std=std, how=how)
+        assert len(other.y) == len(fit.y)
+        assert np.hypot(other.y - fit.y, other.x - fit.x).max() < 0.05
+
+
 @pytest.mark.parametrize("spacing", [6.0, 10.0])
 def test_every_column_of_a_dense_lattice_has_an_error_bar(spacing):
     """Three and five sigmas apart, where neighbours and background share much of their information."""
@@ -162,6 +194,17 @@ def test_every_column_of_a_dense_lattice_has_an_error_bar(spacing):
     error, std = inner_error(fit_columns(scaled(image)[0], *start, 2.0), y, x, image.shape)
     assert std.min() > 0.9 * bound(200, 20, 2.0) and std.max() < 3 * np.median(std)
     assert 0.6 < (np.abs(error) < std).mean() < 0.76
+
+
+def test_error_bars_hold_what_few_steps_leave_over():
+    """Bright columns three sigmas apart: four steps do not quite arrive."""
+    errors = []
+    for seed in range(2):
+        image, y, x, rng = lattice(n=20, spacing=6.0, sigma=2.0, peak=2000, background=20, loose=0.2, seed=seed)
+        start = y + 0.2 * rng.standard_normal(len(y)), x + 0.2 * rng.standard_normal(len(x))
+        errors.append(inner_error(fit_columns(scaled(image)[0], *start, 2.0, how="quick"), y, x, image.shape))
+    error, std = (np.concatenate(v) for v in zip(*errors, strict=True))
+    assert np.sqrt((error**2).mean()) < 1.06 * np.sqrt((std**2).mean())
 
 
 def test_nothing_is_added_to_an_image_without_noise():
