@@ -28,7 +28,7 @@ from hs_deepatoms.atoms.refine import begin_fit, first_fit, fit_columns
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core
 
-NOISE_SIGMAS, NOISE_PIXELS = 75, (160, 320)  # side of the windows on which noise is measured
+NOISE_SIGMAS, NOISE_PIXELS = 75, (160, 256)  # side of the windows on which noise is measured
 FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional as F
 
-from hs_deepatoms.atoms.joint import State, near_pairs
+from hs_deepatoms.atoms.joint import State, evidence, near_pairs
 from hs_deepatoms.atoms.peaks import Columns
 
 APART = 1.3  # sigmas: two columns nearer than this are one
@@ -17,10 +17,19 @@ WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column 
 
 def births(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float) -> Columns:
     """Columns to add: maxima of the evidence above ``least``, away from what is there."""
+    return _in_the_open(state, _maxima(state, ratio, height, least))
+
+
+def _maxima(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float, origin=(0, 0)) -> Columns:
+    """Columns at the maxima of maps that begin at the pixel ``origin``."""
     best = F.max_pool2d(ratio[None, None], 5, 1, 2)[0, 0]
     lowest = FAINTEST * state.columns.height.median() if len(state.columns) else 0.0
     y, x = torch.nonzero((ratio == best) & (ratio > least) & (height > lowest), as_tuple=True)
-    new = _like(state, y.double(), x.double(), height[y, x].double())
+    return _like(state, y.double() + origin[0], x.double() + origin[1], height[y, x].double())
+
+
+def _in_the_open(state: State, new: Columns) -> Columns:
+    """Those that are neither an old column nor its tail."""
     if len(new) == 0 or len(state.columns) == 0:
         return new
     both = Columns.join(state.columns, new)
@@ -31,9 +40,32 @@ def births(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float
     c = state.columns
     distance = torch.hypot(c.y[i] - new.y[j], c.x[i] - new.x[j])
     shadow = (distance < APART * state.sigma) | (new.height[j] < WEAKEST * c.height[i])
-    keep = torch.ones(len(new), dtype=torch.bool, device=y.device)
+    keep = torch.ones(len(new), dtype=torch.bool, device=new.y.device)
     keep[j[shadow]] = False
     return new[keep]
+
+
+def births_at_rim(state: State, mean: torch.Tensor, least: float) -> Columns:
+    """Columns to add whose centres lie outside of the image: their flanks show in its outermost pixels."""
+    deep = int(6 * state.sigma) + 2  # what the outermost pixels' evidence depends on
+    rim = max(1, int(0.5 * state.sigma))
+    height, width = state.image.shape
+    found = []
+    for side, (top, left) in enumerate(((0, 0), (max(0, height - deep), 0), (0, 0), (0, max(0, width - deep)))):
+        strip, edge = _side(side, deep), _side(side, rim)
+        part = replace(state, image=state.image[strip], valid=state.valid[strip])
+        maps = torch.stack(evidence(part, mean[strip]))
+        outermost = torch.zeros_like(maps)
+        outermost[(slice(None), *edge)] = maps[(slice(None), *edge)]
+        found.append(_maxima(state, outermost[0], outermost[1], least, (top, left)))
+    new = Columns.join(*found)
+    return _in_the_open(state, new[~doubles(new, state.sigma, new.height)])  # corners are seen twice
+
+
+def _side(side: int, deep: int) -> tuple[slice, slice]:
+    """Slices of the outermost ``deep`` lines of an image: top, bottom, left, right."""
+    lines = slice(None, deep) if side % 2 == 0 else slice(-deep, None)
+    return (lines, slice(None)) if side < 2 else (slice(None), lines)
 
 
 def sent_back(state: State, new: Columns) -> State:

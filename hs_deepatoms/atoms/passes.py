@@ -6,6 +6,7 @@ of the frame's candidates are. A task that holds whole frames finds that out by 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from hs_deepatoms.engine.plan import Block
 RIM = 4  # column sigmas
 
 
-def find_columns(data, blocks: list[Block], job: Detection, method: str = "network", **how) -> list[Points]:
+def find_columns(data, blocks: list[Block], job: Detection, method: str, collect: Callable, **how) -> None:
     """Columns of the whole signal, in parts; within a frame they do not depend on how it is tiled.
 
     Parameters
@@ -29,24 +30,28 @@ def find_columns(data, blocks: list[Block], job: Detection, method: str = "netwo
     blocks : list of Block
     job : Detection
     method : {"network", "log", "max"}
+    collect : callable
+        Is given the :class:`~hs_deepatoms.atoms.decode.Points` of each part as they come: source pixels; ``frame``
+        counts over the whole signal.
     **how
         ``num_workers`` and ``show_progressbar`` of :func:`~hs_deepatoms.engine.mapping.map_blocks`.
-
-    Returns
-    -------
-    list of Points
-        Source pixels; ``frame`` counts over the whole signal.
     """
     whole = all(block.core_shape == tuple(job.shape) for block in blocks)
     if whole:
-        return map_blocks(data, blocks, columns_block, arguments=(job, method), description="find_atoms", **how)
+        map_blocks(
+            data, blocks, columns_block, arguments=(job, method), collect=collect, description="find_atoms", **how
+        )
+        return
     parts = map_blocks(data, blocks, candidates_block, arguments=(job, method), description="find_atoms", **how)
     points = in_light_of_crystal(Points.join(parts).in_order(), job)
     if job.refine == "none":
-        return [points]
+        collect(points)
+        return
     job = replace(job, noises=_noises(data, points, job, how.get("num_workers")))
     near = [(_around(points, block, job),) for block in blocks]
-    return map_blocks(data, blocks, columns_block, arguments=(job, method), each=near, description="fit", **how)
+    del points
+    how |= {"each": near, "collect": collect, "description": "fit"}
+    map_blocks(data, blocks, columns_block, arguments=(job, method), **how)
 
 
 def _around(points: Points, block: Block, job: Detection) -> Points:

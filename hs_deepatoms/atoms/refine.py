@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hs_deepatoms.atoms.census import births, doubles, sent_back
+from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
 from hs_deepatoms.atoms.covariance import covariances
 from hs_deepatoms.atoms.joint import (
     State,
@@ -58,6 +58,11 @@ class Fitted:
     yx_corr: np.ndarray
     height_std: np.ndarray
     converged: np.ndarray
+
+    def found_before(self) -> Fitted:
+        """Without the columns that the fit added."""
+        known = self.origin >= 0
+        return Fitted(**{name: values[known] for name, values in vars(self).items()})
 
 
 def fit_columns(
@@ -124,10 +129,14 @@ def fit_columns(
         state = replace(state, elliptical=True)
     if not state.judged:
         state = replace(state, noise=measured(first_fit(state, how)).noise, judged=True)
-    state = _converge(replace(state, least=LEAST[how]), STEPS[how])
+    state = replace(state, least=LEAST[how])
+    if how == "quick":
+        state, source = _with_rim(state, source)
+    state = _converge(state, STEPS[how])
     if how == "full":
         state, source = _census(state, source)
-    return _result(settle(state, ALONE), source)
+    fit = _result(settle(state, ALONE), source)
+    return fit if how == "full" else fit.found_before()
 
 
 def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0), noise="auto", device="cpu") -> State:
@@ -159,6 +168,14 @@ def _converge(state: State, most: int, enough: float = 0.0) -> State:
         if state.taken >= goal or state.change < enough or bool(state.settled.all()):
             break
     return verified(state)
+
+
+def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
+    """With columns outside of the image that shine in; those inside would be drawn towards them."""
+    new = births_at_rim(state, expected(state), SURE)
+    if len(new) == 0:
+        return state, source
+    return state.joined(new), torch.cat([source, torch.full((len(new),), -1, device=source.device)])
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:

@@ -35,6 +35,7 @@ def map_blocks(
     show_progressbar: bool | None = None,
     description: str = "",
     memory: int = MEMORY,
+    collect: Callable[[Any], None] | None = None,
 ) -> list:
     """Call ``function(array, block, *arguments)`` once per block; results in the order of the blocks.
 
@@ -64,11 +65,13 @@ def map_blocks(
     memory : int, optional
         Bytes of loaded input to keep alive at once (per worker process on a cluster). A chunk larger than this is
         still loaded whole, unless it can be read in part.
+    collect : callable, optional
+        Called in this thread with what the function returned for each block, as they come; nothing is kept then.
 
     Returns
     -------
     list
-        What the function returned, per block.
+        What the function returned, per block; None for each with ``collect``.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def map_blocks(
     own = each if each is not None else [()] * len(blocks)
     calls = [_Call(function, block, (*arguments, *more)) for block, more in zip(blocks, own, strict=True)]
     with current_runner(num_workers) as runner, progress(len(blocks), description, show_progressbar, "block") as bar:
-        return _run(_supply(data, blocks, runner, memory), runner, calls, bar)
+        return _run(_supply(data, blocks, runner, memory), runner, calls, bar, collect)
 
 
 def map_to_array(
@@ -229,7 +232,7 @@ def _supply(data, blocks: list[Block], runner, memory: int) -> Supply:
     return eager_supply(np.asanyarray(data), blocks, most=most)
 
 
-def _run(supply: Supply, runner, calls: list[_Call], bar) -> list:
+def _run(supply: Supply, runner, calls: list[_Call], bar, collect) -> list:
     """The waves, each run while the inputs of the next are loaded if both fit in the memory."""
     results: list = [None] * len(calls)
     held = dict(supply.ready)
@@ -244,8 +247,8 @@ def _run(supply: Supply, runner, calls: list[_Call], bar) -> list:
         # A scheduler that is not dask's own reports nothing while it runs.
         bar.update(done + len(wave.blocks) - bar.n)
         for i, value in zip(wave.blocks, values, strict=True):
-            results[i] = value
-        del parts
+            results[i] = value if collect is None else collect(value)
+        del parts, values
         for key in wave.drop:
             held.pop(key, None)
     return results

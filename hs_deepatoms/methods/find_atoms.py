@@ -19,7 +19,6 @@ from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
 
 if TYPE_CHECKING:
-    from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.detect import Detection
 
 METHODS = ("network", "log", "max")
@@ -242,6 +241,7 @@ def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
     """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame."""
     from hs_deepatoms.atoms.block import fitted_width
     from hs_deepatoms.atoms.detect import detect
+    from hs_deepatoms.atoms.pile import indecision
     from hs_deepatoms.engine.plan import Block
 
     job = detection_job(source, replace(look, skipped=None, masked=None, threshold=UNCERTAIN, refine="quick"))
@@ -254,7 +254,7 @@ def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
     found = detect(window[None], Block((0, 1), whole, whole), job)
     if len(found.width) < WIDTH_COLUMNS:
         return look.sigma
-    if indecision([found]) <= WIDTH_DECIDED:
+    if indecision(found.probability) <= WIDTH_DECIDED:
         width = float(np.median(found.width))
     else:
         width = fitted_width(found, window, job) or look.sigma
@@ -289,30 +289,22 @@ def detection_job(source: Source, look: Look) -> Detection:
 
 
 def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_workers, show_progressbar):
-    from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.passes import find_columns
+    from hs_deepatoms.atoms.pile import Pile
 
     job = detection_job(source, look)
     if look.method == "network":  # the uncertain ones are needed to judge the whole
         job = replace(job, reported=min(look.threshold, UNCERTAIN), order=look.model.order)
         job = replace(job, threshold=CANDIDATE if job.order else job.reported)
     blocks, job = images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
+    pile = Pile(look.threshold)
     how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
-    parts = find_columns(source.data, blocks, job, look.method, **how)
+    find_columns(source.data, blocks, job, look.method, pile.add, **how)
     doubted = look.method == "network" and look.spacing_px is None
-    if doubted and indecision(parts) > (TOO_UNDECIDED if look.doubtful else HOPELESS):
+    hopeless = doubted and pile.indecision() > (TOO_UNDECIDED if look.doubtful else HOPELESS)
+    if hopeless:
         images.warn_of_nothing()
-        return parts[0].keep(np.zeros(len(parts[0].y), bool))
-    for k, part in enumerate(parts):
-        parts[k] = part.keep(part.probability >= look.threshold)
-    return Points.join(parts) if parts else Points.none()
-
-
-def indecision(parts: list[Points]) -> float:
-    """Share of the expected columns that are in doubt, sum p (1 - p) / sum p: 0 to 0.2 for columns, more for a film."""
-    probabilities = [part.probability.astype(float) for part in parts]
-    total = sum(float(p.sum()) for p in probabilities)
-    return sum(float((p * (1 - p)).sum()) for p in probabilities) / total if total else 0.0
+    return pile.points(keep=not hopeless)
 
 
 def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset:

@@ -23,6 +23,9 @@ from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample, survey_sample
 
+THRESHOLD = 0.45
+ORDER = (0.8742, 0.4033, 1.3507, 0.1101, -0.0467, -0.1330, -0.3157, 0.0398, 0.0337)  # by fit_order, seed 1
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -196,14 +199,15 @@ def pack(
     out: Path,
     target: Path,
     *,
-    threshold: float = 0.55,
+    threshold: float = THRESHOLD,
     calibration: tuple[float, float] = (1.28, 0.81),
+    order: tuple[float, ...] = ORDER,
     scores: dict | None = None,
 ) -> str:
     """Join the trained parts in ``out`` into one model file with its card; returns the sha256.
 
     ``calibration`` is the slope and offset from presence to probability, fitted on 400 simulated images that were not
-    trained on.
+    trained on; ``order`` are the weights that :mod:`hs_deepatoms.workflows.fit_order` prints.
     """
     from safetensors.torch import load_file
 
@@ -236,6 +240,7 @@ def pack(
         "scaling": "median and 0.5-99.5 percentile range",
         "threshold": threshold,
         "calibration": list(calibration),
+        "order": list(order),
     }
     return save_modules(target, parts, preprocessing=preprocessing, card=card)
 
@@ -250,7 +255,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--model", type=Path, default=Path("detector.safetensors"), help="file that pack writes")
-    parser.add_argument("--threshold", type=float, default=0.55)
+    parser.add_argument("--threshold", type=float, default=THRESHOLD)
     parser.add_argument("--scores", type=Path, help="JSON of scores for the card that pack writes")
     o = parser.parse_args(arguments)
     config = TrainingConfig(seed=o.seed)

@@ -337,3 +337,11 @@ def test_each_block_may_have_arguments_of_its_own():
     got = map_blocks(stack, blocks, lambda array, block, common, own: (common, own, block.frames[0]),
                      arguments=("all",), each=[("a",), ("b",), ("c",)], show_progressbar=False)  # fmt: skip
     assert got == [("all", "a", 0), ("all", "b", 1), ("all", "c", 2)]
+
+
+def test_results_may_be_collected_instead_of_kept():
+    stack = np.arange(3 * 20 * 30).reshape(3, 20, 30)
+    blocks = plan_blocks(3, (20, 30), tile=32, halo=0, frames_per_block=1)
+    got = []
+    kept = map_blocks(stack, blocks, lambda array, block: int(array.sum()), show_progressbar=False, collect=got.append)
+    assert got == [int(frame.sum()) for frame in stack] and kept == [None] * 3

@@ -1,0 +1,86 @@
+"""Columns of millions of atoms gathered as the blocks come in, without keeping thousands of small arrays."""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+
+from hs_deepatoms.atoms.decode import COLUMNS, Points
+
+ROWS = 2**20  # rows of one piece
+INTEGER = np.int32  # of frame numbers
+
+
+def indecision(probability: np.ndarray) -> float:
+    """Share of the expected columns in doubt, sum p (1 - p) / sum p: 0 to 0.2 for columns, more for a film."""
+    expected = float(probability.sum())
+    return float((probability * (1 - probability)).sum()) / expected if expected else 0.0
+
+
+class Pile:
+    """Points above a threshold, and how undecided all that came in were.
+
+    Small arrays that live as long as a whole job leave holes in the memory that is never given back, so rows are copied
+    into large pieces.
+
+    Parameters
+    ----------
+    threshold : float
+        Probability of the points to keep.
+    """
+
+    def __init__(self, threshold: float):
+        self.threshold = threshold
+        self.rows = 0
+        self._expected = self._doubt = 0.0
+        self._pieces: dict[str, list[np.ndarray]] = {}
+
+    def add(self, points: Points) -> None:
+        """Take in the points of one block; all blocks have the same columns."""
+        p = points.probability.astype(float)
+        self._expected += float(p.sum())
+        self._doubt += float((p * (1 - p)).sum())
+        kept = points.keep(p >= self.threshold)
+        n = len(kept.y)
+        values = {name: getattr(kept, name) for name in COLUMNS} | kept.fitted
+        for name, array in values.items():
+            self._append(name, array.astype(INTEGER) if name == "frame" else array)
+        self.rows += n
+
+    def indecision(self) -> float:
+        """That of all points that came in, kept or not."""
+        return self._doubt / self._expected if self._expected else 0.0
+
+    def points(self, keep: bool = True) -> Points:
+        """All points in one (none, with ``keep=False``); the pile is empty then."""
+        n = self.rows if keep else 0
+        joined = {name: self._taken(name, n) for name in list(self._pieces)}
+        if not joined:
+            return Points.none()
+        return Points(*(joined.pop(name) for name in COLUMNS), joined)
+
+    def _append(self, name: str, array: np.ndarray) -> None:
+        pieces, start = self._pieces.setdefault(name, []), self.rows
+        if not pieces:
+            pieces.append(_piece(array.dtype))
+        while len(array):
+            place = start % ROWS
+            if start // ROWS == len(pieces):
+                pieces.append(_piece(array.dtype))
+            part = array[: ROWS - place]
+            pieces[-1][place : place + len(part)] = part
+            array, start = array[len(part) :], start + len(part)
+
+    def _taken(self, name: str, n: int) -> np.ndarray:
+        pieces = self._pieces.pop(name)
+        out = np.empty(n, pieces[0].dtype)
+        for k in range(0, n, ROWS):
+            out[k : k + ROWS] = pieces[k // ROWS][: n - k]
+            pieces[k // ROWS] = None
+        return out
+
+
+def _piece(dtype) -> np.ndarray:
+    """Memory of its own, given back as soon as it is dropped, and not taken before it is written to."""
+    return np.frombuffer(mmap.mmap(-1, ROWS * np.dtype(dtype).itemsize), dtype)
