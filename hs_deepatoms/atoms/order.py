@@ -28,6 +28,7 @@ EDGE = 2e-3  # probabilities are kept this far from 0 and 1
 # a lattice may not overrule the image: bounds of the change of the log odds. Adatoms and vacancies that are plain to
 # see stay.
 LOWER, RAISE = -3.0, 2.5
+COLUMNS = 2.0  # mean log odds of equivalents from which they are columns, and speak against none
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def applied(first: np.ndarray, evidence: Evidence, weights: tuple[float, ...]) -
     """The detector's probabilities changed by the evidence."""
     before = logit(first)
     after = features(before, evidence) @ np.asarray(weights[:-1]) + weights[-1]
-    change = np.clip(after - before, LOWER, RAISE)
+    change = np.clip(after - before, np.where(evidence.mean > COLUMNS, 0.0, LOWER), RAISE)
     return np.clip(expit(before + np.where(evidence.number > EQUIVALENTS, change, 0.0)), EDGE, 1 - EDGE)
 
 

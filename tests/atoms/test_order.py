@@ -69,6 +69,13 @@ def test_plain_vacancies_and_adatoms_stay(weights):
     assert change.min() >= LOWER - 1e-6 and change.max() <= RAISE + 1e-6
 
 
+def test_columns_at_the_equivalents_never_speak_against_one(weights):
+    y, x, p = lattice(probability=0.99)
+    near = np.argmin(np.hypot(y - 110, x - 150))
+    p[near] = 0.7
+    assert reconsidered(y, x, p, SIGMA, SHAPE, weights)[near] >= 0.7 - 1e-9
+
+
 def test_faint_columns_that_repeat_are_believed(weights):
     """A sublattice in whose columns the detector hardly believes, and scattered candidates as probable as they are."""
     rng = np.random.default_rng(3)
