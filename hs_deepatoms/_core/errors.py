@@ -44,6 +44,10 @@ class DeviceError(DeepAtomsError, RuntimeError):
     """The device asked for is not there."""
 
 
+class StoreError(DeepAtomsError, ValueError):
+    """A store on disk that belongs to another job, or is no store."""
+
+
 class MissingExtraError(DeepAtomsError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
 

@@ -43,6 +43,16 @@ class Points:
     def arrays(self) -> list[np.ndarray]:
         return [getattr(self, name) for name in COLUMNS]
 
+    def columns(self) -> dict[str, np.ndarray]:
+        """All arrays by name, those of the fit after the others."""
+        return {name: getattr(self, name) for name in COLUMNS} | self.fitted
+
+    @staticmethod
+    def of(columns: dict[str, np.ndarray]) -> Points:
+        """From what ``columns`` gives."""
+        rest = {name: values for name, values in columns.items() if name not in COLUMNS}
+        return Points(*(columns[name] for name in COLUMNS), rest)
+
     def keep(self, rows: np.ndarray) -> Points:
         """The points of a boolean mask, or of indices in their order."""
         return Points(*(a[rows] for a in self.arrays()), {name: a[rows] for name, a in self.fitted.items()})

@@ -6,8 +6,8 @@ of the frame's candidates are. A task that holds whole frames finds that out by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -21,7 +21,20 @@ from hs_deepatoms.engine.plan import Block
 RIM = 4  # column sigmas
 
 
-def find_columns(data, blocks: list[Block], job: Detection, method: str, collect: Callable, **how) -> None:
+class Keeper(Protocol):
+    """Who takes the points of the blocks: in memory (:class:`~hs_deepatoms.atoms.pile.Pile`) or on disk."""
+
+    def missing(self, stage: str, count: int) -> list[int]:
+        """Numbers of the blocks of a stage that are still to be done."""
+
+    def put(self, stage: str, number: int, points: Points) -> None:
+        """Take the points of one block."""
+
+    def candidates(self) -> Points:
+        """All points of the stage "candidates"."""
+
+
+def find_columns(data, blocks: list[Block], job: Detection, method: str, keeper: Keeper, **how) -> None:
     """Columns of the whole signal, in parts; within a frame they do not depend on how it is tiled.
 
     Parameters
@@ -30,28 +43,34 @@ def find_columns(data, blocks: list[Block], job: Detection, method: str, collect
     blocks : list of Block
     job : Detection
     method : {"network", "log", "max"}
-    collect : callable
-        Is given the :class:`~hs_deepatoms.atoms.decode.Points` of each part as they come: source pixels; ``frame``
-        counts over the whole signal.
+    keeper : Keeper
+        Is given the points of each part of the stage "columns": source pixels; ``frame`` counts over the whole signal.
+        Where frames are tiled there is a stage "candidates" before it.
     **how
         ``num_workers`` and ``show_progressbar`` of :func:`~hs_deepatoms.engine.mapping.map_blocks`.
     """
-    whole = all(block.core_shape == tuple(job.shape) for block in blocks)
-    if whole:
-        map_blocks(
-            data, blocks, columns_block, arguments=(job, method), collect=collect, description="find_atoms", **how
-        )
+    if all(block.core_shape == tuple(job.shape) for block in blocks):
+        _stage("columns", keeper, data, blocks, columns_block, (job, method), description="find_atoms", **how)
         return
-    parts = map_blocks(data, blocks, candidates_block, arguments=(job, method), description="find_atoms", **how)
-    points = in_light_of_crystal(Points.join(parts).in_order(), job)
+    _stage("candidates", keeper, data, blocks, candidates_block, (job, method), description="find_atoms", **how)
+    points = in_light_of_crystal(keeper.candidates().in_order(), job)
     if job.refine == "none":
-        collect(points)
+        keeper.put("columns", 0, points)
+        return
+    if not keeper.missing("columns", len(blocks)):
         return
     job = replace(job, noises=_noises(data, points, job, how.get("num_workers")))
-    near = [(_around(points, block, job),) for block in blocks]
+    near = [_around(points, block, job) for block in blocks]
     del points
-    how |= {"each": near, "collect": collect, "description": "fit"}
-    map_blocks(data, blocks, columns_block, arguments=(job, method), **how)
+    _stage("columns", keeper, data, blocks, columns_block, (job, method), near, description="fit", **how)
+
+
+def _stage(stage: str, keeper: Keeper, data, blocks, function, arguments, near=None, **how) -> None:
+    """What is missing of a stage, block by block; ``near`` holds a further argument for every block."""
+    todo = keeper.missing(stage, len(blocks))
+    each = None if near is None else [(near[k],) for k in todo]
+    map_blocks(data, [blocks[k] for k in todo], function, arguments=arguments, each=each,
+               collect=lambda i, points: keeper.put(stage, todo[i], points), **how)  # fmt: skip
 
 
 def _around(points: Points, block: Block, job: Detection) -> Points:

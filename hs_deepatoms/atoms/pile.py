@@ -18,6 +18,12 @@ def indecision(probability: np.ndarray) -> float:
     return float((probability * (1 - probability)).sum()) / expected if expected else 0.0
 
 
+def judged(points: Points, threshold: float) -> tuple[Points, float, float]:
+    """Points to keep, and of all of them the number expected, sum p, and that in doubt, sum p (1 - p)."""
+    p = points.probability.astype(float)
+    return points.keep(p >= threshold), float(p.sum()), float((p * (1 - p)).sum())
+
+
 class Pile:
     """Points above a threshold, and how undecided all that came in were.
 
@@ -35,18 +41,27 @@ class Pile:
         self.rows = 0
         self._expected = self._doubt = 0.0
         self._pieces: dict[str, list[np.ndarray]] = {}
+        self._candidates: list[Points] = []
 
-    def add(self, points: Points) -> None:
-        """Take in the points of one block; all blocks have the same columns."""
-        p = points.probability.astype(float)
-        self._expected += float(p.sum())
-        self._doubt += float((p * (1 - p)).sum())
-        kept = points.keep(p >= self.threshold)
-        n = len(kept.y)
-        values = {name: getattr(kept, name) for name in COLUMNS} | kept.fitted
-        for name, array in values.items():
+    def missing(self, stage: str, count: int) -> list[int]:
+        """All blocks: nothing was done before."""
+        return list(range(count))
+
+    def put(self, stage: str, number: int, points: Points) -> None:
+        """Take in the points of one block; all blocks of a stage have the same columns."""
+        if stage == "candidates":
+            self._candidates.append(points)
+            return
+        kept, expected, doubt = judged(points, self.threshold)
+        self._expected += expected
+        self._doubt += doubt
+        for name, array in kept.columns().items():
             self._append(name, array.astype(INTEGER) if name == "frame" else array)
-        self.rows += n
+        self.rows += len(kept.y)
+
+    def candidates(self) -> Points:
+        """All points of the stage "candidates"."""
+        return Points.join(self._candidates)
 
     def indecision(self) -> float:
         """That of all points that came in, kept or not."""

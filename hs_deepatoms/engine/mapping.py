@@ -35,7 +35,7 @@ def map_blocks(
     show_progressbar: bool | None = None,
     description: str = "",
     memory: int = MEMORY,
-    collect: Callable[[Any], None] | None = None,
+    collect: Callable[[int, Any], None] | None = None,
 ) -> list:
     """Call ``function(array, block, *arguments)`` once per block; results in the order of the blocks.
 
@@ -66,7 +66,8 @@ def map_blocks(
         Bytes of loaded input to keep alive at once (per worker process on a cluster). A chunk larger than this is
         still loaded whole, unless it can be read in part.
     collect : callable, optional
-        Called in this thread with what the function returned for each block, as they come; nothing is kept then.
+        Called in this thread with the number of each block and what the function returned for it, as they come; nothing
+        is kept then.
 
     Returns
     -------
@@ -247,7 +248,7 @@ def _run(supply: Supply, runner, calls: list[_Call], bar, collect) -> list:
         # A scheduler that is not dask's own reports nothing while it runs.
         bar.update(done + len(wave.blocks) - bar.n)
         for i, value in zip(wave.blocks, values, strict=True):
-            results[i] = value if collect is None else collect(value)
+            results[i] = value if collect is None else collect(i, value)
         del parts, values
         for key in wave.drop:
             held.pop(key, None)

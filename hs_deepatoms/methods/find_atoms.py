@@ -14,7 +14,7 @@ from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
-from hs_deepatoms.methods import images
+from hs_deepatoms.methods import images, stored
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
 
@@ -50,6 +50,7 @@ def find_atoms(
     num_workers: int | None = None,
     navigation_chunks: int | None = None,
     show_progressbar: bool | None = None,
+    store: str | Path | None = None,
 ) -> xr.Dataset:
     """Find atomic columns in images of any size, calibration and pixel type.
 
@@ -98,6 +99,11 @@ def find_atoms(
         Frames per task.
     show_progressbar : bool, optional
         By default HyperSpy's preference.
+    store : path, optional
+        A ``.zarr`` store to write the table to, block by block, for more atoms than memory holds: the result is then
+        backed by dask arrays. If the run is stopped, whatever the reason, the same call goes on where it was and ends
+        with the same arrays; finished blocks wait in a folder beside the store, ``<store>.parts``. The call after
+        that only opens the store.
 
     Returns
     -------
@@ -121,6 +127,8 @@ def find_atoms(
         A missing, damaged or foreign model file.
     DeviceError
         A device that is not there.
+    StoreError
+        A store of other data, another model or other parameters, or something that is no store.
 
     Notes
     -----
@@ -144,6 +152,7 @@ def find_atoms(
     images.check_count("batch_size", batch_size)
     images.check_count("navigation_chunks", navigation_chunks)
     images.check_count("num_workers", num_workers)
+    path = None if store is None else stored.check_store(store)
     whole = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")
     source, origin = whole, (0, 0)
     if region is not None:
@@ -152,10 +161,6 @@ def find_atoms(
     look = look_at(source, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
                    threshold=threshold, spacing=spacing, refine=refine, device=device, signal_mask=signal_mask,
                    navigation_mask=navigation_mask)  # fmt: skip
-    found = _detect(source, look, batch_size, navigation_chunks, num_workers, show_progressbar)
-    if region is not None:
-        y, x = (a.to_value(p) for a, p in zip(source.signal, (found.y, found.x), strict=True))
-        found = found.keep(inside_region(region, y, x))
     asked = {
         "method": method,
         "contrast": contrast,
@@ -166,7 +171,20 @@ def find_atoms(
         "signal_mask": signal_mask is not None,
         "navigation_mask": navigation_mask is not None,
     }
-    return _table(whole, found, origin, look, asked)
+
+    def table_of(points, first=0):
+        points.y += origin[0]
+        points.x += origin[1]
+        if region is not None:
+            y, x = (a.to_value(p) for a, p in zip(whole.signal, (points.y, points.x), strict=True))
+            points = points.keep(inside_region(region, y, x))
+        return _table(whole, points, look, asked, first)
+
+    blocks, job = _planned(source, look, batch_size, navigation_chunks)
+    how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
+    if path is None:
+        return table_of(_found(source, blocks, job, look, how))
+    return _found_into(path, source, blocks, job, look, asked, table_of, how)
 
 
 @dataclass(frozen=True)
@@ -288,26 +306,48 @@ def detection_job(source: Source, look: Look) -> Detection:
     )
 
 
-def _detect(source: Source, look: Look, batch_size, navigation_chunks, num_workers, show_progressbar):
-    from hs_deepatoms.atoms.passes import find_columns
-    from hs_deepatoms.atoms.pile import Pile
-
+def _planned(source: Source, look: Look, batch_size, navigation_chunks):
     job = detection_job(source, look)
     if look.method == "network":  # the uncertain ones are needed to judge the whole
         job = replace(job, reported=min(look.threshold, UNCERTAIN), order=look.model.order)
         job = replace(job, threshold=CANDIDATE if job.order else job.reported)
-    blocks, job = images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
+    return images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
+
+
+def _found(source: Source, blocks, job: Detection, look: Look, how: dict):
+    """Points of the whole signal, in memory."""
+    from hs_deepatoms.atoms.passes import find_columns
+    from hs_deepatoms.atoms.pile import Pile
+
     pile = Pile(look.threshold)
-    how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
-    find_columns(source.data, blocks, job, look.method, pile.add, **how)
+    find_columns(source.data, blocks, job, look.method, pile, **how)
+    return pile.points(keep=_believed(look, pile.indecision()))
+
+
+def _found_into(path: Path, source: Source, blocks, job: Detection, look: Look, asked, table_of, how) -> xr.Dataset:
+    """The table of the whole signal, on disk."""
+    from hs_deepatoms.atoms.filed import Filed
+    from hs_deepatoms.atoms.passes import find_columns
+
+    this = stored.describe_job(source.data, blocks, job, asked)
+    table = stored.finished(path, this)
+    if table is not None:
+        return table
+    filed = Filed(stored.begin(path, this), look.threshold)
+    find_columns(source.data, blocks, job, look.method, filed, **how)
+    return stored.complete(path, filed, this, table_of, _believed(look, filed.indecision()))
+
+
+def _believed(look: Look, indecision: float) -> bool:
+    """False, with a warning, where what was found is not convincing as a whole."""
     doubted = look.method == "network" and look.spacing_px is None
-    hopeless = doubted and pile.indecision() > (TOO_UNDECIDED if look.doubtful else HOPELESS)
-    if hopeless:
-        images.warn_of_nothing()
-    return pile.points(keep=not hopeless)
+    if not doubted or indecision <= (TOO_UNDECIDED if look.doubtful else HOPELESS):
+        return True
+    images.warn_of_nothing()
+    return False
 
 
-def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset:
+def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dataset:
     from hs_deepatoms.atoms.block import QUALITY
 
     strength = "probability" if look.method == "network" else "signal_to_noise"
@@ -320,8 +360,6 @@ def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset
         model={"name": look.model.name, "sha256": look.model.sha256},
         device=look.device,
     )
-    found.y += origin[0]
-    found.x += origin[1]
     return build_table(
         found.y,
         found.x,
@@ -333,5 +371,6 @@ def _table(source: Source, found, origin, look: Look, asked: dict) -> xr.Dataset
         provenance=[*source.provenance, entry],
         kind="positions",
         names={"quality": QUALITY} if found.fitted else None,
+        ids=np.arange(first, first + len(found.y)) if first else None,
         owned=True,
     )

@@ -291,7 +291,7 @@ def _subset(frames: np.ndarray, block: Block, stride: int) -> list:
 def warn_of_nothing() -> None:
     """Say why a table is empty although some pixels looked a little like columns."""
     text = "This looks like noise or a film without columns, so none are reported. Give spacing= if there are some."
-    warnings.warn(text, UserWarning, stacklevel=4)
+    warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def refuse_blank(source: Source, seen: Appearance, masked: np.ndarray | None = None) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def load(path: str | os.PathLike) -> xr.Dataset:
+def load(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
     """Read a result written by ``.deepatoms.save``.
 
     Parameters
@@ -17,11 +17,13 @@ def load(path: str | os.PathLike) -> xr.Dataset:
     path
         A positions table: ``.zarr`` or ``.nc``, which give back everything, or ``.csv``, which gives columns and
         units but not the axes of the image (``hs_deepatoms.positions(path, signal=image)`` brings these back).
+    lazy
+        Columns as dask arrays, read when they are needed; ``.zarr`` only.
 
     Returns
     -------
     xarray.Dataset
-        The positions table, in memory.
+        The positions table, in memory unless ``lazy``.
 
     Raises
     ------
@@ -38,4 +40,4 @@ def load(path: str | os.PathLike) -> xr.Dataset:
     """
     from hs_deepatoms.tables.storage import load_table
 
-    return load_table(path)
+    return load_table(path, lazy=lazy)

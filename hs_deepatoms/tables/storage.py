@@ -15,6 +15,7 @@ import numpy as np
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import category_names
+from hs_deepatoms.tables.parts import open_lazily
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +59,8 @@ def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = Tru
     return path
 
 
-def load_table(path: str | os.PathLike) -> xr.Dataset:
-    """Read a positions table written by `save_table`, into memory.
+def load_table(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
+    """Read a positions table written by `save_table`, into memory or (a ``.zarr`` store) as dask arrays.
 
     Raises
     ------
@@ -71,8 +72,10 @@ def load_table(path: str | os.PathLike) -> xr.Dataset:
     if reader is None or not path.exists():
         found = f"path {str(path)!r}" + ("" if path.exists() else ", which does not exist")
         raise TableError(explain(found, f"a table ending in {', '.join(ENDINGS)}", "Check the path."))
+    if lazy and reader is not _read_zarr:
+        raise InvalidArgumentError(explain(f"lazy=True for {path.name!r}", "a .zarr store", "Leave lazy out."))
     try:
-        ds = reader(path)
+        ds = open_lazily(path) if lazy else reader(path)
     except TableError:
         raise
     except Exception as error:

@@ -19,8 +19,8 @@ def test_all_rows_above_the_threshold_in_the_order_they_came(monkeypatch, rows):
     monkeypatch.setattr(pile, "ROWS", rows)
     rng, heap = np.random.default_rng(0), Pile(0.4)
     parts = [points(rng, n, k) for k, n in enumerate((5, 0, 23, 7, 64))]
-    for part in parts:
-        heap.add(part)
+    for k, part in enumerate(parts):
+        heap.put("columns", k, part)
     p = np.concatenate([part.probability for part in parts]).astype(float)
     assert heap.indecision() == pytest.approx(indecision(p))
     got = heap.points()
@@ -33,6 +33,6 @@ def test_all_rows_above_the_threshold_in_the_order_they_came(monkeypatch, rows):
 def test_nothing_may_be_kept_and_nothing_may_come():
     heap = Pile(0.5)
     assert len(heap.points().y) == 0 and heap.indecision() == 0
-    heap.add(points(np.random.default_rng(0), 9, 0))
+    heap.put("columns", 0, points(np.random.default_rng(0), 9, 0))
     none = heap.points(keep=False)
     assert len(none.y) == 0 and set(none.fitted) == {"height", "quality"}

@@ -343,5 +343,6 @@ def test_results_may_be_collected_instead_of_kept():
     stack = np.arange(3 * 20 * 30).reshape(3, 20, 30)
     blocks = plan_blocks(3, (20, 30), tile=32, halo=0, frames_per_block=1)
     got = []
-    kept = map_blocks(stack, blocks, lambda array, block: int(array.sum()), show_progressbar=False, collect=got.append)
-    assert got == [int(frame.sum()) for frame in stack] and kept == [None] * 3
+    kept = map_blocks(stack, blocks, lambda array, block: int(array.sum()), show_progressbar=False,
+                      collect=lambda number, value: got.append((number, value)))  # fmt: skip
+    assert got == [(k, int(frame.sum())) for k, frame in enumerate(stack)] and kept == [None] * 3

@@ -1,0 +1,108 @@
+"""Results of a long job, a file per block, so that a job that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import StoreError, explain
+
+JOB = "job.json"
+
+
+class Checkpoint:
+    """A folder of finished blocks. A reader sees a block whole or not at all, whenever the process was killed.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is not there.
+    job : mapping
+        What the results depend on: JSON. A folder of another job is refused.
+
+    Raises
+    ------
+    StoreError
+        If the folder belongs to another job, or is no such folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike, job: Mapping[str, Any]):
+        self.folder = Path(folder)
+        job = json.loads(json.dumps(job))
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+            self._write(JOB, json.dumps(job, indent=1).encode())
+        check_same(self.folder / JOB, job)
+
+    def missing(self, stage: str, count: int) -> list[int]:
+        """Numbers below ``count`` of the blocks of a stage that are not there yet."""
+        there = {path.name for path in self.folder.glob(f"{stage}-*.npz")}
+        return [k for k in range(count) if self._name(stage, k) not in there]
+
+    def put(self, stage: str, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the result of one block."""
+        path = self.folder / f"{self._name(stage, number)}.part"
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+        path.replace(self.folder / self._name(stage, number))
+
+    def get(self, stage: str, number: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """The arrays of one block, or some of them."""
+        with np.load(self.folder / self._name(stage, number), allow_pickle=False) as file:
+            return {name: file[name] for name in (names or file.files)}
+
+    def discard(self) -> None:
+        """Remove the folder and all that it holds."""
+        shutil.rmtree(self.folder)
+
+    def _name(self, stage: str, number: int) -> str:
+        return f"{stage}-{number:07d}.npz"
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.folder / f"{name}.part"
+        path.write_bytes(content)
+        path.replace(self.folder / name)
+
+
+def check_same(file: Path, job: Mapping[str, Any]) -> None:
+    """Refuse to go on with the results of another job.
+
+    Raises
+    ------
+    StoreError
+        That names what differs.
+    """
+    if not file.exists():
+        got = f"{str(file.parent)!r}, a folder that holds no unfinished job"
+        raise StoreError(explain(got, "a new path, or one to resume", "Choose another name."))
+    begun = json.loads(file.read_text())
+    changed = [key for key in {*begun, *job} if begun.get(key) != job.get(key)]
+    if changed:
+        what = "; ".join(f"{key}: {_short(begun.get(key))} then, {_short(job.get(key))} now" for key in sorted(changed))
+        message = explain(f"another job than the one begun in {str(file.parent)!r} ({what})",
+                          "the same data, model and parameters",
+                          "Repeat the call as it was, choose another store, or remove that folder.")  # fmt: skip
+        raise StoreError(message)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def fingerprint(data, frames: int = 8, lines: int = 512) -> dict[str, Any]:
+    """Shape, dtype and a hash of some lines of some frames: tells other data from the same without reading it all."""
+    flat = data.reshape((-1, *data.shape[-2:])) if data.ndim != 3 else data
+    chosen = np.unique(np.linspace(0, flat.shape[0] - 1, min(frames, flat.shape[0])).astype(int))
+    stride = max(1, flat.shape[1] // lines)
+    digest = hashlib.blake2b(digest_size=16)
+    for k in chosen:
+        digest.update(np.ascontiguousarray(flat[int(k), ::stride]).tobytes())
+    return {"shape": list(data.shape), "dtype": str(data.dtype), "sample": digest.hexdigest()}
