@@ -121,18 +121,28 @@ def window_residue(points: Points, frame: np.ndarray, k: int, block: Block, job:
     return residue(first_fit(state, job.refine))
 
 
-def fitted_width(points: Points, frame: np.ndarray, job: Detection) -> float | None:
-    """Median column sigma (pixels) of a fit to a whole small frame; None where it has too little to go by.
+def whole_residue(points: Points, frame: np.ndarray, job: Detection) -> Residue:
+    """What a first fit to a whole small frame leaves over."""
+    box = (0, frame.shape[0], 0, frame.shape[1])
+    return on_one_core(window_residue, points, frame, 0, Block((0, 1), box, box), job, box)
+
+
+def fitted_width(remains: Residue) -> float | None:
+    """Median column sigma (pixels) of a fit; None where it has too little to go by.
 
     In noise a network that has to guess widths guesses the usual ones; a fit of many columns averages the noise.
     """
-    box = (0, frame.shape[0], 0, frame.shape[1])
-    remains = on_one_core(window_residue, points, frame, 0, Block((0, 1), box, box), job, box)
     columns, free = remains.state.columns, remains.state.free
     if int(free.sum()) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
         return None
     width = float(torch.exp(columns.log_width[free].median()))
     return width if width > 1 else None  # narrower ones are sampled too coarsely to tell
+
+
+def unexplained(remains: Residue) -> float:
+    """Share of the variance of an image that a fit leaves over."""
+    valid = remains.state.valid
+    return float(remains.rest[valid].square().mean() / remains.state.image[valid].var().clamp(min=1e-12))
 
 
 def _places(points: Points, chosen: np.ndarray, box) -> tuple[np.ndarray, np.ndarray]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images, stored
+from hs_deepatoms.methods.look import UNCERTAIN, Look, detection_job, look_at
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
 
@@ -25,11 +25,9 @@ METHODS = ("network", "log", "max")
 REFINEMENTS = ("quick", "full", "none")
 # of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
 # its doubts, and anywhere
-UNCERTAIN, TOO_UNDECIDED, HOPELESS = 0.1, 0.25, 0.4
+TOO_UNDECIDED, HOPELESS = 0.25, 0.4
 REGION_RIM = 48  # pixels around a region: columns at its edge are found and fitted together with those beyond
 CANDIDATE = 0.01  # probability from which the crystal around is asked
-WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
-SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 
 
 def find_atoms(
@@ -185,125 +183,6 @@ def find_atoms(
     if path is None:
         return table_of(_found(source, blocks, job, look, how))
     return _found_into(path, source, blocks, job, look, asked, table_of, how)
-
-
-@dataclass(frozen=True)
-class Look:
-    """How this job looks at its images: everything decided before the first block."""
-
-    method: str
-    model: images.Model
-    device: str
-    sigma: float
-    dark: bool
-    confidence: float
-    threshold: float
-    spacing_px: float | None
-    masked: np.ndarray | None
-    skipped: np.ndarray | None
-    doubtful: bool = False
-    refine: str = "none"
-
-
-def look_at(
-    source: Source,
-    *,
-    whole: Source | None = None,
-    origin: tuple[int, int] = (0, 0),
-    outside: np.ndarray | None = None,
-    method: str = "network",
-    model=None,
-    contrast: str = "auto",
-    threshold: float | str = "auto",
-    spacing=None,
-    refine: str = "none",
-    device: str = "auto",
-    signal_mask=None,
-    navigation_mask=None,
-) -> Look:
-    """Read the options, find the model, and survey the images: everything that is decided before the first block."""
-    whole = whole or source
-    found = images.find_model(model)
-    device = choose_device(device)
-    limit = images.read_threshold(threshold, found.threshold if method == "network" else SIGNAL_TO_NOISE,
-                                  probability=method == "network")  # fmt: skip
-    masked = images.read_mask(signal_mask, whole.data.shape[-2:], "signal_mask", images.names(whole.signal))
-    if masked is not None:
-        height, width = source.data.shape[-2:]
-        masked = masked[origin[0] : origin[0] + height, origin[1] : origin[1] + width]
-    masked = outside if masked is None else masked if outside is None else masked | outside
-    skipped = images.read_mask(navigation_mask, whole.data.shape[:-2], "navigation_mask",
-                               images.names(whole.navigation))  # fmt: skip
-    limits, spacing_px = images.width_limits(spacing, source.signal)
-    frames = images.frames_to_use(int(np.prod(source.data.shape[:-2])), skipped)
-    seen = images.survey(source, found, frames, contrast=contrast, limits=limits, masked=masked, device=device)
-    if len(frames):
-        images.refuse_blank(source, seen, masked)
-    look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
-                seen.doubtful, refine)  # fmt: skip
-    if seen.confidence == 0:
-        return look
-    return replace(look, sigma=on_the_ladder(_measured_width(source, look, seen.frames[0], limits)))
-
-
-def on_the_ladder(sigma: float) -> float:
-    """The nearest of fixed widths, a tenth of an octave apart.
-
-    A lost line or a hot pixel moves the measured width by a few thousandths; with it every sample of the resampled grid
-    would move, and every position by its noise. On fixed widths the grid, and the result, stay as they are.
-    """
-    return float(max(2 ** (np.round(10 * np.log2(sigma)) / 10), images.NARROWEST))
-
-
-def _measured_width(source: Source, look: Look, frame: int, limits) -> float:
-    """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame."""
-    from hs_deepatoms.atoms.block import fitted_width
-    from hs_deepatoms.atoms.detect import detect
-    from hs_deepatoms.atoms.pile import indecision
-    from hs_deepatoms.engine.plan import Block
-
-    job = detection_job(source, replace(look, skipped=None, masked=None, threshold=UNCERTAIN, refine="quick"))
-    half = [int(min(n, WIDTH_WINDOW / job.zoom)) // 2 for n in job.shape]
-    rows, columns = (slice(n // 2 - h, n // 2 + h) for n, h in zip(job.shape, half, strict=True))
-    window = np.asarray(images.frame_of(source, frame)[rows, columns])
-    whole = (0, window.shape[0], 0, window.shape[1])
-    masked = None if look.masked is None else look.masked[rows, columns]
-    job = replace(job, shape=window.shape, masked=masked, certain=look.model.threshold)
-    found = detect(window[None], Block((0, 1), whole, whole), job)
-    if len(found.width) < WIDTH_COLUMNS:
-        return look.sigma
-    if indecision(found.probability) <= WIDTH_DECIDED:
-        width = float(np.median(found.width))
-    else:
-        width = fitted_width(found, window, job) or look.sigma
-    sigma = look.sigma * float(np.clip(width / look.sigma, 0.75, 1.33))
-    sigma = max(sigma, images.NARROWEST)
-    return float(np.clip(sigma, *limits)) if limits else sigma
-
-
-def detection_job(source: Source, look: Look) -> Detection:
-    """What every block's task needs to know."""
-    from hs_deepatoms.atoms.detect import Detection
-    from hs_deepatoms.modelfile.cache import cached_module
-
-    network = cached_module(look.model.path, look.model.sha256, look.device, name="detector")
-    return Detection(
-        model=look.model.path,
-        sha256=look.model.sha256,
-        device=look.device,
-        zoom=network.sigma / look.sigma,
-        halo=network.halo,
-        multiple=network.multiple,
-        shape=tuple(source.data.shape[-2:]),
-        dark=look.dark,
-        threshold=look.threshold,
-        calibration=look.model.calibration,
-        masked=look.masked,
-        skipped=None if look.skipped is None else look.skipped.ravel(),
-        apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
-        refine=look.refine,
-        certain=look.threshold,
-    )
 
 
 def _planned(source: Source, look: Look, batch_size, navigation_chunks):

@@ -441,3 +441,18 @@ def test_a_region_holds_what_the_whole_image_has_there(signal):
         assert part.sizes["atom"] == same.sizes["atom"]
         pairs = matched(part["y_px"].values, part["x_px"].values, same["y_px"].values, same["x_px"].values, 0.2)
         assert len(pairs) == same.sizes["atom"]
+
+
+@pytest.mark.parametrize("peak", [50, 200])
+def test_equal_columns_that_just_touch_are_two(peak):
+    """Pairs 3 sigma apart look like single wide columns to a survey of widths."""
+    from hs_deepatoms.simulate.columns import draw_columns
+
+    rng = np.random.default_rng(peak)
+    middle = np.mgrid[:9, :10].reshape(2, -1) * 30.0 + 15 + rng.standard_normal((2, 90))
+    angle = rng.uniform(0, np.pi, 90)
+    half = 3.75 * np.stack([np.sin(angle), np.cos(angle)])
+    y, x = np.concatenate([middle - half, middle + half], axis=1)
+    found = find(rng.poisson(draw_columns((270, 303), y, x, np.full(180, float(peak)), 2.5) + 0.1 * peak))
+    assert found.sizes["atom"] == 180
+    assert len(matched(found["y_px"].values, found["x_px"].values, y, x, 1.0)) == 180

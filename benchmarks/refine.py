@@ -1,0 +1,274 @@
+"""Positions against the Cramer-Rao bound: error, slope, coverage, pairs, bias; and speed beside atomap.
+
+    python benchmarks/refine.py [--quick] [--refine quick|full] [--labelled FOLDER] [--json FILE]
+
+Every case goes through ``find_atoms`` with no argument but ``refine``: misses and false columns included. The bound
+is the joint one of the scored configuration, with positions, heights, widths and a smooth background free.
+``--labelled`` names a folder of labelled multislice images (``*dose200.npz`` with ``image``, ``y_px``, ``x_px``,
+``match_radius_px``, ``margin_px``). atomap is timed where ``ATOMAP_PYTHON`` names a Python that has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.stats import kstest
+
+import hs_deepatoms
+from hs_deepatoms.simulate.columns import draw_columns
+
+SIGMA, SPACING, LOOSE = 2.5, 14.0, 1.5
+DOSES = ((10, 5), (50, 5), (200, 20), (1000, 10))
+KNOT = 8.0  # sigmas between the knots of the bound's background
+
+
+def lattice(rng, peak, background, n=74):
+    """Image, columns (y, x) displaced at random, their places on the lattice."""
+    grid = (np.mgrid[:n, :n].reshape(2, -1) + 0.5) * SPACING
+    y, x = grid + rng.uniform(-0.5, 0.5, 2)[:, None] + LOOSE * rng.standard_normal(grid.shape) / np.sqrt(2)
+    shape = (int(n * SPACING), int(n * SPACING) + 3)
+    return rng.poisson(draw_columns(shape, y, x, np.full(len(y), float(peak)), SIGMA) + background), y, x, grid
+
+
+def pairs(rng, peak, ratio, n=52):
+    """Pairs 3 sigma apart in any direction, the second member ``ratio`` times as high."""
+    middle = np.mgrid[:n, :n].reshape(2, -1) * 30.0 + 15 + rng.standard_normal((2, n * n))
+    angle = rng.uniform(0, np.pi, n * n)
+    half = 1.5 * SIGMA * np.stack([np.sin(angle), np.cos(angle)])
+    y, x = np.concatenate([middle - half, middle + half], axis=1)
+    height = np.repeat([peak, peak * ratio], n * n)
+    image = rng.poisson(draw_columns((n * 30, n * 30 + 3), y, x, height, SIGMA) + 0.1 * peak)
+    return image, y, x, height
+
+
+def find(image, refine):
+    begun = time.perf_counter()
+    atoms = hs_deepatoms.find_atoms(image, refine=refine, show_progressbar=False)
+    return atoms, time.perf_counter() - begun
+
+
+def matched(atoms, y, x, radius):
+    """Indices (found, true) of mutual nearest neighbours."""
+    found, true = np.column_stack([atoms["y_px"], atoms["x_px"]]), np.column_stack([y, x])
+    distance, nearest = cKDTree(true).query(found)
+    back = cKDTree(found).query(true)[1]
+    k = np.arange(len(found))
+    good = (distance < radius) & (back[nearest] == k)
+    return k[good], nearest[good]
+
+
+def errors(atoms, y, x, shape, radius, margin=20.0):
+    """Errors and stated sigmas of both coordinates, shape (2, n), and the indices of the columns away from the rim."""
+    i, j = matched(atoms, y, x, radius)
+    inner = (y[j] > margin) & (x[j] > margin) & (y[j] < shape[0] - margin) & (x[j] < shape[1] - margin)
+    i, j = i[inner], j[inner]
+    error = np.stack([atoms["y_px"].values[i] - y[j], atoms["x_px"].values[i] - x[j]])
+    std = np.stack([atoms["y_std"].values[i], atoms["x_std"].values[i]])
+    return error, std, j
+
+
+def bound(y, x, height, background, sigma, chosen):
+    """Joint Cramer-Rao bound (one sigma, pixels) of y and x of some columns, shape (2, n).
+
+    Each with its neighbours within 8 sigmas, all their parameters and a spline background free.
+    """
+    tree = cKDTree(np.column_stack([y, x]))
+    out = np.empty((2, len(chosen)))
+    for place, k in enumerate(chosen):
+        near = np.array([k, *(i for i in tree.query_ball_point((y[k], x[k]), 8 * sigma) if i != k)])
+        half = int(12 * sigma)
+        rows = np.arange(int(y[k]) - half, int(y[k]) + half + 1)
+        columns = np.arange(int(x[k]) - half, int(x[k]) + half + 1)
+        dy, dx = rows[:, None, None] - y[near], columns[None, :, None] - x[near]
+        bell = np.exp(-0.5 * (dy**2 + dx**2) / sigma**2)
+        peak = height[near] * bell
+        parts = [peak * dy / sigma**2, peak * dx / sigma**2, bell, peak * (dy**2 + dx**2) / sigma**2]
+        knots = np.arange(-half, half + 1, KNOT * sigma)
+        hats = [np.clip(1 - np.abs(np.arange(-half, half + 1)[:, None] - knots) / (KNOT * sigma), 0, None)] * 2
+        smooth = np.einsum("ia,jb->ijab", *hats).reshape(len(rows), len(columns), -1)
+        slopes = np.concatenate([*parts, smooth], axis=2).reshape(len(rows) * len(columns), -1)
+        variance = (peak.sum(2) + background).ravel()
+        information = (slopes / variance[:, None]).T @ slopes
+        inverse = np.linalg.inv(information + 1e-12 * np.diag(np.diag(information)))
+        out[:, place] = np.sqrt([inverse[0, 0], inverse[len(near), len(near)]])
+    return out
+
+
+def coverage(error, std):
+    return [round(float((np.abs(error) < n * std).mean()), 3) for n in (1, 2)]
+
+
+def lattices(refine, n, seeds):
+    rows = []
+    for peak, background in DOSES:
+        error, std, limit, slope, fraction = [], [], [], [], []
+        for seed in range(seeds):
+            rng = np.random.default_rng([peak, seed])
+            image, y, x, grid = lattice(rng, peak, background, n)
+            atoms, _ = find(image, refine)
+            e, s, j = errors(atoms, y, x, image.shape, 0.4 * SPACING)
+            some = rng.choice(j, min(150, len(j)), replace=False)
+            limit.append(bound(y, x, np.full(len(y), float(peak)), background, SIGMA, some))
+            moved = np.stack([y[j] - grid[0][j], x[j] - grid[1][j]])
+            slope.append([np.polyfit(m, m + d, 1)[0] for m, d in zip(moved, e, strict=True)])
+            fraction.append(np.concatenate([(y[j] + e[0]) % 1, (x[j] + e[1]) % 1]))
+            error.append(e)
+            std.append(s)
+        e, s = np.concatenate(error, axis=1), np.concatenate(std, axis=1)
+        rms, least = np.sqrt((e**2).mean(1)), np.sqrt((np.concatenate(limit, axis=1) ** 2).mean(1))
+        typical = 1.4826 * np.median(np.abs(e), axis=1)
+        rows.append({
+            "case": "lattice 5.6 sigma", "peak": peak, "background": background, "columns": e.shape[1],
+            "rms_px": rms.tolist(), "rms_over_bound": (rms / least).tolist(),
+            "typical_over_bound": (typical / least).tolist(), "slope": np.mean(slope, axis=0).tolist(),
+            "fractions_uniform_p": float(kstest(np.concatenate(fraction), "uniform").pvalue),
+            "coverage": coverage(e, s),
+        })  # fmt: skip
+        print(_line(rows[-1]), flush=True)
+    return rows
+
+
+def all_pairs(refine, n):
+    rows = []
+    for peak, ratio in ((50, 1.0), (200, 1.0), (200, 1 / 3)):
+        rng = np.random.default_rng([peak, 7])
+        image, y, x, height = pairs(rng, peak, ratio, n)
+        atoms, _ = find(image, refine)
+        e, s, j = errors(atoms, y, x, image.shape, SIGMA)
+        found = np.zeros(len(y), bool)
+        found[matched(atoms, y, x, SIGMA)[1]] = True
+        first, second = found[: n * n], found[n * n :]
+        some = rng.choice(j, min(200, len(j)), replace=False)
+        least = np.sqrt((bound(y, x, height, 0.1 * peak, SIGMA, some) ** 2).mean())
+        rms, typical = float(np.sqrt((e**2).mean())), float(1.4826 * np.median(np.abs(e)))
+        rows.append({"case": "pairs 3 sigma", "peak": peak, "ratio": ratio, "columns": len(y),
+                     "both_found": float((first & second).mean()), "rms_px": rms, "rms_over_bound": rms / least,
+                     "typical_over_bound": typical / least, "coverage": coverage(e, s)})  # fmt: skip
+        print(_line(rows[-1]), flush=True)
+    return rows
+
+
+def biases(refine, realisations):
+    """Mean error of each column over noise realisations: ellipses, and a background that changes by its own size."""
+    rows = []
+    n, rng = 12, np.random.default_rng(3)
+    y, x = (np.mgrid[:n, :n].reshape(2, -1) + 0.5) * SPACING + LOOSE * rng.standard_normal((2, n * n)) / np.sqrt(2)
+    shape = (int(n * SPACING), int(n * SPACING) + 5)
+    yy, xx = np.mgrid[: shape[0], : shape[1]]
+    ramp = 20 * (1 + 0.5 * np.cos(2 * np.pi * (0.6 * yy + 0.8 * xx) / (20 * SPACING)))
+    round_ = draw_columns(shape, y, x, np.full(len(y), 200.0), SIGMA)
+    oval = sum(200 * np.exp(-0.5 * (((yy - b) * 0.8 + (xx - a) * 0.6) ** 2 / 2.8**2
+                                    + ((xx - a) * 0.8 - (yy - b) * 0.6) ** 2 / 2.2**2))
+               for b, a in zip(y, x, strict=True))  # fmt: skip
+    for case, expected in (("background changes", round_ + ramp), ("elliptical columns", oval + 20)):
+        total, count = np.zeros((2, len(y))), np.zeros(len(y))
+        for seed in range(realisations):
+            atoms, _ = find(np.random.default_rng([9, seed]).poisson(expected), refine)
+            e, _, j = errors(atoms, y, x, shape, 0.3 * SPACING)
+            total[:, j] += e
+            count[j] += 1
+        seen = count == realisations
+        mean = total[:, seen] / realisations
+        rows.append({"case": case, "columns": int(seen.sum()), "realisations": realisations,
+                     "mean_bias_px": mean.mean(1).tolist(),
+                     "rms_of_column_means_px": float(np.sqrt((mean**2).mean()))})  # fmt: skip
+        print(_line(rows[-1]), flush=True)
+    return rows
+
+
+def multislice(refine, folder):
+    rows = []
+    for kind in ("ws2", "srtio3_001", "srtio3_110"):
+        error, std = [], []
+        for file in sorted(Path(folder).glob(f"{kind}*dose200.npz")):
+            with np.load(file) as truth:
+                atoms, _ = find(truth["image"], refine)
+                e, s, _ = errors(atoms, truth["y_px"], truth["x_px"], truth["image"].shape,
+                                 float(truth["match_radius_px"]), float(truth["margin_px"]))  # fmt: skip
+            error.append(e)
+            std.append(s)
+        e, s = np.concatenate(error, axis=1), np.concatenate(std, axis=1)
+        rows.append({"case": f"multislice {kind}", "columns": e.shape[1], "rms_px": float(np.sqrt((e**2).mean())),
+                     "rms_over_stated": float(np.sqrt((e**2).mean() / (s**2).mean())),
+                     "typical_over_stated": float(1.4826 * np.median(np.abs(e / s)))})  # fmt: skip
+        print(_line(rows[-1]), flush=True)
+    return rows
+
+
+ATOMAP = """
+import sys, time, warnings
+warnings.simplefilter("ignore")
+import numpy as np, hyperspy.api as hs
+import atomap.api as am
+from atomap.sublattice import Sublattice
+data = np.load(sys.argv[1])
+sublattice = Sublattice(np.column_stack([data["x"], data["y"]]), image=data["image"].astype(float))
+sublattice.find_nearest_neighbors()
+begun = time.perf_counter()
+sublattice.refine_atom_positions_using_2d_gaussian(percent_to_nn=0.4, show_progressbar=False)
+spent = time.perf_counter() - begun
+np.savez(sys.argv[2], y=sublattice.y_position, x=sublattice.x_position, seconds=spent)
+"""
+
+
+def speed(refine, n):
+    """Columns per second of the fit alone, and of atomap from the detector's positions on a part of the image."""
+    image, y, x, _ = lattice(np.random.default_rng(1), 200, 20, n)
+    find(image[:200, :200], refine)
+    plain = min((find(image, "none") for _ in range(2)), key=lambda r: r[1])
+    fitted = min((find(image, refine) for _ in range(2)), key=lambda r: r[1])
+    rate = fitted[0].sizes["atom"] / (fitted[1] - plain[1])
+    row = {"case": "speed", "columns": fitted[0].sizes["atom"], "columns_per_s": rate, "whole_s": fitted[1]}
+    python = os.environ.get("ATOMAP_PYTHON")
+    if python:
+        side = min(image.shape[0], 310)
+        here = (plain[0]["y_px"].values < side - 12) & (plain[0]["x_px"].values < side - 12)
+        with tempfile.TemporaryDirectory() as folder:
+            given, got = Path(folder) / "in.npz", Path(folder) / "out.npz"
+            np.savez(given, image=image[:side, :side], y=plain[0]["y_px"].values[here], x=plain[0]["x_px"].values[here])
+            subprocess.run([python, "-c", ATOMAP, str(given), str(got)], check=True, stdout=subprocess.DEVNULL)
+            result = np.load(got)
+        d, j = cKDTree(np.column_stack([y, x])).query(np.column_stack([result["y"], result["x"]]))
+        close = d < 0.4 * SPACING
+        error = np.stack([result["y"] - y[j], result["x"] - x[j]])[:, close]
+        theirs = len(result["y"]) / float(result["seconds"])
+        row |= {"atomap_columns_per_s": theirs, "times_atomap": rate / theirs,
+                "atomap_rms_px": float(np.sqrt((error**2).mean()))}  # fmt: skip
+    print(_line(row), flush=True)
+    return [row]
+
+
+def _line(row):
+    def text(value):
+        if isinstance(value, list):
+            return "/".join(text(v) for v in value)
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return "  ".join(f"{key} {text(value)}" for key, value in row.items())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a quarter of the columns")
+    parser.add_argument("--refine", default="quick", choices=("quick", "full"))
+    parser.add_argument("--labelled")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    size = 37 if options.quick else 74
+    rows = lattices(options.refine, size, 1)
+    rows += all_pairs(options.refine, size * 7 // 10)
+    rows += biases(options.refine, 8 if options.quick else 25)
+    rows += multislice(options.refine, options.labelled) if options.labelled else []
+    rows += speed(options.refine, size)
+    if options.json:
+        Path(options.json).write_text(json.dumps(rows, indent=1))
+    sys.exit(0)
