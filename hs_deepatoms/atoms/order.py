@@ -16,7 +16,8 @@ PITCH = 16.0  # how often a lattice vector takes a column to another one is aver
 FURTHEST, SPACINGS = 40.0, 4.3  # longest lattice vector, and the same in nearest distances
 NEAREST = 2.5  # shortest one
 BIN, BLUR = 0.25, 0.7  # of the density of differences
-CELL, TOLERANCE = 0.5, 1.3  # of the map of presence; how far from a lattice point a column may stand
+CELL = 0.5  # of the map of presence
+TOLERANCE, CROWDED = 1.65, 0.38  # how far from its place a column may stand; and in shortest lattice vectors
 LEAST = 10  # columns, to speak of a lattice
 SHARE, OVER_CHANCE = 0.3, 2.0  # of the columns that a lattice vector takes to another one; and against disorder
 MOST, MOST_GRAINS = 48, 120  # lattice vectors, of one square and of all
@@ -153,7 +154,8 @@ class Sites:
         vectors = vectors_of_grains(u, v, p) if len(p) > LEAST else np.empty((0, 2))
         if not len(vectors):
             return None
-        reach = np.abs(vectors).max() + 2 * TOLERANCE
+        tolerance = min(TOLERANCE, CROWDED * float(np.hypot(*vectors.T).min()))
+        reach = np.abs(vectors).max() + 2 * tolerance
         low = [min(w.min(), 0.0) - reach for w in (u, v)]
         cells = [int(np.ceil((max(w.max(), 0.0) + reach - a) / CELL)) + 1 for w, a in zip((u, v), low, strict=True)]
         ends = [w[:, None] + t for w, t in zip((u, v), vectors.T, strict=True)]
@@ -161,7 +163,7 @@ class Sites:
         i, j = (np.rint((end - a) / CELL).astype(np.int32) for end, a in zip(ends, low, strict=True))
         squares = np.stack([(np.clip(w, 0, None) // PITCH).astype(int) for w in (u, v)])
         squares -= squares.min(1, keepdims=True)
-        near = _cells_near((u - low[0]) / CELL, (v - low[1]) / CELL, cells)
+        near = _cells_near((u - low[0]) / CELL, (v - low[1]) / CELL, cells, tolerance / CELL)
         return Sites(tuple(cells), near, i * cells[1] + j, inside, squares)
 
     def evidence(self, p: np.ndarray) -> Evidence:
@@ -202,12 +204,12 @@ class Sites:
         return share.astype(np.float32)[place], (total > 3)[place]
 
 
-def _cells_near(a, b, cells) -> np.ndarray:
-    """Cells of the map within the tolerance of each candidate; the map's last cell and one for those too far away."""
-    half = int(np.ceil(TOLERANCE / CELL))
+def _cells_near(a, b, cells, distance: float) -> np.ndarray:
+    """Cells of the map within a distance of each candidate; the map's last cell and one for those too far away."""
+    half = int(np.ceil(distance))
     di, dj = (d.ravel() for d in np.mgrid[-half : half + 1, -half : half + 1])
     i, j = np.rint(a).astype(np.int32)[:, None] + di, np.rint(b).astype(np.int32)[:, None] + dj
-    near = np.hypot(i - a[:, None], j - b[:, None]) <= TOLERANCE / CELL
+    near = np.hypot(i - a[:, None], j - b[:, None]) <= distance
     return np.where(near, i * cells[1] + j, cells[0] * cells[1])
 
 

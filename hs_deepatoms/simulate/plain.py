@@ -32,7 +32,7 @@ def simulate_lattice(rng: np.random.Generator, *, weakest: float, strongest: flo
     """One perfect lattice, its weak columns between ``weakest`` and ``strongest`` in matched-filter ratio.
 
     Kinds, orientation, spacing (4.5-35 px, 4-11 sigmas), height ratio (1-6), background and share of empty sites
-    (none, 5 or 10 %) are drawn at random; every second lattice is disordered by 3 % of its spacing.
+    (none, 5 or 10 %) and disorder (none, 3 or 8 % of the spacing per axis) are drawn at random.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def simulate_lattice(rng: np.random.Generator, *, weakest: float, strongest: flo
     sigma, side = max(spacing / ratio, 0.7), int(np.clip(rng.uniform(9, 22) * spacing, 80, 400))
     crystal = _crystal(rng, ratio)
     y, x, species = lattice_points(crystal, spacing, rng.uniform(0, 2 * np.pi), (side / 2, side / 2 + 0.4), side)
-    disorder = 0.03 * spacing * rng.integers(2)
+    disorder = spacing * rng.choice([0, 0.03, 0.08])
     y, x = (w + disorder * rng.standard_normal(len(w)) for w in (y, x))
     near = (np.abs(y - side / 2) < side / 2 + 3 * sigma) & (np.abs(x - side / 2) < side / 2 + 3 * sigma)
     y, x, species = y[near], x[near], species[near]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hs_deepatoms.bridge.axes import Axis
 
 
+SOME_ROWS = 2**20  # looked at together: of millions, temporary arrays would be as large as columns
+
+
 def build_table(
     y_px: np.ndarray,
     x_px: np.ndarray,
@@ -97,9 +100,12 @@ def build_table(
 
 def _row_major(y_px: np.ndarray, x_px: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
     """The order by frame, then row-major; None if it is that already: millions of rows are not copied for nothing."""
-    step, down = np.diff(frame), np.diff(y_px)
-    sorted_already = (step > 0) | ((step == 0) & ((down > 0) | ((down == 0) & (np.diff(x_px) >= 0))))
-    return None if sorted_already.all() else np.lexsort((x_px, y_px, frame))
+    for start in range(0, len(frame), SOME_ROWS):
+        here = slice(start, start + SOME_ROWS + 1)
+        step, down = np.diff(frame[here]), np.diff(y_px[here])
+        if not ((step > 0) | ((step == 0) & ((down > 0) | ((down == 0) & (np.diff(x_px[here]) >= 0))))).all():
+            return np.lexsort((x_px, y_px, frame))
+    return None
 
 
 def table_attrs(
