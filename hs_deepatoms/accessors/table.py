@@ -190,8 +190,8 @@ class TableAccessor:
         Parameters
         ----------
         max_step
-            Longest step of an atom, drift taken off: pixels (int), axis units (float) or ``"0.1 nm"``. None: 0.6 of the
-            distance to the nearest atom.
+            Longest step of an atom, drift taken off: pixels (int), axis units (float) or ``"0.1 nm"``. None: from
+            the scatter of the steps, about half of the spacing.
         memory
             Frames an atom may be missing before it counts as gone.
         drift

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,11 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.optional import require
 from hs_deepatoms.tables.neighbours import nearest
 
-STEP_OF_SPACING = 0.6
-"""Longest step of an atom, in distances to its nearest neighbour. That distance is measured on atoms that vibrate,
-where it comes out up to 15 % short, so that this is about half of the lattice's own."""
+STEP_OF_SPACING = (0.45, 0.65)
+"""Longest step of an atom, in distances to its nearest neighbour: at least and at most. That distance is measured on
+atoms that move, where it comes out up to 15 % shorter than the lattice's own."""
+STEP_IN_SIGMA = 4.3
+"""In between, this many times the scatter of the steps per axis: one normal step in 10,000 is longer."""
 SEARCH_OF_SPACING = 1.5
 BIN_OF_SPACING = 0.1
 MATCH_OF_SPACING = 0.3
@@ -144,7 +147,8 @@ def link(
     n_frames
         Number of frames. None: up to the last one with atoms.
     max_step
-        Longest step from one detection to the next. None: 0.6 of the median distance to the nearest atom.
+        Longest step from one detection to the next. None: 4.3 times the scatter of the steps, within 0.45 to 0.65 of
+        the median distance to the nearest atom.
     memory
         Frames an atom may be missing before it counts as gone.
 
@@ -174,14 +178,27 @@ def link(
     """
     frame, y, x = np.asarray(frame), np.asarray(y, float), np.asarray(x, float)
     n_frames = int(frame.max(initial=-1)) + 1 if n_frames is None else n_frames
-    max_step = STEP_OF_SPACING * neighbour_spacing(frame, y, x) if max_step is None else max_step
+    rows = _rows_of_frames(frame, n_frames)
+    places = [np.stack([y[one], x[one]], axis=1) for one in rows]
+    max_step = _longest_step(places, neighbour_spacing(frame, y, x)) if max_step is None else max_step
     if y.size < 2 or not max_step > 0:
         return np.arange(y.size, dtype=np.int64)
-    rows = _rows_of_frames(frame, n_frames)
-    made = _linked([np.stack([y[one], x[one]], axis=1) for one in rows], max_step, memory)
+    made = _linked(places, max_step, memory)
     track = np.empty(y.size, np.int64)
     track[np.concatenate(rows)] = np.concatenate(made)
     return _numbered_by_appearance(track)
+
+
+def _longest_step(places: list[np.ndarray], spacing: float) -> float:
+    from scipy.spatial import cKDTree
+
+    pairs = [pair for pair in pairwise(places) if min(map(len, pair))]
+    picked = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, 20).astype(int))] if pairs else []
+    steps = [cKDTree(after).query(before)[0] for before, after in picked]
+    steps = np.concatenate(steps) if steps else np.empty(0)
+    steps = steps[steps < 0.5 * spacing]  # others are atoms that are gone
+    sigma = np.sqrt(np.median(steps**2) / (2 * np.log(2))) if steps.size else 0.0
+    return float(np.clip(STEP_IN_SIGMA * sigma, *(part * spacing for part in STEP_OF_SPACING)))
 
 
 def _linked(places: list[np.ndarray], max_step: float, memory: int) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def link(
         Positions table of a movie.
     max_step
         Longest step of an atom from one detection to the next, after the drift is taken off: pixels of the last axis
-        (int), axis units (float) or ``"0.1 nm"``. None: 0.6 of the median distance to the nearest atom.
+        (int), axis units (float) or ``"0.1 nm"``. None: from the scatter of the steps, about half of the spacing.
     memory
         Frames an atom may be missing before it counts as gone.
     drift
@@ -118,7 +119,9 @@ def link(
             column = f"drift_{name}"
             made[column] = (schema.DIM, values, schema.column_attributes(column, units))
     parameters = {"max_step": max_step, "memory": memory, "drift": bool(drift), "axis": axis}
-    return with_entry(made, "link", {**parameters, "n_tracks": int(np.unique(track).size)})
+    # tells `concat` whether two tables speak of the same tracks
+    made_of = zlib.crc32(b"".join(np.ascontiguousarray(one).tobytes() for one in (movie.y, movie.x, track)))
+    return with_entry(made, "link", {**parameters, "n_tracks": int(np.unique(track).size), "crc32": made_of})
 
 
 def _drifts(movie: Movie) -> list[Drift]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ from hs_deepatoms.tables.frames import FrameGrid, frame_grid, frame_of
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+NO_TRACK = -1
+"""Of an atom that came into the table after its atoms were linked."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +75,51 @@ def check_tracks(ds: xr.Dataset, movie: Movie) -> np.ndarray:
     todo = "Link the atoms: atoms = atoms.deepatoms.link()."
     if "track" not in ds.variables:
         raise TableError(explain("a table without the column 'track'", "a linked table", todo))
-    values = np.asarray(ds["track"].values, float)
-    label = np.where(np.isfinite(values), values, -1).astype(np.int64)
+    label = _track_numbers(ds)
     several = movie.group * (label.max(initial=0) + 1) + label
-    track = np.where(label >= 0, several, -1)
+    track = np.where(label >= 0, several, NO_TRACK)
     used = track >= 0
     places = np.stack([track[used], movie.time[used]])
     if np.unique(places, axis=1).shape[1] != places.shape[1]:
         raise TableError(explain("tracks with two atoms in one frame", "one atom per track and frame", todo))
     return track
+
+
+def separate_tracks(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """The same tables with track numbers that mean the same in all of them.
+
+    Parts of one linked table keep theirs; those of tables linked apart are moved behind those of the parts before. In
+    tables that were not linked, where others are, no atom has a track.
+    """
+    if not any("track" in part.variables for part in parts):
+        return list(parts)
+    numbers = [_track_numbers(part) for part in parts]
+    runs = [_linked_by(part, place) for place, part in enumerate(parts)]
+    offsets, following = {}, 0
+    for run in dict.fromkeys(runs):
+        offsets[run] = following
+        own = [one for one, other in zip(numbers, runs, strict=True) if other == run]
+        following += max(int(one.max(initial=-1)) for one in own) + 1
+    made = []
+    for part, track, run in zip(parts, numbers, runs, strict=True):
+        attributes = schema.column_attributes("track", schema.axis_units(part))
+        track = np.where(track >= 0, track + offsets[run], NO_TRACK)
+        made.append(part.assign_coords(track=(schema.DIM, track, attributes)))
+    return made
+
+
+def _track_numbers(ds: xr.Dataset) -> np.ndarray:
+    if "track" not in ds.variables:
+        return np.full(ds.sizes[schema.DIM], NO_TRACK, np.int64)
+    values = np.asarray(ds["track"].values, float)
+    return np.where(np.isfinite(values), values, NO_TRACK).astype(np.int64)
+
+
+def _linked_by(ds: xr.Dataset, place: int) -> str:
+    """The record of the call of `link` that the tracks come from."""
+    entries = schema.read_json(ds.attrs, "provenance", [])
+    linked = [str(entry) for entry in entries if entry.get("operation") == "link"]
+    return linked[-1] if linked else f"table {place}"
 
 
 def drift_free(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
