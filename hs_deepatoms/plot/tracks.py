@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms.plot.markers import positions_for
 from hs_deepatoms.plot.overlay import plot_image
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.movies import Movie, check_tracks, drift_free, read_movie
@@ -64,7 +65,7 @@ def plot_tracks(
     movie = read_movie(ds, axis)
     track = check_tracks(ds, movie)
     ax = plot_image(ds, image, ax, frame=frame)
-    paths, times = _paths(ds, movie, track, frame, drift)
+    paths, times = _paths(ds, image, movie, track, frame, drift)
     values, label = _time_axis(movie)
     norm = mpl.colors.Normalize(values[0], values[-1] if values[-1] != values[0] else values[0] + 1)
     lines = LineCollection(paths, cmap=cmap, norm=norm, linewidths=linewidth, capstyle="round", zorder=3)
@@ -76,15 +77,17 @@ def plot_tracks(
     return ax
 
 
-def _paths(ds: xr.Dataset, movie: Movie, track: np.ndarray, frame: int, drift: bool) -> tuple[np.ndarray, np.ndarray]:
+def _paths(
+    ds: xr.Dataset, image: Any, movie: Movie, track: np.ndarray, frame: int, drift: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Line pieces (n_links, 2, 2) as (x, y), and the frame each of them leads to."""
     order = np.lexsort((movie.time, track))
     first, second = order[:-1], order[1:]
     group, time = _place_of(frame, movie)
     joined = (track[first] == track[second]) & (track[first] >= 0) & (movie.group[first] == group)
     first, second = first[joined], second[joined]
-    y, x = (ds[name].values for name in schema.COORDINATES) if drift else _as_in_frame(ds, movie, group, time)
-    points = np.stack([x, y], axis=1)
+    seen = ds if drift else _as_in_frame(ds, movie, group, time)
+    points = np.stack(positions_for(seen, image)[::-1], axis=1)
     return np.stack([points[first], points[second]], axis=1), movie.time[second]
 
 
@@ -101,14 +104,20 @@ def _place_of(frame: int, movie: Movie) -> tuple[int, int]:
     return (int(np.ravel_multi_index(index, others)) if others else 0), time
 
 
-def _as_in_frame(ds: xr.Dataset, movie: Movie, group: int, time: int) -> list[np.ndarray]:
+def _as_in_frame(ds: xr.Dataset, movie: Movie, group: int, time: int) -> xr.Dataset:
     """Positions with the drift of one frame: of the nearest that holds atoms, as the table knows only theirs."""
-    places = list(drift_free(ds))
     rows = np.flatnonzero(movie.group == group)
-    if rows.size and "drift_y" in ds.variables and "drift_x" in ds.variables:
-        row = rows[np.abs(movie.time[rows] - time).argmin()]
-        places = [values + ds[f"drift_{name}"].values[row] for name, values in zip("yx", places, strict=True)]
-    return places
+    if not rows.size or "drift_y" not in ds.variables or "drift_x" not in ds.variables:
+        return ds
+    row = rows[np.abs(movie.time[rows] - time).argmin()]
+    known, made = schema.stored_axes(ds), ds.copy()
+    for place, (name, free) in enumerate(zip(schema.COORDINATES, drift_free(ds), strict=True)):
+        values = free + ds[f"drift_{name}"].values[row]
+        made[name] = ds[name].variable.copy(data=values)
+        if f"{name}_px" in ds.variables:
+            pixels = known[1][-2:][place].to_index(values) if known is not None else values
+            made[f"{name}_px"] = ds[f"{name}_px"].variable.copy(data=np.asarray(pixels, float))
+    return made
 
 
 def _time_axis(movie: Movie) -> tuple[np.ndarray, str]:

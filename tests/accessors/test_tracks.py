@@ -1,11 +1,11 @@
-"""Movies through the accessor: calibrated, several movies in one table, saved and loaded, every result by its numbers."""
+"""Movies through the accessor: calibrated, several in one table, saved and loaded, every result by its numbers."""
 
 from __future__ import annotations
 
 import hyperspy.api as hs
-import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import hs_deepatoms
 from hs_deepatoms.errors import InvalidArgumentError, TableError
@@ -13,7 +13,6 @@ from hs_deepatoms.plot.tracks import plot_tracks
 from hs_deepatoms.simulate.movies import link_scores, moving_lattice
 from hs_deepatoms.tables.schema import read_json
 
-mpl.use("Agg")
 SPACING = 10.0  # px
 SCALE = {"time": 0.5, "y": 0.02, "x": 0.02}
 UNITS = {"time": "s", "y": "nm", "x": "nm"}
@@ -25,7 +24,7 @@ def stack(n_frames, size, *, tilts=0, x_units="nm"):
     names = (["tilt"] if tilts else []) + ["time", "y", "x"]
     for axis, name in zip(signal.axes_manager._axes, names, strict=True):
         axis.name, axis.scale, axis.units = name, SCALE.get(name, 2.0), UNITS.get(name, "deg")
-    signal.axes_manager[-1].offset, signal.axes_manager[-1].units = -1.0, x_units
+    signal.axes_manager._axes[-1].offset, signal.axes_manager._axes[-1].units = -1.0, x_units
     return signal
 
 
@@ -141,7 +140,7 @@ def test_mean_square_displacement_of_vibrating_atoms_does_not_grow(linked):
 def test_transitions_by_name_leave_gaps_out():
     signal = stack(5, 60)
     frame, species = [0, 1, 2, 4, 0, 1, 2, 3, 4], ["C", "Si", "Si", "C", "C", "C", "C", "C", "N"]
-    y = np.where(np.arange(9) < 4, 10.0, 40.0)
+    y = np.where(np.arange(9) < 4, 10.5, 40.5)
     table = hs_deepatoms.positions(y, np.full(9, 20.0), frame=frame, signal=signal, columns={"species": species})
     made = table.deepatoms.link(max_step=3, drift=False).deepatoms.transitions()
     counts = made["counts"]
@@ -173,7 +172,7 @@ def test_few_atoms_and_empty_frames(frame):
     assert made.deepatoms.displacements().sizes["link"] == 0
     assert np.isnan(made.deepatoms.msd()["msd"]).all()
     assert made.deepatoms.drift()["y"].values.tolist() == [0, 0, 0]
-    plot_tracks(made, ax=mpl.figure.Figure().add_subplot())
+    plot_tracks(made, ax=Figure().add_subplot())
 
 
 def test_a_single_image(atoms):
@@ -182,7 +181,7 @@ def test_a_single_image(atoms):
     made = plain.deepatoms.link()
     assert made["track"].values.tolist() == list(range(plain.sizes["atom"]))
     assert made.deepatoms.drift()["y"].shape == () and made.deepatoms.msd().sizes["lag"] == 0
-    plot_tracks(made, ax=mpl.figure.Figure().add_subplot())
+    plot_tracks(made, ax=Figure().add_subplot())
 
 
 @pytest.mark.parametrize("memory", [-1, 1.5, True, None])
@@ -191,10 +190,11 @@ def test_memory_is_a_number_of_frames(atoms, memory):
         atoms.deepatoms.link(memory=memory)
 
 
-def test_paths_are_drawn_in_the_frame_shown(linked):
-    figure = mpl.figure.Figure()
+def test_paths_are_drawn_in_the_frame_shown(movie, linked):
+    figure = Figure()
     ax = figure.add_subplot()
-    assert plot_tracks(linked, stack(8, 130), ax, frame=3) is ax
+    size = int(movie.size * SPACING) + 2
+    assert plot_tracks(linked.deepatoms.to_units("pm"), stack(8, size), ax, frame=3) is ax
     lines = ax.collections[-1]
     drawn = np.array(lines.get_segments())
     rows = linked.deepatoms.displacements()
@@ -207,7 +207,7 @@ def test_paths_are_drawn_in_the_frame_shown(linked):
 
 
 def test_wrong_arguments_of_the_picture(linked, atoms):
-    ax = mpl.figure.Figure().add_subplot()
+    ax = Figure().add_subplot()
     with pytest.raises(InvalidArgumentError, match="cmap"):
         plot_tracks(linked, ax=ax, cmap="no such map")
     with pytest.raises(TableError, match="frame"):

@@ -44,7 +44,7 @@ def test_a_single_image_is_a_movie_of_one_frame():
 
 def test_axes_in_different_units_are_compared_in_pixels():
     signal = image_signal("time")
-    signal.axes_manager[-1].units = "mrad"
+    signal.axes_manager._axes[-1].units = "mrad"
     ds = hs_deepatoms.positions([3.0, 4.0], [7.0, 9.0], signal=signal, frame=[0, 1])
     movie = read_movie(ds)
     np.testing.assert_allclose(movie.y, [3, 4])
