@@ -259,7 +259,7 @@ class TableAccessor:
         ax: matplotlib.axes.Axes | None = None,
         drift: bool = False,
         axis: str | int | None = None,
-        cmap: str = "plasma",
+        cmap: str = "cool",
         linewidth: float = 1.2,
     ) -> matplotlib.axes.Axes:
         """Draw the path of every atom, coloured by time, on the picture of a frame. See `hs_deepatoms.plot.tracks`.

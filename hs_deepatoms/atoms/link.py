@@ -27,8 +27,8 @@ EXPECTED_OF_SPACING = 0.35
 """One sigma of how far the drift from one frame to the next is from the drift before."""
 FEWEST = 3
 """Atoms that must agree: with fewer, a drift cannot be told from their own movement."""
-LOWEST_MATCH = 0.4
-"""Share of atoms that must find a partner: it is 0.28 for frames that have nothing to do with each other."""
+EDGE_SHARE = 0.02
+"""Share of the atoms that movement alone may carry across the edge of the field of view."""
 _ONE_AT_A_TIME = threading.Lock()  # trackpy counts its points in class attributes
 
 
@@ -237,13 +237,13 @@ def _numbered_by_appearance(label: np.ndarray) -> np.ndarray:
 
 
 def _expected_rate(rates: list[np.ndarray]) -> np.ndarray:
-    """Drift per frame to be expected: the mean of the last ones, the less the more they differ."""
-    if len(rates) < 2:
-        return np.zeros(2)
-    last = np.array(rates[-4:])
-    mean, spread = last.mean(axis=0), last.var(axis=0, ddof=1).sum()
-    length = float((mean**2).sum())
-    return mean * (length / (length + spread) if length > 0 else 0.0)
+    """Drift per frame to be expected: the median of the last ones, the less the more it changed from frame to frame."""
+    if len(rates) < 3:
+        return np.zeros(2)  # two that agree may do so by chance
+    last = np.median(rates[-3:], axis=0)  # medians, as a shift may be wrong by a lattice vector
+    change = np.median((np.diff(rates[-10:], axis=0) ** 2).sum(axis=1))
+    length = float((last**2).sum())
+    return last * (length / (length + change) if length > 0 else 0.0)
 
 
 def _shift(before: np.ndarray, after: np.ndarray, guess: np.ndarray, spacing: float, extent) -> Shift | None:
@@ -260,16 +260,25 @@ def _coarse_shift(before, after, guess, spacing, extent) -> np.ndarray | None:
     if not len(candidates):
         return None
     near = [_has_partner(differences - one, MATCH_OF_SPACING * spacing) for one in candidates]
-    possible = np.array([_inside(before + guess + one, extent).sum() for one in candidates])
-    share = np.array([one.sum() for one in near]) / np.maximum(possible, 1)
-    share[possible < FEWEST] = 0
-    best = share.argmax()
-    if share[best] < LOWEST_MATCH or near[best].sum() < FEWEST:
+    matched = np.array([one.sum() for one in near])
+    possible = np.maximum([_inside(before + guess + one, extent).sum() for one in candidates], matched)
+    # as from one more atom with a partner and one without: three of three say less than thirty of thirty
+    share = (matched + 1) / (possible + 2)
+    variance = share * (1 - share) / (possible + 3)
+    best = (share - np.sqrt(variance)).argmax()
+    if matched[best] < max(_lowest_share(differences, spacing) * possible[best], FEWEST):
         return None
-    noise = np.sqrt(2 * share[best] * max(1 - share[best], 0) / possible[best]) + 1 / possible[best]
-    unlikely = ((share[best] - share) / noise) ** 2
+    unlikely = np.maximum(share[best] - share, 0) ** 2 / (variance + variance[best] + EDGE_SHARE**2)
     unexpected = (candidates**2).sum(axis=1) / (EXPECTED_OF_SPACING * spacing) ** 2
     return guess + candidates[(unlikely + unexpected).argmin()]
+
+
+def _lowest_share(differences: np.ndarray, spacing: float) -> float:
+    """Share of atoms with a partner that frames without any likeness do not reach, from how crowded they are."""
+    n_before = differences.shape[1]
+    in_reach = np.isfinite(differences[..., 0]).sum() / n_before
+    by_chance = -np.expm1(-in_reach * (MATCH_OF_SPACING / SEARCH_OF_SPACING) ** 2)
+    return min(1.5 * by_chance + 4 * np.sqrt(by_chance * (1 - by_chance) / n_before), 0.75)
 
 
 def _has_partner(offsets: np.ndarray, reach: float) -> np.ndarray:

@@ -25,7 +25,7 @@ def plot_tracks(
     frame: int = 0,
     drift: bool = False,
     axis: str | int | None = None,
-    cmap: str = "plasma",
+    cmap: str = "cool",
     linewidth: float = 1.2,
 ) -> matplotlib.axes.Axes:
     """The paths of the atoms, coloured by time, on the picture of one frame if there is one.
