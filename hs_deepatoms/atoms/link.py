@@ -124,6 +124,42 @@ def drift(
     return _all_frames(np.cumsum(found, axis=0), np.sqrt(np.cumsum(variance, axis=0)), held, n_frames)
 
 
+def longest_step(frame: np.ndarray, y: np.ndarray, x: np.ndarray) -> float:
+    """How far an atom may step from one detection to the next, from how far they mostly do.
+
+    Parameters
+    ----------
+    frame
+        Shape (n_atoms,): whole numbers from 0.
+    y, x
+        Shape (n_atoms,), free of drift and in the same units.
+
+    Returns
+    -------
+    float
+        4.3 times the scatter of the steps per axis, within 0.45 to 0.65 of the median distance to the nearest atom; NaN
+        where no frame holds two atoms.
+
+    Examples
+    --------
+    >>> y, x = (g.ravel() for g in np.mgrid[:5, :5] * 1.0)
+    >>> longest_step(np.repeat([0, 1], 25), np.append(y, y + 0.1), np.append(x, x))
+    0.45
+    """
+    from scipy.spatial import cKDTree
+
+    spacing = neighbour_spacing(frame, y, x)
+    n_frames = int(np.max(frame, initial=-1)) + 1
+    pairs = [pair for pair in pairwise(_rows_of_frames(np.asarray(frame), n_frames)) if min(map(len, pair))]
+    picked = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, 20).astype(int))] if pairs else []
+    places = np.stack([y, x], axis=1)
+    steps = [cKDTree(places[after]).query(places[before])[0] for before, after in picked]
+    steps = np.concatenate(steps) if steps else np.empty(0)
+    steps = steps[steps < 0.5 * spacing]  # others are atoms that are gone
+    sigma = np.sqrt(np.median(steps**2) / (2 * np.log(2))) if steps.size else 0.0
+    return float(np.clip(STEP_IN_SIGMA * sigma, *(part * spacing for part in STEP_OF_SPACING)))
+
+
 def link(
     frame: np.ndarray,
     y: np.ndarray,
@@ -147,8 +183,7 @@ def link(
     n_frames
         Number of frames. None: up to the last one with atoms.
     max_step
-        Longest step from one detection to the next. None: 4.3 times the scatter of the steps, within 0.45 to 0.65 of
-        the median distance to the nearest atom.
+        Longest step from one detection to the next. None: see `longest_step`.
     memory
         Frames an atom may be missing before it counts as gone.
 
@@ -178,27 +213,14 @@ def link(
     """
     frame, y, x = np.asarray(frame), np.asarray(y, float), np.asarray(x, float)
     n_frames = int(frame.max(initial=-1)) + 1 if n_frames is None else n_frames
-    rows = _rows_of_frames(frame, n_frames)
-    places = [np.stack([y[one], x[one]], axis=1) for one in rows]
-    max_step = _longest_step(places, neighbour_spacing(frame, y, x)) if max_step is None else max_step
+    max_step = longest_step(frame, y, x) if max_step is None else max_step
     if y.size < 2 or not max_step > 0:
         return np.arange(y.size, dtype=np.int64)
-    made = _linked(places, max_step, memory)
+    rows = _rows_of_frames(frame, n_frames)
+    made = _linked([np.stack([y[one], x[one]], axis=1) for one in rows], max_step, memory)
     track = np.empty(y.size, np.int64)
     track[np.concatenate(rows)] = np.concatenate(made)
     return _numbered_by_appearance(track)
-
-
-def _longest_step(places: list[np.ndarray], spacing: float) -> float:
-    from scipy.spatial import cKDTree
-
-    pairs = [pair for pair in pairwise(places) if min(map(len, pair))]
-    picked = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, 20).astype(int))] if pairs else []
-    steps = [cKDTree(after).query(before)[0] for before, after in picked]
-    steps = np.concatenate(steps) if steps else np.empty(0)
-    steps = steps[steps < 0.5 * spacing]  # others are atoms that are gone
-    sigma = np.sqrt(np.median(steps**2) / (2 * np.log(2))) if steps.size else 0.0
-    return float(np.clip(STEP_IN_SIGMA * sigma, *(part * spacing for part in STEP_OF_SPACING)))
 
 
 def _linked(places: list[np.ndarray], max_step: float, memory: int) -> list[np.ndarray]:
@@ -219,7 +241,7 @@ def _linked(places: list[np.ndarray], max_step: float, memory: int) -> list[np.n
 @contextmanager
 def _quiet(logger: logging.Logger) -> Iterator[None]:
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(max(level, logging.WARNING))
     try:
         yield
     finally:

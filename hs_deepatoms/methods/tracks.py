@@ -109,7 +109,7 @@ def link(
     movie = read_movie(ds, axis)
     reach = None if max_step is None else movie_length(max_step, ds, movie, "max_step")
     drifts = _drifts(movie) if drift else None
-    track = _tracks(movie, drifts, reach, memory)
+    track, reaches = _tracks(movie, drifts, reach, memory)
     made = ds.drop_vars([name for name in ("track", "drift_y", "drift_x") if name in ds.variables])
     units = schema.axis_units(ds)
     made = made.assign_coords(track=(schema.DIM, track, schema.column_attributes("track", units)))
@@ -121,7 +121,9 @@ def link(
     parameters = {"max_step": max_step, "memory": memory, "drift": bool(drift), "axis": axis}
     # tells `concat` whether two tables speak of the same tracks
     made_of = zlib.crc32(b"".join(np.ascontiguousarray(one).tobytes() for one in (movie.y, movie.x, track)))
-    return with_entry(made, "link", {**parameters, "n_tracks": int(np.unique(track).size), "crc32": made_of})
+    return with_entry(
+        made, "link", {**parameters, "n_tracks": int(np.unique(track).size), "steps_up_to": reaches, "crc32": made_of}
+    )
 
 
 def _drifts(movie: Movie) -> list[Drift]:
@@ -136,19 +138,21 @@ def _drifts(movie: Movie) -> list[Drift]:
     return made
 
 
-def _tracks(movie: Movie, drifts: list[Drift] | None, max_step: float | None, memory: int) -> np.ndarray:
+def _tracks(movie: Movie, drifts: list[Drift] | None, max_step: float | None, memory: int) -> tuple:
+    """Track of every atom, and the longest step in each group of frames, in the units of ``movie``."""
     from hs_deepatoms.atoms import link as kernel
 
-    track, following = np.full(movie.time.size, -1, np.int64), 0
+    track, following, reaches = np.full(movie.time.size, -1, np.int64), 0, []
     for group in range(movie.n_groups):
         rows = np.flatnonzero(movie.group == group)
         time, y, x = movie.time[rows], movie.y[rows], movie.x[rows]
         if drifts is not None:
             y, x = y - drifts[group].y[time], x - drifts[group].x[time]
-        numbers = kernel.link(time, y, x, n_frames=movie.n_frames, max_step=max_step, memory=memory)
+        reaches.append(kernel.longest_step(time, y, x) if max_step is None else max_step)
+        numbers = kernel.link(time, y, x, n_frames=movie.n_frames, max_step=reaches[-1], memory=memory)
         track[rows] = numbers + following
         following += int(numbers.max(initial=-1)) + 1
-    return track
+    return track, reaches
 
 
 def _drift_by_frame(ds: xr.Dataset, movie: Movie, drifts: list[Drift], axis: str | int | None) -> xr.Dataset:
