@@ -272,6 +272,17 @@ class TableAccessor:
             Flattened frame to draw.
         drift
             True: paths as seen. False: without drift, where the atoms would be in this frame.
+        ax
+            Matplotlib axes to draw on. None: a new figure.
+        axis
+            Navigation axis that is time. None: the last one.
+        cmap, linewidth
+            Matplotlib colour map for the time, and width of the lines in points.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            Where it was drawn.
         """
         from hs_deepatoms.plot.tracks import plot_tracks
 

@@ -273,7 +273,9 @@ def _shift(before: np.ndarray, after: np.ndarray, guess: np.ndarray, spacing: fl
     if min(len(before), len(after)) < FEWEST or not spacing > 0:
         return None
     coarse = _coarse_shift(before, after, guess, spacing, extent)
-    return None if coarse is None else _fine_shift(before, after, coarse, spacing)
+    if coarse is None:
+        return None
+    return _fine_shift(_well_inside(before, coarse, after, spacing, extent), after, coarse, spacing)
 
 
 def _coarse_shift(before, after, guess, spacing, extent) -> np.ndarray | None:
@@ -337,24 +339,48 @@ def _inside(places: np.ndarray, extent: tuple[float, float, float, float] | None
     return (y >= extent[0]) & (y <= extent[1]) & (x >= extent[2]) & (x <= extent[3])
 
 
+def _well_inside(before: np.ndarray, shift: np.ndarray, after: np.ndarray, spacing: float, extent) -> np.ndarray:
+    """The atoms that movement does not carry out of view: of those at the edge, only some that stay would be seen."""
+    if extent is None:
+        extent = np.stack([after.min(axis=0), after.max(axis=0)]).T.ravel()
+    margin = MATCH_OF_SPACING * spacing * np.array([1, -1, 1, -1])
+    inside = _inside(before + shift, tuple(np.asarray(extent) + margin))
+    return before[inside] if inside.sum() >= max(len(before) / 2, 10) else before
+
+
 def _fine_shift(before: np.ndarray, after: np.ndarray, shift: np.ndarray, spacing: float) -> Shift | None:
     from scipy.spatial import cKDTree
 
     tree, padded = cKDTree(after), np.append(after, [[np.nan, np.nan]], axis=0)
+
+    def pairs_around(centre: np.ndarray) -> np.ndarray:
+        row = tree.query(before + centre, distance_upper_bound=0.5 * spacing)[1]
+        return (padded[row] - before)[row < len(after)]
+
     for _ in range(20):
-        row = tree.query(before + shift, distance_upper_bound=0.5 * spacing)[1]
-        pairs = (padded[row] - before)[row < len(after)]
+        pairs = pairs_around(shift)
         if len(pairs) < FEWEST:
             return None
         old, shift = shift, np.median(pairs, axis=0)
         if np.abs(shift - old).max() < 1e-4 * spacing:
             break
-    spread = 1.4826 * np.median(np.abs(pairs - shift), axis=0)
-    kept = pairs[(np.abs(pairs - shift) <= 3 * spread + 1e-12 * spacing).all(axis=1)]
-    if len(kept) < FEWEST:
-        kept = pairs
+    kept = _without_tails(pairs, spacing)
     error = kept.std(axis=0, ddof=1) / np.sqrt(len(kept))
+    # partners are looked for around the shift itself, which makes it follow its own errors
+    aside = [_without_tails(pairs_around(shift + way * 0.05 * spacing), spacing) for way in (-1, 1)]
+    if min(map(len, aside)) >= FEWEST:
+        follows = (aside[1].mean(axis=0) - aside[0].mean(axis=0)) / (0.1 * spacing)
+        error = error / (1 - np.clip(follows, 0.0, 0.8))
     return Shift(*map(float, (*kept.mean(axis=0), *error)))
+
+
+def _without_tails(pairs: np.ndarray, spacing: float) -> np.ndarray:
+    if len(pairs) < FEWEST:
+        return pairs
+    middle = np.median(pairs, axis=0)
+    spread = 1.4826 * np.median(np.abs(pairs - middle), axis=0)
+    kept = pairs[(np.abs(pairs - middle) <= 3 * spread + 1e-12 * spacing).all(axis=1)]
+    return kept if len(kept) >= FEWEST else pairs
 
 
 def _all_frames(found: np.ndarray, errors: np.ndarray, held: list[int], n_frames: int) -> Drift:

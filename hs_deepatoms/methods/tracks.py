@@ -131,8 +131,7 @@ def _drifts(movie: Movie) -> list[Drift]:
     from hs_deepatoms.atoms import link as kernel
 
     made = []
-    for group in range(movie.n_groups):
-        rows = movie.group == group
+    for rows in movie.rows_of_groups():
         atoms = (movie.time[rows], movie.y[rows], movie.x[rows])
         made.append(kernel.drift(*atoms, n_frames=movie.n_frames, extent=movie.extent))
     return made
@@ -143,8 +142,7 @@ def _tracks(movie: Movie, drifts: list[Drift] | None, max_step: float | None, me
     from hs_deepatoms.atoms import link as kernel
 
     track, following, reaches = np.full(movie.time.size, -1, np.int64), 0, []
-    for group in range(movie.n_groups):
-        rows = np.flatnonzero(movie.group == group)
+    for group, rows in enumerate(movie.rows_of_groups()):
         time, y, x = movie.time[rows], movie.y[rows], movie.x[rows]
         if drifts is not None:
             y, x = y - drifts[group].y[time], x - drifts[group].x[time]

@@ -44,6 +44,11 @@ class Movie:
     def n_groups(self) -> int:
         return self.grid.n_frames // max(self.n_frames, 1)
 
+    def rows_of_groups(self) -> list[np.ndarray]:
+        """Rows of the table in each group of frames that are one movie, in the order of the table."""
+        order = np.argsort(self.group, kind="stable")
+        return np.split(order, np.searchsorted(self.group[order], np.arange(1, max(self.n_groups, 1))))
+
 
 def read_movie(ds: xr.Dataset, axis: str | int | None = None) -> Movie:
     """The table as a movie along ``axis``; None: the last navigation axis.

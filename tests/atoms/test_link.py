@@ -57,6 +57,17 @@ def test_errors_of_the_drift_are_honest():
     assert 0.7 < np.std(errors) < 1.4
 
 
+def test_atoms_that_leave_the_field_of_view_do_not_hold_the_drift_back():
+    along = []
+    for seed in range(40):
+        movie = moving_lattice("hexagonal", n_frames=10, n_atoms=200, walk=True, seed=seed)
+        moved = drift(movie.frame, movie.y, movie.x)
+        error = np.array([moved.y - movie.drift_y, moved.x - movie.drift_x])[:, -1]
+        way = np.array([movie.drift_y[-1], movie.drift_x[-1]])
+        along.append((error / np.array([moved.y_std[-1], moved.x_std[-1]])) @ way / np.hypot(*way))
+    assert abs(np.mean(along)) < 0.4 and 0.7 < np.std(along) < 1.4
+
+
 def test_a_faster_drift_is_followed_once_it_has_begun():
     y, x = (g.ravel() for g in np.mgrid[:12, :12] * 1.0)
     true = np.cumsum([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])  # a perfect lattice: nothing but the past tells
