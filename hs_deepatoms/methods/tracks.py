@@ -118,12 +118,15 @@ def link(
             values = factor * np.array([getattr(one, name) for one in drifts])[movie.group, movie.time]
             column = f"drift_{name}"
             made[column] = (schema.DIM, values, schema.column_attributes(column, units))
+    known = [reach for reach in reaches if reach > 0]
+    used = {
+        "steps_up_to": [min(known), max(known)] if known else None,
+        "n_tracks": int(np.unique(track).size),
+        # tells `concat` whether two tables speak of the same tracks
+        "crc32": zlib.crc32(b"".join(np.ascontiguousarray(one).tobytes() for one in (movie.y, movie.x, track))),
+    }
     parameters = {"max_step": max_step, "memory": memory, "drift": bool(drift), "axis": axis}
-    # tells `concat` whether two tables speak of the same tracks
-    made_of = zlib.crc32(b"".join(np.ascontiguousarray(one).tobytes() for one in (movie.y, movie.x, track)))
-    return with_entry(
-        made, "link", {**parameters, "n_tracks": int(np.unique(track).size), "steps_up_to": reaches, "crc32": made_of}
-    )
+    return with_entry(made, "link", {**parameters, **used})
 
 
 def _drifts(movie: Movie) -> list[Drift]:
@@ -162,7 +165,10 @@ def _drift_by_frame(ds: xr.Dataset, movie: Movie, drifts: list[Drift], axis: str
     variables = {}
     for field, name, factor in _drift_fields(movie.factors):
         values = factor * np.array([getattr(one, field) for one in drifts])
-        values = np.moveaxis(values.reshape(*others, -1), -1, movie.axis) if grid.columns else values.reshape(())
+        if grid.columns:
+            values = np.moveaxis(values[: movie.n_groups].reshape(*others, movie.n_frames), -1, movie.axis)
+        else:
+            values = values.reshape(())
         what = "one-sigma uncertainty of the drift" if field.endswith("_std") else "drift since the first frame"
         variables[field] = (grid.columns, values, {"units": units[name], "long_name": f"{what} along {name}"})
     coordinates = {

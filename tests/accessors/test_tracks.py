@@ -214,3 +214,10 @@ def test_wrong_arguments_of_the_picture(linked, atoms):
         plot_tracks(linked, ax=ax, frame=8)
     with pytest.raises(TableError, match="link"):
         plot_tracks(atoms, ax=ax)
+
+
+def test_an_empty_table_without_the_axes_of_its_image(tmp_path):
+    hs_deepatoms.positions([], [], frame=[], signal=stack(3, 20, tilts=2)).deepatoms.save(tmp_path / "none.csv")
+    made = hs_deepatoms.load(tmp_path / "none.csv").deepatoms.link()
+    assert made["track"].size == 0 and made.deepatoms.drift()["y"].size == 0
+    assert made.deepatoms.tracks().sizes["track"] == made.deepatoms.msd().sizes["lag"] == 0
