@@ -59,11 +59,23 @@ def plot_positions(
     InvalidArgumentError
         If the frame, the size or the colour cannot be read.
     """
+    ds = schema.dropna(ds)
+    ax, atoms, y, x = _prepared(ds, image, ax, frame)
+    _draw_atoms(ax, atoms, y, x, size, color)
+    return ax
+
+
+def plot_image(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, *, frame: int) -> matplotlib.axes.Axes:
+    """What `plot_positions` draws below the atoms: the picture of a frame, if there is one, and calibrated axes."""
+    return _prepared(schema.dropna(ds), image, ax, frame)[0]
+
+
+def _prepared(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, frame: int) -> tuple:
+    """Axes with the frame's picture, the atoms of the frame, and where they are on the picture."""
     if ax is None:
         import matplotlib.pyplot as plt
 
         ax = plt.subplots(layout="constrained")[1]
-    ds = schema.dropna(ds)
     if image is not None:
         from hs_deepatoms.bridge.source import read_source
 
@@ -78,8 +90,7 @@ def plot_positions(
         axes = known[1][-2:] if known else None
         y, x = positions_for(atoms, None)
     _frame_axes(ax, axes, ds)
-    _draw_atoms(ax, atoms, y, x, size, color)
-    return ax
+    return ax, atoms, y, x
 
 
 def save_overlay(ds: xr.Dataset, source: Any, path: str | os.PathLike, *, frames: Sequence[int] | None = None) -> Path:

@@ -11,6 +11,7 @@ from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid
 from hs_deepatoms.tables.history import with_entry
 from hs_deepatoms.tables.missing import joined
+from hs_deepatoms.tables.movies import NO_TRACK
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -70,6 +71,7 @@ def _added_columns(ds: xr.Dataset, y: np.ndarray, x: np.ndarray, frame: np.ndarr
         "y_px": np.asarray(axes[0].to_index(y), float),
         "x_px": np.asarray(axes[1].to_index(x), float),
         "probability": np.ones(y.size, np.float32),
+        "track": np.full(y.size, NO_TRACK, np.int64),
     }
     grid = frame_grid(ds)
     if grid.columns:

@@ -13,6 +13,7 @@ from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.history import common_part, joined_provenance
 from hs_deepatoms.tables.missing import joined
+from hs_deepatoms.tables.movies import separate_tracks
 from hs_deepatoms.tables.units import to_units
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def concat(tables: Iterable[xr.Dataset], *, dim: str | None = None) -> xr.Datase
     -------
     xarray.Dataset
         All columns of all parts; where a part has no such column, NaN (classes: -1, "unknown"). Ids are kept if they
-        differ between all parts, else atoms are numbered anew, by frame and then row-major. The provenance is what
-        all parts share, then one entry ``concat`` whose ``inputs`` hold the rest of each.
+        differ between all parts, else atoms are numbered anew, by frame and then row-major. Tracks of parts that were
+        linked apart stay apart. The provenance is what all parts share, then one entry ``concat`` whose ``inputs`` hold
+        the rest of each.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def concat(tables: Iterable[xr.Dataset], *, dim: str | None = None) -> xr.Datase
     >>> both.deepatoms.count().values.tolist()
     [2, 2]
     """
-    parts = _parts(tables)
+    parts = separate_tracks(_parts(tables))
     _check_fit(parts, dim)
     made = _joined_columns(parts, dim)
     made.attrs = _joined_attrs(parts, dim)

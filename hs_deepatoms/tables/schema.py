@@ -43,6 +43,9 @@ COLUMNS: dict[str, Column] = {
     "rotation": Column("angle of the fitted peak's x width, from +x towards +y", "rad"),
     "background": Column("background under the fitted peak", "value"),
     "intensity": Column("volume of the fitted peak", "value"),
+    "track": Column("the same atom in all frames", "1"),
+    "drift_y": Column("drift of the frame along y, part of y", "y"),
+    "drift_x": Column("drift of the frame along x, part of x", "x"),
 }
 COORDINATES = ("y", "x")
 

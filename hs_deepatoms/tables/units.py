@@ -76,6 +76,8 @@ def in_pixels(ds: xr.Dataset) -> xr.Dataset:
         made[name].attrs["units"] = "px"
         if f"{name}_std" in ds:
             made[f"{name}_std"] = _in_px(ds[f"{name}_std"].variable, np.abs(scales[-1]))
+        if f"drift_{name}" in ds:
+            made[f"drift_{name}"] = _in_px(ds[f"drift_{name}"].variable, scales[-1])
     if "yx_corr" in ds:
         made["yx_corr"] = ds["yx_corr"].variable * np.sign(scales[0] * scales[1])
         made["yx_corr"].attrs = ds["yx_corr"].attrs

@@ -1,0 +1,1 @@
+"""Neighbour graphs, rings and transitions between classes."""
