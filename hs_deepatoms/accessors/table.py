@@ -66,6 +66,62 @@ class TableAccessor:
 
         return select(self._ds, frames=frames, region=region, species=species, probability=probability, border=border)
 
+    def lattice(self, *, reference: Any = None, species: int | str | Sequence[int | str] | None = None) -> xr.Dataset:
+        """Site in the crystal, displacement from it, and strain of every atom. See `hs_deepatoms.methods.lattice.lattice`.
+
+        Parameters
+        ----------
+        reference
+            None or ``"mean"``: the mean lattice of each grain; a HyperSpy ROI: the lattice inside it; ``(a, b)``:
+            lengths of its vectors.
+        species
+            Class or classes that take part.
+
+        Returns
+        -------
+        xarray.Dataset
+            With ``grain``, ``site_i``, ``site_j``, ``basis``, ``displacement_y``, ``displacement_x``, ``strain_yy``,
+            ``strain_xx``, ``strain_xy``, ``lattice_rotation``, their ``_std``, and the attribute ``lattice``.
+        """
+        from hs_deepatoms.methods.lattice import lattice
+
+        return lattice(self._ds, reference=reference, species=species)
+
+    def off_centring(
+        self, *, of: int | str, among: int | str | Sequence[int | str], neighbours: int | None = None
+    ) -> xr.Dataset:
+        """Vector from the middle of the surrounding ``among`` atoms to every atom ``of`` a species.
+
+        Parameters
+        ----------
+        of, among
+            Species in the middle and around it, as numbers or names.
+        neighbours
+            How many are around one. None: where their distances make the largest jump.
+
+        Returns
+        -------
+        xarray.Dataset
+            With ``off_centring_y``, ``off_centring_x`` and their ``_std``; NaN for other atoms.
+        """
+        from hs_deepatoms.methods.off_centring import off_centring
+
+        return off_centring(self._ds, of=of, among=among, neighbours=neighbours)
+
+    def neighbours(self, *, k: int | None = None, cutoff: int | float | str | None = None) -> xr.Dataset:
+        """The nearest other atoms of the same frame, dims ``atom`` and ``neighbour``.
+
+        Parameters
+        ----------
+        k
+            How many. None: 4, or all within ``cutoff``.
+        cutoff
+            At most this far: pixels along x (int), units of x (float) or ``"0.5 nm"``.
+        """
+        from hs_deepatoms.methods.neighbours import neighbours
+
+        return neighbours(self._ds, k=k, cutoff=cutoff)
+
     def to_units(self, units: str) -> xr.Dataset:
         """The table with positions, uncertainties and widths in other units (``"pm"``) or in pixels (``"px"``)."""
         from hs_deepatoms.tables.units import to_units

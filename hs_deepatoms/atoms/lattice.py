@@ -71,7 +71,7 @@ def index_sites(y: np.ndarray, x: np.ndarray, kind: np.ndarray | None = None) ->
     >>> import numpy as np
     >>> i, j = (k.ravel() for k in np.mgrid[:8, :8])
     >>> sites = index_sites(3.0 * i, 4.0 * j)
-    >>> sites.vectors.tolist(), sites.grain.max()
+    >>> sites.vectors.tolist(), sites.grain.max().item()
     ([[[0.0, 4.0], [3.0, 0.0]]], 0)
     """
     y, x = np.asarray(y, float), np.asarray(x, float)
@@ -109,8 +109,8 @@ def reduced(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> reduced(np.array([0.0, 2.0]), np.array([3.0, 7.0])).tolist()
-    [[0.0, 2.0], [3.0, 1.0]]
+    >>> reduced(np.array([0.0, 2.0]), np.array([3.0, 4.5])).tolist()
+    [[0.0, 2.0], [3.0, 0.5]]
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     for _ in range(100):  # a handful suffices; rounding must not make it endless

@@ -55,7 +55,7 @@ def fit_ideal(y, x, i, j, basis, *, y_std=None, x_std=None, use=None, vectors=No
     >>> import numpy as np
     >>> i, j = (k.ravel() for k in np.mgrid[:4, :5])
     >>> ideal = fit_ideal(2.0 * i + 1, 3.0 * j, i, j, 0 * i)
-    >>> ideal.vectors.round(9).tolist(), ideal.origins.round(9).tolist()
+    >>> ideal.vectors.round(9).tolist(), (ideal.origins.round(9) + 0.0).tolist()
     ([[2.0, 0.0], [0.0, 3.0]], [[1.0, 0.0]])
     """
     n_basis = int(basis.max(initial=0)) + 1
@@ -293,8 +293,8 @@ def _jacobian(inverse, turn, stretch) -> np.ndarray:
     # the stretch stays symmetric: what the rotation takes is not in it
     xy, yy, xx = stretch[:, 0, 1, None], stretch[:, 0, 0, None], stretch[:, 1, 1, None]
     made[:, 0, :2], made[:, 1, 2:] = row[:, 0], row[:, 1]
-    made[:, 0] -= xy * made[:, 3]
-    made[:, 1] += xy * made[:, 3]
+    made[:, 0] += xy * made[:, 3]
+    made[:, 1] -= xy * made[:, 3]
     made[:, 2, :2], made[:, 2, 2:] = row[:, 1] / 2, row[:, 0] / 2
-    made[:, 2] += (yy - xx) / 2 * made[:, 3]
+    made[:, 2] += (xx - yy) / 2 * made[:, 3]
     return made
