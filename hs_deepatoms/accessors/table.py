@@ -67,7 +67,9 @@ class TableAccessor:
         return select(self._ds, frames=frames, region=region, species=species, probability=probability, border=border)
 
     def lattice(self, *, reference: Any = None, species: int | str | Sequence[int | str] | None = None) -> xr.Dataset:
-        """Site in the crystal, displacement from it, and strain of every atom. See `hs_deepatoms.methods.lattice.lattice`.
+        """Site in the crystal, displacement from it, and strain of every atom.
+
+        See `hs_deepatoms.methods.lattice.lattice`.
 
         Parameters
         ----------
@@ -86,6 +88,18 @@ class TableAccessor:
         from hs_deepatoms.methods.lattice import lattice
 
         return lattice(self._ds, reference=reference, species=species)
+
+    def mean_strain(self) -> xr.Dataset:
+        """One strain per grain through all atoms of a table that ``lattice`` made (or of a selection), with its errors.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dim ``grain``.
+        """
+        from hs_deepatoms.methods.mean_strain import mean_strain
+
+        return mean_strain(self._ds)
 
     def off_centring(
         self, *, of: int | str, among: int | str | Sequence[int | str], neighbours: int | None = None

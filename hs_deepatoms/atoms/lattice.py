@@ -286,7 +286,7 @@ def _once(points, basis, ij, cell) -> tuple[np.ndarray, np.ndarray]:
     """Of several columns on one site, those farther from it than the nearest one are on none."""
     rows = np.flatnonzero(basis >= 0)
     key = np.column_stack([basis[rows], ij[rows]])
-    site, inverse, count = np.unique(key, axis=0, return_inverse=True, return_counts=True)
+    _, inverse, count = np.unique(key, axis=0, return_inverse=True, return_counts=True)
     inverse = inverse.ravel()
     if (count > 1).any():
         rest = points[rows] - ij[rows] @ cell

@@ -128,6 +128,21 @@ def displacement(ideal: Ideal, y, x, i, j, basis, *, y_std=None, x_std=None, use
     return y - site[:, 0], x - site[:, 1], *made
 
 
+def fit_covariance(ideal: Ideal, y, x, i, j, basis, *, y_std=None, x_std=None, use=None) -> np.ndarray:
+    """Covariance (4, 4) of the fitted (a_y, b_y, a_x, b_x); from the scatter where there are no uncertainties.
+
+    Parameters as in :func:`displacement`; zeros where the vectors were given.
+    """
+    use = np.ones(y.size, bool) if use is None else use
+    dy, dx, _, _ = displacement(ideal, y, x, i, j, basis)
+    made = np.zeros((4, 4))
+    freedom = max(use.sum() - 2 - len(ideal.origins), 1)
+    for k, (rest, std) in enumerate(((dy, y_std), (dx, x_std))):
+        factor = 1.0 if std is not None else (rest[use] ** 2).sum() / freedom
+        made[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = ideal.inverse[k, :2, :2] * factor
+    return made
+
+
 @dataclass(frozen=True)
 class Local:
     """Local lattice vectors of n columns.

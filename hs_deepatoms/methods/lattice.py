@@ -10,7 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
 from hs_deepatoms.atoms.lattice import Sites, index_sites
-from hs_deepatoms.atoms.strain import displacement, fit_ideal, local_vectors, strain
+from hs_deepatoms.atoms.strain import displacement, fit_covariance, fit_ideal, local_vectors, strain
 from hs_deepatoms.methods.plane import Plane, read_plane, with_columns
 from hs_deepatoms.methods.reference import Reference, read_reference
 from hs_deepatoms.tables import schema
@@ -124,7 +124,10 @@ def describe(plane: Plane, sites: Sites, reference: Reference) -> tuple[dict[str
         for k, name in enumerate(STRAINS):
             columns[name][rows], columns[f"{name}_std"][rows] = values[:, k], std[:, k]
         mean = fit_ideal(part.y, part.x, i, j, basis, **errors).vectors
-        about.append(_grain_entry(mean, ideal.vectors, plane, rows.size, bool(used[rows].any()), local.misfit))
+        entry = _grain_entry(mean, ideal.vectors, plane, rows.size, bool(used[rows].any()), local.misfit)
+        known = reference.region is not None and not fixed
+        sure = fit_covariance(ideal, part.y, part.x, i, j, basis, use=use, **errors) if known else np.zeros((4, 4))
+        about.append({**entry, "reference_covariance": sure.tolist()})
     return columns, about
 
 
