@@ -13,6 +13,7 @@ from hs_deepatoms.tables import schema
 
 if TYPE_CHECKING:
     import matplotlib.axes
+    import numpy as np
     import pandas as pd
     from hyperspy.api import plot
     from hyperspy.signal import BaseSignal
@@ -209,6 +210,9 @@ class TableAccessor:
         ax: matplotlib.axes.Axes | None = None,
         size: float | None = None,
         color: str | None = None,
+        arrows: str | None = None,
+        ellipses: bool = False,
+        scale: float | None = None,
     ) -> matplotlib.axes.Axes | None:
         """Draw the atoms.
 
@@ -221,19 +225,55 @@ class TableAccessor:
             Flattened frame to draw; a HyperSpy plot has its own navigator.
         ax
             Matplotlib axes to draw on; a HyperSpy signal is then drawn there too, as a picture of one frame.
+        arrows
+            ``"displacement"`` or ``"off_centring"``: arrows, magnified, with a key; a HyperSpy signal is then drawn
+            as a picture of one frame.
+        ellipses
+            One-sigma ellipses of the positions, magnified as the legend says; likewise.
+        scale
+            Magnification of arrows and ellipses. None: what can be seen.
 
         Returns
         -------
         matplotlib.axes.Axes
             Where it was drawn.
         """
-        if hasattr(signal, "axes_manager") and ax is None:
+        if hasattr(signal, "axes_manager") and ax is None and arrows is None and not ellipses:
             from hs_deepatoms.plot.markers import plot_on_signal
 
             return plot_on_signal(self._ds, signal, size=size, color=color)
         from hs_deepatoms.plot.overlay import plot_positions
 
-        return plot_positions(self._ds, signal, ax, frame=frame, size=size, color=color)
+        drawn = {"arrows": arrows, "ellipses": ellipses, "scale": scale}
+        return plot_positions(self._ds, signal, ax, frame=frame, size=size, color=color, **drawn)
+
+    def plot_strain(
+        self,
+        signal: Any = None,
+        *,
+        column: str | None = None,
+        frame: int = 0,
+        ax: matplotlib.axes.Axes | None = None,
+        limit: float | None = None,
+    ) -> matplotlib.axes.Axes | np.ndarray:
+        """Maps of the strain that ``lattice`` found: blue is negative, white 0, red positive.
+
+        Parameters
+        ----------
+        signal
+            Image to draw beneath. None: the map alone.
+        column
+            ``"strain_xx"``, ``"strain_yy"``, ``"strain_xy"`` or ``"lattice_rotation"``. None: all four.
+        frame
+            Flattened frame.
+        ax
+            Where to draw one column. None: a new figure.
+        limit
+            End of the colours in percent (rotation: degrees). None: 98 % of the atoms are inside.
+        """
+        from hs_deepatoms.plot.strain import plot_strain
+
+        return plot_strain(self._ds, signal, ax, column=column, frame=frame, limit=limit)
 
     def edit(self, signal: BaseSignal) -> TableEditor:
         """Add and remove atoms by hand in HyperSpy's plot of ``signal``.
