@@ -202,6 +202,25 @@ class TableAccessor:
 
         return to_markers(self._ds, signal, size=size, color=color)
 
+    def to_atomap(self, signal: Any = None, *, frame: int = 0) -> Any:
+        """The atoms of one frame as an atomap ``Atom_Lattice``, one sublattice per species.
+
+        Parameters
+        ----------
+        signal
+            Their image. None: zeros.
+        frame
+            Flattened frame.
+
+        Raises
+        ------
+        MissingExtraError
+            Without atomap: ``pip install 'hs_deepatoms[atomap]'``.
+        """
+        from hs_deepatoms.methods.atomap import to_atomap
+
+        return to_atomap(self._ds, signal, frame=frame)
+
     def plot(
         self,
         signal: Any = None,

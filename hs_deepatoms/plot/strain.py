@@ -83,6 +83,8 @@ def plot_strain(
     values = np.asarray(schema.check_column(ds, column).values, float) * factor
     axes = schema.known_axes(ds, "plot_strain")[1][-2:]
     ax = plot_positions(ds, image, ax, frame=frame, size=0.01)
+    if ax.get_legend() is not None:
+        ax.get_legend().remove()  # of species, whose markers are not what is shown here
     one = frame_of(ds) == frame if frame_grid(ds).columns else np.ones(values.size, bool)
     finite = values[one][np.isfinite(values[one])]
     end = limit if limit is not None else float(np.percentile(np.abs(finite), SHARE)) if finite.size else 1.0

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import xarray as xr
 
-ARROW, ELLIPSE = 0.7, 0.25  # of the distance between atoms: a long arrow, a typical sigma
+ARROW, ELLIPSE = 0.7, 0.4  # of the distance between atoms: a long arrow, a typical sigma
 LONG = 95.0  # percentile of the lengths that counts as a long arrow
-ARROW_COLOR, ELLIPSE_COLOR = "#ffd000", "#00c8ff"
+ARROW_COLOR, ELLIPSE_COLOR = "#ffd000", "#b6ff00"  # as no species is drawn, at least not the first ones
 
 
 def draw_arrows(ax: matplotlib.axes.Axes, atoms: xr.Dataset, y, x, name: str, factor=(1.0, 1.0), scale=None) -> float:
@@ -63,7 +63,19 @@ def draw_arrows(ax: matplotlib.axes.Axes, atoms: xr.Dataset, y, x, name: str, fa
     shown = _round(long, 1e-30)
     units = atoms[f"{name}_x"].attrs.get("units", "")
     label = f"{name.replace('_', '-')} {shown / factor[1]:.3g} {units} (drawn × {times:g})"
-    ax.quiverkey(arrows, 0.02, 1.03, shown * times, label, labelpos="E", coordinates="axes", color="black")
+    if not ax.get_title():
+        ax.set_title(" ")  # keeps room for the key
+    ax.quiverkey(
+        arrows,
+        0.03,
+        1.025,
+        shown * times,
+        label,
+        labelpos="E",
+        coordinates="axes",
+        color="black",
+        fontproperties={"size": "small"},
+    )
     return times
 
 
