@@ -18,7 +18,8 @@ SAME_SHARE, LEAST_SHARE = 0.75, 0.4  # of the best vector's matches, to be a lat
 MATCH = 0.2  # nearest distances within which a vector takes one column to another
 PARALLEL = 0.25  # sine of the smallest angle between two lattice vectors
 # how far from a site one lattice vector away a neighbour may be, in shortest vectors: first, and once they are refined
-FIRST, TIGHT, LOOSE, SCATTERS = 0.25, 0.12, 0.2, 6.0
+FIRST, TIGHT, LOOSE, SCATTERS = 0.25, 0.08, 0.2, 6.0
+SETTLED = 0.1  # of the tolerance: a change of the vectors that asks for no second look
 SAME_SITE = 0.15  # of the cell: sublattices nearer than this are one
 STEPS = np.array([(1, 0), (0, 1), (1, 1), (1, -1)])
 INTERLEAVED = 0.6  # share of a sublattice that must lie among the columns of the grain
@@ -63,7 +64,7 @@ def index_sites(y: np.ndarray, x: np.ndarray, kind: np.ndarray | None = None) ->
 
     Notes
     -----
-    Vectors are reduced after Lagrange and Gauss. A neighbour may be 12 to 20 % of the shortest vector away from its
+    Vectors are reduced after Lagrange and Gauss. A neighbour may be 8 to 20 % of the shortest vector away from its
     place, so parts that are strained or rotated by more than this against the rest are grains of their own.
 
     Examples
@@ -90,8 +91,10 @@ def index_sites(y: np.ndarray, x: np.ndarray, kind: np.ndarray | None = None) ->
             break
         seed = counts.argmax()
         tried[seed] = True
-        start = _seed_vectors(y, x, kind, free & (tile == seed))
-        grown = None if start is None else _grow(y, x, kind, np.flatnonzero(free), start)
+        here = np.flatnonzero(free & (tile == seed))
+        start = _seed_vectors(y, x, kind, here)
+        fine = None if start is None else _refined(y[here], x[here], kind[here], start)
+        grown = None if fine is None else _grow(y, x, kind, np.flatnonzero(free), *fine)
         if grown is None:
             continue
         rows, i, j, basis, cell = grown
@@ -138,9 +141,9 @@ def _tiles(y, x, side: float) -> np.ndarray:
 
 
 def _seed_vectors(y, x, kind, here) -> np.ndarray | None:
-    """Two primitive vectors (2, 2) of the most frequent kind among some columns; None without order."""
+    """Two primitive vectors (2, 2) of the most frequent kind among the columns ``here``; None without order."""
     most = np.bincount(kind[here] - kind.min()).argmax() + kind.min()
-    u, v = y[here & (kind == most)], x[here & (kind == most)]
+    u, v = (w[here][kind[here] == most] for w in (y, x))
     if u.size < LEAST:
         return None
     spacing = _spacing(u, v)
@@ -169,24 +172,35 @@ def _shares(u, v, vectors, tolerance: float) -> np.ndarray:
     return (hit & inside).sum(1) / np.maximum(inside.sum(1), LEAST)
 
 
-def _grow(y, x, kind, free, start):
-    """The largest grain with lattice vectors near ``start``: its rows, i, j, basis, and refined vectors (2, 2)."""
+def _refined(y, x, kind, start) -> tuple[np.ndarray, float] | None:
+    """Vectors that fit the largest connected part of the seed, and the tolerance that its scatter asks for."""
     tolerance, cell = FIRST, start
     for _ in range(2):
-        step, first, second = _bonds(y[free], x[free], kind[free], cell, tolerance)
-        label, sizes = _parts(free.size, first, second)
+        step, first, second = _bonds(y, x, kind, cell, tolerance)
+        label, sizes = _parts(y.size, first, second)
         if sizes.max(initial=0) < LEAST:
             return None
-        bond = np.column_stack([w[free][second] - w[free][first] for w in (y, x)])
+        bond = np.column_stack([w[second] - w[first] for w in (y, x)])
         inside = label[first] == sizes.argmax()
         cell = _mean_vectors(bond[inside], STEPS[step[inside]], cell)
         rest = (bond - STEPS[step] @ cell)[inside]
         scatter = 1.4826 * np.median(np.abs(rest)) / np.sqrt((cell**2).sum(1)).min()
         tolerance = float(np.clip(SCATTERS * scatter, TIGHT, LOOSE))
-    step, first, second = _bonds(y[free], x[free], kind[free], cell, tolerance)
-    label, sizes = _parts(free.size, first, second)
-    if sizes.max(initial=0) < LEAST:
-        return None
+    return cell, tolerance
+
+
+def _grow(y, x, kind, free, cell, tolerance: float):
+    """The largest grain with lattice vectors near ``cell``: its rows, i, j, basis, and its mean vectors (2, 2)."""
+    for _ in range(2):  # the second time around the mean of the grain, where the seed was at its bent end
+        step, first, second = _bonds(y[free], x[free], kind[free], cell, tolerance)
+        label, sizes = _parts(free.size, first, second)
+        if sizes.max(initial=0) < LEAST:
+            return None
+        inside = label[first] == sizes.argmax()
+        bond = np.column_stack([(w[free][second] - w[free][first])[inside] for w in (y, x)])
+        before, cell = cell, _mean_vectors(bond, STEPS[step[inside]], cell)
+        if np.abs(cell - before).max() < SETTLED * tolerance * np.sqrt((cell**2).sum(1)).min():
+            break
     ij = _indices(free.size, first, second, STEPS[step], label)
     points = np.column_stack([y[free], x[free]])
     basis, ij = _sublattices(points, kind[free], label, sizes, ij, cell)
@@ -282,12 +296,16 @@ def _apart(first, second) -> float:
     return float(np.abs(away - np.rint(away)).max())
 
 
+def _keys(basis, ij) -> np.ndarray:
+    """One whole number (n,) per site."""
+    i, j = (ij - ij.min(0, initial=0)).T
+    return (basis * (i.max(initial=0) + 1) + i) * (j.max(initial=0) + 1) + j
+
+
 def _once(points, basis, ij, cell) -> tuple[np.ndarray, np.ndarray]:
     """Of several columns on one site, those farther from it than the nearest one are on none."""
     rows = np.flatnonzero(basis >= 0)
-    key = np.column_stack([basis[rows], ij[rows]])
-    _, inverse, count = np.unique(key, axis=0, return_inverse=True, return_counts=True)
-    inverse = inverse.ravel()
+    _, inverse, count = np.unique(_keys(basis[rows], ij[rows]), return_inverse=True, return_counts=True)
     if (count > 1).any():
         rest = points[rows] - ij[rows] @ cell
         middle = np.stack([np.bincount(basis[rows], r) / np.maximum(np.bincount(basis[rows]), 1) for r in rest.T], 1)
@@ -319,9 +337,8 @@ def _adopted(points, basis, ij, cell) -> tuple[np.ndarray, np.ndarray]:
     new_basis, new_ij = basis.copy(), ij.copy()
     new_ij[lone] = ij[nearest] + whole[np.arange(lone.size), which].astype(np.int64)
     new_basis[lone[good]] = which[good]
-    key = np.column_stack([new_basis, new_ij])
     order = np.concatenate([members, lone[good]])  # members come first and keep their sites
-    keep = order[np.unique(key[order], axis=0, return_index=True)[1]]
+    keep = order[np.unique(_keys(new_basis[order], new_ij[order]), return_index=True)[1]]
     final = np.full(basis.size, -1, np.int64)
     final[keep] = new_basis[keep]
     return final, new_ij

@@ -72,7 +72,7 @@ def test_two_grains():
 
 def test_slowly_bent_crystal_is_one_grain():
     points, _, _ = crystal(half=30, noise=0.1)
-    bent = points + np.column_stack([2e-4 * points[:, 1] ** 2, np.zeros(len(points))])  # 5 % of shear to each side
+    bent = points + np.column_stack([6e-5 * points[:, 1] ** 2, np.zeros(len(points))])  # 6 % of shear to each side
     sites = index_sites(*bent.T)
     assert (sites.grain == 0).mean() > 0.99 and len(sites.vectors) == 1
 
