@@ -25,6 +25,7 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
 #: public functions that are not methods of a signal: name -> "module:function".
 FUNCTIONS: dict[str, str] = {
     "concat": "hs_deepatoms.tables.join:concat",
+    "from_atomap": "hs_deepatoms.methods.atomap:from_atomap",
     "from_xarray": "hs_deepatoms.bridge.convert:from_xarray",
     "load": "hs_deepatoms.methods.load:load",
     "positions": "hs_deepatoms.tables.positions:positions",

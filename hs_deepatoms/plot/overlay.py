@@ -12,6 +12,7 @@ import numpy as np
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.plot.markers import positions_for
 from hs_deepatoms.plot.style import COLOR, check_color, marker_size, species_colors, typical_spacing
+from hs_deepatoms.plot.vectors import draw_arrows, draw_ellipses
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.storage import written_beside
@@ -34,6 +35,9 @@ def plot_positions(
     frame: int = 0,
     size: float | None = None,
     color: str | None = None,
+    arrows: str | None = None,
+    ellipses: bool = False,
+    scale: float | None = None,
 ) -> matplotlib.axes.Axes:
     """The atoms of one frame, on its image if there is one, in calibrated units.
 
@@ -51,17 +55,27 @@ def plot_positions(
         Diameter of a marker in points. None: a third of the distance between atoms.
     color
         Any matplotlib colour. None: by species, else red.
+    arrows
+        ``"displacement"`` or ``"off_centring"``: arrows of these columns, magnified, with a key.
+    ellipses
+        One-sigma ellipses of the positions, magnified as the legend says.
+    scale
+        Magnification of arrows and ellipses. None: what can be seen.
 
     Raises
     ------
     TableError
-        If there is no such frame, or the image is not that of the atoms.
+        If there is no such frame, the image is not that of the atoms, or the columns to draw are missing.
     InvalidArgumentError
         If the frame, the size or the colour cannot be read.
     """
     ds = schema.dropna(ds)
-    ax, atoms, y, x = _prepared(ds, image, ax, frame)
+    ax, atoms, y, x, factors = _prepared(ds, image, ax, frame)
     _draw_atoms(ax, atoms, y, x, size, color)
+    if arrows is not None:
+        draw_arrows(ax, atoms, y, x, arrows, factors, scale)
+    if ellipses:
+        draw_ellipses(ax, atoms, y, x, factors, scale)
     return ax
 
 
@@ -71,7 +85,7 @@ def plot_image(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, *, f
 
 
 def _prepared(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, frame: int) -> tuple:
-    """Axes with the frame's picture, the atoms of the frame, and where they are on the picture."""
+    """Axes with the frame's picture, its atoms, where they are on it, and the units of the picture per unit of theirs."""
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -90,7 +104,23 @@ def _prepared(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, frame
         axes = known[1][-2:] if known else None
         y, x = positions_for(atoms, None)
     _frame_axes(ax, axes, ds)
-    return ax, atoms, y, x
+    return ax, atoms, y, x, _factors(axes, ds)
+
+
+def _factors(axes: Sequence[Axis] | None, ds: xr.Dataset) -> tuple[float, float]:
+    """Units of the picture per unit of the table along y and x."""
+    from hs_deepatoms.bridge.axes import UNCALIBRATED
+    from hs_deepatoms.bridge.lengths import unit_factor
+
+    made = []
+    for axis, units in zip(axes or (None, None), schema.axis_units(ds).values(), strict=True):
+        if axis is None or axis.units == units:
+            made.append(1.0)
+        elif {axis.units, units} & UNCALIBRATED:  # calibrated after the atoms were found
+            made.append(float(axis.to_value(1.0) - axis.to_value(0.0)))
+        else:
+            made.append(unit_factor(units, axis.units))
+    return made[0], made[1]
 
 
 def save_overlay(ds: xr.Dataset, source: Any, path: str | os.PathLike, *, frames: Sequence[int] | None = None) -> Path:

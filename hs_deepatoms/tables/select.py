@@ -63,7 +63,7 @@ def select(
     if region is not None:
         keep &= inside_region(region, ds["y"].values, ds["x"].values)
     if species is not None:
-        keep &= _of_species(schema.check_column(ds, "species"), species)
+        keep &= of_species(schema.check_column(ds, "species"), species)
     if probability is not None:
         keep &= _within(schema.check_column(ds, "probability").values, probability)
     if border is not None:
@@ -102,7 +102,7 @@ def inside_region(region: Any, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     raise InvalidArgumentError(message)
 
 
-def _of_species(column: xr.DataArray, wanted: Any) -> np.ndarray:
+def of_species(column: xr.DataArray, wanted: Any) -> np.ndarray:
     names = category_names(column.attrs)
     numbers = {name: value for value, name in names.items()}
     listed = [wanted] if isinstance(wanted, str | int | np.integer) else list(wanted)

@@ -82,12 +82,22 @@ def in_pixels(ds: xr.Dataset) -> xr.Dataset:
         made["yx_corr"] = ds["yx_corr"].variable * np.sign(scales[0] * scales[1])
         made["yx_corr"].attrs = ds["yx_corr"].attrs
     _widths_in_px(made, ds, *scales)
+    for name, scale in _vectors(ds, *scales):
+        made[name] = _in_px(ds[name].variable, scale)
     pixels = [
         {"name": axis.name, "units": "px", "size": axis.size, "navigate": False, "scale": 1.0, "offset": 0.0}
         for axis in signal
     ]
     made.attrs["axes"] = json.dumps([*(axis.as_dict() for axis in navigation), *pixels])
     return made
+
+
+def _vectors(ds: xr.Dataset, scale_y: np.ndarray, scale_x: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Columns of displacements, whose sign follows the axis, and of their uncertainties; with their scales."""
+    scales = {"y": scale_y, "x": scale_x}
+    found = [name for name in schema.per_atom(ds) if name.startswith(("displacement_", "off_centring_"))]
+    found = [name for name in found if name in schema.COLUMNS]
+    return [(n, np.abs(s) if n.endswith("_std") else s) for n in found for s in [scales[schema.COLUMNS[n].kind]]]
 
 
 def _widths_in_px(made: xr.Dataset, ds: xr.Dataset, scale_y: np.ndarray, scale_x: np.ndarray) -> None:
