@@ -85,7 +85,7 @@ def plot_image(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, *, f
 
 
 def _prepared(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, frame: int) -> tuple:
-    """Axes with the frame's picture, its atoms, where they are on it, and the units of the picture per unit of theirs."""
+    """Axes with the frame's picture, its atoms, where they are on it, and its units per unit of theirs."""
     if ax is None:
         import matplotlib.pyplot as plt
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST_BLANK = 0.9  # of a frame: else it is a picture of next to nothing, not a rim
 RARE = 0.3  # a value that more of the other pixels have (counts of 0, a clipped background) says nothing about a line
 
 
@@ -54,7 +55,7 @@ def blank_lines(lines: LineRange, pixels: np.ndarray) -> tuple[np.ndarray, np.nd
     """
     flat = [values[0] == values[1] for values in (lines.rows, lines.columns)]
     share = 1 - (1 - flat[0].mean()) * (1 - flat[1].mean())
-    if share in (0, 1):
+    if share == 0 or share > MOST_BLANK:
         return None
     values = np.concatenate([v[0][f] for v, f in zip((lines.rows, lines.columns), flat, strict=True)])
     for value in np.unique(values):

@@ -43,6 +43,10 @@ def test_lines_of_a_common_value_are_no_loss():
     assert lines_of(counts) is None
 
 
+def test_a_single_count_is_no_frame_with_a_rim():
+    assert lines_of((np.arange(60 * 70) == 777).reshape(60, 70)) is None
+
+
 def test_nan_does_not_hide_a_blank_line(frame):
     frame[5] = 0
     frame[:, 9] = np.nan
