@@ -66,6 +66,49 @@ class TableAccessor:
 
         return select(self._ds, frames=frames, region=region, species=species, probability=probability, border=border)
 
+    def classify(
+        self,
+        n: int | str | Sequence[str] = "auto",
+        *,
+        method: str = "mixture",
+        by: str = "intensity",
+        local: bool | str = "auto",
+        signal: Any = None,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """A new table with the ``species`` of every atom. See `hs_deepatoms.methods.classify.classify`.
+
+        Parameters
+        ----------
+        n
+            Number of species, their names (strongest first), or ``"auto"``.
+        method
+            ``"mixture"``, ``"kmeans"``, ``"meanshift"`` or ``"threshold"``.
+        by
+            What tells them apart: ``"intensity"``, ``"height"``, another column, or ``"contrast"`` to the neighbours.
+        local
+            Take a smooth trend (thickness) off: True, False or ``"auto"``.
+        signal
+            The image, for tables without fitted peaks.
+        seed
+            Of the random numbers.
+        """
+        from hs_deepatoms.methods.classify import classify
+
+        return classify(self._ds, n, method=method, by=by, local=local, signal=signal, seed=seed)
+
+    def rename_species(self, names: Mapping[int | str, str]) -> xr.Dataset:
+        """The table with other names for its species: ``{"A": "Sr", "B": "Ti"}``, or by number."""
+        from hs_deepatoms.methods.classify import rename_species
+
+        return rename_species(self._ds, names)
+
+    def sublattices(self) -> dict[str, xr.Dataset]:
+        """Name of every species -> the table of its atoms, strongest first."""
+        from hs_deepatoms.methods.classify import sublattices
+
+        return sublattices(self._ds)
+
     def to_units(self, units: str) -> xr.Dataset:
         """The table with positions, uncertainties and widths in other units (``"pm"``) or in pixels (``"px"``)."""
         from hs_deepatoms.tables.units import to_units

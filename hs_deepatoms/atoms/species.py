@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from hs_deepatoms.atoms.trend import DEGREES, Trend, fit_mixture, fit_trend
+from hs_deepatoms.atoms.trend import DEGREES, fit_mixture, fit_trend
 
 UNKNOWN = -1  # the class of an atom without a value
 FEWEST = 8  # atoms of which anything can be said
-DIP = 0.15  # two classes are two where the density between them is this much lower than at the lower of them
-SMALLEST, LEAST = 0.02, 5  # share of the atoms, and atoms, that make a class
 FAINTEST = 1e-3  # of the median: what a value of the wrong sign counts as, before the logarithm is taken
-GRID = 4096
 
 
 @dataclass(frozen=True)
@@ -73,12 +71,12 @@ def classify(
         Intensity or height; negative for dark columns. NaN: unknown.
     n : int or "auto"
         Number of classes. ``"auto"``: as many as the density of the values has clear maxima, where it is the mixture of
-        Gaussians of the lowest BIC, so a skewed or heavy-tailed class stays one.
+        Gaussians that the BIC prefers, so a skewed or heavy-tailed class stays one.
     method : {"mixture", "kmeans", "meanshift", "threshold"}
         ``"threshold"`` is Otsu's, of several levels where there are more than two classes; ``"meanshift"`` finds its
         own number.
     local : bool or "auto"
-        Take a smooth trend off, never, or where the BIC says so.
+        Take a smooth trend off, never, or where that makes the classes narrower by more than its terms cost.
     trusted : ndarray of bool, shape (n_atoms,), optional
         Which atoms the classes are learned from; all are classified.
     seed : int or numpy.random.Generator
@@ -112,7 +110,7 @@ def classify(
     trend = fit_trend(y, x, np.where(known, value, 0.0), use=use, degrees=degrees, seed=seed)
     rest = value - trend.values
     sample, number = trend.rest, 0
-    centres, edges = modes(trend)
+    centres, edges = trend.centres, trend.edges
     if method == "meanshift":
         labels = _mean_shift(sample)
     else:
@@ -144,27 +142,6 @@ def contrast_to_neighbours(y, x, strength, frame=None, k: int = 6) -> np.ndarray
         alone = ~np.isfinite(around).any(1)
         around[alone] = 0.0
         return np.where(alone, np.nan, np.exp(value - np.nanmedian(around, axis=1)))
-
-
-def modes(trend: Trend) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (k,) of the classes that the density of the values shows, descending, and the dips between them.
-
-    A maximum counts where the density drops clearly on both sides of it, and enough atoms belong to it.
-    """
-    from scipy.signal import find_peaks
-
-    means, widths = trend.mixture.means_[:, 0], np.sqrt(trend.mixture.covariances_[:, 0, 0])
-    grid = np.linspace((means - 4 * widths).min(), (means + 4 * widths).max(), GRID)
-    density = np.exp(trend.mixture.score_samples(grid[:, None]))
-    peaks, found = find_peaks(np.concatenate([[0], density, [0]]), prominence=0)
-    peaks = peaks[found["prominences"] >= DIP * density[peaks - 1]] - 1
-    while True:
-        dips = [a + int(np.argmin(density[a : b + 1])) for a, b in zip(peaks[:-1], peaks[1:], strict=True)]
-        edges = grid[dips]
-        number = np.bincount(np.digitize(trend.rest, edges), minlength=len(peaks))
-        if len(peaks) == 1 or number.min() >= max(SMALLEST * trend.rest.size, LEAST):
-            return grid[peaks][::-1], edges[::-1]
-        peaks = np.delete(peaks, np.argmin(number))
 
 
 def _by_mixture(sample, n, centres, edges, automatic):
@@ -221,7 +198,7 @@ def _posterior(value, known, sample, labels, hard: bool) -> tuple[np.ndarray, np
     probability /= probability.sum(1, keepdims=True)
     label = probability.argmax(1)
     if hard:
-        between = np.array([(a.min() + b.max()) / 2 for a, b in zip(groups[:-1], groups[1:], strict=True)])
+        between = np.array([(a.min() + b.max()) / 2 for a, b in pairwise(groups)])
         label = np.digitize(-np.where(known, value, mean[0]), -between)
     return np.where(known, label, UNKNOWN), np.where(known[:, None], probability, np.nan)
 

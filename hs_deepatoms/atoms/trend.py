@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,32 +20,42 @@ SAMPLE = 5000  # atoms that a model is fitted to; more of them change nothing bu
 WORKING = 4  # classes that stand in for the unknown ones while the trend is fitted
 MOST = 6  # Gaussians that the values may take
 ROUNDS = 6
+GAIN = 10.0  # by which one more Gaussian must lower the BIC
+DIP = 0.35  # two classes are two where the density between them is this much lower than at the lower of them
+SMALLEST, LEAST = 0.02, 5  # share of the atoms, and atoms, that make a class
+GRID = 4096
 NARROWEST = 1e-3  # smallest width of a Gaussian, in standard deviations of the values
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The polynomial of the lowest BIC, and the mixture that what is left of the values follows.
+    """The trend, and the classes that show without it.
 
-    ``values`` (n,) is the trend at every atom, mean 0 over the atoms fitted; ``rest`` (m,) are the values of these
-    atoms without it; ``bic`` is that of trend and mixture together.
+    Attributes
+    ----------
+    values : ndarray, shape (n,)
+        The trend at every atom, mean 0 over the atoms it was fitted to.
+    rest : ndarray, shape (m,)
+        Values of these atoms without it.
+    centres, edges : ndarray, shapes (k,) and (k - 1,)
+        Where the density of ``rest`` is highest, descending, and the dips between.
+    degree : int
+        Of the polynomial.
     """
 
     values: np.ndarray
     rest: np.ndarray
-    mixture: GaussianMixture
+    centres: np.ndarray
+    edges: np.ndarray
     degree: int
-    bic: float
 
 
-def fit_trend(
-    y: np.ndarray, x: np.ndarray, values: np.ndarray, *, use: np.ndarray, degrees=DEGREES, seed=0
-) -> Trend:
-    """Polynomial in (y, x) shared by all classes of the values, its degree and the number of classes by BIC.
+def fit_trend(y: np.ndarray, x: np.ndarray, values: np.ndarray, *, use: np.ndarray, degrees=DEGREES, seed=0) -> Trend:
+    """Polynomial in (y, x) shared by all classes of the values, of the degree that best explains them.
 
     Classes and trend are fitted in turn: a mixture of Gaussians to what the trend leaves, then the trend to what the
-    classes leave, every atom weighted by how sharp its class is. Both "no trend" and "a trend under a single class" are
-    starting points, so that species that lie apart are not taken for a gradient, nor a gradient for species.
+    classes leave, every atom weighted by how sharp its class is; both "no trend" and "a trend under a single class" are
+    starting points. Of the degrees that one is taken whose classes are narrowest, each term at its cost in the BIC: what the classes are is free, so that species that lie apart are not taken for a gradient.
 
     Parameters
     ----------
@@ -88,17 +99,15 @@ def fit_trend(
         terms = polynomial(*_scaled(y[rows], x[rows], low, half), degree)
         if degree > min(degrees) and terms.shape[1] * PER_TERM > rows.size:
             continue
-        found = _fit_degree(values[rows], terms, number)
-        if best is None or found[0] < best[0]:
-            best = (*found, degree, terms.mean(0))
-    bic, slopes, mixture, degree, centre = best
-    return Trend(
-        (polynomial(*_scaled(y, x, low, half), degree) - centre) @ slopes,
-        values[rows] - (polynomial(*_scaled(y[rows], x[rows], low, half), degree) - centre) @ slopes,
-        mixture,
-        degree,
-        bic,
-    )
+        centre = terms.mean(0)
+        slopes, rest, mixture = _fit_degree(values[rows], terms - centre, number)
+        centres, edges = modes(rest, mixture)
+        cost = 2 * rows.size * np.log(_width(rest, edges)) + terms.shape[1] * np.log(rows.size)
+        if best is None or cost < best[0]:
+            best = cost, degree, slopes, centre, rest, centres, edges
+    _, degree, slopes, centre, rest, centres, edges = best
+    whole = (polynomial(*_scaled(y, x, low, half), degree) - centre) @ slopes
+    return Trend(whole, rest, centres, edges, degree)
 
 
 def polynomial(a: np.ndarray, b: np.ndarray, degree: int) -> np.ndarray:
@@ -118,30 +127,55 @@ def fit_mixture(values: np.ndarray, n: int, seed: int, means: np.ndarray | None 
     return _quiet(model.fit, values[:, None])
 
 
-def best_mixture(values: np.ndarray, n_terms: int, seed: int) -> tuple[float, GaussianMixture]:
-    """BIC (of ``n_terms`` parameters more) and mixture of the number of Gaussians that makes it least."""
-    penalty = n_terms * np.log(values.size)
-    best = None
+def best_mixture(values: np.ndarray, seed: int) -> GaussianMixture:
+    """Mixture of as many Gaussians as lower the BIC clearly."""
+    best, least = None, np.inf
     for n in range(1, min(MOST, max(values.size // PER_CLASS, 1)) + 1):
         model = fit_mixture(values, n, seed)
-        bic = model.bic(values[:, None]) + penalty
-        if best is None or bic < best[0]:
-            best = bic, model
-        elif n > 3 and bic > best[0] + 2 * penalty + 30:
-            break
+        bic = model.bic(values[:, None])
+        if best is None or bic < least - GAIN * (n - best.n_components):
+            best, least = model, bic
     return best
 
 
+def modes(rest: np.ndarray, mixture: GaussianMixture) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (k,) of the classes that the mixture's density shows, descending, and the dips between them.
+
+    ``rest`` (m,) are the values. A maximum counts where the density drops clearly on both sides of it, and enough atoms
+    belong to it.
+    """
+    from scipy.signal import find_peaks
+
+    means, widths = mixture.means_[:, 0], np.sqrt(mixture.covariances_[:, 0, 0])
+    grid = np.linspace((means - 4 * widths).min(), (means + 4 * widths).max(), GRID)
+    density = np.exp(mixture.score_samples(grid[:, None]))
+    peaks, found = find_peaks(np.concatenate([[0], density, [0]]), prominence=0)
+    peaks = peaks[found["prominences"] >= DIP * density[peaks - 1]] - 1
+    while True:
+        dips = [a + int(np.argmin(density[a : b + 1])) for a, b in pairwise(peaks)]
+        edges = grid[dips]
+        number = np.bincount(np.digitize(rest, edges), minlength=len(peaks))
+        if len(peaks) == 1 or number.min() >= max(SMALLEST * rest.size, LEAST):
+            return grid[peaks][::-1], edges[::-1]
+        peaks = np.delete(peaks, np.argmin(number))
+
+
 def _fit_degree(values: np.ndarray, terms: np.ndarray, seed: int):
-    centred = terms - terms.mean(0)
+    """Slopes (terms,), the values without them, and their mixture."""
     if not terms.shape[1]:
-        bic, mixture = best_mixture(values, 0, seed)
-        return bic, np.empty(0), mixture
-    single = np.linalg.lstsq(centred, values - values.mean(), rcond=None)[0]
-    ends = [_alternate(values, centred, slopes, seed) for slopes in (single, np.zeros_like(single))]
+        return np.empty(0), values, best_mixture(values, seed)
+    single = np.linalg.lstsq(terms, values - values.mean(), rcond=None)[0]
+    ends = [_alternate(values, terms, slopes, seed) for slopes in (single, np.zeros_like(single))]
     slopes = max(ends, key=lambda end: end[0])[1]
-    bic, mixture = best_mixture(values - centred @ slopes, terms.shape[1], seed)
-    return bic, slopes, mixture
+    rest = values - terms @ slopes
+    return slopes, rest, best_mixture(rest, seed)
+
+
+def _width(values: np.ndarray, edges: np.ndarray) -> float:
+    """Robust standard deviation of values (m,) about the middle of their class."""
+    label = np.digitize(-values, -edges)
+    middle = np.array([np.median(values[label == k]) for k in range(len(edges) + 1)])
+    return max(1.4826 * float(np.median(np.abs(values - middle[label]))), NARROWEST * float(np.std(values)), 1e-300)
 
 
 def _alternate(values: np.ndarray, terms: np.ndarray, slopes: np.ndarray, seed: int) -> tuple[float, np.ndarray]:

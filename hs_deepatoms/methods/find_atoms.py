@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
+from hs_deepatoms.methods.classify import check_species, classify
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
 
@@ -41,6 +43,7 @@ def find_atoms(
     threshold: float | str = "auto",
     spacing: int | float | str | None = None,
     refine: str = "quick",
+    species: int | str | Sequence[str] | None = None,
     region: Any = None,
     signal_mask: Any = None,
     navigation_mask: Any = None,
@@ -79,6 +82,9 @@ def find_atoms(
         ``"quick"``: all columns of a frame fitted together, as Gaussians on a smooth background, in a few steps;
         ``"full"``: until nothing moves, and with columns added where the fit shows that one was missed; ``"none"``:
         the detector's own sub-pixel positions and uncertainties.
+    species : int, "auto" or sequence of str, optional
+        Classify the atoms by their intensity: number of species, their names (strongest first), or ``"auto"``; see
+        ``table.deepatoms.classify``, which can do so later too.
     region : hyperspy ROI, optional
         ``RectangularROI`` or ``CircleROI`` in axis units: columns inside are reported, as the image has them there (up
         to 48 pixels around are looked at too).
@@ -141,6 +147,7 @@ def find_atoms(
     images.check_choice("method", method, METHODS)
     images.check_choice("contrast", contrast, images.CONTRASTS)
     images.check_choice("refine", refine, REFINEMENTS)
+    check_species(species)
     images.check_count("batch_size", batch_size)
     images.check_count("navigation_chunks", navigation_chunks)
     images.check_count("num_workers", num_workers)
@@ -166,7 +173,8 @@ def find_atoms(
         "signal_mask": signal_mask is not None,
         "navigation_mask": navigation_mask is not None,
     }
-    return _table(whole, found, origin, look, asked)
+    table = _table(whole, found, origin, look, asked)
+    return table if species is None else classify(table, species, signal=signal if refine == "none" else None)
 
 
 @dataclass(frozen=True)
