@@ -55,7 +55,8 @@ def fit_trend(y: np.ndarray, x: np.ndarray, values: np.ndarray, *, use: np.ndarr
 
     Classes and trend are fitted in turn: a mixture of Gaussians to what the trend leaves, then the trend to what the
     classes leave, every atom weighted by how sharp its class is; both "no trend" and "a trend under a single class" are
-    starting points. Of the degrees that one is taken whose classes are narrowest, each term at its cost in the BIC: what the classes are is free, so that species that lie apart are not taken for a gradient.
+    starting points. Of the degrees that one is taken whose classes are narrowest, each term at its cost in the BIC:
+    what the classes are is free, so that species that lie apart are not taken for a gradient.
 
     Parameters
     ----------
