@@ -109,6 +109,24 @@ class TableAccessor:
 
         return sublattices(self._ds)
 
+    def vacancies(self) -> xr.Dataset:
+        """Empty sites of the local lattice, a table of their own with ``species`` expected and ``confidence``.
+
+        See `hs_deepatoms.methods.sites.vacancies`.
+        """
+        from hs_deepatoms.methods.sites import vacancies
+
+        return vacancies(self._ds)
+
+    def dopants(self) -> xr.Dataset:
+        """The table with ``site_species``, the species of most equivalents, and ``off_class`` where an atom differs.
+
+        See `hs_deepatoms.methods.sites.dopants`.
+        """
+        from hs_deepatoms.methods.sites import dopants
+
+        return dopants(self._ds)
+
     def to_units(self, units: str) -> xr.Dataset:
         """The table with positions, uncertainties and widths in other units (``"pm"``) or in pixels (``"px"``)."""
         from hs_deepatoms.tables.units import to_units

@@ -16,12 +16,15 @@ SIGMAS = 5.0  # column sigmas per nearest distance, the unit of the search for l
 TOLERANCE = 1 / 3  # how far from a site an atom still sits on it
 CLUSTER = 0.25  # how far apart predictions of one site may lie
 AROUND = 40  # atoms over which it is averaged how often a lattice vector leads to another atom
+ALIKE = 0.5  # hits in common, of one's own, of two atoms of one grain
 RELIABLE, NEARLY = 0.4, 0.85  # that share at least; and that part of what the best vector reaches
+FEW = 10  # lattice vectors, beside which their sums are needed
 LEAST = 10  # atoms, to speak of a lattice
 # share of the equivalent sites that must hold atoms, share of opposite pairs of them (outside a surface there are
 # none), and their least number
 FILLED, PAIRED, PREDICTORS = 0.65, 0.55, 4
 LIKE = 0.6  # share of equivalents of one class from which an atom of another one is off
+VACUUM = 1.3  # further from any atom there is no crystal, and nothing is missing
 RIM = 0.5  # sites nearer to the rim are not asked for
 
 
@@ -52,9 +55,13 @@ class Lattice:
     target : ndarray of int, shape (n, m)
         Atom that stands where each vector takes each atom, -1 if none.
     inside : ndarray of bool, shape (n, m)
-        Whether that place lies in the frame.
+        Whether that place lies in the frame, and near an atom.
     valid : ndarray of bool, shape (n, m)
         Whether the vector is one of the lattice around the atom.
+    near, own : ndarray, shape (n, k)
+        Rows of the atoms nearest to each atom, and which of them are of its grain.
+    spacing : float
+        Median nearest distance.
     """
 
     points: np.ndarray
@@ -62,6 +69,8 @@ class Lattice:
     target: np.ndarray
     inside: np.ndarray
     valid: np.ndarray
+    near: np.ndarray
+    own: np.ndarray
     spacing: float
 
 
@@ -162,21 +171,33 @@ def _lattice(points: np.ndarray, spacing: float, shape) -> Lattice | None:
     vectors = vectors_of_grains(*points.T / unit, np.ones(len(points))) * unit
     if not len(vectors):
         return None
+    if len(vectors) < FEW:
+        vectors = _with_sums(vectors, spacing)
     half = vectors[(vectors[:, 0] > 0) | ((vectors[:, 0] == 0) & (vectors[:, 1] > 0))]
     tree = cKDTree(points)
     for _ in range(2):  # from the bins of the search to the mean of the differences
         half = _refined(points, tree, half, TOLERANCE * spacing)
     vectors = np.concatenate([half, -half])
     ends = points[:, None] + vectors
-    distance, target = tree.query(ends, distance_upper_bound=TOLERANCE * spacing)
-    target = np.where(np.isfinite(distance), target, -1)
+    nearest, target = tree.query(ends, distance_upper_bound=VACUUM * spacing)
+    target = np.where(nearest <= TOLERANCE * spacing, target, -1)
     margin = RIM * spacing
     low, high = margin - 0.5, np.asarray(shape) - 0.5 - margin
-    inside = ((ends >= low) & (ends <= high)).all(-1) | (target >= 0)
+    inside = ((ends >= low) & (ends <= high)).all(-1) & (nearest < VACUUM * spacing) | (target >= 0)
     near = tree.query(points, min(AROUND, len(points)))[1]
-    share = _mean_over(near, target >= 0, inside)
+    own = _of_one_grain(near, target >= 0)
+    share = _mean_over(near, own, target >= 0, inside)
     valid = (share > RELIABLE) & (share >= NEARLY * share.max(1, keepdims=True))
-    return Lattice(points, vectors, target, inside, valid, spacing)
+    return Lattice(points, vectors, target, inside, valid, near, own, spacing)
+
+
+def _with_sums(vectors: np.ndarray, spacing: float) -> np.ndarray:
+    """Lattice vectors (m, 2) and their sums: a large cell has few that are short enough to be found."""
+    sums = (vectors[:, None] + vectors).reshape(-1, 2)
+    for one in sums[np.hypot(*sums.T) > spacing * TOLERANCE]:
+        if np.hypot(*(vectors - one).T).min() > spacing * TOLERANCE:
+            vectors = np.concatenate([vectors, one[None]])
+    return vectors
 
 
 def _refined(points, tree, vectors, reach) -> np.ndarray:
@@ -187,13 +208,20 @@ def _refined(points, tree, vectors, reach) -> np.ndarray:
     return vectors + off.sum(0) / np.maximum(hit.sum(0), 1)
 
 
-def _mean_over(near: np.ndarray, hit: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Share (n, m) of the atoms ``near`` (n, k) each that are ``hit`` among those ``counted``; few count less."""
+def _of_one_grain(near: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    """Which of the atoms ``near`` (n, k) each have most hits (n, m) in common with it: at a boundary its own grain."""
+    least = ALIKE * hit.sum(1)
+    return np.stack([(hit & hit[rows]).sum(1) >= least for rows in near.T], 1)
+
+
+def _mean_over(near: np.ndarray, own: np.ndarray, hit: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """Share (n, m) of the atoms ``near`` (n, k) each, and its ``own``, that are ``hit`` among those ``counted``."""
+    hit = hit & counted
     hits, number = (np.zeros(hit.shape, np.float32) for _ in range(2))
-    for rows in near.T:
-        hits += (hit & counted)[rows]
-        number += counted[rows]
-    return hits / np.maximum(number, 3)
+    for rows, alike in zip(near.T, own.T, strict=True):
+        hits += hit[rows] & alike[:, None]
+        number += counted[rows] & alike[:, None]
+    return hits / np.maximum(number, 3)  # of one or two atoms nothing is to be learned
 
 
 def _empty(lattice: Lattice, shape, label) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,12 +234,12 @@ def _empty(lattice: Lattice, shape, label) -> tuple[np.ndarray, np.ndarray, np.n
     for _ in range(2):  # the site is where its equivalents say, then they are looked for from there
         valid = lattice.valid[tree.query(q)[1]]
         starts = q[:, None] - lattice.vectors
-        distance, source = tree.query(starts, distance_upper_bound=reach)
-        found = np.isfinite(distance) & valid
+        distance, source = tree.query(starts, distance_upper_bound=VACUUM * lattice.spacing)
+        found = (distance <= reach) & valid
         source = np.where(found, source, 0)
         off = np.where(found[..., None], lattice.points[source] - starts, 0.0)
         q = q + off.sum(1) / np.maximum(found.sum(1), 1)[:, None]
-    seen = valid & ((starts > -0.5) & (starts < np.asarray(shape) - 0.5)).all(-1)
+    seen = valid & np.isfinite(distance) & ((starts > -0.5) & (starts < np.asarray(shape) - 0.5)).all(-1)
     number = found.sum(1)
     filled = number / np.maximum((seen | found).sum(1), 1)
     half = found.shape[1] // 2
@@ -251,9 +279,7 @@ def _preserving(lattice: Lattice, label: np.ndarray) -> np.ndarray:
     """Which vectors lead to atoms of the same class around every atom (n, m): those of the crystal."""
     there = label[np.maximum(lattice.target, 0)]
     counted = lattice.valid & (lattice.target >= 0) & (there >= 0) & (label >= 0)[:, None]
-    tree = cKDTree(lattice.points)
-    near = tree.query(lattice.points, min(AROUND, len(label)))[1]
-    share = _mean_over(near, there == label[:, None], counted)
+    share = _mean_over(lattice.near, lattice.own, there == label[:, None], counted)
     return lattice.valid & (share > LIKE) & (share >= NEARLY * share.max(1, keepdims=True))
 
 
