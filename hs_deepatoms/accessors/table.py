@@ -212,12 +212,19 @@ class TableAccessor:
             Flattened frame to draw; a HyperSpy plot has its own navigator.
         ax
             Matplotlib axes to draw on; a HyperSpy signal is then drawn there too, as a picture of one frame.
+        size
+            Diameter of a marker in points. None: a third of the distance between atoms.
+        color
+            Any matplotlib colour, or ``"species"``. None: by species where there are several, else red.
 
         Returns
         -------
         matplotlib.axes.Axes
             Where it was drawn.
         """
+        if color == "species":
+            schema.check_column(self._ds, "species")
+            color = None
         if hasattr(signal, "axes_manager") and ax is None:
             from hs_deepatoms.plot.markers import plot_on_signal
 

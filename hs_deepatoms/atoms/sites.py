@@ -24,7 +24,8 @@ LEAST = 10  # atoms, to speak of a lattice
 # none), and their least number
 FILLED, PAIRED, PREDICTORS = 0.65, 0.55, 4
 LIKE = 0.6  # share of equivalents of one class from which an atom of another one is off
-VACUUM = 1.3  # further from any atom there is no crystal, and nothing is missing
+VACUUM = 1.3  # of the widest nearest distances: further from any atom there is no crystal, and nothing is missing
+WIDE = 0.95  # quantile
 RIM = 0.5  # sites nearer to the rim are not asked for
 
 
@@ -60,8 +61,8 @@ class Lattice:
         Whether the vector is one of the lattice around the atom.
     near, own : ndarray, shape (n, k)
         Rows of the atoms nearest to each atom, and which of them are of its grain.
-    spacing : float
-        Median nearest distance.
+    spacing, vacuum : float
+        Median nearest distance, and the distance from which on there is no crystal.
     """
 
     points: np.ndarray
@@ -72,6 +73,7 @@ class Lattice:
     near: np.ndarray
     own: np.ndarray
     spacing: float
+    vacuum: float
 
 
 def empty_sites(y, x, shape: tuple[int, int], label=None) -> EmptySites:
@@ -175,20 +177,21 @@ def _lattice(points: np.ndarray, spacing: float, shape) -> Lattice | None:
         vectors = _with_sums(vectors, spacing)
     half = vectors[(vectors[:, 0] > 0) | ((vectors[:, 0] == 0) & (vectors[:, 1] > 0))]
     tree = cKDTree(points)
+    vacuum = VACUUM * float(np.quantile(tree.query(points, 2)[0][:, 1], WIDE))
     for _ in range(2):  # from the bins of the search to the mean of the differences
         half = _refined(points, tree, half, TOLERANCE * spacing)
     vectors = np.concatenate([half, -half])
     ends = points[:, None] + vectors
-    nearest, target = tree.query(ends, distance_upper_bound=VACUUM * spacing)
+    nearest, target = tree.query(ends, distance_upper_bound=vacuum)
     target = np.where(nearest <= TOLERANCE * spacing, target, -1)
     margin = RIM * spacing
     low, high = margin - 0.5, np.asarray(shape) - 0.5 - margin
-    inside = ((ends >= low) & (ends <= high)).all(-1) & (nearest < VACUUM * spacing) | (target >= 0)
+    inside = ((ends >= low) & (ends <= high)).all(-1) & (nearest < vacuum) | (target >= 0)
     near = tree.query(points, min(AROUND, len(points)))[1]
     own = _of_one_grain(near, target >= 0)
     share = _mean_over(near, own, target >= 0, inside)
     valid = (share > RELIABLE) & (share >= NEARLY * share.max(1, keepdims=True))
-    return Lattice(points, vectors, target, inside, valid, near, own, spacing)
+    return Lattice(points, vectors, target, inside, valid, near, own, spacing, vacuum)
 
 
 def _with_sums(vectors: np.ndarray, spacing: float) -> np.ndarray:
@@ -234,7 +237,7 @@ def _empty(lattice: Lattice, shape, label) -> tuple[np.ndarray, np.ndarray, np.n
     for _ in range(2):  # the site is where its equivalents say, then they are looked for from there
         valid = lattice.valid[tree.query(q)[1]]
         starts = q[:, None] - lattice.vectors
-        distance, source = tree.query(starts, distance_upper_bound=VACUUM * lattice.spacing)
+        distance, source = tree.query(starts, distance_upper_bound=lattice.vacuum)
         found = (distance <= reach) & valid
         source = np.where(found, source, 0)
         off = np.where(found[..., None], lattice.points[source] - starts, 0.0)
