@@ -11,6 +11,7 @@ from hs_deepatoms.atoms.trend import DEGREES, fit_mixture, fit_trend
 
 UNKNOWN = -1  # the class of an atom without a value
 FEWEST = 8  # atoms of which anything can be said
+OUTER_QUANTILES = (0.2, 0.8)  # of the neighbours: the faint and the strong ones
 FAINTEST = 1e-3  # of the median: what a value of the wrong sign counts as, before the logarithm is taken
 
 
@@ -131,17 +132,21 @@ def log_strength(strength: np.ndarray) -> np.ndarray:
         return np.log(np.where(np.isfinite(signed), np.maximum(signed, FAINTEST * abs(middle)), np.nan))
 
 
-def contrast_to_neighbours(y, x, strength, frame=None, k: int = 6) -> np.ndarray:
-    """Strength of every atom over the median of its ``k`` nearest (n,); NaN without neighbours."""
+def contrast_to_neighbours(y, x, strength, frame=None, k: int = 12) -> np.ndarray:
+    """Strength of every atom over the local middle (n,), of both kinds of neighbours; NaN without neighbours.
+
+    The middle is halfway, in the logarithm, between the stronger and the fainter ones of the ``k`` nearest: how many of
+    which kind there are, which at the rim is another number, does not matter.
+    """
     from hs_deepatoms.tables.neighbours import nearest
 
     distance, row = nearest(y, x, frame, k=k)
     value = log_strength(strength)
-    around = np.where(np.isfinite(distance), value[row], np.nan)
-    with np.errstate(invalid="ignore"):
-        alone = ~np.isfinite(around).any(1)
-        around[alone] = 0.0
-        return np.where(alone, np.nan, np.exp(value - np.nanmedian(around, axis=1)))
+    around = np.where(np.isfinite(distance), value[row] if value.size else distance, np.nan)
+    alone = ~np.isfinite(around).any(1)
+    around[alone] = 0.0  # numpy would warn of a row of nothing
+    middle = np.nanquantile(around, OUTER_QUANTILES, axis=1).mean(0) if value.size else value
+    return np.where(alone, np.nan, np.exp(value - middle))
 
 
 def _by_mixture(sample, n, centres, edges, automatic):

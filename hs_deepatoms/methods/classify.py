@@ -47,8 +47,8 @@ def classify(
         Mixture of Gaussians; k-means; mean shift (finds its own number); Otsu's thresholds.
     by : str
         Column that tells them apart: ``"intensity"`` (volume of the fitted peak), ``"height"``, any other column of
-        numbers; or ``"contrast"``: the intensity over the median of the six nearest atoms. Dark columns have negative
-        values; the strongest is the darkest.
+        numbers; or ``"contrast"``: the intensity over that halfway between the strong and the faint ones of the twelve
+        nearest atoms. Dark columns have negative values; the strongest is the darkest.
     local : bool or "auto"
         Take a smooth trend (thickness) off, shared by all species; never; or where that makes the classes clearly
         narrower.

@@ -1,6 +1,7 @@
 """Species, sublattices, vacancies and dopants through the table."""
 
 import json
+from pathlib import Path
 
 import hyperspy.api as hs
 import matplotlib
@@ -114,7 +115,7 @@ def test_vacancies_of_frames_stay_in_their_frame():
 
 def test_dopants(atoms):
     made = atoms.deepatoms.classify()
-    odd = int(np.hypot(made["y_px"] - 90, made["x_px"] - 130).argmin())
+    odd = int(np.hypot(made["y_px"] - 90, made["x_px"] - 130).values.argmin())
     made["species"][odd] = 1 - made["species"][odd]
     found = made.deepatoms.dopants()
     assert np.flatnonzero(found["off_class"]).tolist() == [odd]
@@ -135,6 +136,4 @@ def test_species_are_saved_and_drawn(image, atoms, tmp_path):
 
 def test_importing_the_package_does_not_import_sklearn():
     code = "import sys, hs_deepatoms; print('sklearn' in sys.modules, 'skimage' in sys.modules)"
-    from pathlib import Path
-
     assert run_fresh(code, path=Path(hs_deepatoms.__file__).parents[1]).split()[-2:] == ["False", "False"]

@@ -7,6 +7,7 @@ from hs_deepatoms.atoms.species import METHODS, UNKNOWN, classify, contrast_to_n
 from hs_deepatoms.atoms.strength import strength_at
 from hs_deepatoms.atoms.trend import fit_trend
 from hs_deepatoms.simulate.background import smooth_field
+from hs_deepatoms.simulate.columns import draw_columns
 
 BASIS = {1: [(0, 0)], 2: [(0, 0), (0.5, 0.5)], 3: [(0, 0), (0.5, 0.5), (0.5, 0)]}
 STRENGTH = {1: [1.0], 2: [1.0, 0.5], 3: [1.0, 0.6, 0.3]}
@@ -122,7 +123,6 @@ def test_contrast_and_strength_of_single_columns():
     contrast = contrast_to_neighbours(y, x, strength)
     assert contrast[20] == pytest.approx(2) and np.median(contrast) == pytest.approx(1)
     assert np.isnan(contrast_to_neighbours(y[:1], x[:1], strength[:1])).all()
-    grid = np.mgrid[:60, :80]
     image = sum(
         s * np.exp(-((grid[0] - a) ** 2 + (grid[1] - b) ** 2) / 8) for s, a, b in zip(strength, y, x, strict=True)
     )
