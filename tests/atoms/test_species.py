@@ -123,9 +123,7 @@ def test_contrast_and_strength_of_single_columns():
     contrast = contrast_to_neighbours(y, x, strength)
     assert contrast[20] == pytest.approx(2) and np.median(contrast) == pytest.approx(1)
     assert np.isnan(contrast_to_neighbours(y[:1], x[:1], strength[:1])).all()
-    image = sum(
-        s * np.exp(-((grid[0] - a) ** 2 + (grid[1] - b) ** 2) / 8) for s, a, b in zip(strength, y, x, strict=True)
-    )
+    image = draw_columns((60, 80), y, x, strength, 2.0)
     image[0, :5] = np.nan
     measured = strength_at(image, y, x)
     assert measured[20] / np.median(measured) > 1.7
