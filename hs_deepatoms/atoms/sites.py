@@ -18,7 +18,7 @@ CLUSTER = 0.25  # how far apart predictions of one site may lie
 AROUND = 40  # atoms over which it is averaged how often a lattice vector leads to another atom
 ALIKE = 0.5  # hits in common, of one's own, of two atoms of one grain
 RELIABLE, NEARLY = 0.4, 0.85  # that share at least; and that part of what the best vector reaches
-FEW = 10  # lattice vectors, beside which their sums are needed
+FEW, MOST = 24, 96  # lattice vectors, beside which their sums are needed; and with these
 LEAST = 10  # atoms, to speak of a lattice
 # share of the equivalent sites that must hold atoms, share of opposite pairs of them (outside a surface there are
 # none), and their least number
@@ -197,7 +197,10 @@ def _lattice(points: np.ndarray, spacing: float, shape) -> Lattice | None:
 def _with_sums(vectors: np.ndarray, spacing: float) -> np.ndarray:
     """Lattice vectors (m, 2) and their sums: a large cell has few that are short enough to be found."""
     sums = (vectors[:, None] + vectors).reshape(-1, 2)
-    for one in sums[np.hypot(*sums.T) > spacing * TOLERANCE]:
+    length = np.hypot(*sums.T)
+    for one in sums[np.argsort(length, kind="stable")][np.count_nonzero(length <= spacing * TOLERANCE) :]:
+        if len(vectors) >= MOST:
+            break
         if np.hypot(*(vectors - one).T).min() > spacing * TOLERANCE:
             vectors = np.concatenate([vectors, one[None]])
     return vectors
@@ -224,6 +227,9 @@ def _mean_over(near: np.ndarray, own: np.ndarray, hit: np.ndarray, counted: np.n
     for rows, alike in zip(near.T, own.T, strict=True):
         hits += hit[rows] & alike[:, None]
         number += counted[rows] & alike[:, None]
+    # a vector and its reverse are lattice vectors together: at a surface one of them leads into the vacuum
+    half = hit.shape[1] // 2
+    hits, number = (np.tile(w[:, :half] + w[:, half:], 2) for w in (hits, number))
     return hits / np.maximum(number, 3)  # of one or two atoms nothing is to be learned
 
 
