@@ -23,6 +23,7 @@ LEAST = 10  # atoms, to speak of a lattice
 # share of the equivalent sites that must hold atoms, share of opposite pairs of them (outside a surface there are
 # none), and their least number
 FILLED, PAIRED, PREDICTORS = 0.65, 0.55, 4
+CERTAIN = 0.8  # share that must hold atoms where a single pair is to be seen
 LIKE = 0.6  # share of equivalents of one class from which an atom of another one is off
 VACUUM = 1.3  # of the widest nearest distances: further from any atom there is no crystal, and nothing is missing
 WIDE = 0.95  # quantile
@@ -254,7 +255,8 @@ def _empty(lattice: Lattice, shape, label) -> tuple[np.ndarray, np.ndarray, np.n
     half = found.shape[1] // 2
     both = (seen | found)[:, :half] & (seen | found)[:, half:]
     paired = (found[:, :half] & found[:, half:]).sum(1) / np.maximum(both.sum(1), 1)
-    keep = (filled >= FILLED) & (paired >= PAIRED) & (both.sum(1) >= 2) & (number >= PREDICTORS)
+    keep = (filled >= FILLED) & (paired >= PAIRED) & (number >= PREDICTORS)
+    keep &= (both.sum(1) >= 2) | (filled >= CERTAIN)  # at the rim of the frame few pairs are to be seen
     keep &= tree.query(q)[0] > reach
     keep[keep] = _first_of_each(q[keep], filled[keep], reach)
     kind = _majority_at(source, found & keep[:, None], lattice, label)

@@ -196,10 +196,10 @@ def _strength(ds: xr.Dataset, by: str, signal: Any) -> np.ndarray:
 def _measured(ds: xr.Dataset, signal: Any) -> np.ndarray:
     """Strength at the positions (n_atoms,) from the frames of the image, which are read one by one."""
     from hs_deepatoms.atoms.strength import strength_at
-    from hs_deepatoms.bridge.source import read_source
+    from hs_deepatoms.bridge.source import Source, read_source
     from hs_deepatoms.methods.images import frame_of as one_frame
 
-    source = read_source(signal, n_signal=2, operation="classify")
+    source = signal if isinstance(signal, Source) else read_source(signal, n_signal=2, operation="classify")
     y, x = (np.asarray(axis.to_index(ds[n].values)) for n, axis in zip("yx", source.signal[-2:], strict=True))
     frame = frame_of(ds)
     n_frames = int(np.prod(source.data.shape[:-2], dtype=int))

@@ -174,7 +174,7 @@ def find_atoms(
         "navigation_mask": navigation_mask is not None,
     }
     table = _table(whole, found, origin, look, asked)
-    return table if species is None else classify(table, species, signal=signal if refine == "none" else None)
+    return table if species is None else classify(table, species, signal=whole if refine == "none" else None)
 
 
 @dataclass(frozen=True)

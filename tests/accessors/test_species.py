@@ -8,9 +8,12 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.spatial import cKDTree
 
 import hs_deepatoms
 from hs_deepatoms.errors import InvalidArgumentError, TableError
+from hs_deepatoms.simulate.columns import draw_columns
+from hs_deepatoms.simulate.lattices import PROTOTYPES, Crystal, lattice_points
 from tests.fresh import run_fresh
 from tests.methods.conftest import lattice_image
 
@@ -137,3 +140,21 @@ def test_species_are_saved_and_drawn(image, atoms, tmp_path):
 def test_importing_the_package_does_not_import_sklearn():
     code = "import sys, hs_deepatoms; print('sklearn' in sys.modules, 'skimage' in sys.modules)"
     assert run_fresh(code, path=Path(hs_deepatoms.__file__).parents[1]).split()[-2:] == ["False", "False"]
+
+
+def test_noise_vacancies_and_a_gradient_of_a_factor_of_two():
+    rng = np.random.default_rng(0)
+    cell, basis = PROTOTYPES["perovskite_001"]
+    crystal = Crystal(cell, np.array(basis, float), np.array([1.0, 0.5]), "perovskite").scaled()
+    y, x, kind = lattice_points(crystal, 16.0, 0.2, (120, 170), 300)
+    gone = rng.random(len(y)) < 0.05
+    height = crystal.heights[kind] * (1 + np.clip(x, 0, 340) / 340) / 2
+    image = rng.poisson(60 * (draw_columns((240, 340), y[~gone], x[~gone], height[~gone], 3.0) + 0.2))
+    atoms = hs_deepatoms.find_atoms(image.astype(np.float32), species="auto", show_progressbar=False)
+    _, row = cKDTree(np.column_stack([y, x])).query(np.column_stack([atoms["y_px"], atoms["x_px"]]))
+    assert (atoms["species"].values == kind[row]).mean() > 0.98
+    empty = atoms.deepatoms.vacancies()
+    truth, found = np.column_stack([y, x])[gone], np.column_stack([empty["y_px"], empty["x_px"]])
+    asked = ((truth > 14) & (truth < np.array([240, 340]) - 14)).all(1)
+    assert (cKDTree(found).query(truth[asked])[0] < 4).mean() >= 0.95
+    assert (cKDTree(truth).query(found)[0] < 4).mean() >= 0.95

@@ -57,7 +57,7 @@ def test_two_grains():
     found = empty_sites(y[~empty], x[~empty], SHAPE)
     recall, precision = recall_precision(found, y, x, empty, core(y, x) & (np.abs(x - SHAPE[1] / 2) > 2 * SPACING))
     assert recall >= 0.95 and precision >= 0.95
-    assert len(empty_sites(y, x, SHAPE).y) <= 1  # of a thousand, where the grains meet
+    assert len(empty_sites(y, x, SHAPE).y) <= 3  # of 1200: sites that the boundary cut off
 
 
 def test_nothing_is_missing_in_the_vacuum_around_a_particle():
