@@ -23,6 +23,7 @@ ROUNDS = 6
 GAIN = 10.0  # by which one more Gaussian must lower the BIC
 DIP = 0.35  # two classes are two where the density between them is this much lower than at the lower of them
 SMALLEST, LEAST = 0.02, 5  # share of the atoms, and atoms, that make a class
+SPLIT = 0.3  # cost per atom of one more class: many terms can arrange the values in heaps
 GRID = 4096
 NARROWEST = 1e-3  # smallest width of a Gaussian, in standard deviations of the values
 
@@ -103,7 +104,7 @@ def fit_trend(y: np.ndarray, x: np.ndarray, values: np.ndarray, *, use: np.ndarr
         centre = terms.mean(0)
         slopes, rest, mixture = _fit_degree(values[rows], terms - centre, number)
         centres, edges = modes(rest, mixture)
-        cost = 2 * rows.size * np.log(_width(rest, edges)) + terms.shape[1] * np.log(rows.size)
+        cost = rows.size * (2 * np.log(_width(rest, edges)) + SPLIT * len(edges)) + terms.shape[1] * np.log(rows.size)
         if best is None or cost < best[0]:
             best = cost, degree, slopes, centre, rest, centres, edges
     _, degree, slopes, centre, rest, centres, edges = best

@@ -51,7 +51,7 @@ def vacancies(ds: xr.Dataset) -> xr.Dataset:
     >>> kept = np.arange(y.size) != 50
     >>> atoms = hs_deepatoms.positions(y[kept], x[kept], signal=np.zeros((100, 120)))
     >>> empty = atoms.deepatoms.vacancies()
-    >>> empty.sizes["atom"], round(float(empty.x_px[0])) == x[50]
+    >>> empty.sizes["atom"], round(float(empty.x_px[0])) == int(x[50])
     (1, True)
     """
     from hs_deepatoms.atoms.sites import empty_sites
