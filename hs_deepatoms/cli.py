@@ -59,6 +59,20 @@ class _NumberOrText(click.ParamType):
 NUMBER_OR_TEXT = _NumberOrText()
 
 
+class _Species(click.ParamType):
+    """auto, a number of species, or their names with commas between, strongest first."""
+
+    name = "auto|number|names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | str | list[str]:
+        if not isinstance(value, str) or value == "auto":
+            return value
+        return int(value) if value.isdigit() else [name.strip() for name in value.split(",")]
+
+
+SPECIES = _Species()
+
+
 def _shared_options(command):
     """Options of every command that finds atoms: the arguments of `find_atoms` that make sense in a shell."""
     options = [
@@ -82,6 +96,7 @@ def _shared_options(command):
         click.option(
             "--refine", type=click.Choice(["quick", "full", "none"]), default="quick", help="Fit the columns."
         ),
+        click.option("--species", type=SPECIES, default=None, help='Tell species apart: auto, 2, or "Sr,Ti".'),
         click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps."),
         click.option("--batch-size", type=click.IntRange(min=1), default=None),
         click.option("--num-workers", type=click.IntRange(min=1), default=None),

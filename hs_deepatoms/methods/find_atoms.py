@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images, stored
+from hs_deepatoms.methods.classify import check_species, classify
 from hs_deepatoms.methods.look import UNCERTAIN, Look, detection_job, look_at
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
@@ -39,6 +41,7 @@ def find_atoms(
     threshold: float | str = "auto",
     spacing: int | float | str | None = None,
     refine: str = "quick",
+    species: int | str | Sequence[str] | None = None,
     region: Any = None,
     signal_mask: Any = None,
     navigation_mask: Any = None,
@@ -78,6 +81,9 @@ def find_atoms(
         ``"quick"``: all columns of a frame fitted together, as Gaussians on a smooth background, in a few steps;
         ``"full"``: until nothing moves, and with columns added where the fit shows that one was missed; ``"none"``:
         the detector's own sub-pixel positions and uncertainties.
+    species : int, "auto" or sequence of str, optional
+        Classify the atoms by their intensity: number of species, their names (strongest first), or ``"auto"``; see
+        ``table.deepatoms.classify``, which can do so later too.
     region : hyperspy ROI, optional
         ``RectangularROI`` or ``CircleROI`` in axis units: columns inside are reported, as the image has them there (up
         to 48 pixels around are looked at too).
@@ -147,10 +153,11 @@ def find_atoms(
     images.check_choice("method", method, METHODS)
     images.check_choice("contrast", contrast, images.CONTRASTS)
     images.check_choice("refine", refine, REFINEMENTS)
+    check_species(species)
     images.check_count("batch_size", batch_size)
     images.check_count("navigation_chunks", navigation_chunks)
     images.check_count("num_workers", num_workers)
-    path = None if store is None else stored.check_store(store)
+    path = None if store is None else stored.check_store(store, species)
     whole = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")
     source, origin = whole, (0, 0)
     if region is not None:
@@ -181,7 +188,8 @@ def find_atoms(
     blocks, job = _planned(source, look, batch_size, navigation_chunks)
     how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
     if path is None:
-        return table_of(_found(source, blocks, job, look, how))
+        table = table_of(_found(source, blocks, job, look, how))
+        return table if species is None else classify(table, species, signal=whole if refine == "none" else None)
     return _found_into(path, source, blocks, job, look, asked, table_of, how)
 
 

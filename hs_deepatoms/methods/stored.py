@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 JOB = "deepatoms_job"  # attribute of a finished store
 
 
-def check_store(store: Any) -> Path:
-    """A path that ends in .zarr, in a folder that is there."""
+def check_store(store: Any, species: Any = None) -> Path:
+    """A path that ends in .zarr, in a folder that is there; classes need all atoms at once."""
+    if species is not None:
+        message = explain(f"species={species!r} with a store", "one of them",
+                          "Open the store afterwards: hs_deepatoms.load(store).deepatoms.classify().")  # fmt: skip
+        raise InvalidArgumentError(message)
     if not isinstance(store, str | os.PathLike) or Path(store).suffix.lower() != ".zarr":
         message = explain(f"store={store!r}", "a path that ends in .zarr", "Give one, for example store='atoms.zarr'.")
         raise InvalidArgumentError(message)

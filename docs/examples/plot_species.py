@@ -1,0 +1,46 @@
+"""
+Sublattices and vacancies
+=========================
+
+A simulated perovskite whose thickness varies by more than a factor of two, with empty sites.
+"""
+
+# %%
+import hyperspy.api as hs
+import matplotlib.pyplot as plt
+import numpy as np
+
+import hs_deepatoms  # noqa: F401
+from hs_deepatoms.simulate.demo import demo_image
+
+image, truth = demo_image(seed=0)
+s = hs.signals.Signal2D(image)
+for axis, name in zip(s.axes_manager.signal_axes, ("x", "y"), strict=True):
+    axis.name, axis.units, axis.scale = name, "nm", truth["pixel_size_nm"]
+
+# %%
+# Names are given strongest first; ``"auto"`` counts the species, too.
+atoms = s.find_atoms(species=["A site", "B site"], show_progressbar=False)
+{name: part.sizes["atom"] for name, part in atoms.deepatoms.sublattices().items()}
+
+# %%
+# The intensities of the two overlap: thick places of the weaker sublattice are as bright as thin ones of the stronger.
+fig, ax = plt.subplots()
+for name, part in atoms.deepatoms.sublattices().items():
+    ax.hist(part["intensity"], bins=40, alpha=0.6, label=name)
+ax.set_xlabel("intensity")
+ax.legend()
+
+# %%
+# Sites that the crystal around says are there, but hold no atom.
+empty = atoms.deepatoms.vacancies()
+fig, ax = plt.subplots(figsize=(7, 7))
+atoms.deepatoms.plot(s, ax=ax, color="species")
+ax.plot(empty["x"], empty["y"], "s", mfc="none", mec="white", label="empty")
+
+# %%
+# How many of them are empty in truth.
+distance = np.hypot(
+    empty["y_px"].values[:, None] - truth["vacancy_y_px"], empty["x_px"].values[:, None] - truth["vacancy_x_px"]
+)
+print(f"{(distance.min(1) < 4).sum()} of {len(distance)} are; the sample has {len(truth['vacancy_y_px'])}")
