@@ -113,7 +113,7 @@ sys.path.insert(0, sys.argv[2])
 from tests.methods.test_store import stack
 import dask.array as da
 from hs_deepatoms import find_atoms
-find_atoms(da.from_array(stack(12), chunks=(1, 90, 110)), store=sys.argv[1], navigation_chunks=1, num_workers=1,
+find_atoms(da.from_array(stack(40), chunks=(1, 90, 110)), store=sys.argv[1], navigation_chunks=1, num_workers=1,
            show_progressbar=False)
 """
 
@@ -129,9 +129,9 @@ def test_killed_and_resumed(tmp_path):
         time.sleep(0.005)
     process.kill()
     process.wait()
-    assert 3 <= len(list(parts.glob("columns-*.npz"))) < 12 and not path.exists()
+    assert 3 <= len(list(parts.glob("columns-*.npz"))) < 40 and not path.exists()
     subprocess.run(run, check=True, timeout=300)
-    lazy = da.from_array(stack(12), chunks=(1, 90, 110))
+    lazy = da.from_array(stack(40), chunks=(1, 90, 110))
     whole = find_atoms(lazy, store=tmp_path / "w.zarr", navigation_chunks=1, num_workers=1, show_progressbar=False)
     assert isinstance(whole, xr.Dataset)
     assert bytes_of(path) == bytes_of(tmp_path / "w.zarr") and len(bytes_of(path)) > 10
