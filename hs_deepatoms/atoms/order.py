@@ -30,6 +30,7 @@ EDGE = 2e-3  # probabilities are kept this far from 0 and 1
 # see stay.
 LOWER, RAISE = -3.0, 2.5
 COLUMNS = 2.0  # mean log odds of equivalents from which they are columns, and speak against none
+VACANT = 0.8  # mean and spread together below which hardly any of them is one, and they speak for none
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def applied(first: np.ndarray, evidence: Evidence, weights: tuple[float, ...]) -
     """The detector's probabilities changed by the evidence."""
     before = logit(first)
     after = features(before, evidence) @ np.asarray(weights[:-1]) + weights[-1]
-    change = np.clip(after - before, np.where(evidence.mean > COLUMNS, 0.0, LOWER), RAISE)
+    least, most = np.where(evidence.mean > COLUMNS, 0.0, LOWER), np.where(evidence.mean + evidence.spread < VACANT, 0.0, RAISE)
+    change = np.clip(after - before, least, most)
     return np.clip(expit(before + np.where(evidence.number > EQUIVALENTS, change, 0.0)), EDGE, 1 - EDGE)
 
 

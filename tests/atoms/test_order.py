@@ -114,3 +114,16 @@ def test_regions_share_all_columns_out():
     for inside, around in regions(u, v, (700.0, 900.0)):
         owners[around[inside]] += 1
     assert (owners == 1).all()
+
+
+def test_places_the_detector_merely_suspects_are_not_raised(weights):
+    """A crystal of one kind: the network half expects a second sublattice that is not there."""
+    y, x, p = lattice()
+    c, s = np.cos(0.2) * SPACING / 2, np.sin(0.2) * SPACING / 2
+    between_y, between_x = y + c - s, x + s + c
+    suspected = 1 / (1 + np.exp(-np.random.default_rng(1).normal(-2.5, 1.2, len(y))))
+    before = np.concatenate([p, suspected])
+    after = reconsidered(np.append(y, between_y), np.append(x, between_x), before, SIGMA, SHAPE, weights)
+    new = (after[len(p) :] > 0.45) & (suspected < 0.45)
+    assert new.sum() == 0
+    assert (after[: len(p)] > 0.45).all()
