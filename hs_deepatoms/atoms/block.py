@@ -30,6 +30,9 @@ from hs_deepatoms.engine.serial import on_one_core
 
 NOISE_SIGMAS, NOISE_PIXELS = 75, (160, 256)  # side of the windows on which noise is measured
 FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
+# signal-to-noise ratio, and that relative to the frame's faintest, below which a column is none: where all others are
+# plain to see the network's suspicion is not enough
+FAINT, FAINTER = 3.0, 0.4
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
 
@@ -180,6 +183,8 @@ def _refined(
                       device=job.fit_device)  # fmt: skip
     known = fit.origin >= 0
     mine[np.setdiff1d(chosen, chosen[fit.origin[known]])] = False  # doubles of others
+    absent = fit.clearness < min(FAINT, FAINTER * noise.faintest)
+    mine[chosen[fit.origin[known & absent]]] = False
     seen = Block(block.frames, block.core, (y0, y1, x0, x1))
     points, mine = _with_added(_unfitted(points), mine, fit, bad, seen, job, method)
     rows = np.empty(len(known), int)

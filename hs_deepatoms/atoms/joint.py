@@ -178,7 +178,16 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
     ratio = [evidence(replace(p.state, noise=noise), p.mean)[0][p.state.valid].abs() for p in parts]
     ratio = torch.cat(ratio)
     excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
-    return replace(noise, excess=max(excess, 1.0))
+    noise = replace(noise, excess=max(excess, 1.0))
+    clear = torch.cat([_clearness(p, noise) for p in parts])
+    return replace(noise, faintest=float(clear.quantile(0.05)) if len(clear) else 0.0)
+
+
+def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
+    """Signal-to-noise ratio (n,) of columns as if each stood alone, by the noise at their centres."""
+    c, (rows, columns) = part.state.columns, part.mean.shape
+    there = part.mean[c.y.round().long().clamp(0, rows - 1), c.x.round().long().clamp(0, columns - 1)]
+    return c.height * torch.exp(c.log_width) * torch.sqrt(torch.pi / noise.variance(there))
 
 
 def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

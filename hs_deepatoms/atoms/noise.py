@@ -17,6 +17,8 @@ class Noise:
 
     ``excess`` is how much more the residual varies over the size of a column than independent pixels would: texture of
     the support, correlated noise, a model that does not fit. A column's place is only as sure as that.
+
+    ``faintest`` is the signal-to-noise ratio of the faintest columns of the image (their lowest twentieth).
     """
 
     gain: float
@@ -24,6 +26,7 @@ class Noise:
     dark: float
     least: float
     excess: float = 1.0
+    faintest: float = 0.0
 
     def variance(self, mean: torch.Tensor) -> torch.Tensor:
         return (self.gain * (mean - self.dark) + self.offset).clamp(min=self.least) * self.excess

@@ -41,7 +41,8 @@ class Fitted:
     """Refined columns of one frame; arrays of shape (n,), pixels of the fitted window, the image's own units.
 
     ``origin`` is the index of the detected column, -1 for one that the fit added. Columns that did not converge keep
-    the place they came with, and no error bar of the fit.
+    the place they came with, and no error bar of the fit. ``clearness`` is the signal-to-noise ratio of the height, all
+    else known.
     """
 
     origin: np.ndarray
@@ -57,6 +58,7 @@ class Fitted:
     x_std: np.ndarray
     yx_corr: np.ndarray
     height_std: np.ndarray
+    clearness: np.ndarray
     converged: np.ndarray
 
     def found_before(self) -> Fitted:
@@ -219,6 +221,7 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         "x_std": std[:, 1],
         "yx_corr": covariance[:, 0, 1] / (std[:, 0] * std[:, 1]).clamp(min=1e-30),
         "height_std": std[:, 2],
+        "clearness": c.height * torch.sqrt(normal.own[:, 2, 2]),
     }
     table = {name: v.cpu().numpy() for name, v in table.items()}
     table |= _axes(c)

@@ -248,3 +248,16 @@ def test_a_fit_gives_its_memory_back_at_once():
         assert not any(isinstance(thing, Elimination) for thing in gc.get_objects())
     finally:
         gc.enable()
+
+
+def test_clearness_tells_columns_from_empty_places():
+    """A place with nothing in it stands near 0 errors; columns by their matched-filter ratio."""
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[:60, :80]
+    y, x = np.array([15.0, 30.0, 44.0]), np.array([20.0, 40.0, 62.0])
+    expected = 40 + sum(30 * np.exp(-((rows - a) ** 2 + (columns - b) ** 2) / 8) for a, b in zip(y, x, strict=True))
+    fit = fit_columns(rng.poisson(expected).astype(np.float32) / 40, np.append(y, 15.0), np.append(x, 60.0), 2.0)
+    of = np.argsort(fit.origin)
+    ideal = 30 * 2 * np.sqrt(np.pi / 55)  # height, sigma, counts under the column
+    assert np.abs(fit.clearness[of][:3] / ideal - 1).max() < 0.25
+    assert abs(fit.clearness[of][3]) < 3.5
