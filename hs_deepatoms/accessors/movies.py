@@ -57,24 +57,27 @@ class MovieMethods:
 
         return link(self._ds, max_step=max_step, memory=memory, drift=drift, axis=axis)
 
-    def scan_jitter(self, *, axis: str | int | None = None) -> xr.Dataset:
-        """Error of positions beyond ``y_std``, ``x_std``, from frames of the same area, along y and along x.
+    def scan_jitter(self, signal: Any = None, *, axis: str | int | None = None) -> xr.Dataset:
+        """Error of positions beyond ``y_std``, ``x_std``: of frames of the same area, or of the scan lines of an image.
 
         See `hs_deepatoms.methods.jitter.scan_jitter`.
 
         Parameters
         ----------
+        signal
+            The image or stack of these atoms, to see its scan lines. None: two or more frames are compared.
         axis
             Navigation axis of the repeats. None: the last one.
 
         Returns
         -------
         xarray.Dataset
-            ``y``, ``x``, the one-sigma jitter of one position, their errors ``y_std``, ``x_std``, and ``n_pairs``.
+            ``y``, ``x``, the one-sigma jitter of one position, and their errors ``y_std``, ``x_std``; ``n_pairs``. With
+            the image ``x``, ``x_std``, and ``line_x``, the jitter of a scan line.
         """
         from hs_deepatoms.methods.jitter import scan_jitter
 
-        return scan_jitter(self._ds, axis=axis)
+        return scan_jitter(self._ds, signal, axis=axis)
 
     def with_jitter(self, jitter: xr.Dataset | None = None, *, axis: str | int | None = None) -> xr.Dataset:
         """The table with the scan jitter in its ``y_std``, ``x_std``. See `hs_deepatoms.methods.jitter.with_jitter`.
@@ -82,7 +85,7 @@ class MovieMethods:
         Parameters
         ----------
         jitter
-            What `scan_jitter` found, also in other images. None: measured on this table.
+            What `scan_jitter` found, also in other images. None: measured on this table of two or more frames.
         axis
             Navigation axis of the repeats. None: the last one.
         """

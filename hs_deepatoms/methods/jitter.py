@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
 from hs_deepatoms.methods.plane import read_plane
+from hs_deepatoms.methods.scan_lines import jitter_columns, jitter_of_lines
 from hs_deepatoms.tables import schema
+from hs_deepatoms.tables.frames import frame_of
 from hs_deepatoms.tables.history import with_entry
 from hs_deepatoms.tables.movies import Movie, read_movie
 
 if TYPE_CHECKING:
     import xarray as xr
 
-MEANING = {"": "scan jitter of one position along", "_std": "one-sigma uncertainty of the scan jitter along"}
 ERRORS = ("y_std", "x_std")
 
 
-def scan_jitter(ds: xr.Dataset, *, axis: str | int | None = None) -> xr.Dataset:
-    """Error of the positions beyond their stated one, from frames of the same area.
+def scan_jitter(ds: xr.Dataset, signal: Any = None, *, axis: str | int | None = None) -> xr.Dataset:
+    """Error of the positions beyond their stated one: of frames of the same area, or of the scan lines of an image.
 
-    The same atom is found at different places in successive frames. What neither drift, nor a smooth distortion, nor
-    the stated errors ``y_std``, ``x_std`` explain of that is jitter: of the scan lines, or of the atoms themselves, as
-    far as most of them take part in it. A few atoms that move do not count. See
-    `hs_deepatoms.atoms.jitter.scan_jitter`.
+    From the table alone, which then needs two or more frames: the same atom is found at different places in successive
+    frames. What neither drift, nor a smooth distortion, nor the stated errors ``y_std``, ``x_std`` explain of that is
+    jitter: of the scan lines, or of the atoms themselves, as far as most of them take part in it. A few atoms that move
+    do not count. See `hs_deepatoms.atoms.jitter.scan_jitter`.
+
+    With the image, one frame is enough for ``x``, the fast axis: lines that sit beside their place show in the shape of
+    all their columns. What moves whole columns together is not seen. See `hs_deepatoms.atoms.scan_lines.line_jitter`.
 
     Parameters
     ----------
     ds
-        Positions table of a stack: repeated scans of one area, two or more frames.
+        Positions table of a stack: repeated scans of one area, two or more frames. With ``signal``: any, with the
+        fitted columns of `find_atoms`.
+    signal
+        The image or stack in which the atoms were found: HyperSpy signal, DataArray or array.
     axis
-        Navigation axis of the repeats. None: the last one. Along the others, each series is measured for itself.
+        Without ``signal``: navigation axis of the repeats. None: the last one. Along the others, each series is
+        measured for itself.
 
     Returns
     -------
@@ -41,12 +49,14 @@ def scan_jitter(ds: xr.Dataset, *, axis: str | int | None = None) -> xr.Dataset:
         Over the navigation dims but ``axis``: ``y`` (the slow axis) and ``x`` (the fast one), the one-sigma jitter of
         one position in one frame, 0 where the stated errors explain all; ``y_std``, ``x_std``, one sigma of the jitter
         (upwards, where it is not well above 0); ``n_pairs``, how many pairs of positions were used. NaN with fewer
-        than 20.
+        than 20. With ``signal``: ``x`` and ``x_std`` over all navigation dims, and ``line_x``, the one-sigma jitter of
+        a scan line. NaN with fewer than 60 columns.
 
     Raises
     ------
     TableError
-        If the table has one frame only, no stated errors, or y and x cannot be compared.
+        If the table has one frame only, no stated errors, or y and x cannot be compared. With ``signal``: if it is of
+        another size than that of the table, or the table has no fitted columns.
     InvalidArgumentError
         If there is no such axis.
 
@@ -64,6 +74,8 @@ def scan_jitter(ds: xr.Dataset, *, axis: str | int | None = None) -> xr.Dataset:
     (0.0, 0.04)
     """
     ds = schema.dropna(ds)
+    if signal is not None:
+        return _result(ds, *jitter_of_lines(ds, signal), {"signal": True})
     movie = read_movie(ds, axis)
     found = _measured(ds, movie)
     grid, units = movie.grid, schema.axis_units(ds)
@@ -72,16 +84,11 @@ def scan_jitter(ds: xr.Dataset, *, axis: str | int | None = None) -> xr.Dataset:
     made = {}
     for k, (name, factor) in enumerate(zip(schema.COORDINATES, movie.factors, strict=True)):
         variance, error = np.array([(one[k], one[k + 2]) for one in found]).T
-        jitter = np.sqrt(np.maximum(variance, 0))
-        # the root of a small variance has no symmetric error: up to where one sigma more of the variance would take it
-        upwards = np.sqrt(np.maximum(variance, 0) + error) - jitter
-        for ending, values in (("", jitter), ("_std", upwards)):
-            attrs = {"units": units[name], "long_name": f"{MEANING[ending]} {name}"}
-            made[name + ending] = (columns, np.reshape(abs(factor) * values, shape), attrs)
+        made |= jitter_columns(name, variance, error, abs(factor), units[name], columns, shape)
     counts = np.reshape([one.n_pairs for one in found], shape)
     made["n_pairs"] = (columns, counts, {"units": "1", "long_name": "pairs of positions"})
     coordinates = {grid.columns[i]: (grid.columns[i], grid.values[i], {"units": grid.units[i]}) for i in dims}
-    return _result(ds, made, coordinates, axis)
+    return _result(ds, made, coordinates, {"axis": axis})
 
 
 def with_jitter(ds: xr.Dataset, jitter: xr.Dataset | None = None, *, axis: str | int | None = None) -> xr.Dataset:
@@ -92,8 +99,8 @@ def with_jitter(ds: xr.Dataset, jitter: xr.Dataset | None = None, *, axis: str |
     ds
         Positions table with ``y_std``, ``x_std``.
     jitter
-        What `scan_jitter` returned, also for other images (a single image cannot tell: measure it on two quick scans
-        with the same settings). None: measured on this table.
+        What `scan_jitter` returned, also for other images recorded with the same settings. An axis that is not in it
+        keeps its errors. None: measured on this table, which then needs two or more frames.
     axis
         Navigation axis of the repeats. None: the last one.
 
@@ -125,19 +132,21 @@ def with_jitter(ds: xr.Dataset, jitter: xr.Dataset | None = None, *, axis: str |
     _check_errors(ds)
     given = jitter is not None
     jitter = jitter if given else scan_jitter(ds, axis=axis)
-    amounts = [_per_atom(ds, jitter, name, axis) for name in schema.COORDINATES]
+    names = [name for name in schema.COORDINATES if name in jitter]
+    if not names:
+        raise TableError(explain("jitter without y and x", "what scan_jitter() returned", "Give that."))
     made, ratio = {}, 1.0
-    for name, amount in zip(ERRORS, amounts, strict=True):
-        column = ds[name].variable
+    for name in names:
+        column = ds[f"{name}_std"].variable
         old = np.asarray(column.values, float)
-        new = np.hypot(old, amount)
+        new = np.hypot(old, _per_atom(ds, jitter, name, axis))
         ratio = ratio * np.divide(old, new, out=np.ones_like(new), where=new > 0)
-        made[name] = column.copy(data=new.astype(column.dtype))
+        made[f"{name}_std"] = column.copy(data=new.astype(column.dtype))
     if "yx_corr" in ds:
         column = ds["yx_corr"].variable
         made["yx_corr"] = column.copy(data=(column.values * ratio).astype(column.dtype))
-    used = {name: np.asarray(jitter[name].values, float).tolist() for name in schema.COORDINATES}
-    units = schema.axis_units(jitter)
+    used = {name: np.asarray(jitter[name].values, float).tolist() for name in names}
+    units = {name: str(jitter[name].attrs.get("units") or schema.axis_units(ds)[name]) for name in names}
     return with_entry(ds.assign(made), "with_jitter", {"axis": axis, "given": given, "jitter": used, "units": units})
 
 
@@ -146,7 +155,7 @@ def _measured(ds: xr.Dataset, movie: Movie) -> list:
 
     _check_errors(ds)
     if movie.n_frames < 2:
-        todo = "Record the area twice; or give with_jitter() what scan_jitter() found with the same settings."
+        todo = "Give the image: atoms.deepatoms.scan_jitter(image), and what it returns to with_jitter()."
         raise TableError(explain("positions of one frame", "two or more frames of the same area", todo))
     plane = read_plane(ds, "scan_jitter")
     if plane.y_std is None:
@@ -172,26 +181,33 @@ def _per_atom(ds: xr.Dataset, jitter: xr.Dataset, name: str, axis) -> np.ndarray
     """The jitter of every atom's series in the units of the table: (n_atoms,), or () if there is only one."""
     from hs_deepatoms.bridge.lengths import unit_factor
 
-    if name not in jitter:
-        raise TableError(explain(f"jitter without {name!r}", "what scan_jitter() returned", "Give that."))
     units = schema.axis_units(ds)[name]
     theirs = str(jitter[name].attrs.get("units") or units)
     values = np.asarray(jitter[name].values, float) * (1.0 if theirs == units else unit_factor(theirs, units))
+    values = _of_atoms(ds, values, jitter[name].dims, axis)
     if not np.isfinite(values).all() or (values < 0).any():
-        todo = "Use more or larger frames of the same area, or jitter of such frames."
+        todo = "Use more or larger frames of the same area, or the mean over frames."
         raise TableError(explain(f"jitter along {name} that was not measured", "finite values from 0 up", todo))
+    return values
+
+
+def _of_atoms(ds: xr.Dataset, values: np.ndarray, dims: tuple, axis) -> np.ndarray:
     if values.ndim == 0:
         return values
     movie = read_movie(ds, axis)
-    shape = tuple(size for i, size in enumerate(movie.grid.sizes) if i != movie.axis)
-    if values.shape != shape:
-        todo = "Give the jitter of one series, or measure it on this table."
-        raise TableError(explain(f"jitter of shape {values.shape}", f"() or {shape}, the other navigation axes", todo))
-    return values.ravel()[movie.group]
+    grid = movie.grid
+    others = tuple(i for i in range(len(grid.columns)) if i != movie.axis)
+    if dims == grid.columns and values.shape == grid.sizes:
+        return values.ravel()[frame_of(ds, grid)]
+    if dims == tuple(grid.columns[i] for i in others) and values.shape == tuple(grid.sizes[i] for i in others):
+        return values.ravel()[movie.group]
+    todo = "Give the jitter of one series, or measure it on this table."
+    allowed = f"() or over the navigation axes {list(grid.columns)}"
+    raise TableError(explain(f"jitter over {list(dims)} of shape {values.shape}", allowed, todo))
 
 
-def _result(ds: xr.Dataset, variables: dict, coordinates: dict, axis) -> xr.Dataset:
+def _result(ds: xr.Dataset, variables: dict, coordinates: dict, parameters: dict) -> xr.Dataset:
     import xarray as xr
 
     attrs = {name: ds.attrs[name] for name in ("metadata", "provenance") if name in ds.attrs}
-    return with_entry(xr.Dataset(variables, coordinates, attrs), "scan_jitter", {"axis": axis})
+    return with_entry(xr.Dataset(variables, coordinates, attrs), "scan_jitter", parameters)

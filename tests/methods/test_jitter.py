@@ -115,7 +115,7 @@ def test_what_is_refused():
     with pytest.raises(TableError, match="not measured"), pytest.warns(UserWarning, match="20 atoms"):
         few.deepatoms.with_jitter()
     with pytest.raises(TableError, match="scan_jitter"):
-        atoms.deepatoms.with_jitter(atoms.deepatoms.scan_jitter().drop_vars("x"))
+        atoms.deepatoms.with_jitter(atoms.deepatoms.scan_jitter().drop_vars(["y", "x"]))
 
 
 @pytest.mark.parametrize("lazy", [False, True])
