@@ -228,7 +228,7 @@ def scanned(rng, y, x, shape, peak, background, line, memory):
 
 
 def jittered(refine, n):
-    """Coverage of both axes with and without the jitter measured on two frames; thinned twins see none of it."""
+    """Coverage of both axes: jitter left out, of two frames, of the lines of each; thinned twins see none of it."""
     rows = []
     for case in JITTERS:
         case = {"peak": 200, "background": 20, "memory": 0.0, "drift": 0.0, "moving": 0.0, **case}
@@ -251,7 +251,9 @@ def jittered(refine, n):
                "columns": int(jitter["n_pairs"]), "jitter_px": [float(jitter[name]) for name in "yx"],
                "jitter_std_px": [float(jitter[f"{name}_std"]) for name in "yx"],
                "twins_px": [float(thinned[name]) for name in "yx"], "s": spent}  # fmt: skip
-        for name, table in (("counts", atoms), ("pairs", atoms.deepatoms.with_jitter(jitter))):
+        tables = {"counts": atoms, "pairs": atoms.deepatoms.with_jitter(jitter),
+                  "lines": atoms.deepatoms.with_jitter(lines)}  # fmt: skip
+        for name, table in tables.items():
             parts = [errors(table.isel(atom=table["nav_0_index"].values == k), *truth[k], shape, 0.4 * SPACING)
                      for k in (0, 1)]  # fmt: skip
             error, std = (np.concatenate([part[k] for part in parts], axis=1) for k in (0, 1))

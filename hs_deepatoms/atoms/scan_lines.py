@@ -17,8 +17,8 @@ ODD = 8.0
 """Robust sigmas of misfit from which a column is not the one that was fitted."""
 LAGS = 4
 MEMORIES = (0.0, 0.3, 0.5, 0.65, 0.8)
-SURE = 9.0
-"""Fall of the misfit by which lines must be more likely to follow each other than not to."""
+SURE = 25.0
+"""Fall of the misfit that a longer memory must bring: else the shorter one does as well."""
 AT_ONCE = 2048
 X = 1  # of the four slopes: by y, x, height and log width
 
@@ -90,9 +90,9 @@ def line_jitter(
 
     Notes
     -----
-    Lines follow each other with a correlation that falls geometrically, or not at all where that does as well. What
-    moves a whole column at once cannot be seen. Nor can lines that are displaced along y: they look like lines that are
-    brighter or darker than they should be.
+    Lines follow each other with a correlation that falls geometrically, the shortest memory that does about as well as
+    any. What moves a whole column at once cannot be seen, and is inferred from that memory alone. Nor can lines that
+    are displaced along y: they look like lines that are brighter or darker than they should be.
 
     Examples
     --------
@@ -244,9 +244,10 @@ def _lines(scores: _Scores, half: int) -> Lines:
     for _ in range(3):  # the weights need the variance
         weights = _weights(size + max(variance, 0.0) * size**2)
         best = {one: _solved(seen, expected[one], weights) for one in MEMORIES}
-        memory = min(MEMORIES, key=lambda one: best[one][1])
-        least = best[0.0][1] - SURE * best[memory][1] / (LAGS * len(size))
-        if best[memory][1] > least or best[memory][0] <= 0:
+        least = min(misfit for _, misfit in best.values())
+        enough = least * (1 + SURE / (LAGS * len(size)))
+        memory = next(one for one in MEMORIES if best[one][1] <= enough)
+        if best[memory][0] <= 0:
             memory = 0.0
         variance = best[memory][0]
     error = _error(seen, expected[memory], weights, variance, p)

@@ -137,3 +137,32 @@ def test_coverage_of_images_with_line_jitter(lazy):
             inner = (distance < 4) & (here.x_px.values > 15) & (here.x_px.values < n * spacing - 15)
             hits.append((np.abs(here["x_px"].values - x[k] - dx) < here["x_std"].values)[inner])
         assert least < np.concatenate(hits).mean() < most
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_lines_of_every_frame_of_a_calibrated_stack(lazy):
+    rng = np.random.default_rng(3)
+    n, spacing = 24, 14
+    y, x = (np.mgrid[:n, :n].reshape(2, -1) + 0.5) * spacing + 0.7 * rng.standard_normal((2, n * n))
+    expected = 20 + draw_columns((n * spacing, n * spacing + 4), y, x, np.full(y.size, 200.0), 2.5)
+    frames = [shift_lines(expected, jitter * rng.standard_normal(len(expected))) for jitter in (0.0, 0.1, 0.2)]
+    signal = hs.signals.Signal2D(rng.poisson(np.clip(frames, 0, None)).astype(np.float32))
+    for axis, name in zip(signal.axes_manager._axes, ("time", "y", "x"), strict=True):
+        axis.name, axis.scale, axis.units = name, NM.get(name, 1.0), "nm" if name in "yx" else "s"
+    signal.axes_manager["y"].scale = 0.02
+    signal = signal.as_lazy() if lazy else signal
+    atoms = signal.find_atoms(show_progressbar=False)
+    found = atoms.deepatoms.scan_jitter(signal)
+    assert found["x"].dims == found["line_x"].dims == ("time",) and "y" not in found
+    np.testing.assert_allclose(found["line_x"], [0.0, 0.002, 0.004], rtol=0.12, atol=0.0004)
+    made = atoms.deepatoms.with_jitter(found)
+    np.testing.assert_array_equal(made["y_std"], atoms["y_std"])
+    mine = found["x"].values[atoms["time_index"].values]
+    np.testing.assert_allclose(made["x_std"], np.hypot(atoms["x_std"], mine), rtol=1e-5)
+    in_px = atoms.deepatoms.to_units("px").deepatoms.scan_jitter(signal)
+    np.testing.assert_allclose(in_px["x"], found["x"] / 0.02, rtol=1e-5)
+    assert in_px["x"].attrs["units"] == "px"
+    with pytest.raises(TableError, match="shape"):
+        atoms.deepatoms.scan_jitter(signal.inav[0])
+    with pytest.raises(TableError, match="width_x"):
+        atoms.drop_vars("width_x").deepatoms.scan_jitter(signal)
