@@ -247,9 +247,11 @@ def jittered(refine, n):
         twin = rng.binomial(frames[0], 0.5)
         twins, _ = find(np.stack([twin, frames[0] - twin]), refine)
         thinned = twins.deepatoms.scan_jitter()
+        lines = atoms.deepatoms.scan_jitter(frames)
         row = {"case": "jitter", **{name: list(v) if name == "line" else v for name, v in case.items()},
                "columns": int(jitter["n_pairs"]), "jitter_px": [float(jitter[name]) for name in "yx"],
                "jitter_std_px": [float(jitter[f"{name}_std"]) for name in "yx"],
+               "lines_px": lines["x"].values.tolist(), "line_px": lines["line_x"].values.tolist(),
                "twins_px": [float(thinned[name]) for name in "yx"], "s": spent}  # fmt: skip
         tables = {"counts": atoms, "pairs": atoms.deepatoms.with_jitter(jitter),
                   "lines": atoms.deepatoms.with_jitter(lines)}  # fmt: skip
