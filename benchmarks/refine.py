@@ -1,6 +1,6 @@
 """Positions against the Cramer-Rao bound: error, slope, coverage, pairs, bias; and speed beside atomap.
 
-    python benchmarks/refine.py [--quick] [--refine quick|full] [--labelled FOLDER] [--json FILE]
+    python benchmarks/refine.py [--quick] [--refine quick|full] [--only CASE] [--labelled FOLDER] [--json FILE]
 
 Every case goes through ``find_atoms`` with no argument but ``refine``: misses and false columns included. The bound
 is the joint one of the scored configuration, with positions, heights, widths and a smooth background free.
@@ -25,6 +25,7 @@ from scipy.stats import kstest
 
 import hs_deepatoms
 from hs_deepatoms.simulate.columns import draw_columns
+from hs_deepatoms.simulate.detector import line_shifts
 
 SIGMA, SPACING, LOOSE = 2.5, 14.0, 1.5
 DOSES = ((10, 5), (50, 5), (200, 20), (1000, 10))
@@ -204,6 +205,66 @@ def multislice(refine, folder):
     return rows
 
 
+JITTERS = (  # of scan lines along y and x (px), with memory; drift in spacings; share of atoms that move
+    {"line": (0.0, 0.0)},
+    {"line": (0.0, 0.1)},
+    {"line": (0.1, 0.1)},
+    {"line": (0.05, 0.15), "drift": 0.35},
+    {"line": (0.0, 0.1), "moving": 0.02},
+    {"line": (0.0, 0.1), "memory": 0.8},
+    {"line": (0.0, 0.1), "peak": 1000, "background": 100},
+)
+
+
+def scanned(rng, y, x, shape, peak, background, line, memory):
+    """Expected counts of a scan whose lines each sit a little beside their place, by ``line`` pixels along y and x."""
+    beside = [line_shifts(rng, shape[0], one, memory) for one in line]
+    image = np.full(shape, float(background))
+    for row, (dy, dx) in enumerate(zip(*beside, strict=True)):
+        near = np.abs(y - row) < 8 * SIGMA
+        bell = peak * np.exp(-0.5 * ((row + dy - y[near]) / SIGMA) ** 2)
+        image[row] += bell @ np.exp(-0.5 * ((np.arange(shape[1]) + dx - x[near, None]) / SIGMA) ** 2)
+    return image
+
+
+def jittered(refine, n):
+    """Coverage of both axes: jitter left out, of two frames, of the lines of each; thinned twins see none of it."""
+    rows = []
+    for case in JITTERS:
+        case = {"peak": 200, "background": 20, "memory": 0.0, "drift": 0.0, "moving": 0.0, **case}
+        rng = np.random.default_rng(12)
+        sites = (np.mgrid[:n, :n].reshape(2, -1) + 0.5) * SPACING + LOOSE * rng.standard_normal((2, n * n)) / np.sqrt(2)
+        shape = (int(n * SPACING), int(n * SPACING) + 3)
+        truth = np.stack([sites, sites + case["drift"] * SPACING * np.array([[0.6], [0.8]])])
+        moved = rng.random(n * n) < case["moving"]
+        truth[1][:, moved] += 0.7 * rng.standard_normal((2, moved.sum()))
+        how = [case[name] for name in ("peak", "background", "line", "memory")]
+        frames = np.stack([rng.poisson(scanned(rng, *places, shape, *how)) for places in truth])
+        atoms, _ = find(frames, refine)
+        begun = time.perf_counter()
+        jitter = atoms.deepatoms.scan_jitter()
+        spent = time.perf_counter() - begun
+        twin = rng.binomial(frames[0], 0.5)
+        twins, _ = find(np.stack([twin, frames[0] - twin]), refine)
+        thinned = twins.deepatoms.scan_jitter()
+        lines = atoms.deepatoms.scan_jitter(frames)
+        row = {"case": "jitter", **{name: list(v) if name == "line" else v for name, v in case.items()},
+               "columns": int(jitter["n_pairs"]), "jitter_px": [float(jitter[name]) for name in "yx"],
+               "jitter_std_px": [float(jitter[f"{name}_std"]) for name in "yx"],
+               "lines_px": lines["x"].values.tolist(), "line_px": lines["line_x"].values.tolist(),
+               "twins_px": [float(thinned[name]) for name in "yx"], "s": spent}  # fmt: skip
+        tables = {"counts": atoms, "pairs": atoms.deepatoms.with_jitter(jitter),
+                  "lines": atoms.deepatoms.with_jitter(lines)}  # fmt: skip
+        for name, table in tables.items():
+            parts = [errors(table.isel(atom=table["nav_0_index"].values == k), *truth[k], shape, 0.4 * SPACING)
+                     for k in (0, 1)]  # fmt: skip
+            error, std = (np.concatenate([part[k] for part in parts], axis=1) for k in (0, 1))
+            row |= {f"coverage_{name}_{axis}": coverage(error[k], std[k]) for k, axis in enumerate("yx")}
+        rows.append(row)
+        print(_line(rows[-1]), flush=True)
+    return rows
+
+
 ATOMAP = """
 import sys, time, warnings
 warnings.simplefilter("ignore")
@@ -260,15 +321,22 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a quarter of the columns")
     parser.add_argument("--refine", default="quick", choices=("quick", "full"))
+    parser.add_argument(
+        "--only", help="one case", choices=("lattices", "pairs", "biases", "jitter", "multislice", "speed")
+    )
     parser.add_argument("--labelled")
     parser.add_argument("--json")
     options = parser.parse_args()
     size = 37 if options.quick else 74
-    rows = lattices(options.refine, size, 1)
-    rows += all_pairs(options.refine, size * 7 // 10)
-    rows += biases(options.refine, 8 if options.quick else 25)
-    rows += multislice(options.refine, options.labelled) if options.labelled else []
-    rows += speed(options.refine, size)
+    cases = {
+        "lattices": lambda: lattices(options.refine, size, 1),
+        "pairs": lambda: all_pairs(options.refine, size * 7 // 10),
+        "biases": lambda: biases(options.refine, 8 if options.quick else 25),
+        "jitter": lambda: jittered(options.refine, size),
+        "multislice": lambda: multislice(options.refine, options.labelled) if options.labelled else [],
+        "speed": lambda: speed(options.refine, size),
+    }
+    rows = [row for name, run in cases.items() if options.only in (None, name) for row in run()]
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=1))
     sys.exit(0)

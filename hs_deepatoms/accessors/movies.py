@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class MovieMethods:
-    """Drift, tracks, displacements, transitions."""
+    """Drift, tracks, displacements, transitions, scan jitter."""
 
     _ds: xr.Dataset
 
@@ -56,6 +56,42 @@ class MovieMethods:
         from hs_deepatoms.methods.tracks import link
 
         return link(self._ds, max_step=max_step, memory=memory, drift=drift, axis=axis)
+
+    def scan_jitter(self, signal: Any = None, *, axis: str | int | None = None) -> xr.Dataset:
+        """Error of positions beyond ``y_std``, ``x_std``: of frames of the same area, or of the scan lines of an image.
+
+        See `hs_deepatoms.methods.jitter.scan_jitter`.
+
+        Parameters
+        ----------
+        signal
+            The image or stack of these atoms, to see its scan lines. None: two or more frames are compared.
+        axis
+            Navigation axis of the repeats. None: the last one.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``y``, ``x``, the one-sigma jitter of one position, and their errors ``y_std``, ``x_std``; ``n_pairs``. With
+            the image ``x``, ``x_std``, and ``line_x``, the jitter of a scan line.
+        """
+        from hs_deepatoms.methods.jitter import scan_jitter
+
+        return scan_jitter(self._ds, signal, axis=axis)
+
+    def with_jitter(self, jitter: xr.Dataset | None = None, *, axis: str | int | None = None) -> xr.Dataset:
+        """The table with the scan jitter in its ``y_std``, ``x_std``. See `hs_deepatoms.methods.jitter.with_jitter`.
+
+        Parameters
+        ----------
+        jitter
+            What `scan_jitter` found, also in other images. None: measured on this table of two or more frames.
+        axis
+            Navigation axis of the repeats. None: the last one.
+        """
+        from hs_deepatoms.methods.jitter import with_jitter
+
+        return with_jitter(self._ds, jitter, axis=axis)
 
     def tracks(self, *, axis: str | int | None = None) -> xr.Dataset:
         """One row per track: frames, mean position, rms, net displacement. See `hs_deepatoms.methods.motion.tracks`."""
