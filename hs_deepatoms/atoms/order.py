@@ -115,7 +115,8 @@ def applied(first: np.ndarray, evidence: Evidence, weights: tuple[float, ...]) -
     """The detector's probabilities changed by the evidence."""
     before = logit(first)
     after = features(before, evidence) @ np.asarray(weights[:-1]) + weights[-1]
-    least, most = np.where(evidence.mean > COLUMNS, 0.0, LOWER), np.where(evidence.mean + evidence.spread < VACANT, 0.0, RAISE)
+    least = np.where(evidence.mean > COLUMNS, 0.0, LOWER)
+    most = np.where(evidence.mean + evidence.spread < VACANT, 0.0, RAISE)
     change = np.clip(after - before, least, most)
     return np.clip(expit(before + np.where(evidence.number > EQUIVALENTS, change, 0.0)), EDGE, 1 - EDGE)
 
