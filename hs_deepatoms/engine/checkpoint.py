@@ -94,7 +94,6 @@ def holds(folder: Path, job: Mapping[str, Any]) -> bool:
     return file.exists() and json.loads(file.read_text()) == json.loads(json.dumps(job))
 
 
-
 def check_same(file: Path, job: Mapping[str, Any]) -> None:
     """Refuse to go on with the results of another job.
 
