@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -126,9 +127,13 @@ class ClusterRunner:
 
     def load(self, graph: dict, keys: Sequence, at_once: int) -> Future:
         """Start loading on the cluster; a finished future of ``{key: distributed future}``."""
+        from dask.highlevelgraph import HighLevelGraph
+
         future: Future = Future()
+        # As one layer, by name: a bare graph would be hashed, which HDF5 files of .hspy and others refuse.
+        layer = HighLevelGraph.from_collections(f"deepatoms-load-{uuid.uuid4().hex}", graph)
         # Below the priority of the blocks, so that loading ahead never delays them.
-        futures = self.client.get(graph, list(keys), sync=False, priority=-1) if keys else []
+        futures = self.client.get(layer, list(keys), sync=False, priority=-1) if keys else []
         future.set_result(dict(zip(keys, futures, strict=True)))
         return future
 

@@ -192,6 +192,19 @@ def test_a_cluster(processes):
         np.testing.assert_array_equal(made.compute(), np.stack([data, -data]))
 
 
+def test_a_cluster_reads_hspy_files(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    import hyperspy.api as hs
+
+    data = whole((4, 40, 30))
+    hs.signals.Signal2D(data).save(tmp_path / "stack.hspy")
+    lazy = hs.load(tmp_path / "stack.hspy", lazy=True).data
+    blocks = plan_blocks(4, (40, 30), tile=64, halo=0)
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+        assert map_blocks(lazy, blocks, total, **quiet) == map_blocks(data, blocks, total, **quiet)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_cluster_that_loses_a_worker_loses_nothing(tmp_path):
     distributed = pytest.importorskip("distributed")

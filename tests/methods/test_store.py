@@ -124,7 +124,7 @@ def test_the_atoms_do_not_depend_on_how_the_work_is_shared_out(movie):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_a_worker_killed_in_the_middle(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    movie, put, calls = da.from_array(stack(10), chunks=(1, 90, 110)), Filed.put, []
+    movie, put, calls = da.from_array(stack(8), chunks=(1, 90, 110)), Filed.put, []
     whole = find_atoms(movie, store=tmp_path / "whole.zarr", navigation_chunks=1, show_progressbar=False)
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
@@ -139,7 +139,7 @@ def test_a_worker_killed_in_the_middle(tmp_path, monkeypatch):
         monkeypatch.setattr(Filed, "put", killing)
         atoms = find_atoms(movie, store=tmp_path / "atoms.zarr", navigation_chunks=1, show_progressbar=False)
         assert workers[0] not in client.run(os.getpid).values()
-    assert sorted(calls) == list(range(10))
+    assert sorted(calls) == list(range(8))
     same(whole, atoms)
     assert bytes_of(tmp_path / "atoms.zarr") == bytes_of(tmp_path / "whole.zarr")
 
@@ -158,14 +158,15 @@ def interrupted(self):
     raise KeyboardInterrupt
 
 
+FRAMES = 20
 SCRIPT = """
 import sys, time
 import numpy as np
 sys.path.insert(0, sys.argv[2])
-from tests.methods.test_store import stack
+from tests.methods.test_store import FRAMES, stack
 import dask.array as da
 from hs_deepatoms import find_atoms
-find_atoms(da.from_array(stack(40), chunks=(1, 90, 110)), store=sys.argv[1], navigation_chunks=1, num_workers=1,
+find_atoms(da.from_array(stack(FRAMES), chunks=(1, 90, 110)), store=sys.argv[1], navigation_chunks=1, num_workers=1,
            show_progressbar=False)
 """
 
@@ -181,7 +182,9 @@ def test_killed_and_resumed(tmp_path):
         time.sleep(0.005)
     process.kill()
     process.wait()
-    assert 3 <= len(list(parts.glob("columns-*.npz"))) < 40 and not path.exists()
+    assert 3 <= len(list(parts.glob("columns-*.npz"))) < FRAMES and not path.exists()
     subprocess.run(run, check=True, timeout=300)
-    subprocess.run([*run[:-2], str(tmp_path / "w.zarr"), root], check=True, timeout=300)
+    # here, with another number of threads perhaps: not a bit depends on it
+    movie = da.from_array(stack(FRAMES), chunks=(1, 90, 110))
+    find_atoms(movie, store=tmp_path / "w.zarr", navigation_chunks=1, show_progressbar=False)
     assert bytes_of(path) == bytes_of(tmp_path / "w.zarr") and len(bytes_of(path)) > 10
