@@ -10,7 +10,8 @@ The stack lies on disk (zarr, a few frames per chunk) and is read lazily. Cases:
 * ``workers``: a worker of two of a dask.distributed cluster killed in the middle, lazy and eager, with ``store=`` and
   without;
 * ``settings``: chunks, frames per block, batch, workers, torch threads, processes, cluster, file format;
-* ``speed``: two workers against one, a thread each.
+* ``speed``: two workers against one, a thread each; on a busy machine ``by cpu time``, what the processes' own clocks
+  say that it would be with a core for each.
 
 ``arrays`` is whether every byte of every array is that of the run that nothing stopped; where that is not promised,
 ``px`` is the largest distance of an atom from where it should be (``inf``: not the same atoms).
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 from throughput import lattice
 
@@ -268,7 +270,9 @@ class Cases:
             for n in (1, 2) if number % 2 == 0 else (2, 1):
                 took[n].append(timed(open_stack(self.stack), n))
         ratios = sorted(one["s"] / two["s"] for one, two in zip(took[1], took[2], strict=True))
-        yield "two workers / one", {"speedups": [round(r, 2) for r in ratios], "one": took[1], "two": took[2]}
+        free = median(map(alone, took[1])) / median(map(alone, took[2]))
+        result = {"speedups": [round(r, 2) for r in ratios], "by cpu time": round(free, 2)}
+        yield "two workers / one", {**result, "one": took[1], "two": took[2]}
 
 
 def timed(data, n_workers: int) -> dict:
@@ -282,15 +286,21 @@ def timed(data, n_workers: int) -> dict:
         processes = [psutil.Process(), *map(psutil.Process, client.run(os.getpid).values())]
 
         def cpu():
-            own = sum(sum(process.cpu_times()[:2]) for process in processes)
             whole = psutil.cpu_times()
-            return own, sum(whole) - whole.idle - getattr(whole, "iowait", 0) - getattr(whole, "guest", 0)
+            all_ = sum(whole) - whole.idle - getattr(whole, "iowait", 0) - getattr(whole, "guest", 0)
+            return [all_, *(sum(process.cpu_times()[:2]) for process in processes)]
 
         before, began = cpu(), time.perf_counter()
         find_atoms(data, navigation_chunks=1, show_progressbar=False)
         seconds = time.perf_counter() - began
-        own, all_ = (b - a for a, b in zip(before, cpu(), strict=True))
-    return {"s": round(seconds, 2), "cores": round(own / seconds, 2), "others": round((all_ - own) / seconds, 2)}
+        all_, client_cpu, *workers_cpu = (round(b - a, 2) for a, b in zip(before, cpu(), strict=True))
+    others = round((all_ - client_cpu - sum(workers_cpu)) / seconds, 2)
+    return {"s": round(seconds, 2), "client cpu s": client_cpu, "workers cpu s": workers_cpu, "cores of others": others}
+
+
+def alone(run: dict) -> float:
+    """Seconds that a run would take with a core for each process, if the client and the workers never overlapped."""
+    return run["client cpu s"] + max(run["workers cpu s"])
 
 
 def small_cluster(n_workers: int):
