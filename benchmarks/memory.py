@@ -1,10 +1,14 @@
 """Peak resident memory of ``find_atoms`` above the import, each case in a fresh process.
 
-    python benchmarks/memory.py [--cases eager lazy-image ...] [--frames 500] [--json FILE]
+    python benchmarks/memory.py [--cases eager lazy-image ...] [--frames 500] [--folder FOLDER] [--json FILE]
 
 Above the import means above what the process holds after ``import hyperspy.api, hs_deepatoms``; torch, which comes
 with the first call, is in the figure, and its share is given beside it. Lazy data are simulated lattices, made when a
 chunk is loaded: nothing of them lies in memory or on disk before. Linux and macOS (``resource``).
+
+``disk-stack`` is a stack of 16-bit counts in a zarr store, written before chunk by chunk by another process, with
+``store=``: ``--cases disk-stack --frames 4096`` is 8.6 GB, to which the table comes. ``disk-stack-eager`` is the first
+frames of the same, at most 40, in memory and without ``store=``: what ``mpx_per_s`` of the other compares with.
 """
 
 from __future__ import annotations
@@ -14,7 +18,9 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 MIB = 2**20
 CASES = {
@@ -28,6 +34,8 @@ CASES = {
     "lazy-stack-frames": ((500, 1024, 1024), (1, 1024, 1024)),
     "lazy-stack-50": ((500, 1024, 1024), (50, 1024, 1024)),
     "lazy-stack-cubes": ((500, 1024, 1024), (250, 256, 256)),
+    "disk-stack": ((4096, 1024, 1024), (8, 1024, 1024)),
+    "disk-stack-eager": ((40, 1024, 1024), (8, 1024, 1024)),
 }
 
 
@@ -65,25 +73,57 @@ def lazy_lattice(shape, chunks):
     return da.map_blocks(load, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * len(shape), np.float32))
 
 
-def measure(name: str, frames: int, num_workers: int | None) -> dict:
-    """In the fresh process: import, run, and look at the peak."""
+def write_stack(path: Path, shape, chunks) -> None:
+    """Counts on disk, a chunk at a time."""
+    import numpy as np
+    import zarr
+
+    stack = zarr.create_array(path, shape=shape, chunks=chunks, dtype="u2")
+    for first in range(0, shape[0], chunks[0]):
+        frames = (first, min(first + chunks[0], shape[0]))
+        stack[slice(*frames)] = lattice([frames, (0, shape[1]), (0, shape[2])]).clip(0).astype(np.uint16)
+
+
+def signal_of(name: str, shape, chunks, folder: Path):
+    """The data of a case, as HyperSpy has them."""
+    import dask.array as da
     import hyperspy.api as hs
+
+    if name.startswith("disk"):
+        data = da.from_zarr(str(folder / "stack.zarr"))[: shape[0]]
+        eager = name.endswith("eager")
+        return hs.signals.Signal2D(data.compute()) if eager else hs.signals.Signal2D(data).as_lazy()
+    if chunks is None:
+        return hs.signals.Signal2D(lattice([(0, n) for n in shape]))
+    return hs.signals.Signal2D(lazy_lattice(shape, chunks)).as_lazy()
+
+
+def shape_of(name: str, frames: int) -> tuple[int, ...]:
+    """Shape of the data of a case; stacks have at most so many frames."""
+    shape = CASES[name][0]
+    return (min(frames, shape[0]), *shape[1:]) if len(shape) == 3 else shape
+
+
+def measure(name: str, frames: int, num_workers: int | None, folder: Path) -> dict:
+    """In the fresh process: import, run, and look at the peak."""
+    import hyperspy.api as hs  # noqa: F401
+    import numpy as np
 
     import hs_deepatoms
 
     imported = peak()
-    shape, chunks = CASES[name]
-    if len(shape) == 3:
-        shape = (min(frames, shape[0]), *shape[1:])
-    if chunks is None:
-        signal = hs.signals.Signal2D(lattice([(0, n) for n in shape]))
-    else:
-        signal = hs.signals.Signal2D(lazy_lattice(shape, chunks)).as_lazy()
+    shape, chunks = shape_of(name, frames), CASES[name][1]
+    signal = signal_of(name, shape, chunks, folder)
     import torch
 
     with_torch = peak()
-    start = time.perf_counter()
-    atoms = hs_deepatoms.find_atoms(signal, num_workers=num_workers, show_progressbar=False)
+    options = {"num_workers": num_workers, "show_progressbar": False}
+    if name.startswith("disk"):  # speeds are compared: without the first call's imports
+        hs_deepatoms.find_atoms(signal.inav[:2], **options)
+    start, cpu = time.perf_counter(), time.process_time()
+    store = {"store": folder / "atoms.zarr"} if name == "disk-stack" else {}
+    atoms = hs_deepatoms.find_atoms(signal, **options, **store)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return {
         "shape": shape,
         "chunks": chunks,
@@ -91,9 +131,23 @@ def measure(name: str, frames: int, num_workers: int | None) -> dict:
         "above_import_mib": round(peak() - imported),
         "above_torch_and_data_mib": round(peak() - with_torch),
         "import_mib": round(imported),
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": round(seconds, 1),
+        "mpx_per_s": round(float(np.prod(shape)) / 1e6 / seconds, 3),
+        "mpx_per_cpu_s": round(float(np.prod(shape)) / 1e6 / cpu, 3),  # on a busy machine the steadier figure
         "threads": torch.get_num_threads(),
     }
+
+
+def run_case(name: str, options) -> dict:
+    """Measure a case in a process of its own."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        if name.startswith("disk"):
+            write_stack(Path(folder) / "stack.zarr", shape_of(name, options.frames), CASES[name][1])
+        command = [sys.executable, __file__, "--child", name, "--frames", str(options.frames), "--folder", folder]
+        if options.num_workers:
+            command += ["--num-workers", str(options.num_workers)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -103,19 +157,16 @@ def main() -> None:
     )
     parser.add_argument("--frames", type=int, default=500, help="frames of the stacks")
     parser.add_argument("--num-workers", type=int)
+    parser.add_argument("--folder", help="where stacks are written; the system's temporary folder")
     parser.add_argument("--json")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(measure(options.child, options.frames, options.num_workers)))
+        print(json.dumps(measure(options.child, options.frames, options.num_workers, Path(options.folder))))
         return
     results = {}
     for name in (name for name in CASES if name.startswith(tuple(options.cases))):
-        command = [sys.executable, __file__, "--child", name, "--frames", str(options.frames)]
-        if options.num_workers:
-            command += ["--num-workers", str(options.num_workers)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        results[name] = json.loads(done.stdout.splitlines()[-1])
+        results[name] = run_case(name, options)
         print(f"{name:22s} {results[name]}", flush=True)
     if options.json:
         with open(options.json, "w") as file:

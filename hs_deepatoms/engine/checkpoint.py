@@ -37,8 +37,7 @@ class Checkpoint:
         self.folder = Path(folder)
         job = json.loads(json.dumps(job))
         if not self.folder.exists():
-            self.folder.mkdir(parents=True)
-            self._write(JOB, json.dumps(job, indent=1).encode())
+            _begin(self.folder, job)
         check_same(self.folder / JOB, job)
 
     def missing(self, stage: str, count: int) -> list[int]:
@@ -60,15 +59,39 @@ class Checkpoint:
 
     def discard(self) -> None:
         """Remove the folder and all that it holds."""
-        shutil.rmtree(self.folder)
+        discard(self.folder)
 
     def _name(self, stage: str, number: int) -> str:
         return f"{stage}-{number:07d}.npz"
 
-    def _write(self, name: str, content: bytes) -> None:
-        path = self.folder / f"{name}.part"
-        path.write_bytes(content)
-        path.replace(self.folder / name)
+
+def _begin(folder: Path, job: Mapping[str, Any]) -> None:
+    """A folder that knows its job from the moment at which it is there."""
+    new = folder.with_name(f"{folder.name}.new")
+    new.mkdir(parents=True, exist_ok=True)  # it is there if a run was stopped right here
+    (new / JOB).write_text(json.dumps(job, indent=1))
+    new.replace(folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a job and all that it holds; what it belongs to last, so that this may be stopped, too."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != JOB:
+            path.unlink()
+    (folder / JOB).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def holds(folder: Path, job: Mapping[str, Any]) -> bool:
+    """Whether a folder is what is left of a job (an empty one is what is left of `discard`)."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    file = folder / JOB
+    return file.exists() and json.loads(file.read_text()) == json.loads(json.dumps(job))
 
 
 def check_same(file: Path, job: Mapping[str, Any]) -> None:

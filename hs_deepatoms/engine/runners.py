@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from hs_deepatoms.engine.boxes import Assembly
 #: What runs on the array of one block.
 Call = Callable[[np.ndarray], Any]
 BLOCK = "deepatoms-block"
+LOSSES = 3  # how often blocks are sent again whose arrays died with a worker; dask itself gives a task up after three
 
 
 def current_runner(num_workers: int | None):
@@ -125,25 +127,48 @@ class ClusterRunner:
 
     def load(self, graph: dict, keys: Sequence, at_once: int) -> Future:
         """Start loading on the cluster; a finished future of ``{key: distributed future}``."""
+        from dask.highlevelgraph import HighLevelGraph
+
         future: Future = Future()
+        # As one layer, by name: a bare graph would be hashed, which HDF5 files of .hspy and others refuse.
+        layer = HighLevelGraph.from_collections(f"deepatoms-load-{uuid.uuid4().hex}", graph)
         # Below the priority of the blocks, so that loading ahead never delays them.
-        futures = self.client.get(graph, list(keys), sync=False, priority=-1) if keys else []
+        futures = self.client.get(layer, list(keys), sync=False, priority=-1) if keys else []
         future.set_result(dict(zip(keys, futures, strict=True)))
         return future
 
     def run(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> list:
-        """Submit one task per block and return the results in order."""
-        from distributed import as_completed
+        """Submit one task per block and return the results in order, whatever workers are lost meanwhile."""
+        values: dict[int, Any] = {}
+        for last in (False,) * LOSSES + (True,):
+            todo = [i for i in range(len(calls)) if i not in values]
+            if not todo:
+                break
+            futures = self._submit([parts[i] for i in todo], [calls[i] for i in todo])
+            try:
+                self._collect(dict(zip(futures, todo, strict=True)), values, tick, last)
+            except BaseException:
+                self.client.cancel(futures)
+                raise
+        return [values[i] for i in range(len(calls))]
 
-        futures = self._submit(parts, calls)
-        try:
-            for future in as_completed(futures):
-                future.result()
-                tick()
-            return self.client.gather(futures)
-        except BaseException:
-            self.client.cancel(futures)
-            raise
+    @staticmethod
+    def _collect(numbers: dict, values: dict[int, Any], tick: Callable[[], None], strict: bool) -> None:
+        """Take each result as it comes: once here, no worker can lose it.
+
+        The scheduler makes lost chunks of lazy data again, but of an array that was sent to a worker it has no second
+        one, and cancels the tasks that need it: these are left out.
+        """
+        from distributed import CancelledError, as_completed
+
+        for future in as_completed(numbers):
+            try:
+                values[numbers[future]] = future.result()
+            except CancelledError:
+                if strict:
+                    raise
+                continue
+            tick()
 
     def _submit(self, parts, calls):
         eager = isinstance(parts[0][1][0], np.ndarray)

@@ -14,7 +14,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, StoreError, explain
 from hs_deepatoms._core.version import __version__
-from hs_deepatoms.engine.checkpoint import Checkpoint, fingerprint
+from hs_deepatoms.engine.checkpoint import Checkpoint, discard, fingerprint, holds
 from hs_deepatoms.tables.parts import open_lazily, write_parts
 
 if TYPE_CHECKING:
@@ -81,12 +81,18 @@ def finished(path: Path, job: dict) -> xr.Dataset | None:
         message = explain(f"{str(path)!r}, the atoms of other data, another model or other parameters", "a new path",
                           "Choose another name, or remove that store.")  # fmt: skip
         raise StoreError(message)
+    if holds(_parts(path), job):  # the run before was stopped between the last two steps
+        discard(_parts(path))
     return table
 
 
 def begin(path: Path, job: dict) -> Checkpoint:
     """The folder of blocks beside the store."""
-    return Checkpoint(path.with_name(f"{path.name}.parts"), job)
+    return Checkpoint(_parts(path), job)
+
+
+def _parts(path: Path) -> Path:
+    return path.with_name(f"{path.name}.parts")
 
 
 def complete(path: Path, filed: Filed, job: dict, table_of: Callable, keep: bool) -> xr.Dataset:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 COLOR = "red"
+MANY = 2**18  # atoms, of whose spacing a part is enough
 SMALLEST, LARGEST = 1.5, 8.0
 """Diameter of a marker in points."""
 SPECIES_COLORS = ("#e6194b", "#42d4f4", "#ffe119", "#3cb44b", "#f032e6", "#f58231", "#4363d8", "#fabed4")
@@ -21,7 +22,13 @@ SPECIES_COLORS = ("#e6194b", "#42d4f4", "#ffe119", "#3cb44b", "#f032e6", "#f5823
 
 
 def typical_spacing(y: np.ndarray, x: np.ndarray, frame: np.ndarray | None = None) -> float:
-    """Median distance to the nearest atom of the same frame, in the one unit of y and x; inf for fewer than two."""
+    """Median distance to the nearest atom of the same frame, in the one unit of y and x; inf for fewer than two.
+
+    Of millions of atoms in many frames some of the frames are looked at.
+    """
+    if frame is not None and np.size(y) > MANY:
+        some = np.asarray(frame) % -(-np.size(y) // MANY) == 0
+        y, x, frame = (np.asarray(values)[some] for values in (y, x, frame)) if some.any() else (y, x, frame)
     distance = nearest(y, x, frame)[0][:, 0] if np.size(y) > 1 else np.empty(0)
     distance = distance[np.isfinite(distance) & (distance > 0)]
     return float(np.median(distance)) if distance.size else np.inf

@@ -189,7 +189,7 @@ def _integers(values: Any, name: str, copy: bool = True) -> np.ndarray:
 
 def _distinct(values: Any, n_atoms: int) -> np.ndarray:
     ids = _integers(values, "atom")
-    if ids.size != n_atoms or np.unique(ids).size != ids.size:
+    if ids.size != n_atoms or not (schema.increasing(ids) or schema.increasing(np.sort(ids))):
         found = f"{ids.size} ids, {np.unique(ids).size} of them different, for {n_atoms} atoms"
         raise TableError(explain(found, "one id per atom, all different", "Leave the ids out to number anew."))
     return ids

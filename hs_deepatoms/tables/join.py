@@ -154,8 +154,10 @@ def _joined_columns(parts: Sequence[xr.Dataset], dim: str | None) -> xr.Dataset:
 
 def _numbered(made: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
     ids = np.concatenate([_part_ids(part) for part in parts])
-    if np.unique(ids).size == ids.size:
-        order = np.argsort(ids, kind="stable")
+    if schema.increasing(ids):  # of millions, no copy for nothing
+        return made.assign_coords({schema.DIM: (schema.DIM, ids, {"long_name": "id of the atom"})})
+    order = np.argsort(ids, kind="stable")
+    if schema.increasing(ids[order]):
         ids = ids[order]
     else:
         y, x = (made[f"{name}_px" if f"{name}_px" in made else name].values for name in ("y", "x"))

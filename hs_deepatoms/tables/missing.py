@@ -48,11 +48,19 @@ def _joined_classes(columns: Sequence, sizes: Sequence[int], gaps: bool) -> tupl
         codes = {value: _code(value, name, names) for value, name in own.items()}
         values = np.where(np.isfinite(column.values), column.values, UNKNOWN).astype(np.int64)
         gaps = gaps or bool((values == UNKNOWN).any())
-        # a class without a name keeps its number
-        parts.append(np.array([codes.get(value, value) for value in values.tolist()], np.int64))
+        parts.append(_renumbered(values, codes))
     if gaps and UNKNOWN_NAME not in names.values():
         names = {**names, UNKNOWN: UNKNOWN_NAME}
     return np.concatenate(parts), flag_attributes(names)
+
+
+def _renumbered(values: np.ndarray, codes: dict[int, int]) -> np.ndarray:
+    """New class numbers for old ones; a class without a name keeps its number."""
+    new = values.copy()
+    for old, code in codes.items():
+        if code != old:
+            new[values == old] = code
+    return new
 
 
 def _code(value: int, name: str, names: dict[int, str]) -> int:

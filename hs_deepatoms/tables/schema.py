@@ -174,6 +174,11 @@ def dropna(ds: xr.Dataset) -> xr.Dataset:
     return ds if keep.all() else ds.isel({DIM: keep})
 
 
+def increasing(ids: np.ndarray) -> bool:
+    """Whether every id is larger than the one before: sorted, all different."""
+    return bool((ids[1:] > ids[:-1]).all())
+
+
 def stored_axes(ds: xr.Dataset) -> tuple[tuple[Axis, ...], tuple[Axis, ...]] | None:
     """Navigation and signal axes of the source image, or None if the table does not know them."""
     from hs_deepatoms.bridge.axes import Axis

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import threading
 import time
 
@@ -13,7 +14,7 @@ from hs_deepatoms._core.errors import DeepAtomsError, InvalidArgumentError
 from hs_deepatoms.engine import mapping
 from hs_deepatoms.engine.mapping import map_blocks, map_to_array
 from hs_deepatoms.engine.plan import plan_blocks
-from tests.engine.tracked import Tracked, doubled, fails, pixels, total
+from tests.engine.tracked import Tracked, dies_once, doubled, fails, pixels, total
 
 MIB = 2**20
 quiet = {"show_progressbar": False}
@@ -189,6 +190,34 @@ def test_a_cluster(processes):
             map_blocks(lazy, blocks, fails, **quiet)
         made = map_to_array(lazy, blocks, doubled, leading=(2,))
         np.testing.assert_array_equal(made.compute(), np.stack([data, -data]))
+
+
+def test_a_cluster_reads_hspy_files(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    import hyperspy.api as hs
+
+    data = whole((4, 40, 30))
+    hs.signals.Signal2D(data).save(tmp_path / "stack.hspy")
+    lazy = hs.load(tmp_path / "stack.hspy", lazy=True).data
+    blocks = plan_blocks(4, (40, 30), tile=64, halo=0)
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+        assert map_blocks(lazy, blocks, total, **quiet) == map_blocks(data, blocks, total, **quiet)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_cluster_that_loses_a_worker_loses_nothing(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    data = whole((8, 40, 30))
+    blocks = plan_blocks(8, (40, 30), tile=64, halo=0)
+    wanted = map_blocks(data, blocks, total, **quiet)
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+        # of eager data dask has no second copy once they are sent; lazy data it loads again
+        for kind, source in (("eager", data), ("lazy", da.from_array(data, chunks=(2, 40, 30)))):
+            marker = tmp_path / kind
+            assert map_blocks(source, blocks, dies_once, arguments=(str(marker),), **quiet) == wanted
+            assert marker.exists()
 
 
 def test_a_cluster_holds_what_a_rechunk_cuts_up():

@@ -81,3 +81,18 @@ def test_running_mean_is_the_average_pool():
     want = torch.nn.functional.avg_pool2d(image, (2 * r + 1, 1), 1, (r, 0), count_include_pad=False)
     want = torch.nn.functional.avg_pool2d(want, (1, 2 * r + 1), 1, (0, r), count_include_pad=False)
     torch.testing.assert_close(_box_mean(image, r), want, atol=1e-5, rtol=1e-5)
+
+
+def test_the_last_bit_does_not_depend_on_the_number_of_threads():
+    net = ColumnDetector().eval()
+    torch.nn.init.normal_(net.head.weight)
+    images = torch.randn(1, 1, 256, 240, generator=torch.Generator().manual_seed(0))
+    usual, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with torch.inference_mode():
+                found.append(net(images))
+    finally:
+        torch.set_num_threads(usual)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])

@@ -1,0 +1,84 @@
+"""A folder of finished blocks: whole or not there, whatever stopped the process between two lines."""
+
+import numpy as np
+import pytest
+
+from hs_deepatoms._core.errors import StoreError
+from hs_deepatoms.engine import checkpoint
+from hs_deepatoms.engine.checkpoint import Checkpoint, discard, fingerprint, holds
+
+JOB = {"data": {"shape": [3, 4]}, "parameters": {"threshold": 0.5, "mask": None}}
+
+
+def test_what_was_put_is_there_for_the_next_run(tmp_path):
+    first = Checkpoint(tmp_path / "parts", JOB)
+    assert first.missing("columns", 3) == [0, 1, 2]
+    first.put("columns", 1, {"y": np.array([1.5, 2.5]), "n": np.array([], np.int8)})
+    again = Checkpoint(tmp_path / "parts", JOB)
+    assert again.missing("columns", 3) == [0, 2] and again.missing("candidates", 2) == [0, 1]
+    arrays = again.get("columns", 1)
+    assert arrays["y"].tolist() == [1.5, 2.5] and arrays["n"].dtype == np.int8
+    assert list(again.get("columns", 1, ["n"])) == ["n"]
+
+
+def test_half_a_block_is_no_block(tmp_path, monkeypatch):
+    parts = Checkpoint(tmp_path / "parts", JOB)
+
+    def half(file, **arrays):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.np, "savez", half)
+        parts.put("columns", 0, {"y": np.zeros(2)})
+    assert Checkpoint(tmp_path / "parts", JOB).missing("columns", 1) == [0]
+    parts.put("columns", 0, {"y": np.ones(2)})
+    assert parts.get("columns", 0)["y"].tolist() == [1, 1]
+
+
+def test_stopped_at_the_very_first_write(tmp_path, monkeypatch):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    for name in ("write_text", "replace"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(checkpoint.Path, name, stop)
+            Checkpoint(tmp_path / "parts", JOB)
+        assert not (tmp_path / "parts").exists()
+    assert Checkpoint(tmp_path / "parts", JOB).missing("columns", 1) == [0]
+    assert [path.name for path in tmp_path.iterdir()] == ["parts"]
+
+
+def test_stopped_while_cleaning(tmp_path, monkeypatch):
+    folder, unlink, calls = tmp_path / "parts", checkpoint.Path.unlink, []
+    parts = Checkpoint(folder, JOB)
+    for k in range(3):
+        parts.put("columns", k, {"y": np.zeros(k)})
+    (folder / "table.zarr").mkdir()
+
+    def stop(path, **options):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.Path, "unlink", stop)
+        parts.discard()
+    assert holds(folder, JOB) and not holds(folder, {**JOB, "data": 1}) and not holds(tmp_path / "other", JOB)
+    discard(folder)
+    assert not folder.exists()
+
+
+def test_another_job_is_refused_by_name(tmp_path):
+    Checkpoint(tmp_path / "parts", JOB)
+    with pytest.raises(StoreError, match=r"parameters: .*0\.5.* then, .*0\.7.* now"):
+        Checkpoint(tmp_path / "parts", {**JOB, "parameters": {"threshold": 0.7, "mask": None}})
+
+
+def test_the_fingerprint_tells_data_apart():
+    data = np.random.default_rng(0).normal(size=(2, 3, 20, 30))
+    changed = data.copy()
+    changed[1, 2, 4, 5] += 1e-9
+    assert fingerprint(data) == fingerprint(data.copy()) != fingerprint(changed)
+    assert fingerprint(data) != fingerprint(data.astype(np.float32))
