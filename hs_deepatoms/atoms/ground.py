@@ -12,6 +12,7 @@ from scipy.linalg.blas import dsbmv
 from torch.nn import functional as F
 
 FINE = 6  # samples per knot that a product of splines is summed on
+STRIP = 6  # knots: rows of pixels that are drawn together, rather than with splines that are zero there
 
 
 @dataclass
@@ -40,13 +41,26 @@ class Ground:
 
     def image(self, c: torch.Tensor) -> torch.Tensor:
         """Background on the window's pixels, float32."""
-        c = c.view(self.rows.shape[1], -1)
-        return (self.rows @ c).float() @ self.columns.float().T
+        across = (c.view(self.rows.shape[1], -1) @ self.columns.T).float()
+        return torch.cat([basis @ across[knots] for _, knots, basis in self._strips])
 
     def project(self, image: torch.Tensor) -> torch.Tensor:
         """Sum of the image times every spline, flat."""
-        across = (self.rows.float().T @ image).double()
-        return (across @ self.columns).reshape(-1)
+        across = image.new_zeros(self.rows.shape[1], image.shape[1])
+        for rows, knots, basis in self._strips:
+            across[knots].addmm_(basis.T, image[rows])
+        return (across.double() @ self.columns).reshape(-1)
+
+    @cached_property
+    def _strips(self) -> list[tuple[slice, slice, torch.Tensor]]:
+        """A few rows of pixels at a time, the knots that they see, and the splines of these on those, float32."""
+        few, strips = max(1, int(STRIP * self.knot)), []
+        for k in range(0, len(self.rows), few):
+            part = self.rows[k : k + few]
+            seen = torch.nonzero((part != 0).any(0))[:, 0]
+            knots = slice(int(seen[0]), int(seen[-1]) + 1)
+            strips.append((slice(k, k + few), knots, part[:, knots].float()))
+        return strips
 
     def at(self, y: torch.Tensor, x: torch.Tensor, unit: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The sixteen splines over each point: flat indices (n, 16), and (n, 6, 16) their coefficients in the

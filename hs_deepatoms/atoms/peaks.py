@@ -160,13 +160,13 @@ def draw(c: Columns, window: Window, shape: tuple[int, int], elliptical: bool = 
     height, side = shape[0] + 2 * window.pad, window.side
     out = torch.zeros(height * window.width, device=c.y.device)
     step = torch.arange(side, device=c.y.device)
-    square = (step[:, None] * window.width + step).reshape(-1)
+    square = (step[:, None] * window.width + step).reshape(-1).int()
     for k in range(0, len(c), AT_ONCE):
         part = c[k : k + AT_ONCE]
         row, column, u, v = window.corners(part, height)
         shape_of = bells(precision(part, elliptical)[0], u, v, elliptical)
         shape_of.rows *= part.height.float()[:, None]
-        index = (row * window.width + column)[:, None] + square
+        index = (row * window.width + column).int()[:, None] + square
         out.index_add_(0, index.reshape(-1), shape_of.images().reshape(-1))
     return out.view(height, window.width)
 
@@ -174,7 +174,7 @@ def draw(c: Columns, window: Window, shape: tuple[int, int], elliptical: bool = 
 def quadratic(m: torch.Tensor) -> torch.Tensor:
     """Moments (n, 5, 5) -> products of the six polynomials, (n, 6, 6)."""
     both = (POWERS[:, None] + POWERS[None]).to(m.device)
-    return m[:, both[..., 0], both[..., 1]]
+    return m.flatten(1).index_select(1, (5 * both[..., 0] + both[..., 1]).flatten()).view(-1, 6, 6)
 
 
 def derivatives(c: Columns, unit: float, elliptical: bool) -> torch.Tensor:
