@@ -1,11 +1,12 @@
-"""Positions against the Cramer-Rao bound: error, slope, coverage, pairs, bias; and speed beside atomap.
+"""Positions against the Cramer-Rao bound: error, slope, coverage, pairs, bias; and speed beside atomap and AtomAI.
 
     python benchmarks/refine.py [--quick] [--refine quick|full] [--only CASE] [--labelled FOLDER] [--json FILE]
 
 Every case goes through ``find_atoms`` with no argument but ``refine``: misses and false columns included. The bound
 is the joint one of the scored configuration, with positions, heights, widths and a smooth background free.
 ``--labelled`` names a folder of labelled multislice images (``*dose200.npz`` with ``image``, ``y_px``, ``x_px``,
-``match_radius_px``, ``margin_px``). atomap is timed where ``ATOMAP_PYTHON`` names a Python that has it.
+``match_radius_px``, ``margin_px``). atomap and AtomAI are timed where ``ATOMAP_PYTHON`` and ``ATOMAI_PYTHON`` name a
+Python that has them, from the same positions on the same part of an image.
 """
 
 from __future__ import annotations
@@ -279,33 +280,56 @@ sublattice.refine_atom_positions_using_2d_gaussian(percent_to_nn=0.4, show_progr
 spent = time.perf_counter() - begun
 np.savez(sys.argv[2], y=sublattice.y_position, x=sublattice.x_position, seconds=spent)
 """
+# what ``predict(..., refine=True)`` runs on the positions of its network, on an image scaled as that scales it
+ATOMAI = """
+import sys, time, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from atomai.utils.coords import peak_refinement
+data = np.load(sys.argv[1])
+image = data["image"].astype(float)
+image = (image - image.min()) / np.ptp(image)
+begun = time.perf_counter()
+found = peak_refinement(image, np.column_stack([data["y"], data["x"], np.zeros(len(data["y"]))]))
+spent = time.perf_counter() - begun
+np.savez(sys.argv[2], y=found[:, 0], x=found[:, 1], seconds=spent)
+"""
+PEERS = {"atomap": ("ATOMAP_PYTHON", ATOMAP), "atomai": ("ATOMAI_PYTHON", ATOMAI)}
 
 
 def speed(refine, n):
-    """Columns per second of the fit alone, and of atomap from the detector's positions on a part of the image."""
+    """Columns per second of the fit alone, and of others from the detector's positions on a part of the image."""
     image, y, x, _ = lattice(np.random.default_rng(1), 200, 20, n)
     find(image[:200, :200], refine)
-    plain = min((find(image, "none") for _ in range(2)), key=lambda r: r[1])
-    fitted = min((find(image, refine) for _ in range(2)), key=lambda r: r[1])
+    plain = min((find(image, "none") for _ in range(3)), key=lambda r: r[1])
+    fitted = min((find(image, refine) for _ in range(3)), key=lambda r: r[1])
     rate = fitted[0].sizes["atom"] / (fitted[1] - plain[1])
     row = {"case": "speed", "columns": fitted[0].sizes["atom"], "columns_per_s": rate, "whole_s": fitted[1]}
-    python = os.environ.get("ATOMAP_PYTHON")
-    if python:
-        side = min(image.shape[0], 310)
-        here = (plain[0]["y_px"].values < side - 12) & (plain[0]["x_px"].values < side - 12)
-        with tempfile.TemporaryDirectory() as folder:
-            given, got = Path(folder) / "in.npz", Path(folder) / "out.npz"
-            np.savez(given, image=image[:side, :side], y=plain[0]["y_px"].values[here], x=plain[0]["x_px"].values[here])
-            subprocess.run([python, "-c", ATOMAP, str(given), str(got)], check=True, stdout=subprocess.DEVNULL)
-            result = np.load(got)
-        d, j = cKDTree(np.column_stack([y, x])).query(np.column_stack([result["y"], result["x"]]))
-        close = d < 0.4 * SPACING
-        error = np.stack([result["y"] - y[j], result["x"] - x[j]])[:, close]
-        theirs = len(result["y"]) / float(result["seconds"])
-        row |= {"atomap_columns_per_s": theirs, "times_atomap": rate / theirs,
-                "atomap_rms_px": float(np.sqrt((error**2).mean()))}  # fmt: skip
+    for name, (variable, script) in PEERS.items():
+        if python := os.environ.get(variable):
+            theirs, error = peer(python, script, image, plain[0], y, x)
+            row |= {f"{name}_columns_per_s": theirs, f"times_{name}": rate / theirs, f"{name}_rms_px": error}
+    row["rms_px"] = _rms(fitted[0]["y_px"].values, fitted[0]["x_px"].values, y, x)
     print(_line(row), flush=True)
     return [row]
+
+
+def peer(python, script, image, atoms, y, x, side=310):
+    """Columns per second and rms error of another program's fit on a part of an image."""
+    here = (atoms["y_px"].values < side - 12) & (atoms["x_px"].values < side - 12)
+    with tempfile.TemporaryDirectory() as folder:
+        given, got = Path(folder) / "in.npz", Path(folder) / "out.npz"
+        np.savez(given, image=image[:side, :side], y=atoms["y_px"].values[here], x=atoms["x_px"].values[here])
+        subprocess.run([python, "-c", script, str(given), str(got)], check=True, stdout=subprocess.DEVNULL)
+        result = np.load(got)
+    return len(result["y"]) / float(result["seconds"]), _rms(result["y"], result["x"], y, x)
+
+
+def _rms(found_y, found_x, y, x):
+    """Error per coordinate of the columns that stand within reach of a true one."""
+    d, j = cKDTree(np.column_stack([y, x])).query(np.column_stack([found_y, found_x]))
+    error = np.stack([found_y - y[j], found_x - x[j]])[:, d < 0.4 * SPACING]
+    return float(np.sqrt((error**2).mean()))
 
 
 def _line(row):

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch.nn import functional as F
 
-from hs_deepatoms.atoms.joint import State, evidence, near_pairs
+from hs_deepatoms.atoms.belief import near_pairs
+from hs_deepatoms.atoms.joint import State, evidence
 from hs_deepatoms.atoms.peaks import Columns
 
 APART = 1.3  # sigmas: two columns nearer than this are one

@@ -12,6 +12,7 @@ from scipy.linalg.blas import dsbmv
 from torch.nn import functional as F
 
 FINE = 6  # samples per knot that a product of splines is summed on
+STRIP = 6  # knots: rows of pixels that are drawn together, rather than with splines that are zero there
 
 
 @dataclass
@@ -40,13 +41,26 @@ class Ground:
 
     def image(self, c: torch.Tensor) -> torch.Tensor:
         """Background on the window's pixels, float32."""
-        c = c.view(self.rows.shape[1], -1)
-        return (self.rows @ c).float() @ self.columns.float().T
+        across = (c.view(self.rows.shape[1], -1) @ self.columns.T).float()
+        return torch.cat([basis @ across[knots] for _, knots, basis in self._strips])
 
     def project(self, image: torch.Tensor) -> torch.Tensor:
         """Sum of the image times every spline, flat."""
-        across = (self.rows.float().T @ image).double()
-        return (across @ self.columns).reshape(-1)
+        across = image.new_zeros(self.rows.shape[1], image.shape[1])
+        for rows, knots, basis in self._strips:
+            across[knots].addmm_(basis.T, image[rows])
+        return (across.double() @ self.columns).reshape(-1)
+
+    @cached_property
+    def _strips(self) -> list[tuple[slice, slice, torch.Tensor]]:
+        """A few rows of pixels at a time, the knots that they see, and the splines of these on those, float32."""
+        few, strips = max(1, int(STRIP * self.knot)), []
+        for k in range(0, len(self.rows), few):
+            part = self.rows[k : k + few]
+            seen = torch.nonzero((part != 0).any(0))[:, 0]
+            knots = slice(int(seen[0]), int(seen[-1]) + 1)
+            strips.append((slice(k, k + few), knots, part[:, knots].float()))
+        return strips
 
     def at(self, y: torch.Tensor, x: torch.Tensor, unit: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The sixteen splines over each point: flat indices (n, 16), and (n, 6, 16) their coefficients in the
@@ -72,22 +86,30 @@ class Ground:
 
         Weights are summed over a few pixels first, over which splines hardly bend.
         """
-        nx, few = self.columns.shape[1], max(1, int(self.knot / FINE))
+        few = self._few
         weight = F.avg_pool2d(F.pad(weight, [0, -weight.shape[1] % few, 0, -weight.shape[0] % few])[None], few)[0]
-        (rows, i), (columns, j) = _products(_coarse(self.rows, few)), _products(_coarse(self.columns, few))
-        weight = weight * few**2
-        block = (rows.float().T @ weight).double() @ columns
-        band = Band.zeros(self.rows.shape[1], nx)
+        rows, columns, first, second, p, q, crossed = self._products
+        block = ((rows.T @ (weight * few**2)).double() @ columns).cpu().numpy()
+        band = Band(stiffness * self.bending.lower, self.columns.shape[1])
+        band.add(first, second, block)
+        band.add(*crossed, block[np.ix_(p, q)])
+        return band
+
+    @property
+    def _few(self) -> int:
+        return max(1, int(self.knot / FINE))
+
+    @cached_property
+    def _products(self) -> tuple:
+        """Products of rows that overlap, and of columns; which splines of the window these are of; and, by the numbers
+        of both, the other diagonal of the same four splines, where rows are apart and columns apart."""
+        nx = self.columns.shape[1]
+        (rows, i), (columns, j) = (_products(_coarse(basis, self._few)) for basis in (self.rows, self.columns))
         row, column = i.cpu().numpy(), j.cpu().numpy()
-        block = block.cpu().numpy()
-        first = row[0][:, None] * nx + column[0][None]
-        band.add(first, row[1][:, None] * nx + column[1][None], block)
-        # rows apart and columns apart: the other diagonal of the same four splines
+        first, second = (row[k][:, None] * nx + column[k][None] for k in (0, 1))
         p, q = np.flatnonzero(row[0] != row[1]), np.flatnonzero(column[0] != column[1])
         crossed = row[0][p][:, None] * nx + column[1][q][None], row[1][p][:, None] * nx + column[0][q][None]
-        band.add(*crossed, block[np.ix_(p, q)])
-        band.lower += stiffness * self.bending.lower
-        return band
+        return rows.float(), columns, first, second, p, q, crossed
 
     @cached_property
     def bending(self) -> Band:
@@ -118,21 +140,33 @@ class Ground:
 
 @dataclass
 class Band:
-    """A symmetric matrix over the splines, of which only those that overlap touch: the lower diagonals, (w + 1, n)."""
+    """A symmetric matrix over the splines, of which only those that overlap touch: the lower diagonals, (w + 1, n).
+
+    In the order of LAPACK, column by column, or every call would copy it.
+    """
 
     lower: np.ndarray
     nx: int
 
+    def __post_init__(self):
+        self.lower = np.asfortranarray(self.lower)
+
     @staticmethod
     def zeros(ny: int, nx: int) -> Band:
-        return Band(np.zeros((min(3 * nx + 4, ny * nx), ny * nx)), nx)
+        return Band(np.zeros((min(3 * nx + 4, ny * nx), ny * nx), order="F"), nx)
+
+    def copy(self) -> Band:
+        return Band(self.lower.copy(order="F"), self.nx)
 
     def add(self, first: np.ndarray, second: np.ndarray, value: np.ndarray) -> None:
         """Add ``value`` at (second, first); pairs may come in either order, and a pair may come more than once."""
         low, high = np.minimum(first, second), np.maximum(first, second)
-        n = self.lower.shape[1]
-        place = ((high - low) * n + low).ravel()
-        self.lower += np.bincount(place, np.ravel(value), minlength=self.lower.size).reshape(self.lower.shape)
+        flat = self.lower.T.reshape(-1)
+        place = (low * (len(self.lower) - 1) + high).ravel()
+        if place.size < flat.size // 4:
+            np.add.at(flat, place, np.ravel(value))
+        else:
+            flat += np.bincount(place, np.ravel(value), minlength=flat.size)
 
     def times(self, vector: np.ndarray) -> np.ndarray:
         return dsbmv(len(self.lower) - 1, 1.0, self.lower, vector, lower=1)
@@ -140,11 +174,12 @@ class Band:
     def root(self, safe: Band) -> np.ndarray:
         """Cholesky factor; where the matrix is not positive, of one as near to it as is, on the way to ``safe``."""
         for share in (1.0, 0.9, 0.7, 0.4, 0.1):
+            near = self.lower if share == 1 else share * self.lower + (1 - share) * safe.lower
             try:
-                return cholesky_banded(share * self.lower + (1 - share) * safe.lower, lower=True, check_finite=False)
+                return cholesky_banded(near, lower=True, check_finite=False)
             except LinAlgError:
                 continue
-        held = safe.lower.copy()
+        held = safe.lower.copy(order="F")
         held[0] += 1e-5 * held[0].max()  # single precision: where the penalty is weak even that one may not be positive
         return cholesky_banded(held, lower=True, check_finite=False)
 
@@ -152,9 +187,9 @@ class Band:
         """Dense blocks (r, k, k) between the splines ``starts[r] + offsets`` (k, ascending); zero where they
         do not overlap. What lies outside the matrix is arbitrary."""
         apart = np.abs(offsets[:, None] - offsets)
-        near, n = apart < len(self.lower), self.lower.shape[1]
-        place = np.where(near, apart, 0) * n + np.minimum(offsets[:, None], offsets)
-        block = self.lower.ravel().take(starts[:, None, None] + place, mode="clip")
+        near, width = apart < len(self.lower), len(self.lower)
+        place = np.where(near, apart, 0) + width * np.minimum(offsets[:, None], offsets)
+        block = self.lower.T.reshape(-1).take(width * starts[:, None, None] + place, mode="clip")
         return block if near.all() else np.where(near, block, 0.0)
 
 

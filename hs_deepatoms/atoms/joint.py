@@ -11,6 +11,7 @@ from scipy.linalg import cho_solve_banded
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
+from hs_deepatoms.atoms.belief import near_pairs, unseen
 from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.noise import Noise, noise_of
 from hs_deepatoms.atoms.normal import Normal, assemble, damped, majorant, solve
@@ -24,16 +25,11 @@ STIFFNESS = 1e-3
 # many column sigmas
 WIDTH_SPREAD, SHAPE_SPREAD, LEEWAY = 0.3, 0.15, (0.25, 0.7)
 PLACES = {"y": 0, "x": 1, "log_width": 3, "plus": 4, "cross": 5}  # rows of the parameters; 2 is the height
-FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place than the detector
 LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
 LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 # a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
 FARTHEST, WANDER, CROWD = 3.0, 1.5, 0.35
-# believed fully and not at all: shares of that way, and sigmas between two columns; a jump at one limit would be one of
-# the result at the least change of the image
-AWAY, SEPARATE = (0.7, 0.95), (1.6, 1.3)
-BLIND = 0.01  # of the usual weight of a column's pixels: hardly a pixel that is valid shows it
 TOLERANCE = 1e-3  # of misfit per column
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
@@ -70,6 +66,7 @@ class State:
     last: torch.Tensor | None = None  # (n, k) the step before, in standard deviations
     taken: int = 0  # steps that were not undone
     change: float = np.inf  # of most columns in the last step, relative to their size
+    drawn: tuple | None = None  # columns and splines whose image was made last, and the image
     before: tuple[State, Equations] | None = None  # the last step, to go back to if it was a mistake
 
     @property
@@ -89,17 +86,27 @@ class State:
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
         free = torch.ones_like(leeway, dtype=torch.bool)
         start = Columns.join(self.start, new)
-        return replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                       reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, before=None,
-                       change=np.inf)  # fmt: skip
+        state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
+                        reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, before=None,
+                        change=np.inf)  # fmt: skip
+        if is_drawn(self):
+            more = self.window.cut(draw(new, self.window, tuple(self.image.shape), self.elliptical))
+            state.drawn = (state.columns, state.splines, self.drawn[2] + more)
+        return state
+
+
+def is_drawn(state: State) -> bool:
+    """Whether the image that is kept is that of the state's columns and background."""
+    return state.drawn is not None and state.drawn[0] is state.columns and state.drawn[1] is state.splines
 
 
 def expected(state: State) -> torch.Tensor:
-    """The fitted image (h, w)."""
-    shape = tuple(state.image.shape)
-    return state.window.cut(draw(state.columns, state.window, shape, state.elliptical)) + state.ground.image(
-        state.splines
-    )
+    """The fitted image (h, w); the last one is kept with the state, and not to be written to."""
+    if not is_drawn(state):
+        drawn = draw(state.columns, state.window, tuple(state.image.shape), state.elliptical)
+        mean = state.window.cut(drawn) + state.ground.image(state.splines)
+        state.drawn = (state.columns, state.splines, mean)
+    return state.drawn[2]
 
 
 def begin(
@@ -140,10 +147,12 @@ def _first_guess(state: State) -> State:
     height = local_heights(state.columns, window.padded(state.image), window.padded(valid), inner)
     typical = height[height > 0].median() if (height > 0).any() else 0.0
     state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
-    rest = valid * (state.image - window.cut(draw(state.columns, window, tuple(valid.shape))))
+    drawn = window.cut(draw(state.columns, window, tuple(valid.shape)))
+    rest = valid * (state.image - drawn)
     band, slope = state.ground.hessian(valid, STIFFNESS), state.ground.project(rest).cpu().numpy()
     splines = cho_solve_banded((band.root(band), True), slope, check_finite=False)
-    return replace(state, splines=torch.from_numpy(splines).to(rest.device))
+    splines = torch.from_numpy(splines).to(rest.device)
+    return replace(state, splines=splines, drawn=(state.columns, splines, drawn + state.ground.image(splines)))
 
 
 def measured(state: State) -> State:
@@ -167,7 +176,7 @@ class Residue:
 def residue(state: State) -> Residue:
     mean = expected(state)
     # what travels between processes is small
-    state = replace(state, before=None, last=None, ground=replace(state.ground))
+    state = replace(state, before=None, last=None, drawn=None, ground=replace(state.ground))
     return Residue(mean, state.image - mean, state.parameters, state)
 
 
@@ -192,7 +201,7 @@ def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
 
 def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Signal-to-noise ratio and height of one more column at every pixel of the residual, (h, w) both."""
-    weight, rest, _ = state.noise.weigh(state.image, mean, state.valid)
+    weight, rest, _ = state.noise.weigh(state.image, mean, state.valid, judged=False)
     reach = int(3 * state.sigma) + 1
     place = torch.arange(-reach, reach + 1, device=mean.device)
     bell = torch.exp(-0.5 * (place / state.sigma) ** 2)
@@ -206,17 +215,6 @@ def _filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
     return F.conv2d(out, bell.view(1, 1, 1, -1).float(), padding=(0, half))[0, 0]
 
 
-def near_pairs(columns: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices of columns nearer than ``distance`` to each other."""
-    points = torch.stack([columns.y, columns.x], 1).cpu().numpy()
-    if len(points) < 2:
-        none = torch.zeros(0, dtype=torch.long, device=columns.y.device)
-        return none, none
-    found = cKDTree(points).query_pairs(distance, output_type="ndarray")
-    i, j = torch.as_tensor(found.T.copy(), dtype=torch.long, device=columns.y.device)
-    return i, j
-
-
 @dataclass
 class Equations:
     """Normal equations and gradients at a state, and how badly the state fits (twice the negative log likelihood)."""
@@ -228,10 +226,20 @@ class Equations:
     at: Columns  # where the matrix is that of
 
 
+def matrix(state: State) -> Normal:
+    """The matrix of the normal equations at a state."""
+    weight, weighed, _ = state.noise.weigh(state.image, expected(state), state.valid, judged=False)
+    return _assembled(state, weight, weighed, _prior(state), _stiffness(state))[0]
+
+
+def _stiffness(state: State) -> float:
+    return STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
+
+
 def equations(state: State, near: Equations | None = None) -> Equations:
     """Normal equations at a state; only the gradients are new where the matrix ``near`` will do."""
     weight, weighed, misfit = state.noise.weigh(state.image, expected(state), state.valid)
-    stiffness = STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
+    stiffness = _stiffness(state)
     pull = state.ground.smoothness(state.splines, stiffness)
     prior = _prior(state)
     misfit += float(state.splines @ pull) + prior.misfit
@@ -325,7 +333,7 @@ def step(state: State) -> State:
     da, db = solve(damped(normal, state.damping), now.columns, now.splines)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
     da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
-    before = (replace(state, before=None), now)
+    before = (replace(state, before=None, drawn=None), now)
     columns = _moved(state, da)
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
                   taken=state.taken + 1, change=_change(state.columns, columns), before=before)  # fmt: skip
@@ -336,9 +344,8 @@ def verified(state: State) -> State:
     """The state, or the one before its last step if that was a long one and made things worse."""
     if state.before is None or not state.change > LONG:
         return state
-    stiffness = STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
     misfit = state.noise.weigh(state.image, expected(state), state.valid)[2] + _prior(state).misfit
-    misfit += float(state.splines @ state.ground.smoothness(state.splines, stiffness))
+    misfit += float(state.splines @ state.ground.smoothness(state.splines, _stiffness(state)))
     old, then = state.before
     return state if misfit <= then.misfit + TOLERANCE * len(state.columns) else replace(old, change=state.change)
 
@@ -397,7 +404,7 @@ def settle(state: State, rounds: int) -> State:
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
     window, mean = state.window, expected(state)
-    weight = window.padded(state.noise.weigh(state.image, mean, state.valid)[0])
+    weight = window.padded(state.noise.weigh(state.image, mean, state.valid, judged=False)[0])
     images = torch.stack([window.padded(v) for v in (state.image, mean, state.valid.float())])
     for _ in range(rounds):
         new = _alone_moved(few, images, weight)
@@ -409,7 +416,10 @@ def settle(state: State, rounds: int) -> State:
     columns, settled = state.columns.stacked(), state.settled.clone()
     columns[rows], settled[rows] = few.columns.stacked(), few.settled
     there = replace(state, columns=Columns.of(columns), settled=settled)
+    there.drawn = (there.columns, there.splines, window.cut(images[1]))
     lost = ~torch.isfinite(columns).all(1)
+    if not lost.any():
+        return there
     return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.stacked(), columns)))
 
 
@@ -421,7 +431,7 @@ def _alone_moved(few: State, images: torch.Tensor, weight: torch.Tensor) -> Stat
 
     def pixels_of(row, column):
         image, mean, valid = few.window.cut_out(images, row, column)
-        here, weighed, _ = few.noise.weigh(image, mean, valid > 0.5)
+        here, weighed, _ = few.noise.weigh(image, mean, valid > 0.5, judged=False)
         return torch.stack([weighed, here])
 
     total = sums(few.columns, images.shape[1], pixels_of, few.window, few.sigma, few.elliptical)
@@ -476,27 +486,3 @@ def _called_back(state: State, normal: Normal) -> State:
     back = Columns.of(torch.where(lost[:, None], back.stacked(), old.columns.stacked()))
     settled = torch.zeros_like(lost)
     return replace(old, columns=back, free=state.free & ~lost, settled=settled)
-
-
-def unseen(columns: Columns, normal: Normal) -> torch.Tensor:
-    """Columns (n,) of which the valid pixels show too little to place them."""
-    known = normal.own[:, 2, 2]
-    if not len(known):
-        return torch.zeros(0, dtype=torch.bool, device=known.device)
-    usual = known.kthvalue(int(0.9 * (len(known) - 1)) + 1)[0]
-    return (columns.height * torch.sqrt(known) < FAINT) | (known < BLIND * usual)
-
-
-def trust(state: State) -> torch.Tensor:
-    """How far (n,) fitted places are believed, 1 to 0: not where columns would leave their neighbourhood or meet."""
-    c, start = state.columns, state.start
-    away = torch.hypot(c.y - start.y, c.x - start.x) / state.reach
-    i, j = near_pairs(c, SEPARATE[0] * state.sigma)
-    apart = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) / state.sigma
-    nearest = torch.full_like(away, SEPARATE[0])
-    nearest = nearest.scatter_reduce(0, torch.cat([i, j]), torch.cat([apart, apart]), "amin")
-    return torch.minimum(_ramp(away, *AWAY), _ramp(nearest, *SEPARATE))
-
-
-def _ramp(value: torch.Tensor, one: float, zero: float) -> torch.Tensor:
-    return ((value - zero) / (one - zero)).clamp(0, 1)

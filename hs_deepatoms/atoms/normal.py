@@ -71,10 +71,10 @@ def damped(normal: Normal, damping: float) -> Normal:
     if len(diagonal):
         diagonal = torch.maximum(diagonal, WELL * diagonal.median(0).values)
     own = normal.own + damping * torch.diag_embed(diagonal)
-    lower = normal.splines.lower.copy()
-    lower[0] *= 1 + damping
+    splines = normal.splines.copy()
+    splines.lower[0] *= 1 + damping
     normal.raised.clear()
-    normal.raised[damping] = replace(normal, own=own, splines=Band(lower, normal.splines.nx), raised={})
+    normal.raised[damping] = replace(normal, own=own, splines=splines, raised={})
     return normal.raised[damping]
 
 
@@ -100,9 +100,9 @@ class Elimination:
         # parts of it, not itself: that would be a cycle, and its memory not given back at once
         self.index, self.ground = normal.index, normal.ground
         # raised, or the columns of a dense lattice would take more from the background than there is
-        self.own = torch.linalg.cholesky(majorant(normal.own, normal.pairs))
-        self.lean = torch.cholesky_solve(normal.ground, self.own)  # own^-1 ground
-        self.schur = Band(normal.splines.lower.copy(), normal.splines.nx)
+        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(majorant(normal.own, normal.pairs)))
+        self.lean = self.inverse @ normal.ground
+        self.schur = normal.splines.copy()
         index, outer = self._by_cell()
         first, second = np.triu_indices(index.shape[1])
         self.schur.add(index[:, first], index[:, second], -outer[:, first, second])
@@ -118,7 +118,7 @@ class Elimination:
         return index.cpu().numpy(), total.cpu().numpy()
 
     def __call__(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        first = torch.cholesky_solve(a[:, :, None], self.own)[:, :, 0]
+        first = _turned_times(self.inverse, a)
         right = b.index_add(0, self.index.reshape(-1), -_turned_times(self.ground, first).reshape(-1))
         under = _like(cho_solve_banded((self.root, True), right.cpu().numpy(), check_finite=False), b)
         return first - _times(self.lean, under[self.index]), under

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter, uniform_filter1d
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
@@ -175,32 +176,36 @@ class Sites:
         A vector counts at a place as far as it takes the columns around it to other columns nearly as often as the
         best vector does there, so grains and patches of different order are told apart.
         """
-        presence = np.zeros(self.shape[0] * self.shape[1] + 1, np.float32)
+        n, p = len(p), p.astype(np.float32)
+        who = np.full(self.shape[0] * self.shape[1] + 1, n, np.int32)  # stands at each cell; n where nobody does
         order = np.argsort(p, kind="stable")  # of several columns near a cell the likeliest is written last
-        presence[self.near[order].ravel()] = np.repeat(p[order], self.near.shape[1])
-        there = presence[self.there]
+        who[self.near[order].ravel()] = np.repeat(order, self.near.shape[1])
+        who = who[self.there]
+        there = np.append(p, np.float32(0))[who]
+        odds = logit(np.clip(np.append(p, np.float32(0)), 0.01, 1 - EDGE))[who]
         share, known = self._share_around(p, there)
-        best = np.maximum(share.max(1, keepdims=True), 0.5)
-        weight = np.clip(share - NEARLY * best, 0, None) * (self.inside & known & (share > RELIABLE))
+        weight = share - NEARLY * np.maximum(share.max(1, keepdims=True), 0.5)
+        weight = np.maximum(weight, 0, out=weight)
+        weight *= self.inside & known & (share > RELIABLE)
         total = np.maximum(weight.sum(1), 1e-9)
-        odds = logit(np.clip(there, 0.01, 1 - EDGE))
-        mean = (weight * odds).sum(1) / total
-        spread = np.sqrt((weight * (odds - mean[:, None]) ** 2).sum(1) / total)
-        number = total**2 / np.maximum((weight**2).sum(1), 1e-12) * (weight > 0).any(1)
+        mean = np.einsum("ij,ij->i", weight, odds) / total
+        odds -= mean[:, None]
+        spread = np.sqrt(np.einsum("ij,ij,ij->i", weight, odds, odds) / total)
+        number = total**2 / np.maximum(np.einsum("ij,ij->i", weight, weight), 1e-12) * (weight > 0).any(1)
         return Evidence(mean, spread, number)
 
     def _share_around(self, p, there):
         """How often each vector takes the columns around a place to other columns; False with too few to tell."""
-        n, (rows, columns) = there.shape[1], self.square.max(1) + 1
+        n, (rows, columns) = len(p), self.square.max(1) + 1
         place = self.square[0] * columns + self.square[1]
-        key = (place[:, None] * n + np.arange(n)).ravel()
-        weight = (p**2)[:, None] * self.inside
+        add_up = csr_array((np.ones(n), (place, np.arange(n))), shape=(rows * columns, n))
+        weight = (p.astype(float) ** 2)[:, None] * self.inside
 
         def around(values):
-            sums = np.bincount(key, values.ravel(), minlength=rows * columns * n).reshape(rows, columns, n)
+            sums = (add_up @ values).reshape(rows, columns, -1)
             for axis in (0, 1):
                 sums = uniform_filter1d(sums, 3, axis=axis, mode="constant") * 3
-            return sums.reshape(-1, n)
+            return sums.reshape(rows * columns, -1)
 
         total = around(weight)
         share = around(weight * there) / np.maximum(total, 1e-9)
@@ -211,9 +216,11 @@ def _cells_near(a, b, cells, distance: float) -> np.ndarray:
     """Cells of the map within a distance of each candidate; the map's last cell and one for those too far away."""
     half = int(np.ceil(distance))
     di, dj = (d.ravel() for d in np.mgrid[-half : half + 1, -half : half + 1])
-    i, j = np.rint(a).astype(np.int32)[:, None] + di, np.rint(b).astype(np.int32)[:, None] + dj
-    near = np.hypot(i - a[:, None], j - b[:, None]) <= distance
-    return np.where(near, i * cells[1] + j, cells[0] * cells[1])
+    some = np.hypot(di, dj) <= distance + 0.75  # the others are too far from wherever in its cell a candidate stands
+    i, j = np.rint(a), np.rint(b)
+    rows, columns = ((i - a)[:, None] + di[some]) ** 2, ((j - b)[:, None] + dj[some]) ** 2
+    cell = (i * cells[1] + j).astype(np.int64)[:, None] + (di * cells[1] + dj)[some]
+    return np.where(rows + columns <= distance**2, cell, cells[0] * cells[1])
 
 
 def vectors_of_grains(u, v, p) -> np.ndarray:

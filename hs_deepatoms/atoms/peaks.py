@@ -160,13 +160,13 @@ def draw(c: Columns, window: Window, shape: tuple[int, int], elliptical: bool = 
     height, side = shape[0] + 2 * window.pad, window.side
     out = torch.zeros(height * window.width, device=c.y.device)
     step = torch.arange(side, device=c.y.device)
-    square = (step[:, None] * window.width + step).reshape(-1)
+    square = (step[:, None] * window.width + step).reshape(-1).int()
     for k in range(0, len(c), AT_ONCE):
         part = c[k : k + AT_ONCE]
         row, column, u, v = window.corners(part, height)
         shape_of = bells(precision(part, elliptical)[0], u, v, elliptical)
         shape_of.rows *= part.height.float()[:, None]
-        index = (row * window.width + column)[:, None] + square
+        index = (row * window.width + column).int()[:, None] + square
         out.index_add_(0, index.reshape(-1), shape_of.images().reshape(-1))
     return out.view(height, window.width)
 
@@ -174,7 +174,7 @@ def draw(c: Columns, window: Window, shape: tuple[int, int], elliptical: bool = 
 def quadratic(m: torch.Tensor) -> torch.Tensor:
     """Moments (n, 5, 5) -> products of the six polynomials, (n, 6, 6)."""
     both = (POWERS[:, None] + POWERS[None]).to(m.device)
-    return m[:, both[..., 0], both[..., 1]]
+    return m.flatten(1).index_select(1, (5 * both[..., 0] + both[..., 1]).flatten()).view(-1, 6, 6)
 
 
 def derivatives(c: Columns, unit: float, elliptical: bool) -> torch.Tensor:
@@ -297,21 +297,37 @@ def far_blocks(c: Columns, i: torch.Tensor, j: torch.Tensor, weight: torch.Tenso
 def _far_blocks(a: Columns, b: Columns, weight: torch.Tensor, window: Window, unit: float) -> torch.Tensor:
     one, two = torch.exp(-2 * a.log_width), torch.exp(-2 * b.log_width)
     dy, dx = b.y - a.y, b.x - a.x
-    share, spread = two / (one + two), 1 / (one + two)
+    spread = 1 / (one + two)
+    share = two * spread
     row, column = (torch.round(p + share * d).long() + window.pad for p, d in ((a.y, dy), (a.x, dx)))
     at = weight[row.clamp(0, weight.shape[0] - 1), column.clamp(0, window.width - 1)].double()
     size = at * 2 * torch.pi * spread * torch.exp(-0.5 * share * one * (dy**2 + dx**2))
-    my, mx = (_normal_moments(share * d / unit, spread / unit**2) for d in (dy, dx))
-    moments = quadratic(size[:, None, None] * my[:, :, None] * mx[:, None, :])
-    tb = derivatives(b, unit, False) @ shifted(dy / unit, dx / unit)
-    return derivatives(a, unit, False) @ moments @ tb.mT
+    my, mx = (_shared_moments(share * d / unit, d / unit, spread / unit**2) for d in (dy, dx))
+    # of u, v, 1, uu + vv about one column with those about the other
+    block = [my[1, 1], my[1, 0] * mx[0, 1], my[1, 0], my[1, 2] + my[1, 0] * mx[0, 2],
+             my[0, 1] * mx[1, 0], mx[1, 1], mx[1, 0], mx[1, 2] + mx[1, 0] * my[0, 2],
+             my[0, 1], mx[0, 1], torch.ones_like(size), my[0, 2] + mx[0, 2],
+             my[2, 1] + my[0, 1] * mx[2, 0], mx[2, 1] + mx[0, 1] * my[2, 0], my[2, 0] + mx[2, 0],
+             my[2, 2] + my[2, 0] * mx[0, 2] + my[0, 2] * mx[2, 0] + mx[2, 2]]  # fmt: skip
+    left, right = _round_factors(a, one, unit) * size[:, None], _round_factors(b, two, unit)
+    return torch.stack(block, 1).view(-1, 4, 4) * left[:, :, None] * right[:, None, :]
 
 
-def _normal_moments(mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
-    """Moments 0 to 4 about zero of a normal distribution, (n, 5)."""
-    square = mean**2
-    return torch.stack([torch.ones_like(mean), mean, square + variance, mean * (square + 3 * variance),
-                        square**2 + 6 * square * variance + 3 * variance**2], 1)  # fmt: skip
+def _round_factors(c: Columns, precision: torch.Tensor, unit: float) -> torch.Tensor:
+    """Of u, v, 1 and uu + vv (offsets over ``unit``) in the derivatives of round columns, (n, 4)."""
+    slope = c.height * precision * unit
+    return torch.stack([slope, slope, torch.ones_like(slope), slope * unit], 1)
+
+
+def _shared_moments(mean: torch.Tensor, apart: torch.Tensor, variance: torch.Tensor) -> dict:
+    """Mean of u^k (u - apart)^l over a normal distribution of u, by (k, l) up to (2, 2)."""
+    a, b = mean, mean - apart
+    aa, bb = a * a, b * b
+    return {
+        (1, 0): a, (0, 1): b, (2, 0): aa + variance, (0, 2): bb + variance, (1, 1): a * b + variance,
+        (2, 1): b * (aa + variance) + 2 * a * variance, (1, 2): a * (bb + variance) + 2 * b * variance,
+        (2, 2): aa * bb + variance * (aa + bb + 4 * a * b + 2 * variance) + variance**2,
+    }  # fmt: skip
 
 
 def shifted(dy: torch.Tensor, dx: torch.Tensor) -> torch.Tensor:

@@ -7,20 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from hs_deepatoms.atoms.belief import trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
 from hs_deepatoms.atoms.covariance import covariances
 from hs_deepatoms.atoms.joint import (
     State,
     begin,
-    equations,
     evidence,
     expected,
+    matrix,
     matrix_near,
     measured,
     settle,
     step,
-    trust,
-    unseen,
     verified,
 )
 from hs_deepatoms.atoms.noise import Noise
@@ -204,7 +203,8 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
-    normal = (matrix_near(state, *SAME) or equations(state)).normal
+    near = matrix_near(state, *SAME)
+    normal = matrix(state) if near is None else near.normal
     covariance = covariances(normal)
     c, believed = state.columns, trust(state)
     variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()

@@ -4,6 +4,7 @@ saves."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from threading import Lock, Thread
 from typing import TypeVar
 
@@ -12,10 +13,11 @@ _LOCK = Lock()
 
 
 def on_one_core(call: Callable[..., Result], *arguments, **options) -> Result:
-    """``call(*arguments, **options)`` without torch sharing its work between cores.
+    """``call(*arguments, **options)`` without torch, or the BLAS of numpy and scipy, sharing its work between cores.
 
     The number of threads that torch uses in other threads, and in this one afterwards, stays as it is. (A thread that
-    asks torch for anything for the first time in the instant in which the limit is set would keep it.)
+    asks torch for anything for the first time in the instant in which the limit is set would keep it.) That of BLAS is
+    one number for the whole process: it is limited for all threads for as long as the call takes.
 
     Examples
     --------
@@ -33,6 +35,41 @@ def on_one_core(call: Callable[..., Result], *arguments, **options) -> Result:
         others.start()
         others.join()
     try:
-        return call(*arguments, **options)
+        with _BLAS:
+            return call(*arguments, **options)
     finally:
         torch.set_num_threads(usual)
+
+
+@cache
+def _blas():
+    """The BLAS libraries that numpy and scipy brought: looking for them takes milliseconds."""
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+class _OneCoreBlas:
+    """BLAS on one core from the first call that enters until the last one leaves.
+
+    Its threads wait for work by spinning: a small factorisation takes three times as long on two cores as on one.
+    """
+
+    def __init__(self):
+        self._lock, self._calls, self._usual = Lock(), 0, None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._calls:
+                self._usual = _blas().limit(limits=1)
+            self._calls += 1
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._calls -= 1
+            if not self._calls:
+                self._usual.restore_original_limits()
+
+
+_BLAS = _OneCoreBlas()

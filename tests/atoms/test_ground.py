@@ -85,3 +85,15 @@ def test_knots_stand_still_when_a_frame_is_cut():
     cut = surface[i : i + part.rows.shape[1], j : j + part.columns.shape[1]]
     image = whole.image(torch.as_tensor(surface.ravel()))
     assert part.image(torch.as_tensor(cut.ravel())).numpy() == pytest.approx(image[37:67, 21:61].numpy(), abs=1e-5)
+
+
+def test_many_and_few_values_add_up_alike():
+    rng = np.random.default_rng(0)
+    first, value = rng.integers(0, 30 * 20 - 40, 40_000), rng.random(40_000)
+    second = first + rng.integers(0, 40, 40_000)
+    at_once, in_parts = Band.zeros(30, 20), Band(np.zeros((64, 600)), 20)
+    at_once.add(first, second, value)
+    for k in range(0, 40_000, 1000):
+        in_parts.add(second[k : k + 1000], first[k : k + 1000], value[k : k + 1000])
+    assert np.allclose(at_once.lower, in_parts.lower)
+    assert at_once.lower.sum() == pytest.approx(value.sum())

@@ -2,6 +2,7 @@ import threading
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from hs_deepatoms.engine.serial import on_one_core
 
@@ -51,3 +52,16 @@ def test_calls_at_the_same_time_leave_every_thread_as_it_was():
         assert in_a_new_thread(torch.get_num_threads) == 3
     finally:
         torch.set_num_threads(usual)
+
+
+def test_blas_is_limited_until_the_last_call_ends():
+    def blas_threads():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    on_one_core(len, ())  # loads it
+    with threadpool_limits(2, user_api="blas"):
+        assert on_one_core(on_one_core, blas_threads) == {1}
+        assert on_one_core(lambda: (on_one_core(len, ()), blas_threads())) == (0, {1})
+        with pytest.raises(ZeroDivisionError):
+            on_one_core(divmod, 1, 0)
+        assert blas_threads() == {2}
