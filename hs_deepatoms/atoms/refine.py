@@ -208,6 +208,7 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     covariance = covariances(normal)
     c, believed = state.columns, trust(state)
     variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
+    variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
     variance[:, :2] += _left_over(state, normal, believed)[:, None]
     std = torch.sqrt(variance)
     index, series = state.ground.at(c.y, c.x, state.sigma)
@@ -240,6 +241,17 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         table[name] = np.where(fine, table[name], np.nan)
     keep = fine | (source >= 0)  # an added column that did not converge is none
     return Fitted(origin=source[keep], converged=fine[keep], **{name: v[keep] for name, v in table.items()})
+
+
+def _unaided(variance: torch.Tensor, leeway: torch.Tensor) -> torch.Tensor:
+    """Variance of places without what their prior, of spread ``leeway``, pretends to know.
+
+    The detector looked at the same counts, so its error is that of the fit once more and averages nothing away. Where
+    the prior decides, what it says is as uncertain as itself.
+    """
+    share = (variance / leeway**2).clamp(max=1 - 1e-9)  # of the prior in the place
+    alone = torch.sqrt(variance / (1 - share))
+    return ((1 - share) * alone + share * torch.minimum(alone, leeway)) ** 2
 
 
 def _left_over(state: State, normal: Normal, believed: torch.Tensor) -> torch.Tensor:
