@@ -24,59 +24,32 @@ def judged(points: Points, threshold: float) -> tuple[Points, float, float]:
     return points.keep(p >= threshold), float(p.sum()), float((p * (1 - p)).sum())
 
 
-class Pile:
-    """Points above a threshold, and how undecided all that came in were.
+class Rows:
+    """Points copied into large pieces of memory.
 
-    Small arrays that live as long as a whole job leave holes in the memory that is never given back, so rows are copied
-    into large pieces.
-
-    Parameters
-    ----------
-    threshold : float
-        Probability of the points to keep.
+    Small arrays that live as long as a whole job leave holes in the memory that is never given back.
     """
 
-    def __init__(self, threshold: float):
-        self.threshold = threshold
-        self.rows = 0
-        self._expected = self._doubt = 0.0
+    def __init__(self):
+        self.count = 0
         self._pieces: dict[str, list[np.ndarray]] = {}
-        self._candidates: list[Points] = []
 
-    def missing(self, stage: str, count: int) -> list[int]:
-        """All blocks: nothing was done before."""
-        return list(range(count))
-
-    def put(self, stage: str, number: int, points: Points) -> None:
-        """Take in the points of one block; all blocks of a stage have the same columns."""
-        if stage == "candidates":
-            self._candidates.append(points)
-            return
-        kept, expected, doubt = judged(points, self.threshold)
-        self._expected += expected
-        self._doubt += doubt
-        for name, array in kept.columns().items():
+    def append(self, points: Points) -> None:
+        """Take in points; all have the same columns."""
+        for name, array in points.columns().items():
             self._append(name, array.astype(INTEGER) if name == "frame" else array)
-        self.rows += len(kept.y)
+        self.count += len(points.y)
 
-    def candidates(self) -> Points:
-        """All points of the stage "candidates"."""
-        return Points.join(self._candidates)
-
-    def indecision(self) -> float:
-        """That of all points that came in, kept or not."""
-        return self._doubt / self._expected if self._expected else 0.0
-
-    def points(self, keep: bool = True) -> Points:
-        """All points in one (none, with ``keep=False``); the pile is empty then."""
-        n = self.rows if keep else 0
+    def taken(self, keep: bool = True) -> Points:
+        """All points in one (none, with ``keep=False``); nothing is left here."""
+        n, self.count = self.count if keep else 0, 0
         joined = {name: self._taken(name, n) for name in list(self._pieces)}
         if not joined:
             return Points.none()
         return Points(*(joined.pop(name) for name in COLUMNS), joined)
 
     def _append(self, name: str, array: np.ndarray) -> None:
-        pieces, start = self._pieces.setdefault(name, []), self.rows
+        pieces, start = self._pieces.setdefault(name, []), self.count
         if not pieces:
             pieces.append(_piece(array.dtype))
         while len(array):
@@ -94,6 +67,52 @@ class Pile:
             out[k : k + ROWS] = pieces[k // ROWS][: n - k]
             pieces[k // ROWS] = None
         return out
+
+
+class Pile:
+    """Points above a threshold, and how undecided all that came in were.
+
+    Parameters
+    ----------
+    threshold : float
+        Probability of the points to keep.
+    """
+
+    def __init__(self, threshold: float):
+        self.threshold = threshold
+        self._expected = self._doubt = 0.0
+        self._columns, self._candidates = Rows(), Rows()
+
+    @property
+    def rows(self) -> int:
+        """Number of points kept."""
+        return self._columns.count
+
+    def missing(self, stage: str, count: int) -> list[int]:
+        """All blocks: nothing was done before."""
+        return list(range(count))
+
+    def put(self, stage: str, number: int, points: Points) -> None:
+        """Take in the points of one block; all blocks of a stage have the same columns."""
+        if stage == "candidates":
+            self._candidates.append(points)
+            return
+        kept, expected, doubt = judged(points, self.threshold)
+        self._expected += expected
+        self._doubt += doubt
+        self._columns.append(kept)
+
+    def candidates(self) -> Points:
+        """All points of the stage "candidates"."""
+        return self._candidates.taken()
+
+    def indecision(self) -> float:
+        """That of all points that came in, kept or not."""
+        return self._doubt / self._expected if self._expected else 0.0
+
+    def points(self, keep: bool = True) -> Points:
+        """All points in one (none, with ``keep=False``); the pile is empty then."""
+        return self._columns.taken(keep)
 
 
 def _piece(dtype) -> np.ndarray:

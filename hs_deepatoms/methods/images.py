@@ -30,7 +30,7 @@ SURVEY_FRAMES, SURVEY_TRIES = 3, 12
 NARROWEST = 0.72  # pixels, column sigma
 CLOSEST = 2  # pixels, spacing of columns
 LOWEST = 0.05  # probability below which the detector's cells are not looked at
-MEMORY = 512 * 2**20  # bytes for the activations of one task; two tasks may be at work
+MEMORY = 320 * 2**20  # bytes for the activations of one task; two tasks may be at work
 WHOLE_FRAME_BYTES = 320 * 2**20  # smaller lazy frames are loaded whole for the survey
 SCALING_PIXELS, SCALING_FRAMES = (
     2**20,
