@@ -25,6 +25,8 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
 #: public functions that are not methods of a signal: name -> "module:function".
 FUNCTIONS: dict[str, str] = {
     "Augmentation": "hs_deepatoms.training.augmentation:Augmentation",
+    "Detector": "hs_deepatoms.workflows.detector:Detector",
+    "Segmenter": "hs_deepatoms.workflows.segmenter:Segmenter",
     "augmented_set": "hs_deepatoms.training.augmentation:augmented_set",
     "concat": "hs_deepatoms.tables.join:concat",
     "cut_crops": "hs_deepatoms.methods.training_data:cut_crops",
