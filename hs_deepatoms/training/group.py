@@ -41,15 +41,20 @@ class Group:
         return nn.parallel.DistributedDataParallel(module)
 
 
+def local_device(device: str) -> str:
+    """This process's own GPU, where ``torchrun`` started several processes; else the device itself."""
+    if device == "cuda" and distributed.is_available() and distributed.is_torchelastic_launched():
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return device
+
+
 @contextmanager
 def process_group(device: str) -> Iterator[Group]:
     """The group of processes: those of ``torchrun``, or this one alone."""
     if not (distributed.is_available() and distributed.is_torchelastic_launched()):
         yield Group(0, 1, device)
         return
-    ours = not distributed.is_initialized()
-    if device.startswith("cuda"):
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    ours, device = not distributed.is_initialized(), local_device(device)
     if ours:
         distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:

@@ -20,6 +20,7 @@ from hs_deepatoms.training.augmentation import Augmentation
 from hs_deepatoms.training.batches import Batches
 from hs_deepatoms.training.fit import Fitted, fit
 from hs_deepatoms.training.freezing import frozen
+from hs_deepatoms.training.group import local_device
 from hs_deepatoms.training.metrics import PixelMetrics
 from hs_deepatoms.training.pixel_losses import choose_loss
 from hs_deepatoms.training.recipe import Recipe
@@ -50,7 +51,7 @@ class TrainingJob:
         """Train a network on images and labels."""
         check_count("batch_size", self.batch_size)
         check_count("window", self.window)
-        device = choose_device(device)
+        device = local_device(choose_device(device))
         pairs = self.pairs(images, labels)
         sizes = [pixel_size_nm(source.signal) for source, _ in pairs]
         self.pixel_nm = None if None in sizes else float(np.median(sizes))

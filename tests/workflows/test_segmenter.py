@@ -9,9 +9,10 @@ import torch
 import zarr
 
 import hs_deepatoms
-from hs_deepatoms.errors import InvalidArgumentError, InvalidImageError, LabelError, ModelFileError
+from hs_deepatoms.errors import InvalidArgumentError, InvalidImageError, LabelError, ModelFileError, StoreError
 from hs_deepatoms.modelfile.files import read_info
 from hs_deepatoms.nets.catalogue import make_net
+from hs_deepatoms.training.recipe import Recipe
 from tests.methods.conftest import f1_inside, lattice_image, matched
 
 QUIET = {"show_progressbar": False}
@@ -310,3 +311,34 @@ def test_every_network_can_be_trained_and_kept(tmp_path, name, image):
     np.testing.assert_array_equal(again.predict(image[0], **QUIET), segmenter.predict(image[0], **QUIET))
     fresh = make_net(name, filters=2, seed=3)
     assert [p.shape for p in fresh.parameters()] == [p.shape for p in segmenter.net.parameters()]
+
+
+def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
+    from hs_deepatoms.training.trainer import Trainer
+
+    images, tables = training_set(4)
+    path = tmp_path / "run.safetensors"
+
+    def begun():
+        return hs_deepatoms.Segmenter(net_options={"filters": 2, "depth": 1, "dropout": 0.2})
+
+    options = {"batch_size": 3, "window": 32, "checkpoint": path, **QUIET}
+    recipe = Recipe(steps=9, checkpoint_every=2, validate_every=3)
+    whole = begun().fit(images, tables, recipe=recipe, **{**options, "checkpoint": None})
+    real = Trainer.train
+
+    def dies(self, *args):
+        if self.step == 5:
+            raise KeyboardInterrupt
+        return real(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", dies)
+        with pytest.raises(KeyboardInterrupt):
+            begun().fit(images, tables, recipe=recipe, **options)
+    with pytest.raises(StoreError, match="labels"):
+        begun().fit(images, [t.isel(atom=slice(5)) for t in tables], recipe=recipe, **options)
+    resumed = begun().fit(images, tables, recipe=recipe, **options)
+    for one, other in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not path.exists() and whole.scores == resumed.scores
