@@ -43,6 +43,11 @@ def frozen(module: nn.Module, names: Sequence[str]) -> Iterator[nn.Module]:
             parameter.requires_grad_(True)
 
 
+def norms_of(module: nn.Module) -> list[str]:
+    """Names (for `frozen`) of the batch norms: a few images have other statistics than all those of the training."""
+    return [f"{name}." for name, layer in module.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
 def with_gradients_of(module: nn.Module, like: nn.Module) -> nn.Module:
     """The module, its parameters trainable where those of another module of the same names are."""
     wanted = {name: parameter.requires_grad for name, parameter in like.named_parameters()}

@@ -15,6 +15,7 @@ import numpy as np
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, ModelFileError, explain
 from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample
+from hs_deepatoms.workflows.train_shipped import snap_to_maximum
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -78,6 +79,7 @@ class Detector:
         learning_rate: float = 3e-4,
         batch_size: int = 16,
         simulated: float = 0.5,
+        clicked: bool = False,
         freeze: Sequence[str] = (),
         recipe: Recipe | None = None,
         device: str = "auto",
@@ -101,6 +103,8 @@ class Detector:
             Of the training.
         simulated : float
             Share of the samples that are simulated.
+        clicked : bool
+            Positions were clicked by hand: they are moved to the maximum that they meant.
         freeze : sequence of str
             Beginnings of names of parameters that stay: ``("down0", "down1")`` are the first layers.
         recipe : Recipe, optional
@@ -122,7 +126,7 @@ class Detector:
         """
         from hs_deepatoms.training.batches import Batches
         from hs_deepatoms.training.fit import fit
-        from hs_deepatoms.training.freezing import frozen, with_gradients_of
+        from hs_deepatoms.training.freezing import frozen, norms_of, with_gradients_of
         from hs_deepatoms.training.losses import column_loss
         from hs_deepatoms.training.recipe import Recipe
 
@@ -131,10 +135,11 @@ class Detector:
             raise InvalidArgumentError(explain(f"simulated={simulated!r}", allowed, "Try 0.5."))
         device = choose_device(device)
         recipe = recipe or Recipe(steps=steps, learning_rate=learning_rate, ema_decay=0.99, seed=seed)
-        samples = TaughtSamples(labelled_images(images, tables, device=device), seed, simulated)
+        samples = TaughtSamples(labelled_images(images, tables, snap=clicked, device=device), seed, simulated)
         batches = Batches(samples, batch_size, seed=seed, workers=workers)
         job = {"images": [list(i.image.shape) for i in samples.images], "seed": seed, "simulated": simulated}
-        with frozen(self.modules["detector"], freeze):
+        kept = [*([freeze] if isinstance(freeze, str) else freeze), *norms_of(self.modules["detector"])]
+        with frozen(self.modules["detector"], kept):
             fitted = fit(self.modules["detector"], batches, column_loss, recipe, device=device, checkpoint=checkpoint,
                          job=job, show_progressbar=show_progressbar)  # fmt: skip
         self.modules["detector"] = with_gradients_of(fitted.module.cpu(), self.modules["detector"])
@@ -191,8 +196,10 @@ class TaughtSamples:
         return real_detector_sample(self.images, self.seed, number)
 
 
-def labelled_images(images: Any, tables: Any, *, device: str = "cpu") -> list[LabelledImage]:
+def labelled_images(images: Any, tables: Any, *, snap: bool = False, device: str = "cpu") -> list[LabelledImage]:
     """Every frame with its atoms and the width of its columns; dark columns are shown bright, as to the detector.
+
+    ``snap`` moves positions to the maximum within a column's sigma.
 
     Raises
     ------
@@ -218,9 +225,11 @@ def labelled_images(images: Any, tables: Any, *, device: str = "cpu") -> list[La
         look = look_at(source, device=device)
         for frame in range(int(np.prod(source.data.shape[:-2], dtype=np.int64))):
             here = own.frame == frame
-            pixels = np.asarray(frame_of(source, frame), np.float32)
-            made.append(LabelledImage(-pixels if look.dark else pixels, own.y[here], own.x[here], look.sigma,
-                                      MARGIN * look.sigma))  # fmt: skip
+            pixels = np.asarray(frame_of(source, frame), np.float32) * (-1 if look.dark else 1)
+            places = own.y[here], own.x[here]
+            if snap:
+                places = snap_to_maximum(pixels, *places, look.sigma)
+            made.append(LabelledImage(pixels, *places, look.sigma, MARGIN * look.sigma))
     return made
 
 

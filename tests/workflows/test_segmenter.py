@@ -342,3 +342,34 @@ def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
     for one, other in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
         assert torch.equal(one, other)
     assert not path.exists() and whole.scores == resumed.scores
+
+
+class Negated(torch.nn.Module):
+    """Sees bright what is dark."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.halo, self.multiple = net, net.halo, net.multiple
+
+    def forward(self, x):
+        return self.net(-x)
+
+
+def test_dark_atoms_are_fitted_as_such(trained, image):
+    pixels, _, _ = image
+    segmenter = hs_deepatoms.Segmenter(["column"], net=Negated(trained.net))
+    dark = segmenter.find_atoms(500 - pixels, **QUIET)
+    bright = trained.find_atoms(pixels, **QUIET)
+    assert dark.sizes == bright.sizes and float(dark.height.median()) < 0 < float(bright.height.median())
+    np.testing.assert_allclose(dark.y_px, bright.y_px, atol=0.02)
+
+
+def test_what_is_masked_is_left_out(trained, image):
+    stack = np.stack([image[0]] * 3)
+    mask = np.zeros(stack.shape[1:], bool)
+    mask[:, :60] = True
+    atoms = trained.find_atoms(stack, signal_mask=mask, navigation_mask=np.array([False, True, False]), **QUIET)
+    assert set(atoms.nav_0_index.values) == {0, 2} and float(atoms.x_px.min()) > 55
+    assert set(atoms.deepatoms.count().values[[0, 2]]) == {atoms.sizes["atom"] // 2}
+    nothing = trained.find_atoms(stack, navigation_mask=np.ones(3, bool), **QUIET)
+    assert nothing.sizes["atom"] == 0
