@@ -293,6 +293,7 @@ def test_the_shipped_model_can_be_taught(tmp_path):
     after = detector.modules["detector"].state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before if k.startswith(("down0", "down1")))
     assert not torch.equal(before["head.weight"], after["head.weight"]) and torch.equal(torch.get_rng_state(), state)
+    assert all(torch.allclose(before[k], after[k]) for k in before if k.endswith(("running_mean", "running_var")))
     path = detector.save(tmp_path / "taught.safetensors", licence="GPL-3.0-or-later")
     mine = hs.signals.Signal2D(image).find_atoms(model=detector, **QUIET)
     again = hs_deepatoms.find_atoms(image, model=hs_deepatoms.load(path), **QUIET)
