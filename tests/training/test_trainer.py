@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hs_deepatoms.errors import InvalidArgumentError, StoreError, TrainingError
 from hs_deepatoms.training import fit as loop
@@ -169,7 +170,8 @@ def test_recipes_that_make_no_sense_are_named(wrong):
 
 
 SCRIPT = """
-import sys, torch
+import sys
+from safetensors.torch import save_file
 from hs_deepatoms.training.batches import Batches
 from hs_deepatoms.training.fit import fit
 from hs_deepatoms.training.recipe import Recipe
@@ -178,13 +180,13 @@ from tests.training.pictures import Discs, small_net
 net = small_net(norm="none")
 done = fit(net, Batches(Discs(), 4), choose_loss("cross_entropy"), Recipe(steps=6), show_progressbar=False)
 if int(__import__("os").environ.get("RANK", 0)) == 0:
-    torch.save({k: v for k, v in done.module.state_dict().items()}, sys.argv[1])
+    save_file({k: v.contiguous() for k, v in done.module.state_dict().items()}, sys.argv[1])
 """
 
 
 def test_two_processes_train_as_one(tmp_path):
     """Launched by torchrun: gradients averaged over two halves of each batch are those of the batch."""
-    script, out = tmp_path / "train.py", tmp_path / "weights.pt"
+    script, out = tmp_path / "train.py", tmp_path / "weights.safetensors"
     script.write_text(SCRIPT)
     here = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": here}
@@ -200,5 +202,5 @@ def test_two_processes_train_as_one(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     alone = fit(small_net(norm="none"), Batches(Discs(), 4), LOSS, Recipe(steps=6), show_progressbar=False)
-    for name, value in torch.load(out, weights_only=True).items():
+    for name, value in load_file(out).items():
         torch.testing.assert_close(value, alone.module.state_dict()[name], rtol=1e-4, atol=1e-5)
