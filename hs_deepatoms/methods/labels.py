@@ -115,8 +115,10 @@ def _label_images(labels: Any, source: Source, classes: list[str]) -> LabelImage
 
 
 def _check_values(data: Any, exclusive: bool, classes: list[str]) -> None:
-    """Blockwise for lazy labels: three numbers are computed, nothing is gathered."""
-    low, high = (float(f()) for f in (data.min, data.max))
+    """Blockwise for lazy labels: two numbers are computed, nothing is gathered."""
+    import dask
+
+    low, high = (float(value) for value in dask.compute(data.min(), data.max()))  # one pass for both
     if exclusive:
         good, allowed = -1 <= low <= 0 and high <= len(classes), f"0 (background) to {len(classes)}, -1 for unlabelled"
         if low > 0:
