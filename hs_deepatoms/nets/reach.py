@@ -14,7 +14,7 @@ def encoder_decoder_halo(layers: Sequence[int]) -> int:
     Examples
     --------
     >>> encoder_decoder_halo([1, 2])
-    12
+    10
     """
     depth = len(layers) - 1
     convolutions = sum(n * 2**k * (1 if k == depth else 2) for k, n in enumerate(layers))
