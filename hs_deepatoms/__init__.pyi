@@ -6,7 +6,15 @@ from hs_deepatoms.methods.atomap import from_atomap as from_atomap
 from hs_deepatoms.methods.find_atoms import find_atoms as find_atoms
 from hs_deepatoms.methods.load import load as load
 from hs_deepatoms.methods.segment import segment as segment
+from hs_deepatoms.methods.training_data import cut_crops as cut_crops
+from hs_deepatoms.methods.training_data import label_images as label_images
+from hs_deepatoms.methods.training_data import read_label_files as read_label_files
+from hs_deepatoms.methods.training_data import simulated_set as simulated_set
 from hs_deepatoms.tables.join import concat as concat
 from hs_deepatoms.tables.positions import positions as positions
+from hs_deepatoms.training.augmentation import Augmentation as Augmentation
+from hs_deepatoms.training.augmentation import augmented_set as augmented_set
+from hs_deepatoms.workflows.detector import Detector as Detector
+from hs_deepatoms.workflows.segmenter import Segmenter as Segmenter
 
 __version__: str

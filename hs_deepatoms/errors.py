@@ -8,10 +8,13 @@ from hs_deepatoms._core.errors import (
     InvalidArgumentError,
     InvalidAxesError,
     InvalidImageError,
+    LabelError,
     MissingExtraError,
     ModelFileError,
     RegistrationError,
+    StoreError,
     TableError,
+    TrainingError,
 )
 
 __all__ = [
@@ -20,8 +23,11 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidAxesError",
     "InvalidImageError",
+    "LabelError",
     "MissingExtraError",
     "ModelFileError",
     "RegistrationError",
+    "StoreError",
     "TableError",
+    "TrainingError",
 ]

@@ -24,11 +24,19 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 #: public functions that are not methods of a signal: name -> "module:function".
 FUNCTIONS: dict[str, str] = {
+    "Augmentation": "hs_deepatoms.training.augmentation:Augmentation",
+    "Detector": "hs_deepatoms.workflows.detector:Detector",
+    "Segmenter": "hs_deepatoms.workflows.segmenter:Segmenter",
+    "augmented_set": "hs_deepatoms.training.augmentation:augmented_set",
     "concat": "hs_deepatoms.tables.join:concat",
+    "cut_crops": "hs_deepatoms.methods.training_data:cut_crops",
     "from_atomap": "hs_deepatoms.methods.atomap:from_atomap",
     "from_xarray": "hs_deepatoms.bridge.convert:from_xarray",
+    "label_images": "hs_deepatoms.methods.training_data:label_images",
     "load": "hs_deepatoms.methods.load:load",
     "positions": "hs_deepatoms.tables.positions:positions",
+    "read_label_files": "hs_deepatoms.methods.training_data:read_label_files",
+    "simulated_set": "hs_deepatoms.methods.training_data:simulated_set",
     "to_xarray": "hs_deepatoms.bridge.convert:to_xarray",
 }
 

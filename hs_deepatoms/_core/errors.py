@@ -8,10 +8,13 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidAxesError",
     "InvalidImageError",
+    "LabelError",
     "MissingExtraError",
     "ModelFileError",
     "RegistrationError",
+    "StoreError",
     "TableError",
+    "TrainingError",
     "explain",
 ]
 
@@ -46,6 +49,14 @@ class DeviceError(DeepAtomsError, RuntimeError):
 
 class StoreError(DeepAtomsError, ValueError):
     """A store on disk that belongs to another job, or is no store."""
+
+
+class TrainingError(DeepAtomsError, RuntimeError):
+    """A training cannot go on: its loss is no longer finite."""
+
+
+class LabelError(DeepAtomsError, ValueError):
+    """Labels do not fit the images or the classes."""
 
 
 class MissingExtraError(DeepAtomsError, ImportError):

@@ -16,6 +16,7 @@ from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images, stored
 from hs_deepatoms.methods.classify import check_species, classify
+from hs_deepatoms.methods.learned import learned_segmenter, refuse_given
 from hs_deepatoms.methods.look import UNCERTAIN, Look, detection_job, look_at
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
@@ -36,7 +37,7 @@ def find_atoms(
     signal: Any,
     *,
     method: str = "network",
-    model: str | Path | None = None,
+    model: Any = None,
     contrast: str = "auto",
     threshold: float | str = "auto",
     spacing: int | float | str | None = None,
@@ -67,8 +68,9 @@ def find_atoms(
         Images, shape (..., ny, nx), real numbers. A lazy signal is walked block by block and never gathered.
     method : {"network", "log", "max"}
         The shipped network, or a finder of blobs (Laplacian of Gaussian) or of maxima at the same automatic scale.
-    model : path, optional
-        Another model file (``.safetensors``).
+    model : path, Detector or Segmenter, optional
+        Another model (``.safetensors``), or one that you trained. A segmenter's classes are the species; it takes no
+        ``method``, ``spacing``, ``species``, ``region`` and ``store``.
     contrast : {"auto", "bright", "dark"}
         Whether columns are brighter or darker (ABF) than their surroundings.
     threshold : float or "auto"
@@ -150,6 +152,15 @@ def find_atoms(
     >>> atoms.sizes["atom"] > 100
     True
     """
+    segmenter = learned_segmenter(model)
+    if segmenter is not None:
+        refuse_given({"method": (method, "network"), "spacing": (spacing, None), "species": (species, None),
+                      "region": (region, None), "store": (store, None)}, "find_atoms")  # fmt: skip
+        return segmenter.find_atoms(
+            signal, threshold=threshold, refine=refine, contrast=contrast, signal_mask=signal_mask,
+            navigation_mask=navigation_mask, signal_dims=signal_dims, device=device, batch_size=batch_size,
+            num_workers=num_workers, navigation_chunks=navigation_chunks, show_progressbar=show_progressbar,
+        )  # fmt: skip
     images.check_choice("method", method, METHODS)
     images.check_choice("contrast", contrast, images.CONTRASTS)
     images.check_choice("refine", refine, REFINEMENTS)

@@ -194,14 +194,19 @@ def survey(source: Source, model: Model, frames: np.ndarray, *, contrast, limits
 
 
 def plan(
-    source: Source, job: Detection, *, batch_size: int | None, frames_per_block: int | None = None
+    source: Source,
+    job: Detection,
+    *,
+    batch_size: int | None,
+    frames_per_block: int | None = None,
+    bytes_per_grid_pixel: float | None = None,
 ) -> tuple[list[Block], Detection]:
-    """Blocks for the engine, and the job completed with what tiles need."""
+    """Blocks for the engine, and the job completed with what tiles need (by default, those of the detector)."""
     from hs_deepatoms.atoms.detect import BYTES_PER_GRID_PIXEL
     from hs_deepatoms.engine.plan import choose_tile, plan_blocks
 
     shape = source.data.shape[-2:]
-    per_pixel = BYTES_PER_GRID_PIXEL * job.zoom**2 + (40 if job.refine == "none" else 80)
+    per_pixel = (bytes_per_grid_pixel or BYTES_PER_GRID_PIXEL) * job.zoom**2 + (40 if job.refine == "none" else 80)
     # columns tens of pixels wide need a halo that the budget does not hold: the smallest tile that works, then
     memory = max(MEMORY, int(per_pixel * (3 * job.source_halo + 16) ** 2))
     tile, most = choose_tile(shape, bytes_per_pixel=per_pixel, halo=job.source_halo, memory=memory, largest=8192)

@@ -1,34 +1,37 @@
-"""``hs_deepatoms.load``: reads back what ``.deepatoms.save`` wrote."""
+"""``hs_deepatoms.load``: reads back what was saved, tables and models."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import xarray as xr
+from pathlib import Path
+from typing import Any
 
 
-def load(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
-    """Read a result written by ``.deepatoms.save``.
+def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any:
+    """Read a table written by ``.deepatoms.save``, or a model written by ``Segmenter.save`` or ``Detector.save``.
 
     Parameters
     ----------
     path
         A positions table: ``.zarr`` or ``.nc``, which give back everything, or ``.csv``, which gives columns and
-        units but not the axes of the image (``hs_deepatoms.positions(path, signal=image)`` brings these back).
+        units but not the axes of the image (``hs_deepatoms.positions(path, signal=image)`` brings these back). A
+        model: ``.safetensors``.
     lazy
         Columns as dask arrays, read when they are needed; ``.zarr`` only.
+    net
+        For a segmenter with a network of your own: that network, built as it was; it gets the file's weights.
 
     Returns
     -------
-    xarray.Dataset
-        The positions table, in memory unless ``lazy``.
+    xarray.Dataset, Segmenter or Detector
+        The positions table, in memory unless ``lazy``; or the model.
 
     Raises
     ------
     TableError
         If there is no such file, or it cannot be read as one of our results.
+    ModelFileError
+        A model file that is missing, damaged, or whose network must be given back.
 
     Examples
     --------
@@ -38,6 +41,10 @@ def load(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
     >>> hs_deepatoms.load(path).sizes["atom"]
     2
     """
+    if isinstance(path, str | os.PathLike) and Path(path).suffix == ".safetensors":
+        from hs_deepatoms.methods.learned import load_model
+
+        return load_model(path, net)
     from hs_deepatoms.tables.storage import load_table
 
     return load_table(path, lazy=lazy)

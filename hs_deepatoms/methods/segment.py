@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,13 @@ from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.methods import images
 from hs_deepatoms.methods.find_atoms import detection_job, look_at
+from hs_deepatoms.methods.learned import learned_segmenter, refuse_given
 
 
 def segment(
     signal: Any,
     *,
-    model: str | Path | None = None,
+    model: Any = None,
     contrast: str = "auto",
     spacing: int | float | str | None = None,
     region: Any = None,
@@ -32,7 +32,8 @@ def segment(
     lazy_output: bool | None = None,
     show_progressbar: bool | None = None,
 ) -> Any:
-    """Probability that a column lies within about one column width of each pixel.
+    """Probability that a column lies within about one column width of each pixel; or, with a ``Segmenter`` as the
+    ``model``, of every class at each pixel (see :meth:`Segmenter.predict`).
 
     Parameters
     ----------
@@ -74,6 +75,14 @@ navigation_chunks, show_progressbar
     from hs_deepatoms.atoms.presence import presence_block
     from hs_deepatoms.engine.mapping import map_blocks, map_to_array
 
+    segmenter = learned_segmenter(model)
+    if segmenter is not None:
+        refuse_given({"contrast": (contrast, "auto"), "spacing": (spacing, None), "region": (region, None)}, "segment")
+        return segmenter.predict(
+            signal, signal_mask=signal_mask, navigation_mask=navigation_mask, signal_dims=signal_dims, device=device,
+            batch_size=batch_size, num_workers=num_workers, navigation_chunks=navigation_chunks,
+            lazy_output=lazy_output, show_progressbar=show_progressbar,
+        )  # fmt: skip
     images.check_choice("contrast", contrast, images.CONTRASTS)
     for name, value in (
         ("batch_size", batch_size),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hs_deepatoms._core.atomic import write_atomic
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, explain
-from hs_deepatoms.modelfile.registry import architecture_class, known_architectures
+from hs_deepatoms.modelfile.registry import CUSTOM, architecture_class, known_architectures
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,8 @@ def save_modules(
         Target; its folder must exist.
     modules : mapping
         ``name -> (architecture, config, module)``: the registered name of the class, the keyword arguments that
-        build it, and the module itself. Names are prefixes in the file and hold no dot.
+        build it, and the module itself. Names are prefixes in the file and hold no dot. The architecture ``"custom"``
+        is a module of the user's own: its weights are kept, and a reader must give the module back.
     preprocessing : dict, optional
         What must be done to images before the network; JSON.
     card : dict, optional
@@ -74,7 +75,9 @@ def save_module(
     return save_modules(path, {"module": (architecture, config, module)}, preprocessing=preprocessing, card=card)
 
 
-def read_modules(path: str | os.PathLike, *, sha256: str | None = None) -> tuple[dict[str, torch.nn.Module], dict]:
+def read_modules(
+    path: str | os.PathLike, *, sha256: str | None = None, given: Mapping[str, torch.nn.Module] | None = None
+) -> tuple[dict[str, torch.nn.Module], dict]:
     """Read every module of a model file, in eval mode, on the CPU.
 
     Parameters
@@ -83,6 +86,8 @@ def read_modules(path: str | os.PathLike, *, sha256: str | None = None) -> tuple
         The file.
     sha256 : str, optional
         The hash the file must have.
+    given : mapping, optional
+        ``name -> module`` of the user's own, which get the file's weights in place.
 
     Returns
     -------
@@ -94,10 +99,11 @@ def read_modules(path: str | os.PathLike, *, sha256: str | None = None) -> tuple
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, has another hash or format version, or names an unknown architecture.
+        If the file is missing, damaged, has another hash or format version, names an unknown architecture, or holds
+        a module of the user's own that is not given back.
     """
     content = read_content(path, sha256)
-    modules, info = modules_from_bytes(content, origin=str(path))
+    modules, info = modules_from_bytes(content, origin=str(path), given=given)
     return modules, {**info, "path": str(path)}
 
 
@@ -149,7 +155,9 @@ def modules_to_bytes(
     return save(tensors, metadata={KEY: text})
 
 
-def modules_from_bytes(content: bytes, *, origin: str = "bytes") -> tuple[dict[str, torch.nn.Module], dict]:
+def modules_from_bytes(
+    content: bytes, *, origin: str = "bytes", given: Mapping[str, torch.nn.Module] | None = None
+) -> tuple[dict[str, torch.nn.Module], dict]:
     """Build the modules from the bytes of a model file; see `read_modules`."""
     from safetensors.torch import load
 
@@ -161,7 +169,10 @@ def modules_from_bytes(content: bytes, *, origin: str = "bytes") -> tuple[dict[s
     modules = {}
     for name, part in header["modules"].items():
         state = {key[len(name) + 1 :]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
-        modules[name] = _build(part["architecture"], part["config"], state, origin)
+        if given and name in given:
+            modules[name] = _filled(given[name], state, part["architecture"], origin)
+        else:
+            modules[name] = _build(part["architecture"], part["config"], state, origin)
     return modules, {**header, "sha256": _hash(content), "bytes": len(content)}
 
 
@@ -182,21 +193,6 @@ def read_content(path: str | os.PathLike, sha256: str | None) -> bytes:
     return content
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write next to the target, then rename: a crash leaves the old file untouched."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -211,7 +207,7 @@ def _check_part(name: str, architecture: str) -> None:
     if not name or "." in name:
         message = explain(f"the module name {name!r}", "a name without a dot", "Rename it.")
         raise InvalidArgumentError(message)
-    if architecture not in known_architectures():
+    if architecture != CUSTOM and architecture not in known_architectures():
         known = ", ".join(known_architectures())
         message = explain(f"the architecture {architecture!r}", known, "register_architecture() it first.")
         raise InvalidArgumentError(message)
@@ -242,7 +238,20 @@ def _header(content: bytes, origin: str) -> dict:
     return header
 
 
+def _filled(module: torch.nn.Module, state: dict, architecture: str, origin: str) -> torch.nn.Module:
+    """The user's own module with the file's weights, in eval mode."""
+    try:
+        module.load_state_dict(state, strict=True)
+    except Exception as error:
+        raise _misfit(origin, type(module).__name__, error) from error
+    return module.eval()
+
+
 def _build(architecture: str, config: dict, state: dict, origin: str) -> torch.nn.Module:
+    if architecture == CUSTOM:
+        got = f"{origin}, which holds weights of a network of the user's own ({config.get('class', 'unknown')})"
+        message = explain(got, "that network given back", "hs_deepatoms.load(path, net=MyNet()), built as it was.")
+        raise ModelFileError(message)
     make = architecture_class(architecture)
     try:
         module = _make_on_meta(make, config)
@@ -270,13 +279,17 @@ def _build_for_real(make: type, config: dict, state: dict, architecture: str, or
             module = make(**config)
         module.load_state_dict(state, strict=True)
     except Exception as error:
-        message = explain(
-            f"{origin}, whose weights or configuration do not fit {architecture} ({error})",
-            "weights saved from this architecture",
-            "Get a file made for this version of hs_deepatoms.",
-        )
-        raise ModelFileError(message) from error
+        raise _misfit(origin, architecture, error) from error
     return module
+
+
+def _misfit(origin: str, architecture: str, error: Exception) -> ModelFileError:
+    message = explain(
+        f"{origin}, whose weights or configuration do not fit {architecture} ({error})",
+        "weights saved from this architecture",
+        "Get a file made for this version of hs_deepatoms, or give back the network that was saved.",
+    )
+    return ModelFileError(message)
 
 
 def _damaged(origin: str, error: Exception) -> ModelFileError:

@@ -7,10 +7,16 @@ from pathlib import Path
 
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, explain
 
+#: In the place of a name: a module of the user's own, which only the user can give back.
+CUSTOM = "custom"
 #: Name in the file -> where the class is; imported only when a file asks for it.
 _architectures: dict[str, str | type] = {
     "ColumnDetector": "hs_deepatoms.nets.detector:ColumnDetector",
     "SurveyNet": "hs_deepatoms.nets.survey:SurveyNet",
+    "UNet": "hs_deepatoms.nets.unet:UNet",
+    "DilNet": "hs_deepatoms.nets.dilnet:DilNet",
+    "ResHedNet": "hs_deepatoms.nets.reshednet:ResHedNet",
+    "SegResNet": "hs_deepatoms.nets.segresnet:SegResNet",
 }
 
 

@@ -1,96 +1,220 @@
-"""The fit loop: batches in, a module with averaged weights out."""
+"""The fit loop: batches in, a module with averaged weights and the history out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from hs_deepatoms._core.progress import progress
+from hs_deepatoms.training.checkpoints import restore_checkpoint, save_checkpoint
+from hs_deepatoms.training.group import Group, process_group
+from hs_deepatoms.training.metrics import Metrics
+from hs_deepatoms.training.recipe import Recipe
+from hs_deepatoms.training.schedules import one_cycle
+from hs_deepatoms.training.trainer import Loss, Trainer, evaluate
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Fitted", "fit", "one_cycle"]
+STATISTICS = 50  # batches that batch-norm statistics of averaged weights are measured on
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        In eval mode, with the averaged weights; those of the best validation where there was one.
+    history : xarray.Dataset
+        ``loss`` and ``learning_rate`` along ``step``; ``validation_<measure>`` along ``validation_step``.
+    steps, best_step : int
+        Steps done, and the step whose weights these are.
+    stopped_early : bool
+        Whether validation stopped getting better before the schedule's end.
+    """
+
+    module: nn.Module
+    history: xr.Dataset
+    steps: int
+    best_step: int
+    stopped_early: bool
 
 
 def fit(
-    module: torch.nn.Module,
+    module: nn.Module,
     batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    loss: Loss,
+    recipe: Recipe,
     *,
-    steps: int,
-    learning_rate: float = 2e-3,
-    weight_decay: float = 1e-4,
-    averaging: float = 0.998,
-    mixed_precision: bool = False,
+    validation: Iterable | None = None,
+    metrics: Metrics | None = None,
     device: str = "cpu",
-    minutes: float | None = None,
-    checkpoint: Callable[[torch.nn.Module, int], None] | None = None,
-    checkpoint_every: int = 500,
+    checkpoint: str | Path | None = None,
+    job: dict[str, Any] | None = None,
+    watch: Callable[[nn.Module, int], None] | None = None,
     show_progressbar: bool | None = True,
-) -> tuple[torch.nn.Module, list[float]]:
-    """Train ``module`` with AdamW on a one-cycle schedule and return its exponential moving average.
+) -> Fitted:
+    """Train a network.
+
+    Started by ``torchrun``, every process takes its share of each batch and gradients are averaged (torch's
+    DistributedDataParallel).
 
     Parameters
     ----------
     module : torch.nn.Module
-    batches : iterable of (input, target)
+        Trained in place on ``device``.
+    batches : iterable of (image, target)
+        At least ``recipe.steps`` of them; best a :class:`~hs_deepatoms.training.batches.Batches`, which can start at
+        any step.
     loss : callable
-        ``loss(module(input), target)``.
-    steps : int
-        Length of the schedule.
-    averaging : float
-        Decay of the moving average of weights and batch-norm statistics.
-    mixed_precision : bool
-        bfloat16 where torch allows it.
-    minutes : float, optional
-        Wall-clock limit: the schedule is then driven by the time used, so that it always runs to its end.
-    checkpoint : callable, optional
-        Called with the averaged module and the step every ``checkpoint_every`` steps.
+        ``loss(module(image), target)``, a mean over the batch.
+    recipe : Recipe
+    validation : iterable of (image, target), optional
+        Gone through at every validation. The weights that do best on it are the result.
+    metrics : Metrics, optional
+        What else to measure on it.
+    device : str
+        Name of a torch device.
+    checkpoint : path, optional
+        A file that is written every ``recipe.checkpoint_every`` steps. If it is there, the training goes on from it
+        and ends with the same weights as if it had not been stopped; it is removed at the end.
+    job : dict, optional
+        What else the training depends on (JSON), so that a checkpoint of another one is refused.
+    watch : callable, optional
+        Called with the averaged module and the step every ``recipe.checkpoint_every`` steps.
+    show_progressbar : bool, optional
+        The bar shows the running mean of the loss, and the last validation.
 
     Returns
     -------
-    module : torch.nn.Module
-        The averaged module, in eval mode.
-    history : list of float
-        Training loss per step.
+    Fitted
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no longer finite.
+    StoreError
+        A checkpoint of another training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hs_deepatoms.training.fit import fit
+    >>> from hs_deepatoms.training.recipe import Recipe
+    >>> x = torch.linspace(-1, 1, 32)[:, None]
+    >>> line = torch.nn.Linear(1, 1)
+    >>> done = fit(line, [(x, 3 * x)] * 100, torch.nn.functional.mse_loss, Recipe(steps=100, learning_rate=0.1),
+    ...            show_progressbar=False)
+    >>> bool(done.history.loss[-1] < 0.1 * done.history.loss[0])
+    True
     """
-    module = module.to(device, memory_format=torch.channels_last).train()
-    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(averaging), use_buffers=True)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    history: list[float] = []
+    with process_group(device) as group:
+        trainer = Trainer(module, loss, recipe, group)
+        path = None if checkpoint is None else Path(checkpoint)
+        job = {"recipe": recipe.as_dict(), "network": _shapes(module), **(job or {})}
+        if path is not None and path.exists():
+            restore_checkpoint(path, trainer, job)
+        stopped = _run(trainer, batches, validation, metrics, path, job, watch, show_progressbar)
+        fitted = _finished(trainer, batches, validation, metrics, stopped)
+        if path is not None and group.rank == 0:
+            path.unlink(missing_ok=True)
+    return fitted
+
+
+def _run(trainer: Trainer, batches, validation, metrics, path, job, watch, show_progressbar) -> bool:
+    """All steps that are left; True if validation stopped them."""
+    recipe, group = trainer.recipe, trainer.group
     begun = time.monotonic()
-    with progress(steps, "training", show_progressbar, unit="step") as bar:
-        for step, (image, target) in enumerate(batches):
-            used = step / steps if minutes is None else max(step / steps, (time.monotonic() - begun) / (60 * minutes))
-            if used >= 1:
+    shown = show_progressbar if group.rank == 0 else False
+    with progress(recipe.steps, "training", shown, unit="step") as bar:
+        bar.update(trainer.step)
+        for image, target in _remaining(batches, trainer.step, group):
+            used = trainer.step / recipe.steps
+            if recipe.minutes is not None:
+                used = max(used, (time.monotonic() - begun) / (60 * recipe.minutes))
+            if used >= 1 or trainer.out_of_patience():
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * one_cycle(used)
-            history.append(_step(module, optimizer, loss, image.to(device), target.to(device), mixed_precision))
-            average.update_parameters(module)
+            trainer.train(image.to(group.device), target.to(group.device), used)
             bar.update()
-            bar.set_postfix(loss=sum(history[-50:]) / len(history[-50:]), refresh=False)
-            if checkpoint is not None and (step + 1) % checkpoint_every == 0:
-                checkpoint(average.module, step + 1)
-    return average.module.eval(), history
+            if validation is not None and trainer.step % recipe.validation_interval == 0:
+                trainer.validate(validation, metrics)
+            _show(bar, trainer)
+            if trainer.step % recipe.checkpoint_every == 0:
+                if watch is not None:
+                    watch(trainer.judged(), trainer.step)
+                if path is not None and group.rank == 0:
+                    save_checkpoint(path, trainer, job)
+        trainer.fetch()
+    return trainer.out_of_patience()
 
 
-def one_cycle(used: float) -> float:
-    """Learning rate factor: a short rise, then a cosine to zero (Smith & Topin, arXiv:1708.07120)."""
-    rise = 0.05
-    if used < rise:
-        return 0.05 + 0.95 * used / rise
-    angle = torch.pi * (used - rise) / (1 - rise)
-    return float(0.5 * (1 + torch.cos(torch.tensor(angle)))) + 1e-3
+def _remaining(batches, step: int, group: Group) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches from ``step`` on, this process's share of each."""
+    if hasattr(batches, "starting"):
+        return batches.starting(step, (group.rank, group.size))
+    return ((group.share(image), group.share(target)) for image, target in islice(iter(batches), step, None))
 
 
-def _step(module, optimizer, loss, image, target, mixed_precision) -> float:
-    if image.ndim == 4:
-        image = image.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=mixed_precision):
-        out = module(image)
-    value = loss(out.float(), target)
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()
-    torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
-    optimizer.step()
-    return float(value.detach())
+def _show(bar, trainer: Trainer) -> None:
+    last = trainer.losses[-50:]
+    if not last or trainer._waiting:
+        return
+    shown = {"loss": sum(last) / len(last)}
+    if trainer.checks:
+        shown |= {f"val_{k}": v for k, v in trainer.checks[-1].items() if k in ("loss", "iou")}
+    bar.set_postfix(shown, refresh=False)
+
+
+def _finished(trainer: Trainer, batches, validation, metrics, stopped: bool) -> Fitted:
+    """The weights that are the result, and the history."""
+    module, step = trainer.judged(), trainer.step
+    if validation is not None and (not trainer.checks or trainer.checks[-1]["step"] != step):
+        trainer.validate(validation, metrics)
+    best = trainer.best_loss
+    if trainer.swa_from is not None and int(trainer.average.n_averaged) > 0:
+        module = _with_statistics(trainer, batches)
+        if validation is not None:
+            found = evaluate(module, validation, trainer.loss, metrics, trainer.group.device, trainer.half)
+            trainer.checks.append({"step": step + 1, **found})  # after the last step: the averaged weights
+            found["loss"] = trainer.group.agreed(found["loss"])
+            best = float("inf") if found["loss"] <= best else best
+    if trainer.best is not None and np.isfinite(best):
+        module, step = trainer.judged(), trainer.best_step
+        module.load_state_dict(trainer.best)
+    return Fitted(module.eval(), _history(trainer), trainer.step, step, stopped)
+
+
+def _with_statistics(trainer: Trainer, batches) -> nn.Module:
+    """The averaged module, with batch-norm statistics that belong to its weights."""
+    seen = islice(_remaining(batches, 0, trainer.group), STATISTICS)
+    update_bn(((image,) for image, _ in seen), trainer.average, device=trainer.group.device)
+    return trainer.average.module
+
+
+def _history(trainer: Trainer) -> xr.Dataset:
+    import xarray as xr
+
+    steps = np.arange(1, len(trainer.losses) + 1)
+    data = {"loss": ("step", trainer.losses), "learning_rate": ("step", trainer.rates[: len(steps)])}
+    names = [name for name in (trainer.checks[0] if trainer.checks else ()) if name != "step"]
+    data |= {f"validation_{n}": ("validation_step", [check[n] for check in trainer.checks]) for n in names}
+    coords = {"step": steps}
+    if names:
+        coords["validation_step"] = [check["step"] for check in trainer.checks]
+    return xr.Dataset(data, coords)
+
+
+def _shapes(module: nn.Module) -> list:
+    return [[name, list(p.shape), p.requires_grad] for name, p in module.named_parameters()]

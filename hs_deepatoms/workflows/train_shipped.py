@@ -134,6 +134,7 @@ def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=No
 
     from hs_deepatoms.training.fit import fit
     from hs_deepatoms.training.losses import column_loss, survey_loss
+    from hs_deepatoms.training.recipe import Recipe
 
     out.mkdir(parents=True, exist_ok=True)
     path, log = out / f"{part}.safetensors", out / f"{part}.json"
@@ -142,18 +143,21 @@ def train(part: str, out: Path, config: TrainingConfig, *, real=None, minutes=No
     batches = torch.utils.data.DataLoader(
         samples, config.batch_size, num_workers=workers, prefetch_factor=4 if workers else None
     )
-    module, history = fit(
+    fitted = fit(
         _start(part, out, config),
         batches,
         survey_loss if part == "survey" else column_loss,
-        steps=samples.stage.steps,
-        learning_rate=samples.stage.learning_rate,
-        mixed_precision=config.mixed_precision,
-        minutes=minutes,
+        Recipe(
+            steps=samples.stage.steps,
+            learning_rate=samples.stage.learning_rate,
+            mixed_precision=config.mixed_precision,
+            minutes=minutes,
+        ),
         device=choose_device(device),
-        checkpoint=lambda averaged, step: write_state(averaged, path),
+        watch=lambda averaged, step: write_state(averaged, path),
     )
-    write_state(module, path)
+    write_state(fitted.module, path)
+    history = fitted.history["loss"].values
     said = {"part": part, "stage": asdict(samples.stage), "config": asdict(config), "steps_done": len(history),
             "real_images": len(images)}  # fmt: skip
     log.write_text(json.dumps({**said, "loss": np.round(history, 4).tolist()}))

@@ -106,7 +106,7 @@ def test_a_save_that_fails_leaves_the_old_file(saved, monkeypatch):
     def full(*arguments):
         raise OSError("no space left")
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="no space"):
         save_module(path, trained(6), architecture="Small", config={"width": 6})
     assert file_sha256(path) == sha256
@@ -205,3 +205,18 @@ def test_nothing_is_ever_unpickled(saved, monkeypatch):
         monkeypatch.setattr(pickle, name, refuse)
     monkeypatch.setattr(torch, "load", refuse)
     assert read_module(saved[0])
+
+
+def test_a_module_of_the_users_own_is_given_back(tmp_path):
+    class Mine(Small):
+        """A class that no registry knows."""
+
+    module = Mine(4)
+    path = tmp_path / "mine.safetensors"
+    save_module(path, module, architecture="custom", config={"class": "Mine"})
+    with pytest.raises(ModelFileError, match=r"own \(Mine\).*net=MyNet\(\)"):
+        read_module(path)
+    back, _ = read_modules(path, given={"module": Mine(4)})
+    assert torch.equal(back["module"].first.weight, module.first.weight) and not back["module"].training
+    with pytest.raises(ModelFileError, match="do not fit Mine"):
+        read_modules(path, given={"module": Mine(5)})

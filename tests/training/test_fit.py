@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import mse_loss
 
 from hs_deepatoms.simulate.samples import detector_sample
 from hs_deepatoms.training.fit import fit, one_cycle
 from hs_deepatoms.training.losses import column_loss, survey_loss
+from hs_deepatoms.training.recipe import Recipe
 
 
 def batches(n):
@@ -21,25 +23,25 @@ def model(seed):
         return torch.nn.Linear(3, 1)
 
 
-def run(seed, steps=300):
-    return fit(model(seed), batches(steps), torch.nn.functional.mse_loss, steps=steps, learning_rate=0.05,
-               averaging=0.9, weight_decay=0.0, show_progressbar=False)  # fmt: skip
+def run(seed, steps=300, **options):
+    recipe = Recipe(steps=steps, learning_rate=0.05, ema_decay=0.9, weight_decay=0.0)
+    return fit(model(seed), batches(steps), mse_loss, recipe, show_progressbar=False, **options)
 
 
 def test_fit_learns_and_repeats():
-    one, history = run(0)
-    again, _ = run(0)
-    other, _ = run(1, steps=5)
-    assert len(history) == 300 and history[-1] < 1e-3 * history[0]
-    np.testing.assert_allclose(one.weight.detach(), [[1.0, -2.0, 0.5]], atol=0.02)
-    assert torch.equal(one.weight, again.weight)
-    assert not torch.equal(run(0, steps=5)[0].weight, other.weight)
+    one, again = run(0), run(0)
+    other = run(1, steps=5)
+    loss = one.history.loss.values
+    assert len(loss) == 300 and loss[-1] < 1e-3 * loss[0] and one.steps == 300
+    np.testing.assert_allclose(one.module.weight.detach(), [[1.0, -2.0, 0.5]], atol=0.02)
+    assert torch.equal(one.module.weight, again.module.weight)
+    assert not torch.equal(run(0, steps=5).module.weight, other.module.weight)
 
 
-def test_checkpoints_are_called_with_the_averaged_module():
+def test_the_averaged_module_can_be_watched():
     seen = []
-    fit(model(0), batches(20), torch.nn.functional.mse_loss, steps=20, checkpoint=lambda m, s: seen.append(s),
-        checkpoint_every=5, show_progressbar=False)  # fmt: skip
+    fit(model(0), batches(20), mse_loss, Recipe(steps=20, checkpoint_every=5), watch=lambda m, s: seen.append(s),
+        show_progressbar=False)  # fmt: skip
     assert seen == [5, 10, 15, 20]
 
 
