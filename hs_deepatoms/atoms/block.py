@@ -121,7 +121,7 @@ def window_residue(points: Points, frame: np.ndarray, k: int, block: Block, job:
     sign = -1 if job.dark else 1
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
-    return residue(first_fit(state, job.refine))
+    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine))
 
 
 def whole_residue(points: Points, frame: np.ndarray, job: Detection) -> Residue:
@@ -180,7 +180,7 @@ def _refined(
     sign = -1 if job.dark else 1
     fit = fit_columns(sign * scaled, *_places(points, chosen, (y0, y1, x0, x1)), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), how=job.refine, origin=(y0, x0), noise=noise,
-                      device=job.fit_device)  # fmt: skip
+                      elliptical=job.elliptical, device=job.fit_device)  # fmt: skip
     known = fit.origin >= 0
     mine[np.setdiff1d(chosen, chosen[fit.origin[known]])] = False  # doubles of others
     absent = fit.clearness < min(FAINT, FAINTER * noise.faintest)

@@ -65,6 +65,8 @@ class Detection:
     apart : float, optional
         Of two columns nearer than this (source pixels) the less probable is dropped.
     refine : {"none", "quick", "full"}
+    elliptical : bool
+        Columns are fitted as ellipses.
     certain : float
         Probability from which a column takes part in the refinement.
     noises : list of Noise, optional
@@ -89,6 +91,7 @@ class Detection:
     skipped: np.ndarray | None = None
     apart: float | None = None
     refine: str = "none"
+    elliptical: bool = False
     certain: float = 0.0
     noises: list[Noise | None] | None = None
 

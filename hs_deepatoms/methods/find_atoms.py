@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
@@ -42,6 +43,7 @@ def find_atoms(
     threshold: float | str = "auto",
     spacing: int | float | str | None = None,
     refine: str = "quick",
+    elliptical: bool = False,
     species: int | str | Sequence[str] | None = None,
     region: Any = None,
     signal_mask: Any = None,
@@ -70,7 +72,7 @@ def find_atoms(
         The shipped network, or a finder of blobs (Laplacian of Gaussian) or of maxima at the same automatic scale.
     model : path, Detector or Segmenter, optional
         Another model (``.safetensors``), or one that you trained. A segmenter's classes are the species; it takes no
-        ``method``, ``spacing``, ``species``, ``region`` and ``store``.
+        ``method``, ``spacing``, ``species``, ``region``, ``store`` and ``elliptical``.
     contrast : {"auto", "bright", "dark"}
         Whether columns are brighter or darker (ABF) than their surroundings.
     threshold : float or "auto"
@@ -83,6 +85,9 @@ def find_atoms(
         ``"quick"``: all columns of a frame fitted together, as Gaussians on a smooth background, in a few steps;
         ``"full"``: until nothing moves, and with columns added where the fit shows that one was missed; ``"none"``:
         the detector's own sub-pixel positions and uncertainties.
+    elliptical : bool
+        Fit columns as ellipses of any orientation (``width_y``, ``width_x``, ``rotation``) instead of round ones: for
+        split or tilted columns. Error bars grow, and a fit takes about twice as long.
     species : int, "auto" or sequence of str, optional
         Classify the atoms by their intensity: number of species, their names (strongest first), or ``"auto"``; see
         ``table.deepatoms.classify``, which can do so later too.
@@ -155,7 +160,8 @@ def find_atoms(
     segmenter = learned_segmenter(model)
     if segmenter is not None:
         refuse_given({"method": (method, "network"), "spacing": (spacing, None), "species": (species, None),
-                      "region": (region, None), "store": (store, None)}, "find_atoms")  # fmt: skip
+                      "region": (region, None), "store": (store, None), "elliptical": (elliptical, False)},
+                     "find_atoms")  # fmt: skip
         return segmenter.find_atoms(
             signal, threshold=threshold, refine=refine, contrast=contrast, signal_mask=signal_mask,
             navigation_mask=navigation_mask, signal_dims=signal_dims, device=device, batch_size=batch_size,
@@ -164,6 +170,7 @@ def find_atoms(
     images.check_choice("method", method, METHODS)
     images.check_choice("contrast", contrast, images.CONTRASTS)
     images.check_choice("refine", refine, REFINEMENTS)
+    check_shape(elliptical, refine)
     check_species(species)
     images.check_count("batch_size", batch_size)
     images.check_count("navigation_chunks", navigation_chunks)
@@ -175,14 +182,15 @@ def find_atoms(
         check_image_source(crop_region(whole, region)[0], "find_atoms")
         source, origin, _ = crop_region(whole, region, REGION_RIM)
     look = look_at(source, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
-                   threshold=threshold, spacing=spacing, refine=refine, device=device, signal_mask=signal_mask,
-                   navigation_mask=navigation_mask)  # fmt: skip
+                   threshold=threshold, spacing=spacing, refine=refine, elliptical=elliptical, device=device,
+                   signal_mask=signal_mask, navigation_mask=navigation_mask)  # fmt: skip
     asked = {
         "method": method,
         "contrast": contrast,
         "threshold": threshold,
         "spacing": spacing,
         "refine": refine,
+        "elliptical": bool(elliptical),
         "region": None if region is None else repr(region),
         "signal_mask": signal_mask is not None,
         "navigation_mask": navigation_mask is not None,
@@ -202,6 +210,16 @@ def find_atoms(
         table = table_of(_found(source, blocks, job, look, how))
         return table if species is None else classify(table, species, signal=whole if refine == "none" else None)
     return _found_into(path, source, blocks, job, look, asked, table_of, how)
+
+
+def check_shape(elliptical: bool, refine: str) -> None:
+    """Refuse ellipses where nothing is fitted."""
+    if not isinstance(elliptical, (bool, np.bool_)):
+        raise InvalidArgumentError(explain(f"elliptical={elliptical!r}", "True or False", "Set one of them."))
+    if elliptical and refine == "none":
+        raise InvalidArgumentError(
+            explain("elliptical=True with refine='none'", "refine='quick' or 'full'", "Ellipses are a result of the fit.")
+        )
 
 
 def _planned(source: Source, look: Look, batch_size, navigation_chunks):

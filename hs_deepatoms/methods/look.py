@@ -38,6 +38,7 @@ class Look:
     skipped: np.ndarray | None
     doubtful: bool = False
     refine: str = "none"
+    elliptical: bool = False
 
 
 def look_at(
@@ -52,6 +53,7 @@ def look_at(
     threshold: float | str = "auto",
     spacing=None,
     refine: str = "none",
+    elliptical: bool = False,
     device: str = "auto",
     signal_mask=None,
     navigation_mask=None,
@@ -75,7 +77,7 @@ def look_at(
     if len(frames):
         images.refuse_blank(source, seen, masked)
     look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
-                seen.doubtful, refine)  # fmt: skip
+                seen.doubtful, refine, elliptical)  # fmt: skip
     if seen.confidence == 0:
         return look
     return replace(look, sigma=on_the_ladder(measured_width(source, look, seen.frames[0], limits)))
@@ -177,5 +179,6 @@ def detection_job(source: Source, look: Look) -> Detection:
         skipped=None if look.skipped is None else look.skipped.ravel(),
         apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
         refine=look.refine,
+        elliptical=look.elliptical,
         certain=look.threshold,
     )

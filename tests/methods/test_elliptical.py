@@ -1,0 +1,65 @@
+"""Columns that are not round."""
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from hs_deepatoms import find_atoms
+from hs_deepatoms.errors import InvalidArgumentError
+
+from .conftest import matched
+
+LONG, SHORT, ANGLE = 3.4, 2.3, 0.4  # sigmas; angle of the long axis from +x towards +y
+
+
+@pytest.fixture(scope="module")
+def ellipses():
+    rng = np.random.default_rng(5)
+    shape = (300, 372)
+    y, x = (np.mgrid[:18, :22].reshape(2, -1) + 0.6) * 16.5 + rng.normal(0, 0.4, (2, 18 * 22))
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    image = np.full(shape, 20.0)
+    for a, b in zip(y, x, strict=True):
+        part = (slice(max(0, int(a) - 14), int(a) + 15), slice(max(0, int(b) - 14), int(b) + 15))
+        dy, dx = rows[part] - a, columns[part] - b
+        along, across = np.cos(ANGLE) * dx + np.sin(ANGLE) * dy, np.cos(ANGLE) * dy - np.sin(ANGLE) * dx
+        image[part] += 150 * np.exp(-0.5 * ((along / LONG) ** 2 + (across / SHORT) ** 2))
+    return rng.poisson(image).astype(np.float32), y, x
+
+
+@pytest.fixture(scope="module")
+def fitted(ellipses):
+    return find_atoms(ellipses[0], elliptical=True, show_progressbar=False)
+
+
+def test_widths_and_rotation_are_those_of_the_ellipses(ellipses, fitted):
+    _, y, x = ellipses
+    i, j = matched(fitted["y_px"].values, fitted["x_px"].values, y, x, 3.0).T
+    inner = (y[j] > 15) & (x[j] > 15) & (y[j] < 285) & (x[j] < 357)
+    table = fitted.isel(atom=i[inner])
+    assert inner.sum() > 250
+    # width_x is the sigma along the axis nearer to x
+    assert abs(float(table["width_x"].median()) / LONG - 1) < 0.02
+    assert abs(float(table["width_y"].median()) / SHORT - 1) < 0.02
+    turned = np.median(np.abs(table["rotation"].values))
+    assert abs(turned - (ANGLE if table["rotation"].attrs.get("units") != "deg" else np.degrees(ANGLE))) < 0.05 * turned
+    error = np.concatenate([table["y_px"].values - y[j][inner], table["x_px"].values - x[j][inner]])
+    stated = np.concatenate([table["y_std"].values, table["x_std"].values])
+    assert 0.62 < (np.abs(error) < stated).mean() < 0.74
+    assert abs(error.mean()) < 4 * stated.mean() / np.sqrt(len(error))
+
+
+def test_tiles_and_laziness_change_nothing(ellipses, fitted, small_tiles):
+    lazy = find_atoms(da.from_array(ellipses[0], chunks=(170, 190)), elliptical=True, show_progressbar=False)
+    assert small_tiles[-1] >= 4 and lazy.sizes == fitted.sizes
+    pairs = matched(*(lazy[n].values for n in ("y_px", "x_px")), *(fitted[n].values for n in ("y_px", "x_px")), 1.0)
+    assert len(pairs) == lazy.sizes["atom"]
+    for name in ("y_px", "x_px"):
+        assert np.abs(lazy[name].values[pairs[:, 0]] - fitted[name].values[pairs[:, 1]]).max() < 2e-3
+
+
+def test_without_a_fit_there_are_no_ellipses(ellipses):
+    with pytest.raises(InvalidArgumentError, match="refine"):
+        find_atoms(ellipses[0], elliptical=True, refine="none")
+    with pytest.raises(InvalidArgumentError, match="True or False"):
+        find_atoms(ellipses[0], elliptical="yes")
