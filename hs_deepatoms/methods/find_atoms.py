@@ -218,7 +218,9 @@ def check_shape(elliptical: bool, refine: str) -> None:
         raise InvalidArgumentError(explain(f"elliptical={elliptical!r}", "True or False", "Set one of them."))
     if elliptical and refine == "none":
         raise InvalidArgumentError(
-            explain("elliptical=True with refine='none'", "refine='quick' or 'full'", "Ellipses are a result of the fit.")
+            explain(
+                "elliptical=True with refine='none'", "refine='quick' or 'full'", "Ellipses are a result of the fit."
+            )
         )
 
 
