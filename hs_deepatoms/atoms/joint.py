@@ -31,6 +31,9 @@ LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 # a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
 FARTHEST, WANDER, CROWD = 3.0, 1.5, 0.35
 TOLERANCE = 1e-3  # of misfit per column
+# signal-to-noise ratio of what is left over where a column was missed, and the share of the pixels where that may be;
+# where more are odd the model does not fit, and that is to be seen in the error bars
+MISSED, FEW = 6.0, 0.05
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 # of a step, in standard deviations: a smaller one changes nothing; one that is larger in the end has not converged
@@ -181,15 +184,25 @@ def residue(state: State) -> Residue:
 
 
 def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
-    """The noise of a frame from fits to parts of it."""
-    mean, rest = (torch.cat([getattr(p, n)[p.state.valid] for p in parts]) for n in ("mean", "rest"))
-    noise = noise_of(mean, rest, sum(p.parameters for p in parts), kind)
-    ratio = [evidence(replace(p.state, noise=noise), p.mean)[0][p.state.valid].abs() for p in parts]
-    ratio = torch.cat(ratio)
+    """The noise of a frame from fits to parts of it; a column that was missed here or there is none of it."""
+    used = [p.state.valid for p in parts]
+    noise, ratio = _noise_and_ratio(parts, used, kind)
+    odd = [r > MISSED for r in ratio]
+    if 0 < sum(int(o.sum()) for o in odd) < FEW * sum(o.numel() for o in odd):
+        used = [u & ~o for u, o in zip(used, odd, strict=True)]
+        noise, ratio = _noise_and_ratio(parts, used, kind)
+    ratio = torch.cat([r[u] for r, u in zip(ratio, used, strict=True)])
     excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
     noise = replace(noise, excess=max(excess, 1.0))
     clear = torch.cat([_clearness(p, noise) for p in parts])
     return replace(noise, faintest=float(clear.quantile(0.05)) if len(clear) else 0.0)
+
+
+def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):
+    """Noise by the pixels used, and how far column-sized remains stand out of it at every pixel of each part."""
+    mean, rest = (torch.cat([getattr(p, n)[u] for p, u in zip(parts, used, strict=True)]) for n in ("mean", "rest"))
+    noise = noise_of(mean, rest, sum(p.parameters for p in parts), kind)
+    return noise, [evidence(replace(p.state, noise=noise), p.mean)[0].abs() for p in parts]
 
 
 def _clearness(part: Residue, noise: Noise) -> torch.Tensor:

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
 # lengths in column sigmas
-REGION = 500.0  # side of the parts of a frame that are looked at together
+REGION = 360.0  # side of the parts of a frame that are looked at together
 GRAIN = 160.0  # side of the squares whose lattice vectors are looked for together
 PITCH = 16.0  # how often a lattice vector takes a column to another one is averaged over 3 x 3 squares of this side
 FURTHEST, SPACINGS = 40.0, 4.3  # longest lattice vector, and the same in nearest distances

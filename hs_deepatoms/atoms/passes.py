@@ -15,10 +15,12 @@ from hs_deepatoms.atoms.block import candidates_block, columns_block, in_light_o
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import Detection
 from hs_deepatoms.atoms.joint import pooled
+from hs_deepatoms.engine.heap import trim_heap
 from hs_deepatoms.engine.mapping import map_blocks
 from hs_deepatoms.engine.plan import Block
 
 RIM = 4  # column sigmas
+TIDY = 8  # blocks after which freed memory is given back
 
 
 class Keeper(Protocol):
@@ -69,8 +71,15 @@ def _stage(stage: str, keeper: Keeper, data, blocks, function, arguments, near=N
     """What is missing of a stage, block by block; ``near`` holds a further argument for every block."""
     todo = keeper.missing(stage, len(blocks))
     each = None if near is None else [(near[k],) for k in todo]
-    map_blocks(data, [blocks[k] for k in todo], function, arguments=arguments, each=each,
-               collect=lambda i, points: keeper.put(stage, todo[i], points), **how)  # fmt: skip
+
+    def collect(i: int, points: Points) -> None:
+        keeper.put(stage, todo[i], points)
+        if i % TIDY == TIDY - 1:
+            trim_heap()
+
+    map_blocks(data, [blocks[k] for k in todo], function, arguments=arguments, each=each, collect=collect, **how)
+    if len(todo) >= TIDY:
+        trim_heap()
 
 
 def _around(points: Points, block: Block, job: Detection) -> Points:
