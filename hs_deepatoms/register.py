@@ -26,6 +26,7 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
 FUNCTIONS: dict[str, str] = {
     "Augmentation": "hs_deepatoms.training.augmentation:Augmentation",
     "Detector": "hs_deepatoms.workflows.detector:Detector",
+    "Ensemble": "hs_deepatoms.workflows.ensemble:Ensemble",
     "Segmenter": "hs_deepatoms.workflows.segmenter:Segmenter",
     "augmented_set": "hs_deepatoms.training.augmentation:augmented_set",
     "concat": "hs_deepatoms.tables.join:concat",
