@@ -20,6 +20,7 @@ __all__ = ["ACCESSORS", "FUNCTIONS", "METHODS", "LazyMethod", "attach", "resolve
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "find_atoms": ("hs_deepatoms.methods.find_atoms:find_atoms", ("Signal2D",)),
     "segment": ("hs_deepatoms.methods.segment:segment", ("Signal2D",)),
+    "elit": ("hs_deepatoms.workflows.elit:elit", ("Signal2D",)),
 }
 
 #: public functions that are not methods of a signal: name -> "module:function".

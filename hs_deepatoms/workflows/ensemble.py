@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.workflows.training_job import TrainingJob
 
 KIND = "ensemble"
+LOOKED_AT = 16  # training windows in which the size of spots is measured
 WAYS = ("scratch", "baseline", "swag")
 
 
@@ -239,9 +240,17 @@ navigation_chunks, lazy_output, show_progressbar
         self.history = _joined(done.histories)
         self.scores = {k: float(v) for k, v in ready.evaluate(self.net.to(ready.device)).items()}
         self.training = {"steps": recipe.steps, "members": self.members, "method": method, "recipe": recipe.as_dict(),
-                         **job.said}  # fmt: skip
+                         "radius_px": _usual_radius(ready.training), **job.said}  # fmt: skip
         self.familiarity = self._familiar(ready)
         self.net.cpu()
+
+    def familiar_with(self, signal: Any, labels: Any, augmentation: Any = None, seed: int = 0) -> Familiarity:
+        """What `ood_score` would compare with if the ensemble had been trained on these images."""
+        from hs_deepatoms.workflows.training_job import TrainingJob
+
+        job = TrainingJob(self.classes, self.exclusive, self.training["batch_size"], min(self._window), augmentation,
+                          "cross_entropy", None, None, "disc", seed, 0)  # fmt: skip
+        return self._familiar(job.prepare(signal, labels, None, "cpu"))
 
     def _familiar(self, ready) -> Familiarity:
         from hs_deepatoms.atoms.detect import Detection
@@ -302,6 +311,18 @@ def load_ensemble(path: str | os.PathLike, *, net: torch.nn.Module | None = None
     made.method = about["method"]
     made.familiarity = None if about["familiarity"] is None else Familiarity.from_dict(about["familiarity"])
     return made
+
+
+def _usual_radius(training) -> float | None:
+    """Radius of a typical labelled spot, pixels of the training images."""
+    from hs_deepatoms.atoms.locate import spot_radius
+
+    found = []
+    for k in range(min(len(training), LOOKED_AT)):
+        labels = training.get(k, np.random.default_rng([k, 3]))[1]
+        found.append(spot_radius((labels > 0)[None] if labels.ndim == 2 else labels, 0.5))
+    known = [radius for radius in found if radius is not None]
+    return float(np.median(known)) if known else None
 
 
 def _copies(net: torch.nn.Module, n: int, seed: int | None) -> list[torch.nn.Module]:
