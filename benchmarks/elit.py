@@ -8,7 +8,7 @@ and a stronger blur. Printed are the F1 score of the atoms and that of the empty
 * ``known``: on new images of the training's conditions;
 * ``unseen``: on images of the other conditions;
 * ``adapted``: on these, after ``hs_deepatoms.elit`` was given them, without any label;
-* ``others``: on further images of the other conditions, which ``elit`` was not given;
+* ``others before``, ``others adapted``: on further images of the other conditions, which ``elit`` was not given;
 
 the share of the lost F1 that is recovered, and how well the out-of-distribution score tells both conditions apart (area
 under the ROC curve).
