@@ -3,11 +3,11 @@
     python benchmarks/calibration.py [--detections 2000] [--size 192] [--seed 0] [--most 30] [--json FILE]
 
 The shipped detector on simulated images (their seeds are not those of the training), down to a threshold of 0.05.
-Counted are detections with a probability of 0.05 to 0.95, until there are enough of them; a detection is right if an
-atom that belongs to no more probable one is within a column sigma (a wider circle would be filled by chance where atoms
-are dense). Of one image at most ``--most`` count, drawn at random, or a few crowded ones would decide. Printed are the share that is right per bin of
-probability, and the expected calibration error in ten bins of equal width (Naeini et al., AAAI 2015,
-doi:10.1609/aaai.v29i1.9602): the mean difference of both, weighted by the number of detections.
+Counted are detections with a probability of 0.05 to 0.95, until there are enough of them; of one image at most
+``--most``, drawn at random, or a few crowded ones would decide. A detection is right if an atom that belongs to no more
+probable one is within a column sigma: a wider circle would be filled by chance where atoms are dense. Printed are the
+share that is right per bin of probability, and the expected calibration error in ten bins of equal width (Naeini et
+al., AAAI 2015, doi:10.1609/aaai.v29i1.9602): the mean difference of both, weighted by the number of detections.
 """
 
 from __future__ import annotations

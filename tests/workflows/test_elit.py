@@ -22,7 +22,7 @@ def trained():
     parts = [crystal(k, **KNOWN) for k in range(4)]
     ensemble = hs_deepatoms.Ensemble(members=2, net_options={"filters": 6, "depth": 2})
     tables = [hs_deepatoms.positions(y, x, signal=image) for image, y, x in parts]
-    return ensemble.fit([image for image, _, _ in parts], tables, steps=50, batch_size=4, window=56, radius=3,
+    return ensemble.fit([image for image, _, _ in parts], tables, steps=40, batch_size=4, window=48, radius=3,
                         learning_rate=5e-3, augmentation=hs_deepatoms.Augmentation(), **QUIET)  # fmt: skip
 
 

@@ -102,13 +102,13 @@ def test_other_ways_to_members(method, image, tmp_path):
     for _ in range(2):
         ensemble = hs_deepatoms.Ensemble(members=2, method=method, net_options={"filters": 2, "depth": 1})
         state = torch.get_rng_state()
-        made.append(ensemble.fit(images, tables, **{**FEW, "steps": 8}))
+        made.append(ensemble.fit(images, tables, augmentation=None, **{**FEW, "steps": 8}))
         assert torch.equal(torch.get_rng_state(), state)
     maps = made[0].predict(image[0], **QUIET).values
     np.testing.assert_array_equal(maps, made[1].predict(image[0], **QUIET).values)
     one, two = (list(net.parameters()) for net in made[0].net.nets)
     assert not torch.equal(one[0], two[0])
-    made[0].fit(images, tables, **FEW)
+    made[0].fit(images, tables, augmentation=None, **FEW)
     assert not np.array_equal(made[0].predict(image[0], **QUIET).values, maps)
 
 
@@ -116,7 +116,7 @@ def test_two_classes(image, tmp_path):
     pixels, y, x = image
     table = hs_deepatoms.positions(y, x, signal=pixels, columns={"species": np.where(np.arange(len(y)) % 2, "A", "B")})
     ensemble = hs_deepatoms.Ensemble(["A", "B"], members=2, net_options={"filters": 2, "depth": 1})
-    ensemble.fit(pixels, table, **FEW)
+    ensemble.fit(pixels, table, augmentation=None, **FEW)
     assert ensemble.uncertainty(pixels, **QUIET).dims == ("variance", "class", "y", "x")
     maps = ensemble.predict(pixels, **QUIET)
     assert maps.dims == ("class", "y", "x")
@@ -127,7 +127,7 @@ def test_two_classes(image, tmp_path):
 
 def test_a_users_module(image, tmp_path):
     images, tables = training_set(1)
-    ensemble = hs_deepatoms.Ensemble(net=Mine(), members=2).fit(images, tables, **FEW)
+    ensemble = hs_deepatoms.Ensemble(net=Mine(), members=2).fit(images, tables, augmentation=None, **FEW)
     path = ensemble.save(tmp_path / "mine.safetensors")
     with pytest.raises(ModelFileError, match="Mine"):
         hs_deepatoms.load(path)
