@@ -15,6 +15,8 @@ from hs_deepatoms.tables.positions import positions as positions
 from hs_deepatoms.training.augmentation import Augmentation as Augmentation
 from hs_deepatoms.training.augmentation import augmented_set as augmented_set
 from hs_deepatoms.workflows.detector import Detector as Detector
+from hs_deepatoms.workflows.elit import elit as elit
+from hs_deepatoms.workflows.ensemble import Ensemble as Ensemble
 from hs_deepatoms.workflows.segmenter import Segmenter as Segmenter
 
 __version__: str

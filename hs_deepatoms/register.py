@@ -20,12 +20,14 @@ __all__ = ["ACCESSORS", "FUNCTIONS", "METHODS", "LazyMethod", "attach", "resolve
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "find_atoms": ("hs_deepatoms.methods.find_atoms:find_atoms", ("Signal2D",)),
     "segment": ("hs_deepatoms.methods.segment:segment", ("Signal2D",)),
+    "elit": ("hs_deepatoms.workflows.elit:elit", ("Signal2D",)),
 }
 
 #: public functions that are not methods of a signal: name -> "module:function".
 FUNCTIONS: dict[str, str] = {
     "Augmentation": "hs_deepatoms.training.augmentation:Augmentation",
     "Detector": "hs_deepatoms.workflows.detector:Detector",
+    "Ensemble": "hs_deepatoms.workflows.ensemble:Ensemble",
     "Segmenter": "hs_deepatoms.workflows.segmenter:Segmenter",
     "augmented_set": "hs_deepatoms.training.augmentation:augmented_set",
     "concat": "hs_deepatoms.tables.join:concat",

@@ -66,7 +66,7 @@ def locate_block(frames: np.ndarray, block: Block, job: MapJob, threshold: float
     for k in range(len(frames)):
         found = locate(maps[:, k], threshold, radius)
         y, x = found.y + wide.core[0], found.x + wide.core[2]
-        mine = _owned(y, block.core[:2], job.view.shape[0]) & _owned(x, block.core[2:], job.view.shape[1])
+        mine = in_core(y, x, block, job.view.shape)
         n = int(mine.sum())
         spread = np.full(n, radius / 4)  # about what a centre of mass of a noisy spot is good for
         parts.append(Points(np.full(n, block.frames[0] + k), y[mine], x[mine], spread, spread,
@@ -128,6 +128,11 @@ def _without_doubles(found: Located, radius: float) -> Located:
         if keep[a] and keep[b]:
             keep[b if found.probability[a] >= found.probability[b] else a] = False
     return Located(*(column[keep] for column in found))
+
+
+def in_core(y: np.ndarray, x: np.ndarray, block: Block, shape: tuple[int, int]) -> np.ndarray:
+    """True for positions of the whole frame that the block owns."""
+    return _owned(y, block.core[:2], shape[0]) & _owned(x, block.core[2:], shape[1])
 
 
 def _owned(position: np.ndarray, core: tuple[int, int], size: int) -> np.ndarray:

@@ -30,12 +30,20 @@ class MapJob:
         Without the background.
     exclusive : bool
         Whether channel 0 is the background and classes exclude each other (softmax); else a sigmoid per class.
+    members : int
+        Of an ensemble whose members' own maps are wanted, one after the other; 0: one set of maps.
     """
 
     view: Detection
     net: NetHandle
     n_classes: int
     exclusive: bool
+    members: int = 0
+
+    @property
+    def n_maps(self) -> int:
+        """Maps per frame."""
+        return self.n_classes * max(1, self.members)
 
 
 def maps_block(frames: np.ndarray, block: Block, job: MapJob) -> np.ndarray:
@@ -51,11 +59,12 @@ def maps_block(frames: np.ndarray, block: Block, job: MapJob) -> np.ndarray:
     Returns
     -------
     ndarray, float32, shape (n_classes, f, core height, core width)
-        Zero in frames that are constant or left out, and on masked pixels.
+        Of an ensemble's members: (members * n_classes, ...). Zero in frames that are constant or left out, and on
+        masked pixels.
     """
     view = job.view
     windows, views = block_views(frames, block, view)
-    out = np.zeros((job.n_classes, len(frames), *block.core_shape), np.float32)
+    out = np.zeros((job.n_maps, len(frames), *block.core_shape), np.float32)
     back = [_to_pixels(block.core[2 * k : 2 * k + 2], windows[k], view.shape[k], view.zoom) for k in (0, 1)]
     most = max(1, int(view.batch_pixels // np.prod([w.stop - w.start for w in windows])))
     with at_most(2, "detect"):
@@ -71,15 +80,17 @@ def maps_block(frames: np.ndarray, block: Block, job: MapJob) -> np.ndarray:
 
 
 def probabilities(views: np.ndarray, job: MapJob) -> np.ndarray:
-    """Network and activation for a batch, shape (n, h, w) -> (n, n_classes, h, w); padded to the network's multiple."""
+    """Network and activation for a batch, shape (n, h, w) -> (n, n_maps, h, w); padded to the network's multiple."""
     pad = [-n % job.view.multiple for n in views.shape[1:]]
     tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="edge"))[:, None]
     device = job.view.device
     with one_at_a_time(device), torch.inference_mode():
         tensor = tensor.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=device.startswith("cuda")):
-            out = job.net.on(device)(tensor).float()
-        out = torch.softmax(out, 1)[:, 1:] if job.exclusive else torch.sigmoid(out)
+            net = job.net.on(device)
+            out = (net.each(tensor) if job.members else net(tensor)[None]).float()
+        out = torch.softmax(out, 2)[:, :, 1:] if job.exclusive else torch.sigmoid(out)
+        out = out.transpose(0, 1).flatten(1, 2)
         return out[:, :, : views.shape[1], : views.shape[2]].cpu().numpy()
 
 

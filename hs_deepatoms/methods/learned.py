@@ -10,7 +10,10 @@ from typing import Any
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, explain
 
 SEGMENTER = "hs_deepatoms.workflows.segmenter:load_segmenter"
+ENSEMBLE = "hs_deepatoms.workflows.ensemble:load_ensemble"
 DETECTOR = "hs_deepatoms.workflows.detector:load_detector"
+#: what a file says it is -> what reads it
+LOADERS = {"segmenter": SEGMENTER, "ensemble": ENSEMBLE}
 
 
 def learned_segmenter(model: Any) -> Any | None:
@@ -18,12 +21,12 @@ def learned_segmenter(model: Any) -> Any | None:
     if model is None or (hasattr(model, "__fspath__") and not isinstance(model, Path)):
         return None
     if isinstance(model, str | os.PathLike):
-        return load_model(model) if kind_of(model) == "segmenter" else None
+        return load_model(model) if kind_of(model) in LOADERS else None
     return model if hasattr(model, "predict") and hasattr(model, "find_atoms") else None
 
 
 def kind_of(path: str | os.PathLike) -> str:
-    """What a model file holds, ``"detector"`` or ``"segmenter"``; "" if it cannot be read as one."""
+    """What a model file holds, ``"detector"``, ``"segmenter"`` or ``"ensemble"``; "" if it cannot be read as one."""
     from hs_deepatoms.modelfile.files import read_info
 
     try:
@@ -39,8 +42,9 @@ def load_model(path: str | os.PathLike, net: Any = None) -> Any:
 
     path = Path(path).expanduser()
     read_info(path)  # a file that is no model says so
-    if kind_of(path) == "segmenter":
-        return resolve(SEGMENTER)(path, net=net)
+    loader = LOADERS.get(kind_of(path))
+    if loader is not None:
+        return resolve(loader)(path, net=net)
     return resolve(DETECTOR)(path)
 
 

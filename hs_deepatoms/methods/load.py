@@ -8,7 +8,8 @@ from typing import Any
 
 
 def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any:
-    """Read a table written by ``.deepatoms.save``, or a model written by ``Segmenter.save`` or ``Detector.save``.
+    """Read a table written by ``.deepatoms.save``, or a model written by the ``save`` of a Segmenter, Ensemble or
+    Detector.
 
     Parameters
     ----------
@@ -23,7 +24,7 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
 
     Returns
     -------
-    xarray.Dataset, Segmenter or Detector
+    xarray.Dataset, Segmenter, Ensemble or Detector
         The positions table, in memory unless ``lazy``; or the model.
 
     Raises

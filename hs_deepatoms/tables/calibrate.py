@@ -68,7 +68,7 @@ def calibrate_columns(
             for whole, part in zip(made, scale_peak(*(v[rows] for v in (*peak, scale_y, scale_x))), strict=True):
                 whole[rows] = part
         columns["width_y"], columns["width_x"], columns["rotation"] = made
-    for name, scale in (("width_y", scale_y), ("width_x", scale_x)):
+    for name, scale in (("width_y", scale_y), ("width_x", scale_x), ("y_spread", scale_y), ("x_spread", scale_x)):
         if f"{name}_px" in columns:
             columns[name] = _times(columns.pop(f"{name}_px"), np.abs(scale))
     return columns

@@ -101,6 +101,9 @@ def _vectors(ds: xr.Dataset, scale_y: np.ndarray, scale_x: np.ndarray) -> list[t
 
 
 def _widths_in_px(made: xr.Dataset, ds: xr.Dataset, scale_y: np.ndarray, scale_x: np.ndarray) -> None:
+    for name, scale in (("y_spread", scale_y), ("x_spread", scale_x)):
+        if name in ds:
+            made[name] = _in_px(ds[name].variable, np.abs(scale))
     names = ("width_y", "width_x", "rotation")
     if all(name in ds for name in names):
         peak = scale_peak(*(ds[name].values for name in names), scale_y, scale_x)

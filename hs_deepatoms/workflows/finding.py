@@ -65,6 +65,7 @@ show_progressbar
         source = images.read_images(signal, signal_dims=signal_dims, operation="predict")
         job = map_job(self, source, device=device, match_pixel_size=match_pixel_size, signal_mask=signal_mask,
                       navigation_mask=navigation_mask)  # fmt: skip
+        seen = self._examined(source, job)
         blocks, job = planned(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
         lazy = source.lazy if lazy_output is None else lazy_output
         n = len(self.classes)
@@ -74,7 +75,7 @@ show_progressbar
             parts = map_blocks(source.data, blocks, maps_block, arguments=(job,), num_workers=num_workers,
                                show_progressbar=show_progressbar, description="segment")  # fmt: skip
             data = np.stack([images.assemble([p[k] for p in parts], blocks, source.data.shape) for k in range(n)])
-        entry = self._entry("segment", {"match_pixel_size": match_pixel_size, "zoom": job.view.zoom}, job)
+        entry = self._entry("segment", {"match_pixel_size": match_pixel_size, "zoom": job.view.zoom, **seen}, job)
         title = f"class probability of {source.title}" if source.title else "class probability"
         return write_like(source, data[0] if n == 1 else data, title=title, provenance=[*source.provenance, entry],
                           leading=() if n == 1 else (("class", list(self.classes)),), lazy_output=lazy)  # fmt: skip
@@ -133,7 +134,8 @@ show_progressbar
         limit = images.read_threshold(threshold, 0.5)
         source = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")
         job = map_job(self, source, device=device, match_pixel_size=match_pixel_size, signal_mask=signal_mask,
-                      navigation_mask=navigation_mask)  # fmt: skip
+                      navigation_mask=navigation_mask, each=True)  # fmt: skip
+        seen = self._examined(source, job)
         radius = locating.measured_radius(source, job, limit) if radius is None else _positive("radius", radius)
         how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
         plan = {"batch_size": batch_size, "frames_per_block": navigation_chunks}
@@ -141,7 +143,7 @@ show_progressbar
         if refine != "none" and len(points.y):
             points = locating.refined(source, points, job, radius=radius, threshold=limit, refine=refine,
                                       contrast=contrast, how=how, **plan)  # fmt: skip
-        asked = {"threshold_used": limit, "radius_px": radius, "refine": refine, "contrast": contrast}
+        asked = {"threshold_used": limit, "radius_px": radius, "refine": refine, "contrast": contrast, **seen}
         return self._table(source, points, self._entry("find_atoms", asked, job))
 
     def instances(
@@ -193,6 +195,10 @@ show_progressbar
         entry = provenance_entry("instances", asked, model=self._named())
         labels, table = measured(source, np.asarray(maps.data), self.classes, entry, **asked)
         return write_labels(source, labels, self.classes, entry), table
+
+    def _examined(self, source, job) -> dict[str, Any]:
+        """What is to be said about the images before they are looked at, for the provenance; nothing here."""
+        return {}
 
     def _named(self, sha256: str | None = None) -> dict[str, Any]:
         return {"name": self.card.get("name", self.architecture), "sha256": sha256 or "not saved"}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
+from hs_deepatoms.atoms.agreement import locate_members_block
 from hs_deepatoms.atoms.block import columns_block, noise_windows, residues_block
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection
@@ -25,6 +26,7 @@ from hs_deepatoms.workflows.mapping import planned
 LOOK = 512  # pixels, side of the window in which the size of spots is measured
 USUAL_RADIUS = 3.0  # pixels, where there is no spot to measure
 RIM = 4  # column sigmas around a block whose columns shine in
+SAID = ("agreement", "y_spread_px", "x_spread_px")  # what members of an ensemble say of an atom
 TRIED = 8  # frames that are looked at until spots are found
 
 
@@ -47,10 +49,10 @@ def measured_radius(source: Source, job: MapJob, threshold: float) -> float:
 def located(source: Source, job: MapJob, threshold: float, radius: float, how: dict, **plan: Any) -> Points:
     """All positions of the signal; ``fitted`` holds their class as "kind"."""
     blocks, job = planned(source, job, margin=seen_around(radius), **plan)
-    parts = map_blocks(source.data, blocks, locate_block, arguments=(job, threshold, radius),
-                       description="find_atoms", **how)  # fmt: skip
+    one = locate_members_block if job.members else locate_block
+    parts = map_blocks(source.data, blocks, one, arguments=(job, threshold, radius), description="find_atoms", **how)
     none = Points.none()
-    none.fitted["kind"] = np.empty(0, int)
+    none.fitted |= {"kind": np.empty(0, int), **({name: np.empty(0) for name in SAID} if job.members else {})}
     return Points.join([none, *parts]).in_order()
 
 
@@ -58,8 +60,8 @@ def refined(
     source: Source, points: Points, job: MapJob, *, radius: float, threshold: float, refine: str, contrast: str,
     how: dict, **plan: Any,
 ) -> Points:  # fmt: skip
-    """The joint fit of ``find_atoms`` from these positions on; classes go to the nearest."""
-    kinds = points.fitted["kind"]
+    """The joint fit of ``find_atoms`` from these positions on; classes and such go to the nearest."""
+    kept = points.fitted
     plain = Points(*points.arrays())
     dark = contrast == "dark" or (contrast == "auto" and looks_dark(source, plain, job))
     sigma = max(radius / WIDTHS, images.NARROWEST)
@@ -74,7 +76,8 @@ def refined(
                        description="fit", **how)  # fmt: skip
     done = Points.join(parts).in_order()
     if len(done.y):
-        done.fitted["kind"] = kinds[cKDTree(_places(plain)).query(_places(done))[1]]
+        nearest = cKDTree(_places(plain)).query(_places(done))[1]
+        done.fitted |= {name: values[nearest] for name, values in kept.items()}
     return done
 
 

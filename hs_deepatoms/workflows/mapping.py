@@ -13,6 +13,7 @@ from hs_deepatoms.atoms.pixelmaps import MapJob
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
 from hs_deepatoms.modelfile.handle import NetHandle
+from hs_deepatoms.nets.members import Members
 
 if TYPE_CHECKING:
     from hs_deepatoms.workflows.segmenter import Segmenter
@@ -30,8 +31,9 @@ def map_job(
     match_pixel_size: bool = True,
     signal_mask: Any = None,
     navigation_mask: Any = None,
+    each: bool = False,
 ) -> MapJob:
-    """What every task must know."""
+    """What every task must know; ``each``: of an ensemble the maps of every member instead of their mean."""
     shape = tuple(source.data.shape[-2:])
     zoom = zoom_to(segmenter, source) if match_pixel_size else 1.0
     reach = getattr(segmenter.net, "halo", None)
@@ -51,7 +53,8 @@ def map_job(
         masked=images.read_mask(signal_mask, shape, "signal_mask", images.names(source.signal)),
         skipped=None if skipped is None else skipped.ravel(),
     )
-    return MapJob(view, NetHandle(segmenter.part), len(segmenter.classes), segmenter.exclusive)
+    members = len(segmenter.net.nets) if each and isinstance(segmenter.net, Members) else 0
+    return MapJob(view, NetHandle(segmenter.part), len(segmenter.classes), segmenter.exclusive, members)
 
 
 def planned(source: Source, job: MapJob, *, margin: float = 0.0, batch_size: int | None, frames_per_block: int | None):

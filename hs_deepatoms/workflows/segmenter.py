@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hs_deepatoms.training.augmentation import Augmentation
     from hs_deepatoms.training.recipe import Recipe
+    from hs_deepatoms.workflows.training_job import TrainingJob
 
 KIND = "segmenter"
 ENDING = ".safetensors"
@@ -170,7 +171,6 @@ class Segmenter(ObjectMethods):
         TrainingError
             If the loss is no longer finite.
         """
-        from hs_deepatoms.training.freezing import with_gradients_of
         from hs_deepatoms.training.recipe import Recipe
         from hs_deepatoms.workflows.training_job import TrainingJob
 
@@ -178,13 +178,19 @@ class Segmenter(ObjectMethods):
         recipe = recipe or Recipe(steps=steps, learning_rate=learning_rate, seed=seed)
         job = TrainingJob(self.classes, self.exclusive, batch_size, window, augmentation, loss, class_weights, radius,
                           label_shape, seed, workers)  # fmt: skip
-        fitted = job.run(self.net, images, labels, validation, recipe, freeze=freeze, device=device,
-                         checkpoint=checkpoint, show_progressbar=show_progressbar)  # fmt: skip
+        how = {"freeze": freeze, "device": device, "checkpoint": checkpoint, "show_progressbar": show_progressbar}
+        self._learn(job, (images, labels, validation), recipe, how)
+        self.pixel_nm = job.pixel_nm
+        return self
+
+    def _learn(self, job: TrainingJob, data: tuple, recipe: Recipe, how: dict[str, Any]) -> None:
+        """Train, and keep what comes of it."""
+        from hs_deepatoms.training.freezing import with_gradients_of
+
+        fitted = job.run(self.net, *data, recipe, **how)
         self.net = with_gradients_of(fitted.module.cpu(), self.net)
         self.history, self.scores = fitted.history, job.scores(fitted)
         self.training = {"steps": fitted.steps, "best_step": fitted.best_step, "recipe": recipe.as_dict(), **job.said}
-        self.pixel_nm = job.pixel_nm
-        return self
 
     def save(
         self, path: str | os.PathLike, *, name: str = "", description: str = "", licence: str = "", data: str = ""
@@ -248,22 +254,27 @@ def load_segmenter(path: str | os.PathLike, *, net: torch.nn.Module | None = Non
     ModelFileError
         A file that is missing, damaged, of another kind, or whose network must be given back.
     """
+    return read_into(Segmenter, KIND, path, net)[0]
+
+
+def read_into(make: type, kind: str, path: str | os.PathLike, net: torch.nn.Module | None) -> tuple[Any, dict]:
+    """An object of class ``make`` from a file of this kind, and the file's preprocessing entry."""
     from hs_deepatoms.modelfile.files import read_modules
     from hs_deepatoms.modelfile.handle import NAME
 
     modules, info = read_modules(path, given=None if net is None else {NAME: net})
     about = info["preprocessing"]
-    if about.get("kind") != KIND:
+    if about.get("kind") != kind:
         got = f"{path}, a model of kind {about.get('kind', 'detector')!r}"
-        raise ModelFileError(explain(got, "a file written by Segmenter.save", "Use it as find_atoms(model=path)."))
-    made = Segmenter.__new__(Segmenter)
+        raise ModelFileError(explain(got, f"a file of a {kind}", "hs_deepatoms.load(path) reads models of all kinds."))
+    made = make.__new__(make)
     made.classes, made.overlapping, made.seed = list(about["classes"]), about["overlapping"], 0
     part = info["modules"][NAME]
     made.architecture, made.config, made.net = part["architecture"], part["config"], modules[NAME]
     made.pixel_nm, made.history = about["pixel_size_nm"], None
     made.card = {k: v for k, v in info["card"].items() if k not in ("scores", "training")}
     made.scores, made.training = info["card"].get("scores", {}), info["card"].get("training", {})
-    return made
+    return made, about
 
 
 def _class_names(classes: int | Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from hs_deepatoms.training.group import local_device
 from hs_deepatoms.training.metrics import PixelMetrics
 from hs_deepatoms.training.pixel_losses import choose_loss
 from hs_deepatoms.training.recipe import Recipe
+from hs_deepatoms.training.trainer import evaluate
 from hs_deepatoms.workflows.labelled import LabelledSet, split, whole_frames, window_of
 
 MOST_VALIDATION = 64  # windows
@@ -49,6 +50,11 @@ class TrainingJob:
 
     def run(self, net, images, labels, validation, recipe: Recipe, *, freeze, device, checkpoint, show_progressbar):
         """Train a network on images and labels."""
+        ready = self.prepare(images, labels, validation, device)
+        return ready.train(net, recipe, freeze=freeze, checkpoint=checkpoint, show_progressbar=show_progressbar)
+
+    def prepare(self, images, labels, validation, device) -> Ready:
+        """Read and split the data: what one or several trainings start from."""
         check_count("batch_size", self.batch_size)
         check_count("window", self.window)
         device = local_device(choose_device(device))
@@ -57,11 +63,7 @@ class TrainingJob:
         self.pixel_nm = None if None in sizes else float(np.median(sizes))
         window = window_of(pairs, self.window)
         training, held = self._sets(pairs, validation, window)
-        loss = choose_loss(self.loss, self._weights(training))
         target = Target(self.exclusive, len(self.classes))
-        batches = Batches(training, self.batch_size, seed=self.seed, transform=Changed(self._change(), target),
-                          device=device, workers=self.workers)  # fmt: skip
-        checks = None if held is None else Validation(held, self.batch_size, target)
         self.said = {
             "images": len(whole_frames(pairs)),
             "window": list(window),
@@ -70,10 +72,9 @@ class TrainingJob:
             "seed": self.seed,
             "loss": self.loss if isinstance(self.loss, str) else repr(self.loss),
         }
-        with frozen(net, freeze):
-            return fit(net, batches, loss, recipe, validation=checks, metrics=PixelMetrics(self.classes),
-                       device=device, checkpoint=None if checkpoint is None else Path(checkpoint),
-                       job=self._job(pairs) if checkpoint else None, show_progressbar=show_progressbar)  # fmt: skip
+        loss = choose_loss(self.loss, self._weights(training))
+        checks = None if held is None else Validation(held, self.batch_size, target)
+        return Ready(self, pairs, training, checks, loss, Changed(self._change(), target), device)
 
     def pairs(self, images: Any, labels: Any) -> list:
         """(Source, Labels) of everything that was given, checked."""
@@ -139,7 +140,7 @@ class TrainingJob:
             raise InvalidArgumentError(message)
         return Augmentation.usual()
 
-    def _job(self, pairs) -> dict[str, Any]:
+    def described(self, pairs) -> dict[str, Any]:
         """What a checkpoint must have in common with this training."""
         images = [fingerprint(source.data) for source, _ in pairs]
         digest = hashlib.blake2b(digest_size=16)
@@ -149,6 +150,41 @@ class TrainingJob:
         told = {"augmentation": repr(self._change()), "class_weights": repr(self.class_weights),
                 "classes": list(self.classes), "images": images, "labels": digest.hexdigest()}  # fmt: skip
         return {**told, **self.said}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Data that are read and split, and the loss: one network after the other can be trained on them."""
+
+    job: TrainingJob
+    pairs: list
+    training: LabelledSet
+    validation: Validation | None
+    loss: Callable
+    transform: Changed
+    device: str
+
+    def batches(self, seed: int | None = None) -> Batches:
+        """Training batches, augmented."""
+        job = self.job
+        return Batches(self.training, job.batch_size, seed=job.seed if seed is None else seed,
+                       transform=self.transform, device=self.device, workers=job.workers)  # fmt: skip
+
+    def train(self, net, recipe: Recipe, *, freeze=(), checkpoint=None, show_progressbar=None, seed=None, watch=None,
+              validate=True) -> Fitted:  # fmt: skip
+        """Train a network; ``watch`` as in :func:`~hs_deepatoms.training.fit.fit`."""
+        with frozen(net, freeze):
+            return fit(net, self.batches(seed), self.loss, recipe, validation=self.validation if validate else None,
+                       metrics=PixelMetrics(self.job.classes), device=self.device,
+                       checkpoint=None if checkpoint is None else Path(checkpoint), watch=watch,
+                       job=self.job.described(self.pairs) if checkpoint else None,
+                       show_progressbar=show_progressbar)  # fmt: skip
+
+    def evaluate(self, net) -> dict[str, float]:
+        """Measures of a network on what was held out; none where nothing was."""
+        if self.validation is None:
+            return {}
+        return evaluate(net, self.validation, self.loss, PixelMetrics(self.job.classes), self.device)
 
 
 @dataclass(frozen=True)
