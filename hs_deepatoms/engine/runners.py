@@ -174,11 +174,27 @@ class ClusterRunner:
         eager = isinstance(parts[0][1][0], np.ndarray)
         if eager:
             arrays = self.client.scatter([a.join(a.cut(inputs)) for a, inputs in parts], hash=False)
-            return [self.client.submit(call, array, pure=False) for call, array in zip(calls, arrays, strict=True)]
+            tasks = [(call, array) for call, array in zip(calls, arrays, strict=True)]
+        else:
+            tasks = [
+                (partial(_cut_and_joined, call, assembly), *inputs)
+                for call, (assembly, inputs) in zip(calls, parts, strict=True)
+            ]
         return [
-            self.client.submit(partial(_cut_and_joined, call, assembly), *inputs, pure=False)
-            for call, (assembly, inputs) in zip(calls, parts, strict=True)
+            self.client.submit(*task, pure=False, **where)
+            for task, where in zip(tasks, self._shared_out(len(tasks)), strict=True)
         ]
+
+    def _shared_out(self, count: int) -> list[dict]:
+        """Options that send each of some tasks to a worker, by threads, neighbours together.
+
+        Left alone the scheduler runs blocks where their chunks are, and the chunks, quickly loaded, are on one worker.
+        """
+        threads = [address for address, number in self.client.nthreads().items() for _ in range(number)]
+        if not threads:  # all are gone: whoever comes
+            return [{}] * count
+        chosen = (threads[i * len(threads) // count] for i in range(count))
+        return [{"workers": [address], "allow_other_workers": True} for address in chosen]
 
 
 def _joined(call: Call, assembly: Assembly, cuts: Sequence[np.ndarray]):

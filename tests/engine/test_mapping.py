@@ -375,3 +375,20 @@ def test_results_may_be_collected_instead_of_kept():
     kept = map_blocks(stack, blocks, lambda array, block: int(array.sum()), show_progressbar=False,
                       collect=lambda number, value: got.append((number, value)))  # fmt: skip
     assert got == [(k, int(frame.sum())) for k, frame in enumerate(stack)] and kept == [None] * 3
+
+
+def test_blocks_are_shared_out_by_threads_and_neighbours_stay_together():
+    from hs_deepatoms.engine.runners import ClusterRunner
+
+    class Client:
+        def __init__(self, threads):
+            self.threads = threads
+
+        def nthreads(self):
+            return self.threads
+
+    shared = ClusterRunner(Client({"a": 1, "b": 2}))._shared_out(6)
+    assert [options["workers"][0] for options in shared] == ["a", "a", "b", "b", "b", "b"]
+    assert all(options["allow_other_workers"] for options in shared)
+    gone = ClusterRunner(Client({}))
+    assert gone._shared_out(2) == [{}, {}]
