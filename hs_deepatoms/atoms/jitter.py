@@ -191,7 +191,8 @@ def _without_distortion(steps, total, kept, parts: list, terms: list, *, robust:
     rest, own, line = np.empty_like(steps), np.empty_like(steps), np.empty_like(steps)
     for (rows, _, _, band), design in zip(parts, terms, strict=True):
         for axis in (0, 1):
-            weight = kept[rows] / total[axis, rows]
+            # errors stated as nothing at all weigh alike
+            weight = kept[rows] / np.maximum(total[axis, rows], 1e-12 * np.square(steps[axis, rows]).max(initial=1e-30))
             made = _one_fit(steps[axis, rows], design, weight, band, robust)
             rest[axis, rows], own[axis, rows], line[axis, rows] = made
     return _Fit(rest, own, line)

@@ -121,8 +121,13 @@ def _short(value: Any) -> str:
 
 
 def fingerprint(data, frames: int = 8, lines: int = 512) -> dict[str, Any]:
-    """Shape, dtype and a hash of some lines of some frames: tells other data from the same without reading it all."""
+    """Shape, dtype and a hash of some lines: tells other data from the same without reading it all.
+
+    Of arrays in memory lines of every frame, of those that have to be loaded lines of some frames only.
+    """
     flat = data.reshape((-1, *data.shape[-2:])) if data.ndim != 3 else data
+    if isinstance(flat, np.ndarray):
+        frames = flat.shape[0]
     chosen = np.unique(np.linspace(0, flat.shape[0] - 1, min(frames, flat.shape[0])).astype(int))
     stride = max(1, flat.shape[1] // lines)
     digest = hashlib.blake2b(digest_size=16)

@@ -114,7 +114,8 @@ def find_atoms(
         A ``.zarr`` store to write the table to, block by block, for more atoms than memory holds: the result is then
         backed by dask arrays. If the run is stopped, whatever the reason, the same call goes on where it was and ends
         with the same arrays; finished blocks wait in a folder beside the store, ``<store>.parts``. The call after
-        that only opens the store.
+        that only opens the store. Whether the data are the same is told by lines of every frame, of lazy data by
+        lines of eight frames.
 
     Returns
     -------

@@ -122,6 +122,11 @@ def window_of(pairs, largest: int = 256) -> tuple[int, int]:
     return (min(side, largest),) * 2
 
 
+def held_out(share: float, number: int) -> int:
+    """How many of some frames are held out: at least one, and one is left to train on."""
+    return min(max(1, round(share * number)), number - 1)
+
+
 def split(regions: Sequence[Region], share: float, window: tuple[int, int], seed: int):
     """Regions for training and for validation, which have no pixel in common.
 
@@ -131,7 +136,7 @@ def split(regions: Sequence[Region], share: float, window: tuple[int, int], seed
     if share <= 0:
         return list(regions), []
     if len(regions) >= FEW_FRAMES:
-        held = set(np.random.default_rng([seed, 5]).permutation(len(regions))[: max(1, round(share * len(regions)))])
+        held = set(np.random.default_rng([seed, 5]).permutation(len(regions))[: held_out(share, len(regions))])
         return [r for k, r in enumerate(regions) if k not in held], [regions[k] for k in sorted(held)]
     training, validation = [], []
     for region in regions:

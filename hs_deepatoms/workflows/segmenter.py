@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -184,10 +185,10 @@ class Segmenter(ObjectMethods):
         return self
 
     def _learn(self, job: TrainingJob, data: tuple, recipe: Recipe, how: dict[str, Any]) -> None:
-        """Train, and keep what comes of it."""
+        """Train a copy, and keep what comes of it: a training that fails leaves what was learned before."""
         from hs_deepatoms.training.freezing import with_gradients_of
 
-        fitted = job.run(self.net, *data, recipe, **how)
+        fitted = job.run(copy.deepcopy(self.net), *data, recipe, **how)
         self.net = with_gradients_of(fitted.module.cpu(), self.net)
         self.history, self.scores = fitted.history, job.scores(fitted)
         self.training = {"steps": fitted.steps, "best_step": fitted.best_step, "recipe": recipe.as_dict(), **job.said}

@@ -70,7 +70,7 @@ class TrainingJob:
             "held_out": 0 if held is None else len(held),
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "loss": self.loss if isinstance(self.loss, str) else repr(self.loss),
+            "loss": self.loss if isinstance(self.loss, str) else name_of(self.loss),
         }
         loss = choose_loss(self.loss, self._weights(training))
         checks = None if held is None else Validation(held, self.batch_size, target)
@@ -120,8 +120,12 @@ class TrainingJob:
 
     def _weights(self, training: LabelledSet) -> list[float] | None:
         weights = self.class_weights
-        if weights is None or not isinstance(self.loss, str):
+        if weights is None:
             return None
+        if not isinstance(self.loss, str):
+            message = explain("class_weights with a loss of your own", "class_weights with a loss by name",
+                              "Weigh the classes in your function.")  # fmt: skip
+            raise InvalidArgumentError(message)
         if isinstance(weights, str) and weights == "balanced":
             shares = training.class_shares(len(self.classes))[0 if self.exclusive else 1 :]
             weights = 1 / np.sqrt(shares / shares.max())
@@ -230,3 +234,12 @@ class Validation:
             parts = [self.held.get(int(k), rng) for k in self.chosen[start : start + self.batch_size]]
             images, labels = (torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True))
             yield images, self.target(labels)
+
+
+def name_of(function: Any) -> str:
+    """The name of a function, the same in every process."""
+    return (
+        f"{function.__module__}.{function.__qualname__}"
+        if hasattr(function, "__qualname__")
+        else type(function).__name__
+    )

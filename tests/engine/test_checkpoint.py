@@ -82,3 +82,14 @@ def test_the_fingerprint_tells_data_apart():
     changed[1, 2, 4, 5] += 1e-9
     assert fingerprint(data) == fingerprint(data.copy()) != fingerprint(changed)
     assert fingerprint(data) != fingerprint(data.astype(np.float32))
+
+
+def test_a_change_in_any_frame_of_an_array_shows():
+    from hs_deepatoms.engine.checkpoint import fingerprint
+
+    data = np.random.default_rng(0).normal(size=(24, 9, 11))
+    first = fingerprint(data)
+    for frame in range(24):
+        other = data.copy()
+        other[frame] = other[frame, ::-1]
+        assert fingerprint(other) != first

@@ -73,3 +73,9 @@ def test_images_without_contrast_are_named():
     data = LabelledSet([pair(images)], (32, 32))
     with pytest.raises(InvalidImageError, match="frame 1 of image 0"):
         data.get(1, np.random.default_rng(0))
+
+
+def test_one_frame_is_always_left_to_train_on():
+    from hs_deepatoms.workflows.labelled import held_out
+
+    assert [held_out(share, 4) for share in (0.01, 0.25, 0.5, 0.9, 0.99)] == [1, 1, 2, 3, 3]

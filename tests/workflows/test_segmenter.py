@@ -374,3 +374,19 @@ def test_what_is_masked_is_left_out(trained, image):
     assert set(atoms.deepatoms.count().values[[0, 2]]) == {atoms.sizes["atom"] // 2}
     nothing = trained.find_atoms(stack, navigation_mask=np.ones(3, bool), **QUIET)
     assert nothing.sizes["atom"] == 0
+
+
+def test_a_training_that_fails_leaves_what_was_learned():
+    from hs_deepatoms import Segmenter, simulated_set
+    from hs_deepatoms.errors import InvalidArgumentError, TrainingError
+
+    images, labels = simulated_set(6, size=48)
+    segmenter = Segmenter(["c"], net_options={"filters": 4, "depth": 1}).fit(
+        images, labels, steps=4, show_progressbar=False
+    )
+    before = segmenter.predict(images[0])
+    with pytest.raises(TrainingError):
+        segmenter.fit(images, labels, steps=30, learning_rate=1e30, show_progressbar=False)
+    np.testing.assert_array_equal(np.asarray(segmenter.predict(images[0])), np.asarray(before))
+    with pytest.raises(InvalidArgumentError, match="class_weights"):
+        segmenter.fit(images, labels, loss=lambda *_: 0.0, class_weights=[1, 2], show_progressbar=False)
