@@ -1,4 +1,4 @@
-"""``hs_deepatoms.load``: reads back what was saved, tables and models."""
+"""``hs_deepatoms.load``: reads back what was saved: tables, trees and models."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any:
-    """Read a table written by ``.deepatoms.save``, or a model written by ``Segmenter.save`` or ``Detector.save``.
+    """Read a table or tree written by ``.deepatoms.save``, or a model written by ``Segmenter.save`` or ``Detector.save``.
 
     Parameters
     ----------
     path
         A positions table: ``.zarr`` or ``.nc``, which give back everything, or ``.csv``, which gives columns and
         units but not the axes of the image (``hs_deepatoms.positions(path, signal=image)`` brings these back). A
-        model: ``.safetensors``.
+        model: ``.safetensors``. The tree of ``decompose_local``: ``.zarr`` or ``.nc``.
     lazy
         Columns as dask arrays, read when they are needed; ``.zarr`` only.
     net
@@ -23,8 +23,8 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
 
     Returns
     -------
-    xarray.Dataset, Segmenter or Detector
-        The positions table, in memory unless ``lazy``; or the model.
+    xarray.Dataset, xarray.DataTree, Segmenter or Detector
+        The positions table, in memory unless ``lazy``; the tree, with its model; or the model.
 
     Raises
     ------
@@ -45,6 +45,10 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
         from hs_deepatoms.methods.learned import load_model
 
         return load_model(path, net)
+    from hs_deepatoms.methods.trees import is_tree, load_tree
     from hs_deepatoms.tables.storage import load_table
+
+    if isinstance(path, str | os.PathLike) and is_tree(path):
+        return load_tree(path)
 
     return load_table(path, lazy=lazy)

@@ -112,6 +112,12 @@ def read_patch_set(signal: Any, atoms: Any, request: Request, *, operation: str,
                     () if dropped else nodes, notes)  # fmt: skip
 
 
+def load_rows(found: PatchSet, start: int, stop: int) -> np.ndarray:
+    """Patches (channels, stop - start, h, w) in memory."""
+    part = found.data[:, start:stop]
+    return part.compute() if hasattr(part, "dask") else part
+
+
 def _check(request: Request) -> None:
     choices = {"edge": EDGES, "centring": (None, *CENTRINGS), "normalisation": (None, *NORMALISATIONS)}
     for name, allowed in choices.items():
