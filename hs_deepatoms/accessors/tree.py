@@ -84,7 +84,7 @@ class DecompositionAccessor(TreeAccessor):
         table = self.table()
         name = component if isinstance(component, str) else f"score_{component}"
         if name not in table.data_vars:
-            known = [i for i in range(self._tree["scores"].sizes["component"])]
+            known = list(range(self._tree["scores"].sizes["component"]))
             allowed = f"one of {known}" + (", or 'class'" if "class" in table else "")
             raise InvalidArgumentError(explain(f"component={component!r}", allowed, "Choose one of these."))
         return to_signal(table, name, method=method, max_distance=max_distance, lazy_output=lazy_output)

@@ -11,7 +11,6 @@ from hs_deepatoms.decompose.samples import Samples
 
 SCREE = 20  # principal components whose variance is reported
 WIDEST = 4096  # features whose covariance matrix is held in memory
-SAMPLE = 20_000  # samples from which an incremental NMF starts
 
 
 def fit_pca(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition:
@@ -38,8 +37,7 @@ def principal_axes(samples: Samples, k: int, rng: np.random.Generator) -> tuple[
 
         fitted = PCA(rank, random_state=_state(rng)).fit(samples.whole)
         axes, variance = fitted.components_, fitted.explained_variance_
-        total = float(samples.whole.var(axis=0, ddof=1).sum()) if samples.n > 1 else 0.0
-        return oriented(axes), np.maximum(np.nan_to_num(variance), 0), total
+        return oriented(axes), np.maximum(np.nan_to_num(variance), 0), samples.total_variance
     if samples.n_features > WIDEST:
         return _incremental(samples, rank)
     from scipy.linalg import eigh
@@ -50,8 +48,8 @@ def principal_axes(samples: Samples, k: int, rng: np.random.Generator) -> tuple[
         covariance += rows.T @ rows
     covariance /= max(1, samples.n - 1)
     f = samples.n_features
-    variance, axes = eigh(covariance, subset_by_index=(f - rank, f - 1), overwrite_a=False)
-    return oriented(axes.T[::-1]), np.maximum(variance[::-1], 0), float(np.trace(covariance))
+    variance, axes = eigh(covariance, subset_by_index=(f - rank, f - 1), overwrite_a=True)
+    return oriented(axes.T[::-1]), np.maximum(variance[::-1], 0), samples.total_variance
 
 
 def fit_ica(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition:
@@ -100,9 +98,8 @@ def fit_nmf(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition
     scores = samples.mapped(lambda rows: encode_samples(model, rows), k)
     order = np.argsort(-(scores**2).sum(axis=0))
     model.arrays["components"] = components[order]
-    total = sum(float(((rows - samples.mean) ** 2).sum()) for _, rows in samples.batches()) / max(1, samples.n - 1)
     scores = scores[:, order]
-    return Decomposition(scores, model, components[order], scores.var(axis=0), total)
+    return Decomposition(scores, model, components[order], scores.var(axis=0), samples.total_variance)
 
 
 def oriented(components: np.ndarray) -> np.ndarray:
@@ -122,8 +119,8 @@ def _incremental(samples: Samples, rank: int) -> tuple[np.ndarray, np.ndarray, f
             fitted.partial_fit(np.concatenate(held))
             held = []
     if held:
-        fitted.partial_fit(np.concatenate([*held, samples.some(rank)]))
-    return oriented(fitted.components_), fitted.explained_variance_, float(np.sum(fitted.var_))
+        fitted.partial_fit(np.concatenate([*held, samples.some[:rank]]))
+    return oriented(fitted.components_), fitted.explained_variance_, samples.total_variance
 
 
 def _nmf(rows: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -138,7 +135,7 @@ def _minibatch_nmf(samples: Samples, k: int, offset: float, rng: np.random.Gener
 
     from hs_deepatoms.decompose.model import non_negative_scores
 
-    components = _nmf(samples.some(SAMPLE) - offset, k, rng)
+    components = _nmf(samples.some - offset, k, rng)
     # old batches fade away over about half of a pass
     forget = max(0.7, 1 - 2 * samples.batch / samples.valid.size)
     fitted = MiniBatchNMF(k, init="custom", random_state=_state(rng), forget_factor=forget, batch_size=samples.batch)

@@ -11,6 +11,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 
 MEMORY = 512 * 2**20  # bytes of float64 samples that are kept
 BATCH = 64 * 2**20  # bytes of float64 samples that are read together
+SOME = 128 * 2**20  # bytes of float64 samples that stand for all of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,10 @@ class Samples:
     mean : numpy.ndarray, float64, shape (n_features,)
     minimum : float
         The smallest number of all.
+    total_variance : float
+        Sum of the variances of all columns.
+    some : numpy.ndarray, float64
+        Evenly spaced valid rows, at most 128 MB of them.
     whole : numpy.ndarray, float64, shape (n_valid, n_features), or None
         All valid rows, where they fit into memory.
     """
@@ -37,6 +42,8 @@ class Samples:
     valid: np.ndarray
     mean: np.ndarray
     minimum: float
+    total_variance: float
+    some: np.ndarray
     whole: np.ndarray | None
 
     @property
@@ -58,17 +65,6 @@ class Samples:
             place = slice(int(before[start]), int(before[stop]))
             if place.stop > place.start:
                 yield place, self._rows(int(start), stop, place)
-
-    def some(self, most: int) -> np.ndarray:
-        """At most ``most`` valid rows, evenly spaced, float64."""
-        chosen = np.unique(np.linspace(0, self.n - 1, min(most, self.n)).astype(np.int64))
-        if self.whole is not None:
-            return self.whole[chosen]
-        parts = []
-        for place, rows in self.batches():
-            here = chosen[(chosen >= place.start) & (chosen < place.stop)] - place.start
-            parts.append(rows[here])
-        return np.concatenate(parts)
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray], width: int) -> np.ndarray:
         """``function`` of all valid rows, (n_valid, width) float64, batch by batch."""
@@ -121,25 +117,28 @@ def survey_samples(
     """
     keep = n * n_features * 8 <= MEMORY if incremental is None else not incremental
     batch = int(np.clip(BATCH // (8 * n_features), 1, n))
-    valid, total, minimum, varies, kept = np.zeros(n, bool), np.zeros(n_features), np.inf, False, []
-    first = None
+    every = 1 if keep else max(1, -(-n * n_features * 8 // SOME))
+    valid, total, squares, minimum, kept, first = np.zeros(n, bool), np.zeros(n_features), 0.0, np.inf, [], None
     for start in range(0, n, batch):
         rows = np.asarray(load(start, min(start + batch, n)), float)
         good = np.isfinite(rows).all(axis=1)
         valid[start : start + batch] = good
-        rows = rows[good]
-        if not len(rows):
+        if not good.any():
             continue
+        kept.append(rows[good & ((start + np.arange(len(rows))) % every == 0)])
+        rows = rows[good]
         first = rows[0].copy() if first is None else first
-        varies = varies or bool((rows != first).any())
-        total += rows.sum(axis=0)
         minimum = min(minimum, float(rows.min()))
-        if keep:
-            kept.append(rows)
+        rows = rows - first  # sums of small numbers lose less
+        total += rows.sum(axis=0)
+        squares += float(np.vdot(rows, rows))
     if not valid.any():
         todo = 'Give images without NaN, or cut with edge="reflect".'
         raise InvalidArgumentError(explain(f"{n} patches, all with NaN", "patches of finite numbers", todo))
-    if not varies and valid.sum() > 1:
+    count = int(valid.sum())
+    if squares == 0 and count > 1:
         todo = "There is nothing to decompose; check the image and the normalisation."
         raise InvalidArgumentError(explain(f"{n} patches that are all the same", "patches that differ", todo))
-    return Samples(load, batch, valid, total / valid.sum(), minimum, np.concatenate(kept) if keep else None)
+    variance = max(0.0, squares - float(total @ total) / count) / max(1, count - 1)
+    rows = np.concatenate(kept)
+    return Samples(load, batch, valid, first + total / count, minimum, variance, rows, rows if keep else None)

@@ -51,13 +51,12 @@ def encode(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: Any = Non
     if model.method not in ENCODERS:
         encode_samples(model, np.empty((0, 0)))  # says why
     cutting = json.loads(node.attrs["cutting"])
+    # doing it twice does no harm, so that patches may have been normalised before or not
     request = Request(normalisation=cutting.get("normalisation"), signal_dims=signal_dims)
     if not is_patches(signal):
         window = tuple(cutting.get("window_px") or tree["components/mean"].shape[-2:])
         request = Request(window, grid, channels, cutting.get("centring"), cutting.get("edge") or "drop",
                           cutting.get("normalisation"), signal_dims, True)  # fmt: skip
-    elif cutting.get("normalisation") is not None:
-        request = Request(signal_dims=signal_dims)  # patches are taken as they are
     found = read_patch_set(signal, atoms, request, operation="encode", spectra=True)
     _check_pixels(found, node)
     describe = descriptor_of(str(node.attrs["descriptor"]) or None, found)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any:
-    """Read a table or tree written by ``.deepatoms.save``, or a model written by ``Segmenter.save`` or ``Detector.save``.
+    """Read what was saved: tables and trees by ``.deepatoms.save``, models by ``Segmenter.save`` or ``Detector.save``.
 
     Parameters
     ----------

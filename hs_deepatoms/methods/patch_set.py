@@ -331,7 +331,9 @@ def _ready_made(patches: Any, atoms: Any, request: Request, operation: str) -> P
     channel = source.navigation[0] if len(source.navigation) == 2 else None
     y, x = source.signal
     axes = (replace(y, name="y"), replace(x, name="x"))
-    return PatchSet(data, table_of(patches), axes, channel, source, notes=notes_of(patches))
+    notes = notes_of(patches)
+    notes["normalisation"] = request.normalisation or notes.get("normalisation")
+    return PatchSet(data, table_of(patches), axes, channel, source, notes=notes)
 
 
 def _normalised(data: Any, how: str) -> Any:
