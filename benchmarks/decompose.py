@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 MIB = 2**20
-FRAME, WINDOW = 2048, 32
+FRAME, ROWS, WINDOW = 2048, 256, 32
 
 
 def peak() -> float:
@@ -133,7 +133,8 @@ def memory_case(patches: int) -> dict:
     before = peak()
     per_frame = ((FRAME - WINDOW) // 8 + 1) ** 2
     frames = max(1, round(patches / per_frame))
-    stack = da.map_blocks(frame_of, chunks=((1,) * frames, FRAME, FRAME), dtype=np.float32, meta=np.empty((0, 0, 0)))
+    chunks = ((1,) * frames, (ROWS,) * (FRAME // ROWS), FRAME)
+    stack = da.map_blocks(frame_of, chunks=chunks, dtype=np.float32, meta=np.empty((0, 0, 0)))
     s = hs.signals.Signal2D(stack).as_lazy()
     start = time.perf_counter()
     tree = s.decompose_local(grid=8, window=WINDOW, n_components=4)
@@ -143,12 +144,12 @@ def memory_case(patches: int) -> dict:
 
 
 def frame_of(block_info=None) -> np.ndarray:
-    """A frame of two lattices in noise."""
-    number = block_info[None]["chunk-location"][0]
-    rows, columns = np.arange(FRAME)[:, None], np.arange(FRAME)
+    """Part of a frame of two lattices in noise."""
+    number, strip, _ = block_info[None]["chunk-location"]
+    rows, columns = np.arange(strip * ROWS, (strip + 1) * ROWS)[:, None], np.arange(FRAME)
     wave = np.cos(rows * 2 * np.pi / 8) + np.cos(columns * 2 * np.pi / 8)
     other = np.cos((rows + columns) * 2 * np.pi / 10) + np.cos((rows - columns) * 2 * np.pi / 10)
-    noise = np.random.default_rng(number).standard_normal((FRAME, FRAME), dtype=np.float32)
+    noise = np.random.default_rng([number, strip]).standard_normal((ROWS, FRAME), dtype=np.float32)
     return (np.where(columns < FRAME // 2, wave, other) + 2 + 0.3 * noise).astype(np.float32)[None]
 
 

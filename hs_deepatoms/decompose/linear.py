@@ -10,6 +10,7 @@ from hs_deepatoms.decompose.result import Decomposition
 from hs_deepatoms.decompose.samples import Samples
 
 SCREE = 20  # principal components whose variance is reported
+NOISE = 0.05  # of the smallest number: a mean this far below zero is no noise
 WIDEST = 4096  # features whose covariance matrix is held in memory
 
 
@@ -85,11 +86,13 @@ def fit_ica(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition
 def fit_nmf(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition:
     """Non-negative components: scikit-learn's NMF, of many samples MiniBatchNMF that starts from the NMF of a part.
 
-    Negative samples are shifted by their minimum, which the model keeps as ``offset``.
+    Negative numbers that are noise around zero become 0. Where the mean of the samples is negative, too, all samples
+    are shifted by the minimum, which the model keeps as ``offset``: a shift blurs the parts.
     """
-    offset = min(0.0, samples.minimum)
+    low = min(0.0, samples.minimum)
+    offset = low if samples.mean.min() < NOISE * low else 0.0
     if samples.whole is not None:
-        components = _nmf(samples.whole - offset, k, rng)
+        components = _nmf(np.maximum(samples.whole - offset, 0), k, rng)
     else:
         components = _minibatch_nmf(samples, k, offset, rng)
     norm = np.linalg.norm(components, axis=1)
@@ -135,10 +138,11 @@ def _minibatch_nmf(samples: Samples, k: int, offset: float, rng: np.random.Gener
 
     from hs_deepatoms.decompose.model import non_negative_scores
 
-    components = _nmf(samples.some - offset, k, rng)
+    components = _nmf(np.maximum(samples.some - offset, 0), k, rng)
     # old batches fade away over about half of a pass
     forget = max(0.7, 1 - 2 * samples.batch / samples.valid.size)
-    fitted = MiniBatchNMF(k, init="custom", random_state=_state(rng), forget_factor=forget, batch_size=samples.batch)
+    fitted = MiniBatchNMF(k, init="custom", random_state=_state(rng), forget_factor=forget, batch_size=samples.batch,
+                          fresh_restarts_max_iter=10)  # fmt: skip
     for _, rows in samples.batches(rng):
         rows = np.maximum(rows - offset, 0)
         first = {} if hasattr(fitted, "components_") else {"H": components, "W": non_negative_scores(rows, components)}

@@ -11,7 +11,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 
 MEMORY = 512 * 2**20  # bytes of float64 samples that are kept
 BATCH = 64 * 2**20  # bytes of float64 samples that are read together
-SOME = 128 * 2**20  # bytes of float64 samples that stand for all of them
+SOME = 32 * 2**20  # bytes of float64 samples that stand for all of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Samples:
     total_variance : float
         Sum of the variances of all columns.
     some : numpy.ndarray, float64
-        Evenly spaced valid rows, at most 128 MB of them.
+        Evenly spaced valid rows, at most 32 MB of them.
     whole : numpy.ndarray, float64, shape (n_valid, n_features), or None
         All valid rows, where they fit into memory.
     """

@@ -91,9 +91,7 @@ def cut_patches(
 def cut_block(block, frame, y, x, size, origin, cutting: Cutting, dtype) -> np.ndarray:
     """Patches (channels, n, h, w) from a part (channels, f, rows, nx) of the frames that begins at ``origin``."""
     rows, columns = _windows(y, x, size, cutting)
-    at_row, at_column = rows.index - origin[1], columns.index
-    here = (frame - origin[0])[:, None, None]
-    patches = np.asarray(block)[:, here, at_row[:, :, None], at_column[:, None, :]]
+    patches = _gathered(np.asarray(block), frame - origin[0], rows.index - origin[1], columns.index)
     if rows.taps is not None:
         patches = patches.astype(dtype, copy=False)
         patches = _tapped(patches, rows.taps[:, :, None, None], -2, cutting.shape[0], dtype)
@@ -102,6 +100,20 @@ def cut_block(block, frame, y, x, size, origin, cutting: Cutting, dtype) -> np.n
     if cutting.edge == "mask":
         patches[:, rows.outside[:, :, None] | columns.outside[:, None, :]] = np.nan
     return normalise(patches, cutting.normalisation)
+
+
+def _gathered(block: np.ndarray, frame: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Pixels (channels, n, h, w) at rows (n, h) and columns (n, w)."""
+    size = rows.shape[1], columns.shape[1]
+    out = np.empty((block.shape[0], len(frame), *size), block.dtype)
+    inside = (np.diff(rows, axis=1) == 1).all(axis=1) & (np.diff(columns, axis=1) == 1).all(axis=1)
+    if inside.any():  # whole rows are copied, ten times as fast as pixels
+        windows = np.lib.stride_tricks.sliding_window_view(block, size, axis=(-2, -1))
+        out[:, inside] = windows[:, frame[inside], rows[inside, 0], columns[inside, 0]]
+    rest = ~inside
+    if rest.any():
+        out[:, rest] = block[:, frame[rest, None, None], rows[rest][:, :, None], columns[rest][:, None, :]]
+    return out
 
 
 def _tapped(patches: np.ndarray, taps: np.ndarray, axis: int, size: int, dtype) -> np.ndarray:
