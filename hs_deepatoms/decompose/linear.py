@@ -130,7 +130,7 @@ def _nmf(rows: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     from sklearn.decomposition import NMF
 
     init = "nndsvda" if k <= min(rows.shape) else "random"
-    return NMF(k, init=init, random_state=_state(rng), max_iter=2000, tol=1e-5).fit(rows).components_
+    return NMF(k, init=init, random_state=_state(rng), max_iter=2000, tol=1e-4).fit(rows).components_
 
 
 def _minibatch_nmf(samples: Samples, k: int, offset: float, rng: np.random.Generator) -> np.ndarray:
