@@ -162,7 +162,7 @@ def fit_estimator(samples: Samples, estimator: Any) -> Decomposition:
     name = type(estimator).__name__
     if samples.whole is None:
         todo = "Choose a method by name, or give fewer patches."
-        raise InvalidArgumentError(explain(f"{samples.n} patches for {name}", "patches that fit into 512 MB", todo))
+        raise InvalidArgumentError(explain(f"{samples.n} patches for {name}", "patches that fit into 256 MB", todo))
     fitted = clone(estimator)
     scores, labels = None, None
     if hasattr(fitted, "fit_transform"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 
-MEMORY = 512 * 2**20  # bytes of float64 samples that are kept
+MEMORY = 256 * 2**20  # bytes of float64 samples that are kept
 BATCH = 64 * 2**20  # bytes of float64 samples that are read together
 SOME = 32 * 2**20  # bytes of float64 samples that stand for all of them
 
@@ -97,7 +97,7 @@ def survey_samples(
     n, n_features : int
         Shape of all rows together.
     incremental : bool, optional
-        True: nothing is kept. None: where all rows take more than 512 MB.
+        True: nothing is kept. None: where all rows take more than 256 MB.
 
     Returns
     -------

@@ -59,7 +59,7 @@ def decompose_local(
         quarter of a window (sliding FFT).
     incremental : bool, optional
         Read the patches batch by batch, with the incremental form of the method (pca, ica, nmf; classes are learned
-        from at most 100,000). None: where they take more than 512 MB, lazy or not.
+        from at most 100,000). None: where they take more than 256 MB, lazy or not.
     seed : int, numpy.random.Generator or None
         None: not reproducible.
 

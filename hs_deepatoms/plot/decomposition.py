@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MOST = 8
+NOISE = 0.2  # of the largest value: what is no further below zero is noise
 SIDE = 2.6  # inches of a panel
 
 
@@ -45,7 +46,8 @@ def plot_decomposition(
     chosen = _chosen(components, tree["components"].sizes["component"])
     figure, axes = plt.subplots(2, len(chosen), figsize=(SIDE * len(chosen), 2 * SIDE), layout="constrained",
                                 squeeze=False)  # fmt: skip
-    signed = float(tree["components/components"].min()) < 0
+    values = tree["components/components"]
+    signed = float(values.min()) < -NOISE * float(values.max())
     for column, k in enumerate(chosen):
         _draw_component(axes[0, column], tree["components/components"].isel(component=k), signed)
         axes[0, column].set_title(_title(tree, k), fontsize="medium")

@@ -77,7 +77,7 @@ def test_estimators():
     assert adjusted_rand_score(truth, classes) > 0.95
     with pytest.raises(InvalidArgumentError, match="score them"):
         encode_samples(factors.model, rows)
-    with pytest.raises(InvalidArgumentError, match="512 MB"):
+    with pytest.raises(InvalidArgumentError, match="256 MB"):
         fit_samples(as_samples(rows, True), FactorAnalysis(2), None, 0)
 
 
