@@ -142,6 +142,9 @@ def _read_images(signal: Any, request: Request, operation: str, spectra: bool) -
         todo = "Give a spectrum image: two navigation axes and one of energy."
         raise InvalidAxesError(explain(f"spectra over {len(source.navigation)} navigation axes for {operation}",
                                        "at least 2", todo))  # fmt: skip
+    if spectral and request.channels is not None:
+        got = f"channels={request.channels!r} for spectra"
+        raise InvalidArgumentError(explain(got, "None: the energies are the channels", "Leave it out."))
     first = len(axes) - 1 if spectral else _channel_place(source, request.channels, operation)
     channel = None
     if first is not None:
@@ -293,7 +296,7 @@ def _report(dropped: Mapping[str, list], n: int, kept: int, cutting: Cutting) ->
         raise InvalidArgumentError(explain(got, "at least one", todo))
     if dropped:
         message = f"{n - kept} of {n} positions have no patch: {counts}; their ids are in .dropped"
-        warnings.warn(message, stacklevel=6)
+        warnings.warn(message, stacklevel=5)
 
 
 def _with_offsets(table: xr.Dataset, y, x, images: _Images, cutting: Cutting) -> xr.Dataset:

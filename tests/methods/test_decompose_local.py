@@ -190,6 +190,10 @@ def test_spectrum_image():
     assert np.abs(design @ np.linalg.lstsq(design, truth, rcond=None)[0] - truth).max() < 1e-5
     with pytest.raises(InvalidArgumentError, match=r"window=\(1, 1\)"):
         cube.decompose_local()
+    with pytest.raises(InvalidArgumentError, match="Leave it out"):
+        cube.decompose_local(window=(2, 3), channels="y")
+    lazy = cube.as_lazy(chunks=(5, 6, 11)).decompose_local(window=(2, 3), method="pca", n_components=3)
+    np.testing.assert_allclose(lazy["scores/scores"], tree["scores/scores"])
     tree.deepatoms.plot()
     plt.close("all")
 
