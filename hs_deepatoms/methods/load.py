@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+
 
 def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any:
     """Read what was saved: tables and trees by ``.deepatoms.save``, models by ``Segmenter.save`` or ``Detector.save``.
@@ -30,6 +32,8 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
     ------
     TableError
         If there is no such file, or it cannot be read as one of our results.
+    InvalidArgumentError
+        ``lazy`` for a tree, or for another file than a ``.zarr`` store.
     ModelFileError
         A model file that is missing, damaged, or whose network must be given back.
 
@@ -49,6 +53,9 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
     from hs_deepatoms.tables.storage import load_table
 
     if isinstance(path, str | os.PathLike) and is_tree(path):
+        if lazy:
+            got = f"lazy=True for {str(path)!r}, a tree"
+            raise InvalidArgumentError(explain(got, "a table in a .zarr store", "Leave lazy out."))
         return load_tree(path)
 
     return load_table(path, lazy=lazy)
