@@ -17,7 +17,7 @@ from hs_deepatoms.bridge.patches import is_patches, notes_of, table_of, window_a
 from hs_deepatoms.bridge.source import Source, read_source
 from hs_deepatoms.patches.cut import Cutting, cut_patches
 from hs_deepatoms.patches.normalise import NORMALISATIONS
-from hs_deepatoms.patches.windows import CENTRINGS, EDGES, grid_nodes, place_windows, windows_fit
+from hs_deepatoms.patches.windows import CENTRINGS, EDGES, grid_nodes, whole_centres, windows_fit
 from hs_deepatoms.tables import schema
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def _kept(images: _Images, table: xr.Dataset, cutting: Cutting):
     order = np.lexsort((x, y, frame))
     if not (order == np.arange(order.size)).all():
         table, frame, y, x = table.isel({schema.DIM: order}), frame[order], y[order], x[order]
-    return _with_offsets(table, y, x, images, cutting), (frame, y, x), dropped
+    return _with_offsets(table, y, x, cutting), (frame, y, x), dropped
 
 
 def _report(dropped: Mapping[str, list], n: int, kept: int, cutting: Cutting) -> None:
@@ -299,15 +299,14 @@ def _report(dropped: Mapping[str, list], n: int, kept: int, cutting: Cutting) ->
         warnings.warn(message, stacklevel=5)
 
 
-def _with_offsets(table: xr.Dataset, y, x, images: _Images, cutting: Cutting) -> xr.Dataset:
+def _with_offsets(table: xr.Dataset, y, x, cutting: Cutting) -> xr.Dataset:
     """Where the position lies from the middle of a patch of whole pixels: what an rVAE calls its shift."""
     if cutting.centring != "integer":
         return table
     columns = {}
-    for name, place, size, axis in zip("yx", (y, x), cutting.shape, images.axes, strict=True):
-        centre = place_windows(place, size, axis.size, centring="integer", edge=cutting.edge).centre
+    for name, place, size in zip("yx", (y, x), cutting.shape, strict=True):
         attrs = {"units": "px", "long_name": f"position from the middle of the patch along {name}"}
-        columns[f"patch_offset_{name}"] = (schema.DIM, place - centre, attrs)
+        columns[f"patch_offset_{name}"] = (schema.DIM, place - whole_centres(place, size), attrs)
     return table.assign(columns)
 
 

@@ -22,14 +22,11 @@ class Window(NamedTuple):
         Weights of four neighbouring pixels; None for whole pixels.
     outside : numpy.ndarray, bool, shape (n, size)
         Which pixels of the patch lie outside of the image.
-    centre : numpy.ndarray, shape (n,)
-        Middle of each patch in pixels of the image.
     """
 
     index: np.ndarray
     taps: np.ndarray | None
     outside: np.ndarray
-    centre: np.ndarray
 
 
 def place_windows(position: np.ndarray, size: int, length: int, *, centring: str, edge: str) -> Window:
@@ -56,23 +53,26 @@ def place_windows(position: np.ndarray, size: int, length: int, *, centring: str
     [[1, 0, 1], [3, 4, 5]]
     """
     start = np.asarray(position, float) - (size - 1) / 2
-    # a tie is rounded in one direction: the choice must not depend on where the window is
-    first = np.floor(start + 0.5) if centring == "integer" else np.floor(start + ROUNDING)
+    first = _whole(start) if centring == "integer" else np.floor(start + ROUNDING)
     taps = None if centring == "integer" else cubic_taps(np.clip(start - first, 0, 1))
-    origin = first if taps is None else start
-    places = origin[:, None] + np.arange(size)
+    places = (first if taps is None else start)[:, None] + np.arange(size)
     outside = (places < -0.5 - ROUNDING) | (places > length - 0.5 + ROUNDING)
     more = np.arange(size) if taps is None else np.arange(-1, size + 2)
     index = first.astype(np.int64)[:, None] + more
     index = _mirrored(index, length) if edge == "reflect" else np.clip(index, 0, length - 1)
-    return Window(index, taps, outside, origin + (size - 1) / 2)
+    return Window(index, taps, outside)
+
+
+def whole_centres(position: np.ndarray, size: int) -> np.ndarray:
+    """Middle (n,), in pixels of the image, of windows of whole pixels around positions (n,)."""
+    return _whole(np.asarray(position, float) - (size - 1) / 2) + (size - 1) / 2
 
 
 def windows_fit(position: np.ndarray, size: int, length: int, *, centring: str) -> np.ndarray:
     """Boolean (n,): whether the whole window lies in the image."""
     start = np.asarray(position, float) - (size - 1) / 2
     if centring == "integer":
-        start = np.floor(start + 0.5)
+        start = _whole(start)
     return (start >= -ROUNDING) & (start + size - 1 <= length - 1 + ROUNDING)
 
 
@@ -105,6 +105,11 @@ def grid_nodes(size: int, length: int, step: float, *, edge: str) -> np.ndarray:
     count = int(np.floor(room / step + ROUNDING)) + 1
     spare = np.floor((room - (count - 1) * step) / 2 + ROUNDING)
     return spare + (size - 1) / 2 + step * np.arange(count)
+
+
+def _whole(start: np.ndarray) -> np.ndarray:
+    # a tie is rounded in one direction: the choice must not depend on where the window is
+    return np.floor(start + 0.5)
 
 
 def _mirrored(index: np.ndarray, length: int) -> np.ndarray:

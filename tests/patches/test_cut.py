@@ -9,7 +9,7 @@ import pytest
 from hs_deepatoms.patches import cut
 from hs_deepatoms.patches.cut import Cutting, cut_patches
 from hs_deepatoms.patches.normalise import normalise
-from hs_deepatoms.patches.windows import cubic_taps, grid_nodes, place_windows, windows_fit
+from hs_deepatoms.patches.windows import cubic_taps, grid_nodes, whole_centres, windows_fit
 
 SHAPE = (7, 10)
 
@@ -46,8 +46,7 @@ def test_subpixel_patches_are_centred(frames, places):
 
 def test_integer_patches_are_copies(frames, places):
     patches = cut_patches(frames, *places, Cutting(SHAPE, "integer"), lazy=False)
-    centre = place_windows(places[1], 7, 40, centring="integer", edge="drop").centre
-    across = place_windows(places[2], 10, 52, centring="integer", edge="drop").centre
+    centre, across = whole_centres(places[1], 7), whole_centres(places[2], 10)
     assert np.abs(centre - places[1]).max() <= 0.5 and np.abs(across - places[2]).max() <= 0.5
     np.testing.assert_allclose(patches[0], expected((places[0], centre, across)), atol=1e-12)
 
