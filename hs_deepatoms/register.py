@@ -18,6 +18,8 @@ __all__ = ["ACCESSORS", "FUNCTIONS", "METHODS", "LazyMethod", "attach", "resolve
 
 #: verb -> ("module:function", the HyperSpy classes that carry it); ``DataArray.deepatoms`` reads the same table.
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "decompose_local": ("hs_deepatoms.methods.decompose_local:decompose_local", ("Signal2D", "Signal1D")),
+    "extract_patches": ("hs_deepatoms.methods.extract_patches:extract_patches", ("Signal2D",)),
     "find_atoms": ("hs_deepatoms.methods.find_atoms:find_atoms", ("Signal2D",)),
     "segment": ("hs_deepatoms.methods.segment:segment", ("Signal2D",)),
     "elit": ("hs_deepatoms.workflows.elit:elit", ("Signal2D",)),
@@ -45,6 +47,7 @@ FUNCTIONS: dict[str, str] = {
 #: xarray class -> module that registers its accessor ``deepatoms`` when imported.
 ACCESSORS: dict[str, str] = {
     "DataArray": "hs_deepatoms.accessors.array",
+    "DataTree": "hs_deepatoms.accessors.tree",
     "Dataset": "hs_deepatoms.accessors.table",
 }
 

@@ -1,4 +1,4 @@
-"""``hs_deepatoms.load``: reads back what was saved, tables and models."""
+"""``hs_deepatoms.load``: reads back what was saved: tables, trees and models."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+
 
 def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any:
-    """Read a table written by ``.deepatoms.save``, or a model written by the ``save`` of a Segmenter, Ensemble or
+    """Read what was saved: tables and trees by ``.deepatoms.save``, models by ``save`` of a Segmenter, Ensemble or
     Detector.
 
     Parameters
@@ -16,7 +18,7 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
     path
         A positions table: ``.zarr`` or ``.nc``, which give back everything, or ``.csv``, which gives columns and
         units but not the axes of the image (``hs_deepatoms.positions(path, signal=image)`` brings these back). A
-        model: ``.safetensors``.
+        model: ``.safetensors``. The tree of ``decompose_local``: ``.zarr`` or ``.nc``.
     lazy
         Columns as dask arrays, read when they are needed; ``.zarr`` only.
     net
@@ -24,13 +26,14 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
 
     Returns
     -------
-    xarray.Dataset, Segmenter, Ensemble or Detector
-        The positions table, in memory unless ``lazy``; or the model.
+    xarray.Dataset, xarray.DataTree, Segmenter, Ensemble or Detector
 
     Raises
     ------
     TableError
         If there is no such file, or it cannot be read as one of our results.
+    InvalidArgumentError
+        ``lazy`` for a tree, or for another file than a ``.zarr`` store.
     ModelFileError
         A model file that is missing, damaged, or whose network must be given back.
 
@@ -46,6 +49,13 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
         from hs_deepatoms.methods.learned import load_model
 
         return load_model(path, net)
+    from hs_deepatoms.methods.trees import is_tree, load_tree
     from hs_deepatoms.tables.storage import load_table
+
+    if isinstance(path, str | os.PathLike) and is_tree(path):
+        if lazy:
+            got = f"lazy=True for {str(path)!r}, a tree"
+            raise InvalidArgumentError(explain(got, "a table in a .zarr store", "Leave lazy out."))
+        return load_tree(path)
 
     return load_table(path, lazy=lazy)

@@ -52,7 +52,7 @@ def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = Tru
         raise InvalidArgumentError(
             explain(f"path {str(path)!r}", f"a name ending in {', '.join(ENDINGS)}", "Add the ending.")
         )
-    _check_target(path, overwrite)
+    check_target(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(path) as temporary:
         writer(ds, temporary)
@@ -146,7 +146,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _check_target(path: Path, overwrite: bool) -> None:
+def check_target(path: Path, overwrite: bool) -> None:
+    """Refuse to replace what must not be replaced."""
     if not path.exists():
         return
     if not overwrite:

@@ -1,0 +1,1 @@
+"""Floor 2: samples x features -> components, scores and classes. Knows arrays, neither images nor atoms."""

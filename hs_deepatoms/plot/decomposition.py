@@ -1,0 +1,165 @@
+"""Components above, maps of their scores below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+    import xarray as xr
+
+MOST = 8
+NOISE = 0.2  # of the largest value: what is no further below zero is noise
+SIDE = 2.6  # inches of a panel
+
+
+def plot_decomposition(
+    tree: xr.DataTree, *, components: int | list[int] | None = None, frame: int = 0
+) -> matplotlib.figure.Figure:
+    """A column per component: its image (of spectra the mean over the window) and where its scores are high.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `decompose_local`.
+    components : int or list of int, optional
+        How many, or which. None: the first eight.
+    frame : int
+        Flattened frame whose scores are drawn.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such component.
+    """
+    import matplotlib.pyplot as plt
+
+    chosen = _chosen(components, tree["components"].sizes["component"])
+    figure, axes = plt.subplots(2, len(chosen), figsize=(SIDE * len(chosen), 2 * SIDE), layout="constrained",
+                                squeeze=False)  # fmt: skip
+    values = tree["components/components"]
+    signed = float(values.min()) < -NOISE * float(values.max())
+    for column, k in enumerate(chosen):
+        _draw_component(axes[0, column], tree["components/components"].isel(component=k), signed)
+        axes[0, column].set_title(_title(tree, k), fontsize="medium")
+        _draw_scores(axes[1, column], tree, k, frame)
+    return figure
+
+
+def plot_scree(tree: xr.DataTree) -> matplotlib.figure.Figure:
+    """Share of the variance by principal component, and the BIC by number of classes where it was used.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the method has no principal components.
+    """
+    import matplotlib.pyplot as plt
+
+    if "scree" not in tree.children:
+        got = f"a decomposition by {tree.attrs.get('method')!r}"
+        raise InvalidArgumentError(explain(got, "one with principal components", 'Use method="pca".'))
+    scree = tree["scree"]
+    n = 1 + ("bic" in scree.data_vars)
+    figure, axes = plt.subplots(1, n, figsize=(4.5 * n, 3.5), layout="constrained", squeeze=False)
+    axes[0, 0].semilogy(scree["rank"], scree["explained_variance_ratio"], "o-")
+    axes[0, 0].set(xlabel="principal component", ylabel="share of the variance")
+    if n == 2:
+        axes[0, 1].plot(scree["n_classes"], scree["bic"], "o-")
+        axes[0, 1].set(xlabel="number of classes", ylabel="BIC")
+    return figure
+
+
+def _chosen(components: Any, k: int) -> list[int]:
+    if components is None:
+        return list(range(min(k, MOST)))
+    whole = isinstance(components, int | np.integer) and not isinstance(components, bool)
+    chosen = list(range(components)) if whole else [int(one) for one in components]
+    if not chosen or min(chosen) < 0 or max(chosen) >= k:
+        raise InvalidArgumentError(explain(f"components={components!r}", f"1 to {k}, or a list of 0 to {k - 1}",
+                                           "Choose of these."))  # fmt: skip
+    return chosen
+
+
+def _title(tree: xr.DataTree, k: int) -> str:
+    components = tree["components"]
+    title = f"{components['components'].attrs.get('meaning', 'component')} {k}"
+    if "classes" in tree.children:
+        return f"{title}: {int(tree['classes/count'][k])} patches"
+    if "explained_variance_ratio" in components.data_vars:
+        return f"{title}: {100 * float(components['explained_variance_ratio'][k]):.1f} %"
+    return title
+
+
+def _draw_component(ax: matplotlib.axes.Axes, image: xr.DataArray, signed: bool) -> None:
+    window = [dim for dim in ("window_y", "window_x", "frequency_y", "frequency_x") if dim in image.dims]
+    others = [dim for dim in image.dims if dim not in window]
+    if others and image.dims[-1] == others[0]:  # spectra
+        line = image.mean(window)
+        ax.plot(line[others[0]], line, lw=1)
+        ax.set_xlabel(f"{others[0]} ({line[others[0]].attrs.get('units', '')})")
+        return
+    values = image.isel({dim: 0 for dim in others}).values
+    end = float(np.abs(values).max()) or 1.0
+    limits = {"cmap": "RdBu_r", "vmin": -end, "vmax": end} if signed else {"cmap": "gray"}
+    drawn = ax.imshow(values, extent=_extent(image, *window), **limits)
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    ax.set_xlabel(str(image[window[1]].attrs.get("units", "")))
+
+
+def _draw_scores(ax: matplotlib.axes.Axes, tree: xr.DataTree, k: int, frame: int) -> None:
+    if "maps" in tree.children:
+        scores = tree["maps/scores"].isel(component=k)
+        values = scores.values.reshape(-1, *scores.shape[-2:])
+        _check_frame(frame, len(values))
+        drawn = ax.imshow(values[frame], extent=_extent(scores, "y", "x"), cmap="viridis", interpolation="nearest")
+        ax.set_xlabel(str(scores["x"].attrs.get("units", "")))
+    elif "y" in tree["scores"].coords:
+        drawn = _scatter(ax, tree["scores"].to_dataset(), k, frame)
+    else:
+        values = tree["scores/scores"].values[:, k]
+        ax.hist(values[np.isfinite(values)], bins=50)
+        ax.set_xlabel("score")
+        return
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+
+
+def _scatter(ax: matplotlib.axes.Axes, table: xr.Dataset, k: int, frame: int):
+    from hs_deepatoms.tables.frames import frame_grid, frame_of
+
+    grid = frame_grid(table)
+    if grid.columns:
+        _check_frame(frame, grid.n_frames)
+        table = table.isel(atom=np.flatnonzero(frame_of(table, grid) == frame))
+    y, x = table["y"], table["x"]
+    size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
+    drawn = ax.scatter(x, y, c=table["scores"][:, k], s=size, cmap="viridis", linewidths=0)
+    ax.set(
+        xlabel=str(x.attrs.get("units", "")), aspect="equal" if x.attrs.get("units") == y.attrs.get("units") else "auto"
+    )
+    ax.invert_yaxis()
+    return drawn
+
+
+def _check_frame(frame: int, n: int) -> None:
+    if not 0 <= frame < n:
+        raise InvalidArgumentError(explain(f"frame={frame!r}", f"0 to {n - 1}", "Choose one of these."))
+
+
+def _extent(image: xr.DataArray, y: str, x: str) -> tuple[float, float, float, float]:
+    """Edges of the outer pixels, the first row at the top."""
+    edges = []
+    for dim in (x, y):
+        values = np.asarray(image[dim].values, float)
+        half = (values[-1] - values[0]) / (values.size - 1) / 2 if values.size > 1 else 0.5
+        edges.append((values[0] - half, values[-1] + half))
+    return (*edges[0], *edges[1][::-1])

@@ -1,0 +1,104 @@
+"""Planted modes are found, in memory and batch by batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hs_deepatoms.decompose import linear, samples
+from hs_deepatoms.decompose.fit import fit_samples
+from hs_deepatoms.decompose.model import encode_samples, non_negative_scores
+from hs_deepatoms.errors import InvalidArgumentError
+from tests.decompose.planted import as_samples, cosines, matched
+
+N, F, K = 900, 80, 3
+
+
+def modes(seed=0):
+    return np.linalg.qr(np.random.default_rng(seed).standard_normal((F, K)))[0].T
+
+
+def planted(method, seed=1):
+    rng = np.random.default_rng(seed)
+    if method == "pca":
+        truth, scores = modes(), rng.standard_normal((N, K)) * [3.0, 2.0, 1.0]
+    elif method == "ica":
+        truth, scores = modes(), rng.choice([-1.0, 1.0], (N, K)) + 0.2 * rng.standard_normal((N, K))
+    else:
+        truth = np.zeros((K, F))
+        for k in range(K):
+            truth[k, 20 * k : 20 * k + 30] = rng.random(30) + 0.5
+        scores = rng.gamma(1.0, 1.0, (N, K)) * (rng.random((N, K)) < 0.6)
+    return scores @ truth + 0.03 * rng.standard_normal((N, F)), truth, scores
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+@pytest.mark.parametrize("method", ["pca", "ica", "nmf"])
+def test_planted_modes(method, incremental, monkeypatch):
+    monkeypatch.setattr(samples, "BATCH", 8 * F * 200)
+    rows, truth, scores = planted(method)
+    found = fit_samples(as_samples(rows, incremental), method, K, 0)
+    assert cosines(found.components, truth).min() >= 0.98
+    assert matched(found.scores, scores).min() >= 0.98
+    np.testing.assert_allclose(np.linalg.norm(found.components, axis=1), 1)
+    assert 0.9 < found.variance.sum() / found.total_variance <= 1.2 or method == "nmf"
+
+
+def test_batches_give_the_same_principal_components(monkeypatch):
+    rows = planted("pca")[0]
+    whole = fit_samples(as_samples(rows), "pca", K, 0)
+    monkeypatch.setattr(samples, "BATCH", 8 * F * 100)
+    parts = fit_samples(as_samples(rows, True), "pca", K, 0)
+    np.testing.assert_allclose(parts.scores, whole.scores, atol=1e-9)
+    np.testing.assert_allclose(parts.scree, whole.scree, rtol=1e-9)
+    monkeypatch.setattr(linear, "WIDEST", 10)
+    wide = fit_samples(as_samples(rows, True), "pca", K, 0)
+    assert cosines(wide.components, whole.components).min() > 0.999
+
+
+@pytest.mark.parametrize("method", ["pca", "ica", "nmf", "gmm", "kmeans", "som", "tsne"])
+def test_seeds(method):
+    rows = planted("nmf")[0][:90]
+    first, second = (fit_samples(as_samples(rows), method, 2, 5).scores for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_rows_with_nan_are_left_out():
+    rows = planted("pca")[0]
+    clean = fit_samples(as_samples(rows[1:]), "pca", 2, 0)
+    rows[0, 3] = np.nan
+    dirty = as_samples(rows)
+    found = fit_samples(dirty, "pca", 2, 0)
+    np.testing.assert_allclose(found.scores, clean.scores)
+    assert np.isnan(dirty.spread(found.scores)[0]).all()
+    assert np.isnan(encode_samples(found.model, rows[:2]))[:, 0].tolist() == [True, False]
+
+
+def test_negative_data_is_shifted_for_nmf():
+    found = fit_samples(as_samples(planted("nmf")[0] - 3), "nmf", 3, 0)
+    assert found.model.arrays["offset"] < -2.9 and (found.scores >= 0).all()
+
+
+def test_non_negative_scores():
+    from scipy.optimize import nnls
+
+    rng = np.random.default_rng(0)
+    components, rows = rng.random((4, 12)), rng.standard_normal((9, 12))
+    truth = [nnls(components.T, row)[0] for row in rows]
+    np.testing.assert_allclose(non_negative_scores(rows, components), truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows, method, k, words", [
+    (np.ones((9, 4)), "pca", 2, "all the same"),
+    (np.full((9, 4), np.nan), "pca", 2, "all with NaN"),
+    (np.eye(3, 5), "pca", 3, "at least 4"),
+    (np.eye(1, 5), "nmf", 1, "at least 2"),
+    (np.eye(8, 2), "nmf", 3, "at most 2"),
+    (np.outer(np.arange(9), np.ones(4)), "ica", 2, "1 directions"),
+    (np.eye(9, 5), "svd", 2, "'nmf'"),
+    (np.eye(9, 5), "pca", 0, "above 0"),
+    (np.eye(9, 5), "dbscan", 2, "its own number"),
+])  # fmt: skip
+def test_refusals(rows, method, k, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        fit_samples(as_samples(rows), method, k, 0)
