@@ -20,7 +20,8 @@ LEAST = 3  # equivalents, to know what a column looks like
 USUAL, WORTH = 0.15, 4.0  # spread of clearness relative to its mean, and how many columns that is worth
 PLAIN = 2.0  # clearness of the equivalents below which nothing can be told
 NOTHING = 0.5  # clearness that a fit finds where there is none
-STRONGEST = 9.0  # log likelihood ratio beyond which nothing is added
+# log likelihood ratio below and above which it says no more: a bright spot may be something else than a column
+FAINTEST, ENOUGH = -7.0, 0.0
 DECIDED = 0.01  # probabilities count as no nearer to 0 and 1
 
 
@@ -146,7 +147,7 @@ def likeness(clearness: np.ndarray, ids: np.ndarray, alike: np.ndarray) -> tuple
     below = np.minimum(clearness - mean, 0) / spread  # a brighter one is no less a column
     ratio = 0.5 * (np.maximum(clearness - NOTHING, 0) ** 2 - below**2) - np.log(spread)
     known = (number >= LEAST) & (mean > PLAIN) & np.isfinite(clearness)
-    return np.where(known, ratio.clip(-STRONGEST, STRONGEST), np.nan), np.where(known, mean, np.nan)
+    return np.where(known, ratio.clip(FAINTEST, ENOUGH), np.nan), np.where(known, mean, np.nan)
 
 
 def weighed(p: np.ndarray, ratio: np.ndarray, weights: tuple[float, float, float]) -> np.ndarray:

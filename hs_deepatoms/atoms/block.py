@@ -111,12 +111,19 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
             probability[here] = reconsidered(*given, *known)
             continue
         probability[here], near = reconsidered_with_alike(*given, points.fitted["brightness"][here], *known)
+        near[_at_rim(*given[:2], job)] = -1
         alike[here] = np.where(near >= 0, here[near], -1)
     keep, fitted = probability >= job.reported, {}
     if alike is not None:
         keep |= (probability >= HOPED) & (alike[:, 0] >= 0)
         fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike}
     return replace(points, probability=probability, fitted=fitted).keep(keep)
+
+
+def _at_rim(y: np.ndarray, x: np.ndarray, job: Detection) -> np.ndarray:
+    """True for candidates so near the rim of the frame, or beyond it, that their heights say little."""
+    sigma, (ny, nx) = job.column_sigma, job.shape
+    return (y < sigma) | (x < sigma) | (y > ny - 1 - sigma) | (x > nx - 1 - sigma)
 
 
 def residues_block(frames: np.ndarray, block: Block, job: Detection, given: Points) -> list[Residue | None]:
