@@ -190,7 +190,7 @@ class Segmenter(ObjectMethods):
 
         fitted = job.run(copy.deepcopy(self.net), *data, recipe, **how)
         self.net = with_gradients_of(fitted.module.cpu(), self.net)
-        self.history, self.scores = fitted.history, job.scores(fitted)
+        self.history, self.scores = fitted.history, fitted.scores
         self.training = {"steps": fitted.steps, "best_step": fitted.best_step, "recipe": recipe.as_dict(), **job.said}
 
     def save(
