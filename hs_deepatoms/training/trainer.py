@@ -126,6 +126,7 @@ class Trainer:
         found = evaluate(module, batches, self.loss, metrics, self.group.device, self.half)
         found["loss"] = self.group.agreed(found["loss"])
         if np.isnan(found["loss"]) and not self.checks:
+            self.fetch()  # weights that diverged are an error of their own
             warnings.warn(NO_NUMBER, UserWarning, stacklevel=2)
         self.checks.append({"step": self.step, **found})
         if found["loss"] < self.best_loss:

@@ -70,7 +70,7 @@ def test_members_leave_what_is_frozen(method):
     # a second call trains every member on; here all from their common first layers
     before = [{k: v.clone() for k, v in net.down.state_dict().items()} for net in made.net.nets]
     made.training = {} if method == "swag" else made.training
-    made.fit(images, marks, steps=8, freeze=("down",), **FEW)
+    made.fit(*discs(seed=4), steps=8, freeze=("down",), **FEW)
     expected = before[:1] * 2 if method == "swag" else before
     for net, old in zip(made.net.nets, expected, strict=True):
         assert all(torch.equal(value, old[name]) for name, value in net.down.state_dict().items())
