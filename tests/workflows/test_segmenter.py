@@ -86,7 +86,7 @@ def test_lazy_tiled_and_processes_give_the_same(trained, image, monkeypatch):
     np.testing.assert_allclose(trained.predict(stack, **QUIET).values, whole, atol=2e-3)
     tiled = trained.find_atoms(da.from_array(stack, chunks=(1, 60, 130)), **QUIET)
     assert tiled.sizes == atoms.sizes
-    np.testing.assert_allclose(tiled.y_px, atoms.y_px, atol=0.05)
+    np.testing.assert_allclose(tiled.y_px, atoms.y_px, atol=0.02)
 
 
 def test_another_process_gets_the_weights(trained):
