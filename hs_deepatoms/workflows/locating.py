@@ -39,9 +39,9 @@ RIM = 4  # column sigmas around a block whose columns shine in
 SAID = ("agreement", "y_spread_px", "x_spread_px")  # what members of an ensemble say of an atom
 TRIED = 8  # frames that are looked at until spots are found
 WINDOW_SIGMAS, WINDOW_PIXELS = 80, 160  # side of the window in which columns are measured
-# fits from one width to the next at most, relative change with which they are done, columns that they need, and factors
-# of the first guess from which they begin
-ROUNDS, ARRIVED, FEWEST = 8, 0.01, 3
+# fits from one width to the next at most, relative change with which they are done, columns that they need, the factor
+# that they stay within, and factors of the first guess from which they begin
+ROUNDS, ARRIVED, FEWEST, WITHIN = 8, 0.01, 3, 4.0
 TRIES = (1.0, 1.5, 1 / 1.5, 2.25, 1 / 2.25)
 
 
@@ -111,7 +111,7 @@ def column_sigma(source: Source, points: Points, job: Detection) -> float:
     where = _surroundings(source, points.keep(points.frame == frame), frame, replace(job, refine="quick"))
     ends = []
     for factor in TRIES:
-        sigma, remains = _fixed_point(*where, max(factor * guess, images.NARROWEST))
+        sigma, remains = _fixed_point(*where, max(factor * guess, images.NARROWEST), WITHIN * guess)
         if remains is None:
             continue
         if pooled([remains]).excess < PLAIN_NOISE:
@@ -120,15 +120,18 @@ def column_sigma(source: Source, points: Points, job: Detection) -> float:
     return min(ends)[1] if ends else guess
 
 
-def _fixed_point(near: Points, window: np.ndarray, job: Detection, sigma: float) -> tuple[float, Residue | None]:
+def _fixed_point(
+    near: Points, window: np.ndarray, job: Detection, sigma: float, most: float
+) -> tuple[float, Residue | None]:
     """The sigma that a fit finds where it begins with it, and what it leaves over; None with too few columns."""
-    remains = None
+    remains, least = None, max(most / WITHIN**2, images.NARROWEST)
     for _ in range(ROUNDS):
         remains = whole_residue(near, window, replace(job, zoom=GRID_SIGMA / sigma)) if len(near.y) else None
         found = np.empty(0) if remains is None else widths(remains)
         if len(found) < FEWEST:
             return sigma, None
-        before, sigma = sigma, max(float(np.median(found)), images.NARROWEST)
+        # what is no column at all would have any width, and the wider it is the more of the image is fitted at once
+        before, sigma = sigma, float(np.clip(np.median(found), least, most))
         if abs(np.log(sigma / before)) < ARRIVED:
             break
     return sigma, remains

@@ -100,3 +100,22 @@ def test_a_table_of_no_atom_has_all_columns(segmenter, make, refine):
     }
     both = hs_deepatoms.concat([full, empty])
     assert both.sizes["atom"] == full.sizes["atom"]
+
+
+def test_what_is_no_column_has_no_endless_width():
+    from hs_deepatoms.atoms.decode import Points
+    from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection
+    from hs_deepatoms.methods.images import read_images
+    from hs_deepatoms.workflows.locating import column_sigma
+
+    rng = np.random.default_rng(0)
+    yy, xx = np.mgrid[:200, :200]
+    for image in (rng.poisson(5.0, (200, 200)), yy + xx + rng.standard_normal((200, 200))):
+        source = read_images(image.astype(float), operation="find_atoms")
+        y, x = rng.uniform(10, 190, (2, 60))
+        one = np.ones(60)
+        points = Points(np.zeros(60, int), y, x, one, one, 3 * one, one)
+        job = Detection(model="", sha256="", device="cpu", zoom=GRID_SIGMA / 2.0, shape=(200, 200), certain=0.5)
+        assert 0.5 <= column_sigma(source, points, job) <= 8.0
+        few = Points(*(values[:2] for values in points.arrays()))
+        assert column_sigma(source, few, job) == 2.0
