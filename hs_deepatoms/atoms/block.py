@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 from scipy.special import expit
 
 from hs_deepatoms.atoms.blobs import find_blobs
@@ -61,7 +60,7 @@ def columns_block(
         here = points.frame == block.frames[0] + k
         if mine[here].any():
             parts.append(on_one_core(_refined, points.keep(here), mine[here], frame, k, block, job, method))
-    return Points.join(parts).in_order() if parts else _unfitted(points.keep(mine))
+    return Points.join(parts).in_order() if parts else unfitted(points.keep(mine))
 
 
 def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
@@ -135,11 +134,16 @@ def fitted_width(remains: Residue) -> float | None:
 
     In noise a network that has to guess widths guesses the usual ones; a fit of many columns averages the noise.
     """
-    columns, free = remains.state.columns, remains.state.free
-    if int(free.sum()) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
+    found, free = widths(remains), remains.state.free
+    if len(found) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
         return None
-    width = float(torch.exp(columns.log_width[free].median()))
+    width = float(np.median(found))
     return width if width > 1 else None  # narrower ones are sampled too coarsely to tell
+
+
+def widths(remains: Residue) -> np.ndarray:
+    """Sigmas (pixels) of the columns that are strong enough to tell one."""
+    return np.exp(remains.state.columns.log_width[remains.state.free].cpu().numpy())
 
 
 def unexplained(remains: Residue) -> float:
@@ -186,7 +190,7 @@ def _refined(
     absent = fit.clearness < min(FAINT, FAINTER * noise.faintest)
     mine[chosen[fit.origin[known & absent]]] = False
     seen = Block(block.frames, block.core, (y0, y1, x0, x1))
-    points, mine = _with_added(_unfitted(points), mine, fit, bad, seen, job, method)
+    points, mine = _with_added(unfitted(points), mine, fit, bad, seen, job, method)
     rows = np.empty(len(known), int)
     rows[known] = chosen[fit.origin[known]]
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
@@ -194,7 +198,8 @@ def _refined(
     return points.keep(mine & in_frame(points, job.shape))
 
 
-def _unfitted(points: Points) -> Points:
+def unfitted(points: Points) -> Points:
+    """The points with all columns of a fit that was not made."""
     n = len(points.y)
     names = ("height", "background", "intensity", "width_y_px", "width_x_px", "rotation", "yx_corr")
     fitted = {name: np.full(n, np.nan, np.float32) for name in names}
@@ -214,7 +219,7 @@ def _with_added(points: Points, mine: np.ndarray, fit, bad, block: Block, job: D
     y, x = fit.y[new] + block.padded[0], fit.x[new] + block.padded[2]
     room = Points(np.full(n, points.frame[0]), y, x, np.zeros(n), np.zeros(n), np.zeros(n), strength)
     seen = owned(room, block, job) & ~mostly_lost(y, x, bad, block, job.column_sigma)
-    return Points.join([points, _unfitted(room)]), np.concatenate([mine, seen])
+    return Points.join([points, unfitted(room)]), np.concatenate([mine, seen])
 
 
 def _write(points: Points, rows: np.ndarray, fit, origin: tuple[int, int], scale: float, level: float) -> None:
