@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from scipy.special import expit
 
 from hs_deepatoms.atoms.alike import MOST, brightness_at, likeness, reconsidered_with_alike, weighed
@@ -65,7 +64,7 @@ def columns_block(
         here = points.frame == block.frames[0] + k
         if mine[here].any():
             parts.append(on_one_core(_refined, points.keep(here), mine[here], frame, k, block, job, method))
-    return Points.join(parts).in_order() if parts else _unfitted(points.keep(mine))
+    return Points.join(parts).in_order() if parts else unfitted(points.keep(mine))
 
 
 def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
@@ -173,11 +172,16 @@ def fitted_width(remains: Residue) -> float | None:
 
     In noise a network that has to guess widths guesses the usual ones; a fit of many columns averages the noise.
     """
-    columns, free = remains.state.columns, remains.state.free
-    if int(free.sum()) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
+    found, free = widths(remains), remains.state.free
+    if len(found) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
         return None
-    width = float(torch.exp(columns.log_width[free].median()))
+    width = float(np.median(found))
     return width if width > 1 else None  # narrower ones are sampled too coarsely to tell
+
+
+def widths(remains: Residue) -> np.ndarray:
+    """Sigmas (pixels) of the columns that are strong enough to tell one."""
+    return np.exp(remains.state.columns.log_width[remains.state.free].cpu().numpy())
 
 
 def unexplained(remains: Residue) -> float:
@@ -266,7 +270,7 @@ def _refined(
     if job.heights is not None:
         points.probability[done.rows] = weighed(points.probability[done.rows], ratio, job.heights)
     seen = Block(block.frames, block.core, box)
-    points, mine = _with_added(_unfitted(points), mine, fit, done.bad, seen, job, method)
+    points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)
     rows[known] = done.rows
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
@@ -306,7 +310,7 @@ def _with_added(points: Points, mine: np.ndarray, fit, bad, block: Block, job: D
     y, x = fit.y[new] + block.padded[0], fit.x[new] + block.padded[2]
     room = Points(np.full(n, points.frame[0]), y, x, np.zeros(n), np.zeros(n), np.zeros(n), strength)
     seen = owned(room, block, job) & ~mostly_lost(y, x, bad, block, job.column_sigma)
-    return Points.join([points, _unfitted(room)]), np.concatenate([mine, seen])
+    return Points.join([points, unfitted(room)]), np.concatenate([mine, seen])
 
 
 def _write(points: Points, rows: np.ndarray, fit, origin: tuple[int, int], scale: float, level: float) -> None:

@@ -32,15 +32,24 @@ def expected_frame(frame: np.ndarray, columns: Columns, width: float) -> np.ndar
     """What another recording of the frame is expected to be: fitted atoms on a smooth background, shape (h, w).
 
     ``width`` is the sigma of columns, pixels: structure finer than three of it that is no fitted atom is left out.
+    Pixels that are not finite say nothing; what is expected there comes from those around (normalised convolution,
+    Knutsson & Westin, CVPR 1993, doi:10.1109/CVPR.1993.341081), so that it is finite everywhere.
     """
     atoms = draw_columns(frame.shape, columns.y, columns.x, columns.height, columns.sigma)
-    return atoms + gaussian_filter(frame - atoms, BROAD * width, mode="nearest")
+    rest, there = known(frame - atoms)
+    if there.all():
+        return atoms + _smooth(rest, BROAD * width)
+    weight = _smooth(there.astype(float), BROAD * width)
+    far = weight < 1e-6  # from all pixels that are known
+    level = rest[there].mean() if there.any() else 0.0
+    return atoms + np.where(far, level, _smooth(rest, BROAD * width) / np.where(far, 1.0, weight))
 
 
 def log_likelihood(held: np.ndarray, expected: np.ndarray, noise: float | None = None) -> float:
     """Logarithm of the likelihood of a recording, but for a constant of the recording.
 
-    Poisson where ``noise`` is None, else Gaussian of that sigma.
+    Poisson where ``noise`` is None, else Gaussian of that sigma. Pixels of the recording that are not finite are left
+    out, whatever is expected there; NaN if what is expected of any other pixel is not known.
 
     Examples
     --------
@@ -49,10 +58,12 @@ def log_likelihood(held: np.ndarray, expected: np.ndarray, noise: float | None =
     >>> log_likelihood(held, np.full((50, 50), 5.0)) > log_likelihood(held, np.full((50, 50), 5.5))
     True
     """
+    there = np.isfinite(held)
+    held, expected = (np.asarray(a, float)[there] for a in (held, expected))
     if noise is not None:
-        return float(-0.5 * np.nansum((held - expected) ** 2) / max(noise, 1e-12) ** 2)
+        return float(-0.5 * np.sum((held - expected) ** 2) / max(noise, 1e-12) ** 2)
     expected = np.maximum(expected, LEAST)
-    return float(np.nansum(held * np.log(expected) - expected))
+    return float(np.sum(held * np.log(expected) - expected))
 
 
 def evidence(
@@ -79,24 +90,44 @@ def evidence(
         Sigma of the columns, pixels.
     noise : float, optional
         Sigma of Gaussian noise; by default the noise is that of counts.
+
+    Notes
+    -----
+    Only pixels that are finite count; an atom on none of them has no evidence, 0.
     """
     if not len(y):
         return np.empty(0)
-    rest = matched_filter(held - expected, width)
-    variance = gaussian_filter(np.full(held.shape, float(noise) ** 2) if noise is not None
-                               else np.maximum(expected, LEAST), width / np.sqrt(2), mode="nearest")  # fmt: skip
+    rest, there = known(held - expected)
     iy, ix = (np.clip(np.rint(p).astype(int), 0, n - 1) for p, n in zip((y, x), held.shape, strict=True))
-    own = np.pi * width**2
-    return (rest[iy, ix] + height * own) / np.sqrt(variance[iy, ix] * own)
+    rest, variance = matched_filter(rest, width)[iy, ix], filtered_variance(expected, there, width, noise)[iy, ix]
+    own = np.pi * width**2 * _smooth(there.astype(float), width / np.sqrt(2))[iy, ix]
+    return (rest + height * own) / np.sqrt(variance)
 
 
 def doubt(frame: np.ndarray, expected: np.ndarray, width: float, noise: float | None = None) -> np.ndarray:
-    """Signal-to-noise ratio of an atom that would be missing at each pixel, shape (h, w)."""
-    variance = np.maximum(expected, LEAST) if noise is None else np.full(frame.shape, float(noise) ** 2)
-    variance = gaussian_filter(variance, width / np.sqrt(2), mode="nearest")
-    return matched_filter(frame - expected, width) / np.sqrt(variance * np.pi * width**2)
+    """Signal-to-noise ratio of an atom that would be missing at each pixel, shape (h, w); 0 where nothing is known."""
+    rest, there = known(frame - expected)
+    return matched_filter(rest, width) / np.sqrt(filtered_variance(expected, there, width, noise))
+
+
+def known(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values with 0 instead of what is not finite, and where they are."""
+    there = np.isfinite(values)
+    return np.where(there, values, 0.0), there
+
+
+def filtered_variance(expected: np.ndarray, there: np.ndarray, width: float, noise: float | None) -> np.ndarray:
+    """Variance of the matched filter over the pixels that are ``there``; infinite where it sees none of them."""
+    variance = np.maximum(expected, LEAST) if noise is None else np.full(expected.shape, float(noise) ** 2)
+    seen = _smooth(there.astype(float), width / np.sqrt(2)) > 1e-6
+    variance = np.pi * width**2 * _smooth(np.where(there, variance, 0.0), width / np.sqrt(2))
+    return np.where(seen, variance, np.inf)
 
 
 def matched_filter(image: np.ndarray, width: float) -> np.ndarray:
     """Sum of the image times a Gaussian of height 1 around each pixel."""
-    return 2 * np.pi * width**2 * gaussian_filter(image, width, mode="nearest")
+    return 2 * np.pi * width**2 * _smooth(image, width)
+
+
+def _smooth(image: np.ndarray, sigma: float) -> np.ndarray:
+    return gaussian_filter(np.asarray(image, float), sigma, mode="nearest")

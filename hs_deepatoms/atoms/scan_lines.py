@@ -15,11 +15,14 @@ FEWEST, PER_PART, MOST_PARTS = 60, 5, 8
 """Columns that say something about lines, columns beside each other in a part of the image, and parts."""
 ODD = 8.0
 """Robust sigmas of misfit from which a column is not the one that was fitted."""
+TRUNCATED = 4.0
+"""Sigmas at which that smoothing ends."""
 LAGS = 4
 MEMORIES = (0.0, 0.3, 0.5, 0.65, 0.8)
 SURE = 25.0
 """Fall of the misfit that a longer memory must bring: else the shorter one does as well."""
-AT_ONCE = 2048
+AT_ONCE, STRIP = 2**19, 2**20
+"""Pixels of columns, and of a strip of the image without its halo, that are looked at at once."""
 X = 1  # of the four slopes: by y, x, height and log width
 
 
@@ -115,7 +118,10 @@ def line_jitter(
         return Lines(*[np.nan] * 4)
     atoms, use = atoms[:, known], use[known]
     sigma = float(np.median(np.sqrt(atoms[3] * atoms[4])))
-    rest, weight = _rest(np.asarray(image, float), atoms, sigma)
+    # of order one, for single precision; a power of two changes no digit
+    scale = 2.0 ** np.round(np.log2(np.median(np.abs(atoms[2]))))
+    atoms[2] /= scale
+    rest, weight = _rest(np.asarray(image), atoms, sigma, scale)
     half = int(np.ceil(SCORED * sigma))
     middle = np.rint(atoms[:2])
     shape = np.array(rest.shape)[:, None]
@@ -128,12 +134,16 @@ def line_jitter(
 
 
 def _parts(atoms: np.ndarray, half: int) -> Iterator[tuple[slice, _Part]]:
-    for start in range(0, atoms.shape[1], AT_ONCE):
-        here = slice(start, start + AT_ONCE)
+    for here in _turns(atoms.shape[1], half):
         yield here, _drawn(*atoms[:, here], half)
 
 
-def _drawn(y, x, height, width_y, width_x, rotation, half: int) -> _Part:
+def _turns(n: int, half: int) -> Iterator[slice]:
+    most = max(1, AT_ONCE // (2 * half + 1) ** 2)
+    return (slice(start, start + most) for start in range(0, n, most))
+
+
+def _drawn(y, x, height, width_y, width_x, rotation, half: int, *, sloped: bool = True) -> _Part:
     offset = np.arange(-half, half + 1)
     rows, columns = (np.rint(one).astype(np.int64)[:, None] + offset for one in (y, x))
     dy, dx = (rows - y[:, None])[:, :, None], (columns - x[:, None])[:, None, :]
@@ -143,40 +153,81 @@ def _drawn(y, x, height, width_y, width_x, rotation, half: int) -> _Part:
     square = a * along + b * across
     bell = np.exp(-0.5 * square)
     model = height[:, None, None] * bell
+    if not sloped:
+        return _Part(rows, columns, model, np.empty(0))
     slopes = [model * (a * sine + b * cosine), model * (a * cosine - b * sine), bell, model * square]
     return _Part(rows, columns, model, np.stack(slopes, axis=-1))
 
 
-def _rest(image: np.ndarray, atoms: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """What columns and a smooth background leave of the image, and weights: the inverse of about its variance."""
+def _rest(image: np.ndarray, atoms: np.ndarray, sigma: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """What columns and a smooth background leave of the image, and weights: the inverse of about its variance.
+
+    Strip by strip; only these two stay, in single precision and in units of ``scale``.
+    """
+    rest, mean = np.empty((2, *image.shape), np.float32)
+    shift, sums = None, np.zeros(5)
+    for rows in _strips(image.shape):
+        left, expected, there = _of_strip(image, atoms, sigma, scale, rows)
+        rest[rows], mean[rows] = left, expected
+        square, level = left[there] ** 2, expected[there]
+        shift = level.mean() if shift is None and level.size else shift or 0.0
+        level = level - shift
+        sums += level.size, level.sum(), (level**2).sum(), square.sum(), (level * square).sum()
+    # weights only: that the noise grows with brightness is enough to know, and by about how much
+    n, first, second, squares, product = sums / max(sums[0], 1.0)
+    slope = (product - first * squares) / max(second - first**2, 1e-300) if n else 0.0
+    for rows in _strips(image.shape):
+        variance = squares + slope * (mean[rows] - shift - first)
+        variance = np.maximum(variance, 0.1 * squares + 1e-30)
+        mean[rows] = np.where(np.isfinite(image[rows]), 1 / variance, 0.0)
+    return rest, mean
+
+
+def _strips(shape: tuple[int, int]) -> Iterator[slice]:
+    most = max(1, STRIP // shape[1])
+    return (slice(start, min(start + most, shape[0])) for start in range(0, shape[0], most))
+
+
+def _of_strip(image: np.ndarray, atoms: np.ndarray, sigma: float, scale: float, rows: slice) -> tuple:
+    """Of some rows: what is left, what is expected, and which pixels are there."""
     from scipy.ndimage import gaussian_filter
 
-    half = int(np.ceil(DRAWN * sigma))
-    wide = np.array(image.shape) + 2 * half
+    halo = int(TRUNCATED * SMOOTH * sigma + 0.5)  # what the smoothing sees
+    top, stop = max(0, rows.start - halo), min(image.shape[0], rows.stop + halo)
+    pixels = np.asarray(image[top:stop], float) / scale
+    model = _model(pixels.shape, top, atoms, int(np.ceil(DRAWN * sigma)))
+    there = np.isfinite(pixels)
+    left = np.where(there, pixels - model, 0.0)
+    weight = gaussian_filter(there.astype(float), SMOOTH * sigma, truncate=TRUNCATED)
+    ground = gaussian_filter(left, SMOOTH * sigma, truncate=TRUNCATED) / np.maximum(weight, 1e-6)
+    core = slice(rows.start - top, rows.stop - top)
+    return np.where(there, left - ground, 0.0)[core], (model + ground)[core], there[core]
+
+
+def _model(shape: tuple[int, int], top: int, atoms: np.ndarray, half: int) -> np.ndarray:
+    """All columns on the rows from ``top`` on."""
+    wide = np.array(shape) + 2 * half
+    row = np.rint(atoms[0])
+    atoms = atoms[:, (row >= top - half) & (row < top + shape[0] + half)]
     model = np.zeros(int(wide.prod()))
-    for _, part in _parts(atoms, half):
-        place = np.clip(part.rows + half, 0, wide[0] - 1)[:, :, None] * wide[1]
+    for here in _turns(atoms.shape[1], half):
+        part = _drawn(*atoms[:, here], half, sloped=False)
+        place = np.clip(part.rows - top + half, 0, wide[0] - 1)[:, :, None] * wide[1]
         place = place + np.clip(part.columns + half, 0, wide[1] - 1)[:, None, :]
         model += np.bincount(place.ravel(), part.model.ravel(), model.size)
-    model = model.reshape(wide)[half:-half, half:-half]
-    there = np.isfinite(image)
-    left = np.where(there, image - model, 0.0)
-    weight = gaussian_filter(there.astype(float), SMOOTH * sigma)
-    ground = gaussian_filter(left, SMOOTH * sigma) / np.maximum(weight, 1e-6)
-    rest = np.where(there, left - ground, 0.0)
-    # weights only: that the noise grows with brightness is enough to know, and by about how much
-    square = rest[there] ** 2
-    slope, offset = np.polyfit((model + ground)[there], square, 1)
-    variance = np.maximum(slope * (model + ground) + offset, 0.1 * square.mean() + 1e-300)
-    return rest, np.where(there, 1 / variance, 0.0)
+    return model.reshape(wide)[half:-half, half:-half]
+
+
+def _at(image: np.ndarray, part: _Part) -> np.ndarray:
+    """An image on the pixels of columns, (n, p, p), in double precision."""
+    return image[part.rows[:, :, None], part.columns[:, None, :]].astype(float)
 
 
 def _as_fitted(rest: np.ndarray, weight: np.ndarray, atoms: np.ndarray, half: int) -> np.ndarray:
     """Which columns look like what was fitted: no stacking fault, dirt or second column."""
     misfit = np.empty(atoms.shape[1])
     for here, part in _parts(atoms, half):
-        at = part.rows[:, :, None], part.columns[:, None, :]
-        misfit[here] = (weight[at] * rest[at] ** 2).sum(axis=(1, 2))
+        misfit[here] = (_at(weight, part) * _at(rest, part) ** 2).sum(axis=(1, 2))
     if not misfit.size:
         return np.zeros(0, bool)
     middle = np.median(misfit)
@@ -191,11 +242,11 @@ def _scores(rest: np.ndarray, weight: np.ndarray, atoms: np.ndarray, half: int) 
     line, score, size, pull = np.empty((n, p), np.int64), *np.empty((3, n, p))
     offset = np.arange(p)[None, :] - np.arange(p)[:, None] + p - 1
     for here, part in _parts(atoms, half):
-        at = part.rows[:, :, None], part.columns[:, None, :]
         line[here] = label[here, None] * ny + part.rows
-        seen = weight[at] * part.slopes[..., X]
-        score[here], size[here] = (seen * rest[at]).sum(axis=2), (seen * part.slopes[..., X]).sum(axis=2)
-        taken, pull[here] = _taken(part.slopes, weight[at], seen)
+        w = _at(weight, part)
+        seen = w * part.slopes[..., X]
+        score[here], size[here] = (seen * _at(rest, part)).sum(axis=2), (seen * part.slopes[..., X]).sum(axis=2)
+        taken, pull[here] = _taken(part.slopes, w, seen)
         block = -taken
         block[:, np.arange(p), np.arange(p)] += size[here]
         place = line[here][:, :, None] * (2 * p - 1) + offset
@@ -208,8 +259,8 @@ def _scores(rest: np.ndarray, weight: np.ndarray, atoms: np.ndarray, half: int) 
 def _taken(slopes: np.ndarray, w: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of shifts of its lines, what the fit of a column takes for its own (n, p, p), and its coordinate (n, p)."""
     information = np.einsum("npqa,npq,npqb->nab", slopes, w, slopes, optimize=True)
-    # columns beside pixels that are absent may not have all four
-    scale = np.sqrt(np.einsum("naa->na", information)) + 1e-300
+    # columns beside pixels that are absent may not have all four, or any
+    scale = np.sqrt(np.einsum("naa->na", information)) + 1e-30
     information = information / (scale[:, :, None] * scale[:, None, :]) + 1e-9 * np.eye(4)
     shown = np.einsum("npq,npqa->npa", seen, slopes) / scale[:, None, :]
     fitted = np.linalg.solve(information, shown.mT)

@@ -32,6 +32,9 @@ class Labels(Protocol):
     def read(self, frame: int, rows: slice, columns: slice) -> np.ndarray:
         """Classes (h, w), int64, -1 where not labelled; or shares (k, h, w), float32."""
 
+    def any(self, frame: int, rows: slice, columns: slice) -> bool:
+        """Whether any of these pixels is labelled, background included."""
+
 
 @dataclass(frozen=True)
 class LabelImages:
@@ -44,6 +47,9 @@ class LabelImages:
         leading = self.data.shape[: -2 if self.exclusive else -3]
         part = self.data[np.unravel_index(frame, leading)] if leading else self.data
         return np.asarray(part[..., rows, columns]).astype(np.int64 if self.exclusive else np.float32)
+
+    def any(self, frame: int, rows: slice, columns: slice) -> bool:
+        return bool((self.read(frame, rows, columns) >= 0).any())
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,9 @@ class TableLabels:
         what = (self.y[here] - rows.start, self.x[here] - columns.start, self.label[here], self.radius[here])
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         return disc_classes(shape, *what) if self.exclusive else gaussian_shares(shape, *what, self.n_classes)
+
+    def any(self, frame: int, rows: slice, columns: slice) -> bool:
+        return True  # where a table has no atom there is background
 
 
 def read_labels(

@@ -133,6 +133,8 @@ def _resolved_width(source: Source, look: Look, window, masked, found: Points, j
     if len(few.y) <= MANY_MORE * here.sum() or indecision(few.probability) > WIDTH_DECIDED:
         return None
     finer, finer_job = _columns_of(source, look, sigma, window, masked)
+    if len(finer.width) < WIDTH_COLUMNS:  # scaled as a whole the window may show none of them
+        return None
     rests = [unexplained(whole_residue(p, window, j)) for p, j in ((found, job), (finer, finer_job))]
     return (sigma, float(np.median(finer.width))) if rests[1] < EXPLAINED * rests[0] else None
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import convolve
+from scipy.ndimage import convolve, gaussian_filter
 
 SECOND = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6.0  # noise of sigma 1 stays at 1, smooth images vanish
+
+
+FOURTH = np.outer([1, -4, 6, -4, 1], [1, -4, 6, -4, 1]) / 70.0  # the same, of columns of little more than a pixel
+LEVEL = 3.0  # pixels over which brightness is smoothed before it is sorted
+LEAST_GAIN, MOST_GAIN, DOUBT = 0.75, 1.25, 6.0  # noise of counts; how much that is widened with few of them
 
 
 class Halves(NamedTuple):
@@ -25,9 +31,10 @@ class Halves(NamedTuple):
 def thinned(frames: np.ndarray, rng: np.random.Generator, share: float = 0.5) -> Halves:
     """Split frames into two parts with independent noise.
 
-    Counts (whole numbers, none negative) by a binomial draw per pixel: parts of a Poisson variable are independent
-    Poisson variables. Anything else by adding and subtracting noise of the image's own strength, which gives
-    independent parts of a Gaussian variable.
+    Counts (whole numbers, none negative, whose noise is that of counts) by a binomial draw per pixel: parts of a
+    Poisson variable are independent Poisson variables. Anything else by adding and subtracting noise of the image's own
+    strength, which gives independent parts of a Gaussian variable; whole numbers with other noise (scaled to 8 or 16
+    bit, with an offset, blurred) are treated like that, and a warning says so.
 
     Parameters
     ----------
@@ -56,9 +63,18 @@ def thinned(frames: np.ndarray, rng: np.random.Generator, share: float = 0.5) ->
     (True, True)
     """
     frames = np.asarray(frames)
-    if is_counts(frames):
-        kept = rng.binomial(np.asarray(frames, np.int64), share).astype(np.float32)
-        return Halves(kept, frames.astype(np.float32) - kept, share, None)
+    if is_whole(frames):
+        gain = noise_gain(frames)
+        if counted(gain, frames):
+            there = np.isfinite(frames)
+            kept = rng.binomial(np.where(there, frames, 0).astype(np.int64), share).astype(np.float32)
+            kept = np.where(there, kept, np.float32(np.nan))
+            return Halves(kept, frames.astype(np.float32) - kept, share, None)
+        text = (
+            f"These are whole numbers, but no counts: the variance of their noise is {gain:.2g} times that of counts. "
+            "They are split as Gaussian noise of one strength; give raw counts if there are any."
+        )
+        warnings.warn(text, UserWarning, stacklevel=3)
     frames = frames.astype(np.float64)
     noise = np.array([noise_sigma(frame) for frame in frames])
     spread = np.sqrt(share * (1 - share)) * noise
@@ -67,10 +83,49 @@ def thinned(frames: np.ndarray, rng: np.random.Generator, share: float = 0.5) ->
 
 
 def is_counts(frames: np.ndarray) -> bool:
-    """Whether all values are whole numbers and none is negative."""
+    """Whether all values that are finite are whole numbers, none is negative, and their noise is that of counts."""
+    return is_whole(frames) and counted(noise_gain(frames), frames)
+
+
+def is_whole(frames: np.ndarray) -> bool:
+    """Whether all values that are finite are whole numbers and none is negative."""
     if frames.dtype.kind == "f":
-        return bool(np.isfinite(frames).all() and (frames >= 0).all() and (frames == np.rint(frames)).all())
-    return frames.dtype.kind in "u" or bool((frames >= 0).all())
+        known = frames[np.isfinite(frames)]
+        return bool(known.size and (known >= 0).all() and (known == np.rint(known)).all())
+    return frames.dtype.kind in "bu" or bool((frames >= 0).all())
+
+
+def counted(gain: float, frames: np.ndarray) -> bool:
+    """Whether a gain is 1 as nearly as so many counts in so many pixels can tell."""
+    known = np.isfinite(frames)
+    doubt = DOUBT / np.sqrt(max(min(float(np.sum(frames, where=known, dtype=float)), known.sum()), 1.0))
+    return bool(LEAST_GAIN - doubt <= gain <= MOST_GAIN + doubt)
+
+
+def noise_gain(frames: np.ndarray) -> float:
+    """Variance of the noise of frames (n, h, w) in units of their mean: 1 for counts; 1 where nothing can be seen.
+
+    Fourth differences, squared, over what their square is for counts: without bias at any dose. Structure that is left
+    can only add to it, so that of three levels of brightness the one with the least counts.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(0).poisson(20.0, (1, 400, 400))
+    >>> round(noise_gain(counts), 1), round(noise_gain(7 * counts)), round(noise_gain(counts + 20), 1)
+    (1.0, 7, 0.5)
+    """
+    seen, due, level = [], [], []
+    for frame in frames:
+        frame = np.asarray(frame, float)
+        rest, expected = convolve(frame, FOURTH, mode="reflect"), convolve(frame, FOURTH**2, mode="reflect")
+        good = np.isfinite(rest)
+        level.append(gaussian_filter(expected, LEVEL, mode="reflect")[good] if good.all() else expected[good])
+        seen.append(rest[good] ** 2)
+        due.append(expected[good])
+    seen, due, level = (np.concatenate(part) for part in (seen, due, level))
+    parts = np.array_split(np.argsort(level), 3)
+    found = [seen[part].sum() / due[part].sum() for part in parts if due[part].sum() > 0]
+    return float(min(found, default=1.0))
 
 
 def noise_sigma(frame: np.ndarray) -> float:

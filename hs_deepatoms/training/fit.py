@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import update_bn
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.progress import progress
 from hs_deepatoms.training.checkpoints import restore_checkpoint, save_checkpoint
 from hs_deepatoms.training.group import Group, process_group
 from hs_deepatoms.training.metrics import Metrics
 from hs_deepatoms.training.recipe import Recipe
 from hs_deepatoms.training.schedules import one_cycle
+from hs_deepatoms.training.statistics import measure_statistics, trained_norms
 from hs_deepatoms.training.trainer import Loss, Trainer, evaluate
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Fitted:
         Steps done, and the step whose weights these are.
     stopped_early : bool
         Whether validation stopped getting better before the schedule's end.
+    scores : dict
+        Loss and measures of exactly these weights on the data for validation; empty without such data.
     """
 
     module: nn.Module
@@ -50,6 +54,7 @@ class Fitted:
     steps: int
     best_step: int
     stopped_early: bool
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 def fit(
@@ -77,7 +82,7 @@ def fit(
         Trained in place on ``device``.
     batches : iterable of (image, target)
         At least ``recipe.steps`` of them; best a :class:`~hs_deepatoms.training.batches.Batches`, which can start at
-        any step.
+        any step. Of ``averaging="swa"`` batch norms are measured on the first of them once more, so no generator then.
     loss : callable
         ``loss(module(image), target)``, a mean over the batch.
     recipe : Recipe
@@ -106,7 +111,9 @@ def fit(
     TrainingError
         If the loss is no longer finite.
     StoreError
-        A checkpoint of another training.
+        A checkpoint of another training: other data, another recipe, other initial weights.
+    InvalidArgumentError
+        A generator of batches where they are needed twice.
 
     Examples
     --------
@@ -120,10 +127,13 @@ def fit(
     >>> bool(done.history.loss[-1] < 0.1 * done.history.loss[0])
     True
     """
+    _check_repeatable(module, batches, recipe)
     with process_group(device) as group:
         trainer = Trainer(module, loss, recipe, group)
         path = None if checkpoint is None else Path(checkpoint)
         job = {"recipe": recipe.as_dict(), "network": _shapes(module), **(job or {})}
+        if path is not None:
+            job["initial_weights"] = _fingerprint(module)
         if path is not None and path.exists():
             restore_checkpoint(path, trainer, job)
         stopped = _run(trainer, batches, validation, metrics, path, job, watch, show_progressbar)
@@ -187,19 +197,23 @@ def _finished(trainer: Trainer, batches, validation, metrics, stopped: bool) -> 
         module = _with_statistics(trainer, batches)
         if validation is not None:
             found = evaluate(module, validation, trainer.loss, metrics, trainer.group.device, trainer.half)
-            trainer.checks.append({"step": step + 1, **found})  # after the last step: the averaged weights
             found["loss"] = trainer.group.agreed(found["loss"])
+            trainer.checks.append({"step": step + 1, **found})  # after the last step: the averaged weights
             best = float("inf") if found["loss"] <= best else best
     if trainer.best is not None and np.isfinite(best):
         module, step = trainer.judged(), trainer.best_step
         module.load_state_dict(trainer.best)
-    return Fitted(module.eval(), _history(trainer), trainer.step, step, stopped)
+        check = next(check for check in trainer.checks if check["step"] == step)
+    else:
+        check = trainer.checks[-1] if trainer.checks else {}
+    scores = {name: float(value) for name, value in check.items() if name != "step"}
+    return Fitted(module.eval(), _history(trainer), trainer.step, step, stopped, scores)
 
 
 def _with_statistics(trainer: Trainer, batches) -> nn.Module:
     """The averaged module, with batch-norm statistics that belong to its weights."""
     seen = islice(_remaining(batches, 0, trainer.group), STATISTICS)
-    update_bn(((image,) for image, _ in seen), trainer.average, device=trainer.group.device)
+    measure_statistics(trainer.average, (image for image, _ in seen), trainer.group.device)
     return trainer.average.module
 
 
@@ -214,6 +228,23 @@ def _history(trainer: Trainer) -> xr.Dataset:
     if names:
         coords["validation_step"] = [check["step"] for check in trainer.checks]
     return xr.Dataset(data, coords)
+
+
+def _check_repeatable(module: nn.Module, batches, recipe: Recipe) -> None:
+    """The batches of an exhausted generator would leave averaged weights without statistics of their own."""
+    if recipe.averaging == "swa" and isinstance(batches, Iterator) and trained_norms(module):
+        got = f"batches from a {type(batches).__name__}, which can be gone through only once, with averaging='swa'"
+        todo = "Batch norms are measured on them at the end: give a list or Batches, or choose averaging='ema'."
+        raise InvalidArgumentError(explain(got, "batches that can be gone through twice", todo))
+
+
+def _fingerprint(module: nn.Module) -> str:
+    """Hash of all weights and statistics."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _shapes(module: nn.Module) -> list:

@@ -43,6 +43,12 @@ def frozen(module: nn.Module, names: Sequence[str]) -> Iterator[nn.Module]:
             parameter.requires_grad_(True)
 
 
+def is_frozen(layer: nn.Module) -> bool:
+    """Whether a layer has parameters of its own, and none is trained; its statistics then stay as well."""
+    own = list(layer.parameters(recurse=False))
+    return bool(own) and not any(p.requires_grad for p in own)
+
+
 def norms_of(module: nn.Module) -> list[str]:
     """Names (for `frozen`) of the batch norms: a few images have other statistics than all those of the training."""
     return [f"{name}." for name, layer in module.named_modules() if isinstance(layer, nn.BatchNorm2d)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hs_deepatoms._core.described import described
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.training.perturbation import Perturbation
 from hs_deepatoms.training.schedules import SCHEDULES
@@ -107,8 +108,7 @@ class Recipe:
     def as_dict(self) -> dict:
         """What a resumed training must have in common, as plain JSON."""
         plain = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str | type(None))}
-        named = {k: getattr(v, "__qualname__", repr(v)) for k, v in vars(self).items() if k not in plain}
-        return {**plain, **named}
+        return {**plain, **{k: described(v) for k, v in vars(self).items() if k not in plain}}
 
 
 def _refused(name: str, value, allowed: str) -> InvalidArgumentError:

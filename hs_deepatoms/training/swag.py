@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import update_bn
 
 from hs_deepatoms._core.errors import TrainingError, explain
+from hs_deepatoms.training.statistics import measure_statistics
 
 RANK = 20  # of the covariance's low-rank part, as published
 
@@ -67,6 +67,7 @@ class WeightGaussian:
         Parameters
         ----------
         module : torch.nn.Module
+            Parameters that need no gradient are frozen: they and the statistics of their norms stay bit by bit.
         generator : torch.Generator
             On the CPU.
         batches : iterable of Tensor
@@ -94,6 +95,7 @@ class WeightGaussian:
         parameters = list(made.parameters())
         with torch.no_grad():
             for own, values in zip(parameters, weights.split([p.numel() for p in parameters]), strict=True):
-                own.copy_(values.view(own.shape))
-        update_bn(batches, made)
+                if own.requires_grad:
+                    own.copy_(values.view(own.shape))
+        measure_statistics(made, batches, parameters[0].device)
         return made.eval()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TrainingError, explain
+from hs_deepatoms.training.freezing import is_frozen
 from hs_deepatoms.training.group import Group
 from hs_deepatoms.training.metrics import Metrics
 from hs_deepatoms.training.perturbation import perturb, seeded_step, step_seed
@@ -16,6 +19,7 @@ from hs_deepatoms.training.recipe import Recipe
 from hs_deepatoms.training.schedules import factor_of
 
 LOOK = 25  # steps after which losses are fetched: asking a GPU for every one would make it wait
+NO_NUMBER = "The loss of a validation is no number, as where none of its pixels is labelled: it chooses no weights."
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -114,10 +118,16 @@ class Trainer:
         self.losses += values.tolist()
 
     def validate(self, batches: Iterable, metrics: Metrics | None) -> dict:
-        """Mean loss and metrics of the averaged weights; the best ones are kept."""
+        """Mean loss and metrics of the averaged weights; the best ones are kept.
+
+        A loss that is not a number (nothing in ``batches`` is labelled) makes no weights the best.
+        """
         module = self.judged()
         found = evaluate(module, batches, self.loss, metrics, self.group.device, self.half)
         found["loss"] = self.group.agreed(found["loss"])
+        if np.isnan(found["loss"]) and not self.checks:
+            self.fetch()  # weights that diverged are an error of their own
+            warnings.warn(NO_NUMBER, UserWarning, stacklevel=2)
         self.checks.append({"step": self.step, **found})
         if found["loss"] < self.best_loss:
             self.best_loss, self.best_step = found["loss"], self.step
@@ -131,7 +141,7 @@ class Trainer:
     def out_of_patience(self) -> bool:
         """Whether the last validations were all worse than the best."""
         patience = self.recipe.patience
-        since = sum(check["step"] > self.best_step for check in self.checks)
+        since = sum(check["step"] > self.best_step and not np.isnan(check["loss"]) for check in self.checks)
         return patience is not None and since >= patience
 
     def _loss(self, module, image, target) -> torch.Tensor:
@@ -154,8 +164,13 @@ def evaluate(
     device: str = "cpu",
     half: torch.dtype | None = None,
 ) -> dict[str, float]:
-    """Mean loss per sample, and metrics, of a module in eval mode; its mode is put back after."""
-    was, total, count = module.training, 0.0, 0
+    """Mean loss, and metrics, of a module in eval mode; its mode is put back after.
+
+    Losses of batches are weighted by what ``batches.weight(target)`` says of them where there is such a method (how
+    many pixels are labelled), else by their samples. Without any weight the loss is NaN: it says nothing.
+    """
+    was, total, count = module.training, 0.0, 0.0
+    weight = getattr(batches, "weight", len)
     module.eval()
     if metrics is not None:
         metrics.reset()
@@ -163,20 +178,20 @@ def evaluate(
         for image, target in batches:
             image, target = image.to(device), target.to(device)
             out = forward(module, image, half).float()
-            total, count = total + float(loss(out, target)) * len(image), count + len(image)
+            if share := float(weight(target)):
+                total, count = total + float(loss(out, target)) * share, count + share
             if metrics is not None:
                 metrics.update(out, target)
     module.train(was)
     found = {} if metrics is None else metrics.result()
-    return {"loss": total / max(count, 1), **found}
+    return {"loss": total / count if count else float("nan"), **found}
 
 
 def training_mode(module: nn.Module) -> None:
     """Train mode, but for norms that are frozen: their statistics belong to frozen weights."""
     module.train()
     for layer in module.modules():
-        own = list(layer.parameters(recurse=False))
-        if hasattr(layer, "running_mean") and own and not any(p.requires_grad for p in own):
+        if hasattr(layer, "running_mean") and is_frozen(layer):
             layer.eval()
 
 
@@ -191,6 +206,10 @@ def _average(module: nn.Module, recipe: Recipe) -> AveragedModel | None:
         return AveragedModel(module)
 
     def warmed(averaged, current, n):
+        if not averaged[0].is_floating_point():  # counts of batches: no mean, which would be cut to a whole number
+            for own, new in zip(averaged, current, strict=True):
+                own.copy_(new)
+            return
         # a short training must not remember its random start
         decay = min(recipe.ema_decay, (1 + float(n)) / (10 + float(n)))
         return get_ema_multi_avg_fn(decay)(averaged, current, n)

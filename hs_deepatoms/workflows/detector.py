@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 import weakref
@@ -139,8 +140,9 @@ class Detector:
         batches = Batches(samples, batch_size, seed=seed, workers=workers)
         job = {"images": [list(i.image.shape) for i in samples.images], "seed": seed, "simulated": simulated}
         kept = [*([freeze] if isinstance(freeze, str) else freeze), *norms_of(self.modules["detector"])]
-        with frozen(self.modules["detector"], kept):
-            fitted = fit(self.modules["detector"], batches, column_loss, recipe, device=device, checkpoint=checkpoint,
+        net = copy.deepcopy(self.modules["detector"])  # a training that fails leaves what was learned before
+        with frozen(net, kept):
+            fitted = fit(net, batches, column_loss, recipe, device=device, checkpoint=checkpoint,
                          job=job, show_progressbar=show_progressbar)  # fmt: skip
         self.modules["detector"] = with_gradients_of(fitted.module.cpu(), self.modules["detector"])
         self.history, self._written = fitted.history, None

@@ -132,7 +132,7 @@ def elit(
     halves = thinned(frames, generator(seed), share)
     kept = _wrapped(source, halves.kept)
     how = {"device": device, "show_progressbar": False}
-    radius = model.training.get("radius_px")
+    radius = _radius(model, source)
     first = _quiet(model)
     found = look(first, kept, halves, radius, how)
     done = [Round(first, found, _figures(found, found, found, halves, True))]
@@ -160,7 +160,7 @@ def elit(
             break
         figures["kept"] = True
         best = done[-1]
-    return _result(model, best, done, why, source, frames, confident, halves, training, seed)
+    return _result(model, best, done, why, source, frames, confident, halves, training, seed, radius)
 
 
 def _trained(model: Any) -> Ensemble:
@@ -172,6 +172,14 @@ def _trained(model: Any) -> Ensemble:
         got = f"model={type(model).__name__}" + (", untrained" if isinstance(model, Ensemble) else "")
         raise InvalidArgumentError(explain(got, "a trained hs_deepatoms.Ensemble, or the path of one", "fit() one."))
     return model
+
+
+def _radius(model: Ensemble, source: Source) -> float | None:
+    """Radius of an atom's disc in pixels of the signal; the model knows it in those of its training."""
+    from hs_deepatoms.workflows.mapping import zoom_to
+
+    radius = model.training.get("radius_px")
+    return None if radius is None else float(radius) / zoom_to(model, source)
 
 
 def _check(rounds, steps, batch_size, most_frames, confident, share) -> None:
@@ -229,14 +237,17 @@ def _figures(found: Findings, before: Findings, first: Findings, halves: Halves,
 
 def _objection(figures: dict[str, float], before: dict[str, float]) -> str:
     """Why a round is undone; "" if it is not."""
-    if figures["held_out_gain"] < before["held_out_gain"]:
+    # the other way round: what is not known (NaN) does not speak for a round
+    if not figures["held_out_gain"] >= before["held_out_gain"]:
         return "the likelihood of the held-out part fell"
-    if figures["added"] >= STRANGERS and figures["added_evidence"] < SUPPORTED:
+    if figures["added"] >= STRANGERS and not figures["added_evidence"] >= SUPPORTED:
         return "the atoms that were added are not to be seen in the held-out part"
     return ""
 
 
-def _result(model, best, done, why, source, frames, confident, halves, training, seed) -> tuple[Ensemble, xr.Dataset]:
+def _result(
+    model, best, done, why, source, frames, confident, halves, training, seed, radius
+) -> tuple[Ensemble, xr.Dataset]:
     import xarray as xr
 
     kept_round = done.index(best)
@@ -251,6 +262,6 @@ def _result(model, best, done, why, source, frames, confident, halves, training,
     labels = best.found.labels(halves, confident)
     adapted.familiarity = adapted.familiar_with(_wrapped(source, frames), labels, training["augmentation"], seed)
     said = {"kept_round": kept_round, "stopped": why, "rounds": [one.figures for one in done]}
-    adapted.training = {**adapted.training, "radius_px": model.training.get("radius_px"), "elit": said}
+    adapted.training = {**adapted.training, "radius_px": radius, "elit": said}
     adapted.scores = {}
     return adapted, report

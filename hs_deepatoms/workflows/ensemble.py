@@ -236,13 +236,17 @@ navigation_chunks, lazy_output, show_progressbar
         before = list(self.net.nets)
         done = METHODS[method](ready, self.net.copies(), recipe, job.seed, asked)
         nets = [with_gradients_of(new.cpu(), old) for new, old in zip(done.nets, before, strict=True)]
-        self.net = type(self.net).of(nets, exclusive=self.exclusive, stackable=self.net.stackable).eval()
-        self.history = _joined(done.histories)
-        self.scores = {k: float(v) for k, v in ready.evaluate(self.net.to(ready.device)).items()}
-        self.training = {"steps": recipe.steps, "members": self.members, "method": method, "recipe": recipe.as_dict(),
-                         "radius_px": _usual_radius(ready.training), **job.said}  # fmt: skip
-        self.familiarity = self._familiar(ready)
-        self.net.cpu()
+        net = type(self.net).of(nets, exclusive=self.exclusive, stackable=self.net.stackable).eval()
+        try:
+            scores = {k: float(v) for k, v in ready.evaluate(net.to(ready.device)).items()}
+            familiarity = self._familiar(ready, net)
+        finally:
+            net.cpu()
+        said = {"steps": recipe.steps, "members": self.members, "method": method, "recipe": recipe.as_dict(),
+                "radius_px": _usual_radius(ready.training), **job.said}  # fmt: skip
+        # all at once, in the end: what fails leaves what was learned before
+        self.net, self.history, self.scores = net, _joined(done.histories), scores
+        self.training, self.familiarity = said, familiarity
 
     def familiar_with(self, signal: Any, labels: Any, augmentation: Any = None, seed: int = 0) -> Familiarity:
         """What `ood_score` would compare with if the ensemble had been trained on these images."""
@@ -250,9 +254,9 @@ navigation_chunks, lazy_output, show_progressbar
 
         job = TrainingJob(self.classes, self.exclusive, self.training["batch_size"], min(self._window), augmentation,
                           "cross_entropy", None, None, "disc", seed, 0)  # fmt: skip
-        return self._familiar(job.prepare(signal, labels, None, "cpu"))
+        return self._familiar(job.prepare(signal, labels, None, "cpu"), self.net)
 
-    def _familiar(self, ready) -> Familiarity:
+    def _familiar(self, ready, net) -> Familiarity:
         from hs_deepatoms.atoms.detect import Detection
         from hs_deepatoms.atoms.pixelmaps import MapJob
         from hs_deepatoms.modelfile.handle import NetHandle
@@ -260,8 +264,9 @@ navigation_chunks, lazy_output, show_progressbar
         from hs_deepatoms.workflows.novelty import learned_familiarity
 
         view = Detection(model="", sha256="", device=ready.device, zoom=1.0, shape=tuple(ready.training.window),
-                         multiple=getattr(self.net, "multiple", MULTIPLE))  # fmt: skip
-        job = MapJob(view, NetHandle(self.part), len(self.classes), self.exclusive, self.members)
+                         multiple=getattr(net, "multiple", MULTIPLE))  # fmt: skip
+        part = (self.architecture, self.config, net)
+        job = MapJob(view, NetHandle(part), len(self.classes), self.exclusive, self.members)
         return learned_familiarity(ready, job)
 
     @property

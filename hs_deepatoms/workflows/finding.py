@@ -107,7 +107,8 @@ show_progressbar
         threshold : float or "auto"
             Smallest probability of an atom's middle; 0.5 by default.
         radius : float, optional
-            Of an atom's spot in the maps, pixels; by default measured in them.
+            Of an atom's spot in the maps, pixels; by default measured in them. The width of the columns for the fit
+            is measured in the image.
         refine : {"quick", "full", "none"}
             As in :func:`~hs_deepatoms.find_atoms`; "none" are centres of mass of the maps.
         contrast : {"auto", "bright", "dark"}
@@ -140,10 +141,12 @@ show_progressbar
         how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
         plan = {"batch_size": batch_size, "frames_per_block": navigation_chunks}
         points = locating.located(source, job, limit, radius, how, **plan)
-        if refine != "none" and len(points.y):
-            points = locating.refined(source, points, job, radius=radius, threshold=limit, refine=refine,
-                                      contrast=contrast, how=how, **plan)  # fmt: skip
-        asked = {"threshold_used": limit, "radius_px": radius, "refine": refine, "contrast": contrast, **seen}
+        measured: dict[str, Any] = {}
+        if refine != "none":
+            points, measured = locating.refined(source, points, job, radius=radius, threshold=limit, refine=refine,
+                                                contrast=contrast, how=how, **plan)  # fmt: skip
+        asked = {"threshold_used": limit, "radius_px": radius, "refine": refine, "contrast": contrast, **measured,
+                 **seen}  # fmt: skip
         return self._table(source, points, self._entry("find_atoms", asked, job))
 
     def instances(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,11 @@ class LabelledSet:
             target = np.where(bad, target.dtype.type(-1), target)
         return fill_invalid(scaled, bad)[None], target
 
+    def labelled(self, index: int) -> bool:
+        """Whether a sample of a fixed place has a label; its image is not read for that."""
+        region, (y, x) = self.places[index]
+        return self.pairs[region.pair][1].any(region.frame, slice(y, y + self.window[0]), slice(x, x + self.window[1]))
+
     def class_shares(self, n_classes: int, samples: int = 200) -> np.ndarray:
         """Share of the pixels of every class, the background first; from some of the samples."""
         total = np.zeros(n_classes + 1)
@@ -127,24 +132,46 @@ def held_out(share: float, number: int) -> int:
     return min(max(1, round(share * number)), number - 1)
 
 
-def split(regions: Sequence[Region], share: float, window: tuple[int, int], seed: int):
+def split(
+    regions: Sequence[Region],
+    share: float,
+    window: tuple[int, int],
+    seed: int,
+    labelled: Callable[[Region], bool] = lambda region: True,
+):
     """Regions for training and for validation, which have no pixel in common.
 
-    Whole frames where there are enough, else a strip at the bottom of each; no validation where images are too small
-    for that.
+    Whole frames where enough of them have labels, else a strip at the bottom of each that has; no validation where
+    images are too small for that. Frames without a label stay in the training: held out they would say nothing.
     """
     if share <= 0:
         return list(regions), []
-    if len(regions) >= FEW_FRAMES:
-        held = set(np.random.default_rng([seed, 5]).permutation(len(regions))[: held_out(share, len(regions))])
+    known = [k for k, region in enumerate(regions) if labelled(region)]
+    if len(known) >= FEW_FRAMES:
+        order = np.random.default_rng([seed, 5]).permutation(len(regions))
+        held = set(order[np.isin(order, known)][: held_out(share, len(known))])
         return [r for k, r in enumerate(regions) if k not in held], [regions[k] for k in sorted(held)]
     training, validation = [], []
-    for region in regions:
-        y0, y1, x0, x1 = region.box
-        cut = y1 - max(window[0], round(share * (y1 - y0)))
-        if cut - y0 < window[0]:
+    for k, region in enumerate(regions):
+        parts = _strips(region, share, window) if k in known else None
+        if parts is None or not all(map(labelled, parts)):
             training.append(region)
             continue
-        training.append(Region(region.pair, region.frame, (y0, cut, x0, x1)))
-        validation.append(Region(region.pair, region.frame, (cut, y1, x0, x1)))
+        training.append(parts[0])
+        validation.append(parts[1])
     return training, validation
+
+
+def _strips(region: Region, share: float, window: tuple[int, int]) -> tuple[Region, Region] | None:
+    """The upper part of a region and a strip at its bottom; None where it is too small for both."""
+    y0, y1, x0, x1 = region.box
+    cut = y1 - max(window[0], round(share * (y1 - y0)))
+    if cut - y0 < window[0]:
+        return None
+    return Region(region.pair, region.frame, (y0, cut, x0, x1)), Region(region.pair, region.frame, (cut, y1, x0, x1))
+
+
+def has_labels(pairs: Sequence[tuple[Source, Labels]], region: Region) -> bool:
+    """Whether any pixel of a region is labelled."""
+    y0, y1, x0, x1 = region.box
+    return pairs[region.pair][1].any(region.frame, slice(y0, y1), slice(x0, x1))

@@ -9,10 +9,19 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from hs_deepatoms.atoms.agreement import locate_members_block
-from hs_deepatoms.atoms.block import columns_block, noise_windows, residues_block
+from hs_deepatoms.atoms.block import (
+    PLAIN_NOISE,
+    columns_block,
+    noise_windows,
+    residues_block,
+    unexplained,
+    unfitted,
+    whole_residue,
+    widths,
+)
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection
-from hs_deepatoms.atoms.joint import pooled
+from hs_deepatoms.atoms.joint import Residue, pooled
 from hs_deepatoms.atoms.locate import locate_block, seen_around, spot_radius
 from hs_deepatoms.atoms.pixelmaps import MapJob, maps_block
 from hs_deepatoms.bridge.source import Source
@@ -20,6 +29,7 @@ from hs_deepatoms.engine.mapping import map_blocks
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.methods import images
 from hs_deepatoms.methods.labels import WIDTHS
+from hs_deepatoms.methods.look import on_the_ladder
 from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 from hs_deepatoms.workflows.mapping import planned
 
@@ -28,6 +38,11 @@ USUAL_RADIUS = 3.0  # pixels, where there is no spot to measure
 RIM = 4  # column sigmas around a block whose columns shine in
 SAID = ("agreement", "y_spread_px", "x_spread_px")  # what members of an ensemble say of an atom
 TRIED = 8  # frames that are looked at until spots are found
+WINDOW_SIGMAS, WINDOW_PIXELS = 80, 160  # side of the window in which columns are measured
+# fits from one width to the next at most, relative change with which they are done, columns that they need, the factor
+# that they stay within, and factors of the first guess from which they begin
+ROUNDS, ARRIVED, FEWEST, WITHIN = 8, 0.01, 3, 4.0
+TRIES = (1.0, 1.5, 1 / 1.5, 2.25, 1 / 2.25)
 
 
 def measured_radius(source: Source, job: MapJob, threshold: float) -> float:
@@ -59,15 +74,20 @@ def located(source: Source, job: MapJob, threshold: float, radius: float, how: d
 def refined(
     source: Source, points: Points, job: MapJob, *, radius: float, threshold: float, refine: str, contrast: str,
     how: dict, **plan: Any,
-) -> Points:  # fmt: skip
-    """The joint fit of ``find_atoms`` from these positions on; classes and such go to the nearest."""
+) -> tuple[Points, dict[str, Any]]:  # fmt: skip
+    """The joint fit of ``find_atoms`` from these positions on; classes and such go to the nearest.
+
+    Also what was measured for it. Without a position the table has the same columns, and no row.
+    """
     kept = points.fitted
     plain = Points(*points.arrays())
+    if not len(plain.y):
+        return Points(*plain.arrays(), {**unfitted(plain).fitted, **kept}), {}
     dark = contrast == "dark" or (contrast == "auto" and looks_dark(source, plain, job))
-    sigma = max(radius / WIDTHS, images.NARROWEST)
-    view = job.view
-    fit = Detection(model="", sha256="", device=view.device, zoom=GRID_SIGMA / sigma, shape=view.shape, dark=dark,
+    view, guess = job.view, max(radius / WIDTHS, images.NARROWEST)
+    fit = Detection(model="", sha256="", device=view.device, zoom=GRID_SIGMA / guess, shape=view.shape, dark=dark,
                     masked=view.masked, skipped=view.skipped, refine=refine, certain=threshold)  # fmt: skip
+    fit = replace(fit, zoom=GRID_SIGMA / on_the_ladder(column_sigma(source, plain, fit)))
     blocks, fit = images.plan(source, fit, **plan)
     if blocks and blocks[0].core_shape != view.shape:
         fit = replace(fit, noises=_noises(source.data, plain, fit, how.get("num_workers")))
@@ -75,10 +95,59 @@ def refined(
     parts = map_blocks(source.data, blocks, columns_block, arguments=(fit, "network"), each=near,
                        description="fit", **how)  # fmt: skip
     done = Points.join(parts).in_order()
-    if len(done.y):
-        nearest = cKDTree(_places(plain)).query(_places(done))[1]
-        done.fitted |= {name: values[nearest] for name, values in kept.items()}
-    return done
+    nearest = cKDTree(_places(plain)).query(_places(done))[1] if len(done.y) else np.empty(0, int)
+    done.fitted |= {name: values[nearest] for name, values in kept.items()}
+    return done, {"column_sigma_px": round(fit.column_sigma, 4), "dark_columns": dark}
+
+
+def column_sigma(source: Source, points: Points, job: Detection) -> float:
+    """Typical column sigma in pixels, measured where most of the columns of a frame are.
+
+    The radius of labels is what somebody chose, or what a network made of it: only a first guess, from which fits to
+    one window go on until they find the sigma that they began with. A fit from too far away may stay where it is; what
+    it leaves over is then more than noise, and other guesses are tried. ``job`` has the guess.
+    """
+    guess, frame = job.column_sigma, int(np.bincount(points.frame).argmax())
+    where = _surroundings(source, points.keep(points.frame == frame), frame, replace(job, refine="quick"))
+    ends = []
+    for factor in TRIES:
+        sigma, remains = _fixed_point(*where, max(factor * guess, images.NARROWEST), WITHIN * guess)
+        if remains is None:
+            continue
+        if pooled([remains]).excess < PLAIN_NOISE:
+            return sigma
+        ends.append((unexplained(remains), sigma))
+    return min(ends)[1] if ends else guess
+
+
+def _fixed_point(
+    near: Points, window: np.ndarray, job: Detection, sigma: float, most: float
+) -> tuple[float, Residue | None]:
+    """The sigma that a fit finds where it begins with it, and what it leaves over; None with too few columns."""
+    remains, least = None, max(most / WITHIN**2, images.NARROWEST)
+    for _ in range(ROUNDS):
+        remains = whole_residue(near, window, replace(job, zoom=GRID_SIGMA / sigma)) if len(near.y) else None
+        found = np.empty(0) if remains is None else widths(remains)
+        if len(found) < FEWEST:
+            return sigma, None
+        # what is no column at all would have any width, and the wider it is the more of the image is fitted at once
+        before, sigma = sigma, float(np.clip(np.median(found), least, most))
+        if abs(np.log(sigma / before)) < ARRIVED:
+            break
+    return sigma, remains
+
+
+def _surroundings(source: Source, points: Points, frame: int, job: Detection) -> tuple[Points, np.ndarray, Detection]:
+    """The columns around the middle of all of a frame, the pixels there, and the job on nothing but these."""
+    half = int(max(WINDOW_SIGMAS * job.column_sigma, WINDOW_PIXELS)) // 2
+    middle = [int(np.median(p)) for p in (points.y, points.x)]
+    starts = [int(np.clip(m - half, 0, max(n - 2 * half, 0))) for m, n in zip(middle, job.shape, strict=True)]
+    rows, columns = (slice(start, min(start + 2 * half, n)) for start, n in zip(starts, job.shape, strict=True))
+    window = np.asarray(images.frame_of(source, frame)[rows, columns])
+    masked = None if job.masked is None else job.masked[rows, columns]
+    near = replace(points, frame=np.zeros_like(points.frame), y=points.y - rows.start, x=points.x - columns.start)
+    inside = (near.y > -0.5) & (near.x > -0.5) & (near.y < window.shape[0] - 0.5) & (near.x < window.shape[1] - 0.5)
+    return near.keep(inside), window, replace(job, shape=window.shape, masked=masked, skipped=None)
 
 
 def looks_dark(source: Source, points: Points, job: MapJob) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from hs_deepatoms.training.fit import STATISTICS
+from hs_deepatoms.training.freezing import frozen
 from hs_deepatoms.training.recipe import Recipe
 from hs_deepatoms.training.swag import RANK, WeightGaussian
 
@@ -58,7 +59,8 @@ def by_swag(ready: Ready, nets: list[nn.Module], recipe: Recipe, seed: int, how:
                          watch=lambda module, step: seen.collect(module), **how)  # fmt: skip
     generator = torch.Generator().manual_seed(seed)
     batches = [image for (image, _), _ in zip(ready.batches(seed + 2), range(min(STATISTICS, steps)), strict=False)]
-    drawn = [seen.draw(walked.module, generator, batches) for _ in nets]
+    with frozen(walked.module, how.get("freeze", ())):
+        drawn = [seen.draw(walked.module, generator, batches) for _ in nets]
     return Trained(drawn, [base.history, walked.history])
 
 

@@ -190,7 +190,7 @@ class Segmenter(ObjectMethods):
 
         fitted = job.run(copy.deepcopy(self.net), *data, recipe, **how)
         self.net = with_gradients_of(fitted.module.cpu(), self.net)
-        self.history, self.scores = fitted.history, job.scores(fitted)
+        self.history, self.scores = fitted.history, fitted.scores
         self.training = {"steps": fitted.steps, "best_step": fitted.best_step, "recipe": recipe.as_dict(), **job.said}
 
     def save(
@@ -236,6 +236,7 @@ class Segmenter(ObjectMethods):
             "kind": KIND,
             "classes": list(self.classes),
             "overlapping": self.overlapping,
+            "seed": int(self.seed),
             "pixel_size_nm": self.pixel_nm,
             "scaling": "median and 0.5-99.5 percentile range",
         }
@@ -269,12 +270,14 @@ def read_into(make: type, kind: str, path: str | os.PathLike, net: torch.nn.Modu
         got = f"{path}, a model of kind {about.get('kind', 'detector')!r}"
         raise ModelFileError(explain(got, f"a file of a {kind}", "hs_deepatoms.load(path) reads models of all kinds."))
     made = make.__new__(make)
-    made.classes, made.overlapping, made.seed = list(about["classes"]), about["overlapping"], 0
+    made.classes, made.overlapping = list(about["classes"]), about["overlapping"]
     part = info["modules"][NAME]
     made.architecture, made.config, made.net = part["architecture"], part["config"], modules[NAME]
     made.pixel_nm, made.history = about["pixel_size_nm"], None
     made.card = {k: v for k, v in info["card"].items() if k not in ("scores", "training")}
     made.scores, made.training = info["card"].get("scores", {}), info["card"].get("training", {})
+    # with another seed other frames would be held out, which it was trained on
+    made.seed = about.get("seed", made.training.get("seed", 0))
     return made, about
 
 

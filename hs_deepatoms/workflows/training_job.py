@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from hs_deepatoms._core.described import described
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, explain
 from hs_deepatoms.engine.checkpoint import fingerprint
@@ -25,9 +28,13 @@ from hs_deepatoms.training.metrics import PixelMetrics
 from hs_deepatoms.training.pixel_losses import choose_loss
 from hs_deepatoms.training.recipe import Recipe
 from hs_deepatoms.training.trainer import evaluate
-from hs_deepatoms.workflows.labelled import LabelledSet, split, whole_frames, window_of
+from hs_deepatoms.workflows.labelled import LabelledSet, has_labels, split, whole_frames, window_of
 
 MOST_VALIDATION = 64  # windows
+UNSEEN = (
+    "No labelled pixel could be held out, so that no validation chooses the weights: the last ones are the result. "
+    "Label more frames, or give validation=(images, labels)."
+)
 
 
 @dataclass
@@ -64,16 +71,19 @@ class TrainingJob:
         window = window_of(pairs, self.window)
         training, held = self._sets(pairs, validation, window)
         target = Target(self.exclusive, len(self.classes))
+        checks = None if held is None else Validation(held, self.batch_size, target)
+        if checks is not None and not len(checks):
+            warnings.warn(UNSEEN, UserWarning, stacklevel=4)
+            checks = None
         self.said = {
             "images": len(whole_frames(pairs)),
             "window": list(window),
-            "held_out": 0 if held is None else len(held),
+            "held_out": 0 if checks is None else len(held),
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "loss": self.loss if isinstance(self.loss, str) else name_of(self.loss),
+            "loss": self.loss if isinstance(self.loss, str) else described(self.loss),
         }
         loss = choose_loss(self.loss, self._weights(training))
-        checks = None if held is None else Validation(held, self.batch_size, target)
         return Ready(self, pairs, training, checks, loss, Changed(self._change(), target), device)
 
     def pairs(self, images: Any, labels: Any) -> list:
@@ -93,15 +103,6 @@ class TrainingJob:
             raise LabelError(explain(got, "whole numbers", "Use Segmenter(overlapping=True), or give whole numbers."))
         return made
 
-    def scores(self, fitted: Fitted) -> dict[str, float]:
-        """Measures of the validation whose weights were kept."""
-        history = fitted.history
-        if "validation_step" not in history.dims:
-            return {}
-        best = int(np.abs(history["validation_step"].values - fitted.best_step).argmin())
-        return {str(k).removeprefix("validation_"): float(v[best]) for k, v in history.data_vars.items()
-                if str(k).startswith("validation_")}  # fmt: skip
-
     def _sets(self, pairs, validation, window):
         regions = whole_frames(pairs)
         if validation is None or isinstance(validation, int | float):
@@ -111,8 +112,10 @@ class TrainingJob:
                     f"validation={validation!r}", "a share from 0 to less than 1, data, or None", "Fix it."
                 )
                 raise InvalidArgumentError(message)
-            inside, outside = split(regions, share, window, self.seed)
+            inside, outside = split(regions, share, window, self.seed, partial(has_labels, pairs))
             held = LabelledSet(pairs, window, outside, fixed=True) if outside else None
+            if share and held is None and not all(has_labels(pairs, region) for region in regions):
+                warnings.warn(UNSEEN, UserWarning, stacklevel=5)
         else:
             inside, other = regions, self.pairs(*validation)
             held = LabelledSet(other, (min(window[0], *window_of(other, self.window)),) * 2, fixed=True)
@@ -144,14 +147,15 @@ class TrainingJob:
             raise InvalidArgumentError(message)
         return Augmentation.usual()
 
-    def described(self, pairs) -> dict[str, Any]:
+    def description(self, pairs) -> dict[str, Any]:
         """What a checkpoint must have in common with this training."""
         images = [fingerprint(source.data) for source, _ in pairs]
         digest = hashlib.blake2b(digest_size=16)
-        for source, labels in pairs:
-            height, width = source.data.shape[-2:]
-            digest.update(np.ascontiguousarray(labels.read(0, slice(0, height), slice(0, width))).tobytes())
-        told = {"augmentation": repr(self._change()), "class_weights": repr(self.class_weights),
+        for region in whole_frames(pairs):
+            y0, y1, x0, x1 = region.box
+            labels = pairs[region.pair][1].read(region.frame, slice(y0, y1), slice(x0, x1))
+            digest.update(np.ascontiguousarray(labels).tobytes())
+        told = {"augmentation": described(self._change()), "class_weights": described(self.class_weights),
                 "classes": list(self.classes), "images": images, "labels": digest.hexdigest()}  # fmt: skip
         return {**told, **self.said}
 
@@ -181,7 +185,7 @@ class Ready:
             return fit(net, self.batches(seed), self.loss, recipe, validation=self.validation if validate else None,
                        metrics=PixelMetrics(self.job.classes), device=self.device,
                        checkpoint=None if checkpoint is None else Path(checkpoint), watch=watch,
-                       job=self.job.described(self.pairs) if checkpoint else None,
+                       job=self.job.description(self.pairs) if checkpoint else None,
                        show_progressbar=show_progressbar)  # fmt: skip
 
     def evaluate(self, net) -> dict[str, float]:
@@ -221,12 +225,21 @@ class Changed:
 
 
 class Validation:
-    """The held-out windows in batches, always the same ones."""
+    """The held-out windows that have labels in batches, always the same ones."""
 
     def __init__(self, held: LabelledSet, batch_size: int, target: Target):
         self.held, self.batch_size, self.target = held, batch_size, target
-        n = min(len(held), MOST_VALIDATION)
-        self.chosen = np.unique(np.linspace(0, len(held) - 1, n).astype(int))
+        known = np.array([k for k in range(len(held)) if held.labelled(k)], int)
+        n = min(len(known), MOST_VALIDATION)
+        self.chosen = known[np.unique(np.linspace(0, max(len(known) - 1, 0), n).astype(int))]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @staticmethod
+    def weight(target: torch.Tensor) -> float:
+        """Of a batch in the mean loss: how many of its pixels are labelled."""
+        return float((target >= 0).sum())
 
     def __iter__(self):
         rng = np.random.default_rng(0)  # not asked: the windows are fixed
@@ -234,12 +247,3 @@ class Validation:
             parts = [self.held.get(int(k), rng) for k in self.chosen[start : start + self.batch_size]]
             images, labels = (torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True))
             yield images, self.target(labels)
-
-
-def name_of(function: Any) -> str:
-    """The name of a function, the same in every process."""
-    return (
-        f"{function.__module__}.{function.__qualname__}"
-        if hasattr(function, "__qualname__")
-        else type(function).__name__
-    )

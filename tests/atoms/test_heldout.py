@@ -54,3 +54,47 @@ def test_a_missed_atom_leaves_a_doubt(scene):
     left = doubt(kept, expected_frame(kept, columns(y[there], x[there]), WIDTH), WIDTH)
     assert left[int(y[20]), int(x[20])] > 4
     assert np.abs(left[y[gone].astype(int), x[gone].astype(int)]).max() < 4
+
+
+def with_gaps(frame):
+    frame = frame.astype(float)
+    frame[50:53], frame[:, 100], frame[0, 0] = np.nan, np.inf, np.nan
+    return frame
+
+
+@pytest.mark.parametrize("noise", [None, 2.3])
+def test_lost_pixels_leave_the_judgement_to_the_others(scene, noise):
+    y, x, gone, kept, held = scene
+    kept, held = with_gaps(kept), with_gaps(held)
+    there = np.isfinite(held)
+
+    def judged(rows, recording=held):
+        return log_likelihood(recording, expected_frame(kept, columns(y[rows], x[rows]), WIDTH), noise)
+
+    assert np.isfinite(expected_frame(kept, columns(y, x), WIDTH)).all()
+    truth, more, fewer = judged(~gone), judged(np.ones_like(gone)), judged(~gone & (np.arange(len(gone)) > 5))
+    assert truth > more + 20 and truth > fewer + 20
+    other = np.where(there, held, 1e9)  # what is lost does not matter, and always the same pixels are left out
+    assert judged(~gone, np.where(there, other, np.nan)) == truth
+    hidden = np.full(SHAPE, 5.0)
+    hidden[60, 60] = np.nan
+    assert np.isnan(log_likelihood(held, hidden, noise))
+
+
+def test_evidence_and_doubt_beside_lost_pixels(scene):
+    y, x, gone, kept, held = scene
+    height = np.where(gone, 2.0, 6.0)
+    everywhere = Columns(y, x, height, np.full(len(y), WIDTH))
+    plain = evidence(held, expected_frame(kept, everywhere, WIDTH), y, x, height, WIDTH)
+    lost = with_gaps(held)
+    lost[60:80, 60:90] = np.nan
+    z = evidence(lost, expected_frame(with_gaps(kept), everywhere, WIDTH), y, x, height, WIDTH)
+    hidden = (y > 66) & (y < 74) & (x > 66) & (x < 84)
+    assert np.isfinite(z).all() and hidden.any() and np.abs(z[hidden]).max() < 1.5
+    far = np.abs(y - 51) > 12
+    far &= (np.abs(x - 100) > 12) & ~((y > 50) & (y < 90) & (x > 50) & (x < 100))
+    np.testing.assert_allclose(z[far], plain[far], atol=0.5)
+    beside = ~gone & ~hidden & ~far
+    assert z[beside].mean() > 3
+    left = doubt(lost, expected_frame(lost, columns(y[~gone], x[~gone]), WIDTH), WIDTH)
+    assert np.isfinite(left).all() and np.abs(left[65:75, 65:85]).max() < 4

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from hs_deepatoms.atoms import scan_lines
 from hs_deepatoms.atoms.refine import fit_columns
 from hs_deepatoms.atoms.scan_lines import line_jitter
 from hs_deepatoms.simulate.columns import draw_columns
@@ -101,3 +104,39 @@ def test_too_few(n):
     edge = np.r_[: 3 * N]  # all but two rows of columns are too near to the edge
     one = np.ones(edge.size)
     assert np.isnan(line_jitter(image[:24], y[edge], x[edge], 200 * one, SIGMA * one, SIGMA * one)).all()
+
+
+def fitted(seed, tile=1):
+    image, y, x = scan(seed, jitter=0.1)
+    size = N * SPACING
+    whole = np.tile(image[:size, :size], (tile, tile))
+    shift = size * np.mgrid[:tile, :tile].reshape(2, -1)
+    y, x = ((p + s[:, None]).ravel() for p, s in zip((y, x), shift, strict=True))
+    one = np.ones(y.size)
+    return whole, y, x, 200 * one, SIGMA * one, SIGMA * one
+
+
+def test_strips_change_nothing(monkeypatch):
+    image, *columns = fitted(1)
+    image[100:130, 60:90] = np.nan
+    monkeypatch.setattr(scan_lines, "STRIP", image.size)
+    whole = line_jitter(image, *columns)
+    for rows in (1, 50):
+        monkeypatch.setattr(scan_lines, "STRIP", rows * image.shape[1])
+        monkeypatch.setattr(scan_lines, "AT_ONCE", 5000)
+        np.testing.assert_allclose(line_jitter(image, *columns), whole, rtol=1e-6)
+    y, x, height, *widths = columns
+    for unit in (1e-25, 1e25):  # single precision holds no weights of such
+        np.testing.assert_allclose(line_jitter(unit * image, y, x, unit * height, *widths), whole, rtol=1e-6)
+
+
+def test_large_images_are_not_copied_over_and_over():
+    image, *columns = fitted(0, tile=6)
+    tracemalloc.start()
+    try:
+        found = line_jitter(image.astype(np.float32), *columns)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert image.size > 4.7e6 and peak < 200 * 2**20  # 37 bytes per pixel; 134 where it was done at once
+    assert found.line == pytest.approx(0.01, rel=0.2)

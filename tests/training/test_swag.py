@@ -45,3 +45,18 @@ def test_one_set_of_weights_has_no_covariance():
     seen.collect(nn.Linear(1, 1))
     with pytest.raises(TrainingError, match="two or more"):
         seen.draw(nn.Linear(1, 1), torch.Generator(), [])
+
+
+def test_what_is_frozen_stays_bit_by_bit():
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
+    net(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 + 1)  # statistics of its own
+    net[:2].requires_grad_(False)
+    before = {name: value.clone() for name, value in net[:2].state_dict().items()}
+    seen = WeightGaussian()
+    for scale in (1.0, 1.1, 0.9):
+        net[2].weight.data.fill_(scale)
+        seen.collect(net)
+    images = [torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(k)) * 3 + 5 for k in range(6)]
+    drawn = seen.draw(net, torch.Generator().manual_seed(1), images)
+    assert all(torch.equal(value, before[name]) for name, value in drawn[:2].state_dict().items())
+    assert not torch.equal(drawn[3].running_mean, net[3].running_mean)

@@ -17,7 +17,7 @@ from hs_deepatoms.training.metrics import PixelMetrics
 from hs_deepatoms.training.perturbation import Perturbation
 from hs_deepatoms.training.pixel_losses import choose_loss
 from hs_deepatoms.training.recipe import Recipe
-from hs_deepatoms.training.trainer import Trainer
+from hs_deepatoms.training.trainer import Trainer, evaluate
 from tests.training.pictures import Discs, small_net
 
 LOSS = choose_loss("cross_entropy")
@@ -204,3 +204,61 @@ def test_two_processes_train_as_one(tmp_path):
     alone = fit(small_net(norm="none"), Batches(Discs(), 4), LOSS, Recipe(steps=6), show_progressbar=False)
     for name, value in load_file(out).items():
         torch.testing.assert_close(value, alone.module.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+def test_batches_weigh_as_much_as_is_labelled_and_none_says_nothing():
+    class Weighed(list):
+        weight = staticmethod(lambda target: float((target >= 0).sum()))
+
+    net = small_net().eval()
+    (image, target), *_ = held_out()
+    unseen, seen = torch.full_like(target, -1.0), target.clone()
+    half = target.clone()
+    half[:, :, :12] = -1
+    with torch.no_grad():
+        one, two = float(LOSS(net(image), seen)), float(LOSS(net(image), half))
+    found = evaluate(net, Weighed([(image, seen), (image, unseen), (image, half)]), LOSS)["loss"]
+    assert found == pytest.approx((2 * one + two) / 3, rel=1e-5)
+    assert np.isnan(evaluate(net, Weighed([(image, unseen)]), LOSS)["loss"])
+    with pytest.warns(UserWarning, match="none of its pixels is labelled"):
+        blind = run(8, validation=Weighed([(image, unseen)]), learning_rate=1e-2, validate_every=2, patience=1)
+    assert torch.equal(weights(blind), weights(run(8, learning_rate=1e-2))) and not blind.stopped_early
+
+
+@pytest.mark.parametrize("averaging", ["ema", "swa", None])
+def test_scores_are_those_of_the_weights_that_come_back(averaging):
+    for rate in (1e-2, 1.0):  # averaged weights that are better, and worse, than those of a step
+        done = run(30, averaging=averaging, validation=held_out(), metrics=PixelMetrics(["disc"]), learning_rate=rate)
+        again = evaluate(done.module, held_out(), LOSS, PixelMetrics(["disc"]))
+        assert done.scores == pytest.approx(again, rel=1e-5, nan_ok=True) and {"loss", "iou"} <= set(done.scores)
+    assert run(4, averaging=averaging).scores == {}
+
+
+@pytest.mark.parametrize("averaging", ["ema", "swa", None])
+def test_frozen_norms_stay_bit_by_bit(averaging):
+    net = run(10).module.train()
+    net.down.requires_grad_(False)
+    before = {k: v.clone() for k, v in net.down.state_dict().items()}
+    done = run(8, net=net, averaging=averaging)
+    assert all(torch.equal(value, before[name]) for name, value in done.module.down.state_dict().items())
+
+
+def test_averaged_norms_need_batches_that_come_twice():
+    def once():
+        yield from (batch for batch, _ in zip(Batches(Discs(), 4), range(8), strict=False))
+
+    recipe = Recipe(steps=8, averaging="swa")
+    with pytest.raises(InvalidArgumentError, match="only once"):
+        fit(small_net(), once(), LOSS, recipe, show_progressbar=False)
+    assert fit(small_net(norm="none"), once(), LOSS, recipe, show_progressbar=False).steps == 8
+    listed = fit(small_net(), list(once()), LOSS, recipe, show_progressbar=False)
+    assert float(listed.module.down[0][1].running_mean.abs().max()) > 0
+
+
+def test_a_checkpoint_of_other_initial_weights_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "run.safetensors"
+    monkeypatch.setattr(loop.Path, "unlink", lambda *args, **options: None)
+    run(4, net=small_net(0), checkpoint=path, checkpoint_every=4)
+    run(4, net=small_net(0), checkpoint=path, checkpoint_every=4)
+    with pytest.raises(StoreError, match="initial_weights"):
+        run(4, net=small_net(1), checkpoint=path, checkpoint_every=4)

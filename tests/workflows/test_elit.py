@@ -1,5 +1,7 @@
 """Adaptation without labels: what it gains, and when it stops."""
 
+import copy
+
 import hyperspy.api as hs
 import numpy as np
 import pytest
@@ -75,3 +77,37 @@ def test_what_does_not_fit_is_named(trained, tmp_path):
             hs_deepatoms.elit(image, model=trained, **{name: value})
     with pytest.raises(InvalidArgumentError, match="no atom is sure"):
         hs_deepatoms.elit(np.random.default_rng(0).poisson(3.0, (96, 96)), model=trained, confident=0.999, **QUIET)
+
+
+def test_what_is_not_known_speaks_against_a_round():
+    good = {"held_out_gain": 20.0, "added": 10, "added_evidence": 5.0}
+    assert _objection({**good, "held_out_gain": float("nan")}, {"held_out_gain": 10.0})
+    assert _objection({**good, "added_evidence": float("nan")}, {"held_out_gain": 10.0})
+    assert _objection(good, {"held_out_gain": float("nan")})
+
+
+@pytest.mark.filterwarnings("ignore:These images are unlike")
+def test_lost_pixels_do_not_switch_the_guards_off(trained, monkeypatch):
+    image = crystal(31, **KNOWN)[0]
+    image[40:42], image[5, 5] = np.nan, np.nan
+    fit = hs_deepatoms.Ensemble.fit
+    monkeypatch.setattr(hs_deepatoms.Ensemble, "fit", lambda self, s, labels, **o: fit(self, s, labels * 0, **o))
+    _, report = hs_deepatoms.elit(image, model=trained, rounds=3, steps=15, batch_size=4, learning_rate=1e-2, **QUIET)
+    assert report.attrs["kept_round"] == 0 and report.sizes["round"] == 2 and report.attrs["noise"] == "counts"
+    assert np.isfinite(report.held_out_gain).all() and float(report.held_out_gain[1]) < 0
+
+
+@pytest.mark.filterwarnings("ignore:These images are unlike")
+def test_the_radius_is_that_of_the_signals_pixels(trained, monkeypatch):
+    from hs_deepatoms.workflows import elit, findings
+
+    model, asked, look = copy.deepcopy(trained), [], findings.look
+    model.pixel_nm, model.training = 0.02, {**model.training, "radius_px": 3.0}
+    monkeypatch.setattr(elit, "_objection", lambda *figures: "")
+    monkeypatch.setattr(findings, "look", lambda *args: asked.append(args[3]) or look(*args))
+    signal = hs.signals.Signal2D(crystal(33, **KNOWN)[0])
+    for axis in signal.axes_manager.signal_axes:
+        axis.scale, axis.units = 0.01, "nm"
+    adapted, _ = hs_deepatoms.elit(signal, model=model, rounds=1, steps=2, batch_size=2, confident=0.5, **QUIET)
+    assert asked == pytest.approx([6.0, 6.0]) and adapted.training["radius_px"] == pytest.approx(6.0)
+    assert adapted.pixel_nm == pytest.approx(0.01)

@@ -146,3 +146,34 @@ def test_what_does_not_fit_is_named(image):
         fresh.ood_score(image[0])
     with pytest.raises(InvalidArgumentError, match="checkpoint"):
         fresh.fit(image[0], np.zeros(image[0].shape, int), checkpoint="run.safetensors", **FEW)
+
+
+def test_what_fails_after_the_training_leaves_the_ensemble(monkeypatch):
+    from hs_deepatoms.nets.members import Members
+    from hs_deepatoms.workflows import novelty
+
+    images, tables = training_set(2)
+    ensemble = hs_deepatoms.Ensemble(["column"], members=2, net_options={"filters": 4, "depth": 1})
+    ensemble.fit(images, tables, augmentation=PLAIN, **FEW)
+    before = (ensemble.net, ensemble.history, ensemble.scores, ensemble.training, ensemble.familiarity)
+    back, cpu = [], Members.cpu
+
+    class Full(RuntimeError):
+        pass
+
+    def fails(*args):
+        raise Full("out of memory")
+
+    monkeypatch.setattr(novelty, "learned_familiarity", fails)
+    monkeypatch.setattr(Members, "cpu", lambda self: back.append(self) or cpu(self))
+    with pytest.raises(Full):
+        ensemble.fit(images, tables, augmentation=PLAIN, **FEW)
+    after = (ensemble.net, ensemble.history, ensemble.scores, ensemble.training, ensemble.familiarity)
+    assert all(one is two for one, two in zip(before, after, strict=True))
+    assert len(back) == 1 and back[0] is not ensemble.net  # the new one is off the device all the same
+
+
+def test_the_seed_comes_back_from_the_file(tmp_path):
+    for make in (hs_deepatoms.Segmenter, hs_deepatoms.Ensemble):
+        model = make(net_options={"filters": 2, "depth": 1}, seed=7)
+        assert hs_deepatoms.load(model.save(tmp_path / f"{make.__name__}.safetensors")).seed == 7

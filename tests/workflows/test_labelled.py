@@ -6,7 +6,7 @@ from hs_deepatoms.bridge.source import read_source
 from hs_deepatoms.errors import InvalidImageError
 from hs_deepatoms.methods.labels import read_labels
 from hs_deepatoms.workflows import labelled
-from hs_deepatoms.workflows.labelled import LabelledSet, split, whole_frames, window_of
+from hs_deepatoms.workflows.labelled import LabelledSet, has_labels, split, whole_frames, window_of
 
 
 def pair(images, labels=None):
@@ -79,3 +79,22 @@ def test_one_frame_is_always_left_to_train_on():
     from hs_deepatoms.workflows.labelled import held_out
 
     assert [held_out(share, 4) for share in (0.01, 0.25, 0.5, 0.9, 0.99)] == [1, 1, 2, 3, 3]
+
+
+def test_frames_that_are_held_out_have_labels():
+    images = noise(12, 32, 32)
+    marks = np.full(images.shape, -1)
+    marks[[1, 4, 6, 8, 9]] = images[[1, 4, 6, 8, 9]] > 100
+    pairs = [pair(images, marks)]
+    for seed in range(5):
+        training, validation = split(whole_frames(pairs), 0.3, (16, 16), seed, lambda r: has_labels(pairs, r))
+        assert len(validation) == 2 and {r.frame for r in validation} < {1, 4, 6, 8, 9}
+        assert len(training) == 10
+    everything = split(whole_frames(pairs), 0.3, (16, 16), 0)
+    assert {r.frame for r in everything[1]} - {1, 4, 6, 8, 9}  # it needs to ask
+    # too few for whole frames: a strip of each, where both parts have labels
+    marks[[4, 6, 8, 9]] = -1
+    marks[9, :10] = 0
+    pairs = [pair(images, marks)]
+    training, validation = split(whole_frames(pairs), 0.3, (10, 10), 0, lambda r: has_labels(pairs, r))
+    assert [(r.frame, r.box) for r in validation] == [(1, (22, 32, 0, 32))] and len(training) == 12
