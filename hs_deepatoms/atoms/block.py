@@ -290,7 +290,8 @@ def compared(points: Points, done: FrameFit) -> tuple[np.ndarray, np.ndarray]:
     return ratio, typical
 
 
-def _unfitted(points: Points) -> Points:
+def unfitted(points: Points) -> Points:
+    """The points with all columns of a fit that was not made."""
     n = len(points.y)
     names = ("height", "background", "intensity", "width_y_px", "width_x_px", "rotation", "yx_corr")
     fitted = {name: np.full(n, np.nan, np.float32) for name in names}
