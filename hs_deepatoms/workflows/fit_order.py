@@ -34,6 +34,7 @@ EMPTY, LATTICES = 7.0, 0.7  # weights of candidates on empty sites, and of the l
 ROUNDS = 2  # fits, each on the evidence that the one before leaves
 STRENGTHS = ((1.5, 20.0), (5.5, 13.0))  # of the weak columns of lattices
 FITTED_STRENGTHS = ((1.5, 3.5), (3.5, 5.5), (5.5, 8.0), (5.5, 13.0))  # of those whose columns are fitted
+FITTED_NONE = 2.0  # weight of what is none among these
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def fit_heights(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple
     ratio, p, column = (np.concatenate(values) for values in zip(*found, strict=True))
     odds = logit(np.clip(p, alike.DECIDED, 1 - alike.DECIDED))
     model = LogisticRegression(C=100, max_iter=1000)
-    model.fit(np.column_stack([ratio, odds]), column)
+    model.fit(np.column_stack([ratio, odds]), column, sample_weight=np.where(column, 1.0, FITTED_NONE))
     return (*map(float, model.coef_[0]), float(model.intercept_[0]))
 
 

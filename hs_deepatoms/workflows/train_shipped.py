@@ -25,7 +25,7 @@ from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_d
 
 THRESHOLD = 0.45
 ORDER = (0.7798, 0.5060, 1.1688, 0.1065, -0.0174, -0.1531, -0.3208, 0.0491, 0.3508)  # by fit_order, seed 1
-HEIGHTS = (0.30, 0.47, 0.80)  # by the same
+HEIGHTS = (0.784, 0.732, 2.102)  # by the same
 
 
 @dataclass(frozen=True)
