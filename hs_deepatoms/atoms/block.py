@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import expit
 
+from hs_deepatoms.atoms.alike import MOST, brightness_at, likeness, reconsidered_with_alike, weighed
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
@@ -23,15 +24,18 @@ from hs_deepatoms.atoms.detect import (
 from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
-from hs_deepatoms.atoms.refine import begin_fit, first_fit, fit_columns
+from hs_deepatoms.atoms.refine import Fitted, begin_fit, first_fit, fit_columns
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core
+from hs_deepatoms.prepare.scaling import FrameScale
 
 NOISE_SIGMAS, NOISE_PIXELS = 75, (160, 256)  # side of the windows on which noise is measured
 FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
 # signal-to-noise ratio, and that relative to the frame's faintest, below which a column is none: where all others are
 # plain to see the network's suspicion is not enough
 FAINT, FAINTER = 3.0, 0.4
+HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
+LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
 
@@ -54,7 +58,7 @@ def columns_block(
     points = in_light_of_crystal(find(frames, block, job, method), job) if given is None else given
     mine = owned(points, block, job)
     if job.refine == "none":
-        return points.keep(mine).in_order()
+        return replace(points, fitted={}).keep(mine).in_order()
     parts = []
     for k, frame in enumerate(frames):
         here = points.frame == block.frames[0] + k
@@ -72,19 +76,53 @@ def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: s
 
 def find(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:
     points = detect(frames, block, job) if method == "network" else find_blobs(frames, block, job, method)
-    return points.keep(on_data(points, frames, block, job))
+    points = points.keep(on_data(points, frames, block, job))
+    return points if job.heights is None else _with_brightness(points, frames, block, job)
+
+
+def _with_brightness(points: Points, frames: np.ndarray, block: Block, job: Detection) -> Points:
+    """With the image's brightness at each candidate: what tells the sublattices of a crystal apart."""
+    bright = np.zeros(len(points.y), np.float32)
+    for k, frame in enumerate(frames):
+        here = np.flatnonzero(points.frame == block.frames[0] + k)
+        if len(here):
+            scaled, bad, _ = scaled_window(frame, block, job, k, block.padded)
+            y, x = points.y[here] - block.padded[0], points.x[here] - block.padded[2]
+            bright[here] = brightness_at(scaled, ~bad, y, x, job.column_sigma)
+    return replace(points, fitted={"brightness": bright})
 
 
 def in_light_of_crystal(points: Points, job: Detection) -> Points:
-    """All candidates of whole frames -> those that are probable enough once their equivalents have been seen."""
+    """All candidates of whole frames -> those that are probable enough once their equivalents have been seen.
+
+    With ``job.heights`` also less probable ones on sites of a crystal, to be fitted and then judged by their heights;
+    ``fitted`` says of each its number, and the numbers of the columns that it should be like.
+    """
     if job.order is None:
         return points.keep(points.probability >= job.reported)
     probability = np.empty(len(points.y), np.float32)
+    alike = np.full((len(points.y), MOST), -1, np.int32) if job.heights is not None else None
     for frame in np.unique(points.frame):
         here = np.flatnonzero(points.frame == frame)
-        probability[here] = reconsidered(points.y[here], points.x[here], points.probability[here], job.column_sigma,
-                                         job.shape, job.order)  # fmt: skip
-    return replace(points, probability=probability).keep(probability >= job.reported)
+        given = points.y[here], points.x[here], points.probability[here]
+        known = job.column_sigma, job.shape, job.order
+        if alike is None:
+            probability[here] = reconsidered(*given, *known)
+            continue
+        probability[here], near = reconsidered_with_alike(*given, points.fitted["brightness"][here], *known)
+        near[_at_rim(*given[:2], job)] = -1
+        alike[here] = np.where(near >= 0, here[near], -1)
+    keep, fitted = probability >= job.reported, {}
+    if alike is not None:
+        keep |= (probability >= HOPED) & (alike[:, 0] >= 0)
+        fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike}
+    return replace(points, probability=probability, fitted=fitted).keep(keep)
+
+
+def _at_rim(y: np.ndarray, x: np.ndarray, job: Detection) -> np.ndarray:
+    """True for candidates so near the rim of the frame, or beyond it, that their heights say little."""
+    sigma, (ny, nx) = job.column_sigma, job.shape
+    return (y < sigma) | (x < sigma) | (y > ny - 1 - sigma) | (x > nx - 1 - sigma)
 
 
 def residues_block(frames: np.ndarray, block: Block, job: Detection, given: Points) -> list[Residue | None]:
@@ -116,7 +154,7 @@ def frame_noise(points: Points, frame: np.ndarray, k: int, block: Block, job: De
 def window_residue(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection, box) -> Residue:
     """What a first fit leaves over in one window of a frame."""
     scaled, bad, _ = scaled_window(frame, block, job, k, box)
-    chosen = _chosen(points, job, box)
+    chosen = _chosen(points, job, box, points.probability >= job.certain)
     sign = -1 if job.dark else 1
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
@@ -160,42 +198,96 @@ def _spread(points: Points, chosen: np.ndarray) -> np.ndarray:
     return np.hypot(points.y_std[chosen], points.x_std[chosen]) / np.sqrt(2)
 
 
-def _chosen(points: Points, job: Detection, box) -> np.ndarray:
-    """Indices of the columns that take part in a fit to ``box``: certain ones, also a little outside."""
+def _chosen(points: Points, job: Detection, box, which: np.ndarray) -> np.ndarray:
+    """Indices of the columns of a mask that take part in a fit to ``box``, also a little outside."""
     y0, y1, x0, x1 = box
     rim = 3 * job.column_sigma
     near = (points.y > y0 - rim) & (points.y < y1 + rim) & (points.x > x0 - rim) & (points.x < x1 + rim)
-    return np.flatnonzero(near & (points.probability >= job.certain))
+    return np.flatnonzero(near & which)
 
 
-def _refined(
-    points: Points, mine: np.ndarray, frame: np.ndarray, k: int, block: Block, job: Detection, method: str
-) -> Points:
+def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
+    """True for the columns that are certain, and for those that their heights will decide on."""
+    certain = points.probability >= job.certain
+    return certain | (points.fitted["alike"][:, 0] >= 0) if "alike" in points.fitted else certain
+
+
+@dataclass(frozen=True)
+class FrameFit:
+    """The fit to one frame's part of a block.
+
+    ``chosen`` are the indices of the candidates that were fitted, ``box`` the pixels (y0, y1, x0, x1).
+    """
+
+    fit: Fitted
+    chosen: np.ndarray
+    noise: Noise
+    box: tuple[int, int, int, int]
+    bad: np.ndarray
+    scaling: FrameScale
+
+    @property
+    def known(self) -> np.ndarray:
+        """True for fitted columns that were candidates."""
+        return self.fit.origin >= 0
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The candidates that the known columns were."""
+        return self.chosen[self.fit.origin[self.known]]
+
+
+def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> FrameFit:
     """The block's own columns of one frame, fitted together with those around them."""
     reach = int(np.ceil(FIT_REACH * job.column_sigma))
     y0, x0 = (max(block.padded[2 * a], block.core[2 * a] - reach) for a in (0, 1))
     y1, x1 = (min(block.padded[2 * a + 1], block.core[2 * a + 1] + reach) for a in (0, 1))
-    scaled, bad, scaling = scaled_window(frame, block, job, k, (y0, y1, x0, x1))
-    chosen = _chosen(points, job, (y0, y1, x0, x1))
+    box = (y0, y1, x0, x1)
+    scaled, bad, scaling = scaled_window(frame, block, job, k, box)
+    chosen = _chosen(points, job, box, _worth_fitting(points, job))
     if job.noises is None:
         noise = frame_noise(points, frame, k, block, job)
     else:
         noise = job.noises[block.frames[0] + k]
     sign = -1 if job.dark else 1
-    fit = fit_columns(sign * scaled, *_places(points, chosen, (y0, y1, x0, x1)), job.column_sigma, valid=~bad,
+    fit = fit_columns(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), how=job.refine, origin=(y0, x0), noise=noise,
                       elliptical=job.elliptical, device=job.fit_device)  # fmt: skip
-    known = fit.origin >= 0
-    mine[np.setdiff1d(chosen, chosen[fit.origin[known]])] = False  # doubles of others
-    absent = fit.clearness < min(FAINT, FAINTER * noise.faintest)
-    mine[chosen[fit.origin[known & absent]]] = False
-    seen = Block(block.frames, block.core, (y0, y1, x0, x1))
-    points, mine = _with_added(unfitted(points), mine, fit, bad, seen, job, method)
+    return FrameFit(fit, chosen, noise, box, bad, scaling)
+
+
+def _refined(
+    points: Points, mine: np.ndarray, frame: np.ndarray, k: int, block: Block, job: Detection, method: str
+) -> Points:
+    """The block's own columns of one frame as the fit has them."""
+    done = fit_frame(points, frame, k, block, job)
+    fit, known, chosen, box = done.fit, done.known, done.chosen, done.box
+    mine[np.setdiff1d(chosen, done.rows)] = False  # doubles of others
+    ratio, typical = compared(points, done)
+    absent = fit.clearness[known] < min(FAINT, FAINTER * done.noise.faintest)
+    absent &= ~(fit.clearness[known] > LIKE * typical)
+    mine[done.rows[absent]] = False
+    if job.heights is not None:
+        points.probability[done.rows] = weighed(points.probability[done.rows], ratio, job.heights)
+    seen = Block(block.frames, block.core, box)
+    points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)
-    rows[known] = chosen[fit.origin[known]]
+    rows[known] = done.rows
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
-    _write(points, rows, fit, (y0, x0), sign * scaling.span, scaling.centre)
+    _write(points, rows, fit, (box[0], box[2]), (-1 if job.dark else 1) * done.scaling.span, done.scaling.centre)
     return points.keep(mine & in_frame(points, job.shape))
+
+
+def compared(points: Points, done: FrameFit) -> tuple[np.ndarray, np.ndarray]:
+    """How far the fitted candidates measure up to their equivalents; see :func:`~hs_deepatoms.atoms.alike.likeness`."""
+    clearness = done.fit.clearness[done.known]
+    if "alike" not in points.fitted:
+        return np.full(len(clearness), np.nan), np.full(len(clearness), np.nan)
+    ids, alike = points.fitted["number"][done.rows], points.fitted["alike"][done.rows]
+    order = np.argsort(ids)
+    ratio, typical = np.empty_like(clearness), np.empty_like(clearness)
+    ratio[order], typical[order] = likeness(clearness[order], ids[order], alike[order])
+    return ratio, typical
 
 
 def unfitted(points: Points) -> Points:

@@ -53,6 +53,8 @@ class Detection:
         See :func:`~hs_deepatoms.atoms.decode.decode`.
     order : tuple of float, optional
         Weights of :func:`~hs_deepatoms.atoms.order.reconsidered`; by default the crystal is not asked.
+    heights : tuple of float, optional
+        Weights of :func:`~hs_deepatoms.atoms.alike.weighed`; by default fitted heights decide nothing.
     halo, multiple : int
         The network's reach and the multiple its input size must have, grid pixels.
     batch_pixels : int
@@ -83,6 +85,7 @@ class Detection:
     reported: float = 0.0
     calibration: tuple[float, float] = (1.0, 0.0)
     order: tuple[float, ...] | None = None
+    heights: tuple[float, float, float] | None = None
     halo: int = 80
     multiple: int = 8
     batch_pixels: int = 2**21

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter, uniform_filter1d
@@ -77,15 +79,46 @@ def reconsidered(y, x, probability, sigma: float, shape: tuple[int, int], weight
     high-resolution STEM images based on periodic block matching", Adv. Struct. Chem. Imaging 1, 3 (2015),
     doi:10.1186/s40679-015-0004-8; here presences are averaged, not pixels.
     """
-    u, v = np.asarray(y) / sigma, np.asarray(x) / sigma
+    out = np.array(probability, float)
+    for part in ordered_parts(y, x, probability, sigma, shape, weights):
+        out[part.around[part.inside]] = part.probability[part.inside]
+    return out
+
+
+@dataclass(frozen=True)
+class OrderedPart:
+    """A part of a frame that follows a lattice.
+
+    Attributes
+    ----------
+    around : ndarray of int, shape (n,)
+        The candidates in and around it.
+    inside : ndarray of bool, shape (n,)
+        Which of these belong to it.
+    places : ndarray, shape (n, 2)
+        Their positions in column sigmas.
+    probability : ndarray, shape (n,)
+        Theirs, once their equivalents have been seen.
+    sites : Sites
+    """
+
+    around: np.ndarray
+    inside: np.ndarray
+    places: np.ndarray
+    probability: np.ndarray
+    sites: Sites
+
+
+def ordered_parts(y, x, probability, sigma: float, shape: tuple[int, int], weights) -> Iterator[OrderedPart]:
+    """The parts of a frame that follow a lattice, one at a time; arguments as of :func:`reconsidered`."""
+    places = np.column_stack([y, x]) / sigma
     size = (shape[0] / sigma, shape[1] / sigma)
     first = np.clip(np.asarray(probability, float), EDGE, 1 - EDGE)
-    out = np.array(probability, float)
-    for inside, around in regions(u, v, size):
-        p = _rounds(u[around], v[around], first[around], size, weights)
-        if p is not None:
-            out[around[inside]] = p[inside]
-    return out
+    for inside, around in regions(*places.T, size):
+        sites = Sites.of(*places[around].T, first[around], size)
+        if sites is not None:
+            p = _rounds(sites, first[around], weights)
+            yield OrderedPart(around, inside, places[around], p, sites)
 
 
 def regions(u, v, size: tuple[float, float]):
@@ -101,11 +134,8 @@ def regions(u, v, size: tuple[float, float]):
             yield (own[0][around] == i) & (own[1][around] == j), around
 
 
-def _rounds(u, v, first, size, weights) -> np.ndarray | None:
-    """Probabilities after a few rounds, each with the equivalents as the one before left them; None without order."""
-    sites = Sites.of(u, v, first, size)
-    if sites is None:
-        return None
+def _rounds(sites: Sites, first: np.ndarray, weights) -> np.ndarray:
+    """Probabilities after a few rounds, each with the equivalents as the one before left them."""
     p = first
     for _ in range(ROUNDS):
         p = applied(first, sites.evidence(p), weights)
@@ -144,6 +174,8 @@ class Sites:
         Whether that lies in the frame.
     square : ndarray of int, shape (2, n)
         The square of side ``PITCH`` each candidate lies in.
+    shortest : float
+        Length of the shortest vector, sigmas.
     """
 
     shape: tuple[int, int]
@@ -151,6 +183,7 @@ class Sites:
     there: np.ndarray
     inside: np.ndarray
     square: np.ndarray
+    shortest: float
 
     @staticmethod
     def of(u, v, p, size: tuple[float, float]) -> Sites | None:
@@ -158,7 +191,8 @@ class Sites:
         vectors = vectors_of_grains(u, v, p) if len(p) > LEAST else np.empty((0, 2))
         if not len(vectors):
             return None
-        tolerance = min(TOLERANCE, CROWDED * float(np.hypot(*vectors.T).min()))
+        shortest = float(np.hypot(*vectors.T).min())
+        tolerance = min(TOLERANCE, CROWDED * shortest)
         reach = np.abs(vectors).max() + 2 * tolerance
         low = [min(w.min(), 0.0) - reach for w in (u, v)]
         cells = [int(np.ceil((max(w.max(), 0.0) + reach - a) / CELL)) + 1 for w, a in zip((u, v), low, strict=True)]
@@ -168,25 +202,13 @@ class Sites:
         squares = np.stack([(np.clip(w, 0, None) // PITCH).astype(int) for w in (u, v)])
         squares -= squares.min(1, keepdims=True)
         near = _cells_near((u - low[0]) / CELL, (v - low[1]) / CELL, cells, tolerance / CELL)
-        return Sites(tuple(cells), near, i * cells[1] + j, inside, squares)
+        return Sites(tuple(cells), near, i * cells[1] + j, inside, squares, shortest)
 
     def evidence(self, p: np.ndarray) -> Evidence:
-        """What stands at the equivalents, given the probabilities of all candidates.
-
-        A vector counts at a place as far as it takes the columns around it to other columns nearly as often as the
-        best vector does there, so grains and patches of different order are told apart.
-        """
-        n, p = len(p), p.astype(np.float32)
-        who = np.full(self.shape[0] * self.shape[1] + 1, n, np.int32)  # stands at each cell; n where nobody does
-        order = np.argsort(p, kind="stable")  # of several columns near a cell the likeliest is written last
-        who[self.near[order].ravel()] = np.repeat(order, self.near.shape[1])
-        who = who[self.there]
-        there = np.append(p, np.float32(0))[who]
-        odds = logit(np.clip(np.append(p, np.float32(0)), 0.01, 1 - EDGE))[who]
-        share, known = self._share_around(p, there)
-        weight = share - NEARLY * np.maximum(share.max(1, keepdims=True), 0.5)
-        weight = np.maximum(weight, 0, out=weight)
-        weight *= self.inside & known & (share > RELIABLE)
+        """What stands at the equivalents, given the probabilities of all candidates."""
+        who, there = self.ends(p)
+        weight = self.weights(p, there)
+        odds = logit(np.clip(np.append(p.astype(np.float32), np.float32(0)), 0.01, 1 - EDGE))[who]
         total = np.maximum(weight.sum(1), 1e-9)
         mean = np.einsum("ij,ij->i", weight, odds) / total
         odds -= mean[:, None]
@@ -194,22 +216,43 @@ class Sites:
         number = total**2 / np.maximum(np.einsum("ij,ij->i", weight, weight), 1e-12) * (weight > 0).any(1)
         return Evidence(mean, spread, number)
 
-    def _share_around(self, p, there):
-        """How often each vector takes the columns around a place to other columns; False with too few to tell."""
-        n, (rows, columns) = len(p), self.square.max(1) + 1
-        place = self.square[0] * columns + self.square[1]
-        add_up = csr_array((np.ones(n), (place, np.arange(n))), shape=(rows * columns, n))
-        weight = (p.astype(float) ** 2)[:, None] * self.inside
+    def ends(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which candidate stands where each vector leads, (n, m), n for nobody; and its probability, 0 for nobody."""
+        n, p = len(p), p.astype(np.float32)
+        who = np.full(self.shape[0] * self.shape[1] + 1, n, np.int32)
+        order = np.argsort(p, kind="stable")  # of several columns near a cell the likeliest is written last
+        who[self.near[order].ravel()] = np.repeat(order, self.near.shape[1])
+        who = who[self.there]
+        return who, np.append(p, np.float32(0))[who]
 
-        def around(values):
-            sums = (add_up @ values).reshape(rows, columns, -1)
-            for axis in (0, 1):
-                sums = uniform_filter1d(sums, 3, axis=axis, mode="constant") * 3
-            return sums.reshape(rows * columns, -1)
+    def weights(self, p: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """How much each vector counts for each candidate, (n, m).
 
-        total = around(weight)
-        share = around(weight * there) / np.maximum(total, 1e-9)
-        return share.astype(np.float32)[place], (total > 3)[place]
+        As far as it takes the columns around there to other columns nearly as often as the best vector does, so that
+        grains and patches of different order are told apart.
+        """
+        columns = (p.astype(np.float32).astype(float) ** 2)[:, None] * self.inside
+        total = self.around(columns)
+        share = (self.around(columns * there) / np.maximum(total, 1e-9)).astype(np.float32)[self.place]
+        known = (total > 3)[self.place]  # not with too few to tell
+        weight = share - NEARLY * np.maximum(share.max(1, keepdims=True), 0.5)
+        weight = np.maximum(weight, 0, out=weight)
+        weight *= self.inside & known & (share > RELIABLE)
+        return weight
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """Flat index (n,) of the square of each candidate."""
+        return self.square[0] * (self.square[1].max() + 1) + self.square[1]
+
+    def around(self, values: np.ndarray) -> np.ndarray:
+        """Sums of values (n, m) over the candidates in each square and those around it, (squares, m)."""
+        n, (rows, columns) = len(values), self.square.max(1) + 1
+        add_up = csr_array((np.ones(n), (self.place, np.arange(n))), shape=(rows * columns, n))
+        sums = (add_up @ values).reshape(rows, columns, -1)
+        for axis in (0, 1):
+            sums = uniform_filter1d(sums, 3, axis=axis, mode="constant") * 3
+        return sums.reshape(rows * columns, -1)
 
 
 def _cells_near(a, b, cells, distance: float) -> np.ndarray:

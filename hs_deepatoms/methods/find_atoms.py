@@ -230,6 +230,8 @@ def _planned(source: Source, look: Look, batch_size, navigation_chunks):
     if look.method == "network":  # the uncertain ones are needed to judge the whole
         job = replace(job, reported=min(look.threshold, UNCERTAIN), order=look.model.order)
         job = replace(job, threshold=CANDIDATE if job.order else job.reported)
+        if job.order and look.refine != "none":
+            job = replace(job, heights=look.model.heights)
     return images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
 
 

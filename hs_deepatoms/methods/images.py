@@ -48,6 +48,7 @@ class Model:
     threshold: float
     calibration: tuple[float, float]
     order: tuple[float, ...] | None
+    heights: tuple[float, float, float] | None
 
 
 def read_images(signal: Any, *, signal_dims=None, operation: str) -> Source:
@@ -75,9 +76,9 @@ def find_model(model: str | Path | None) -> Model:
     path = shipped_model("detector") if model is None else Path(model).expanduser().resolve()
     info = read_info(path)
     preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
+    order, heights = (tuple(preprocessing.get(name) or ()) or None for name in ("order", "heights"))
     return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)),
-                 tuple(preprocessing.get("calibration", (1.0, 0.0))),
-                 tuple(preprocessing["order"]) if preprocessing.get("order") else None)  # fmt: skip
+                 tuple(preprocessing.get("calibration", (1.0, 0.0))), order, heights)  # fmt: skip
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:

@@ -1,10 +1,12 @@
-"""How far the detector may believe the crystal: weights of ``atoms/order.py``, fitted on simulated crystals.
+"""How far the detector may believe the crystal: weights of ``atoms/order.py`` and ``atoms/alike.py``, fitted on
+simulated crystals.
 
     python -m hs_deepatoms.workflows.fit_order MODEL [--seed 1] [--scenes 240] [--lattices 480]
 
 prints the weights for ``pack``. The detector's candidates are compared with the truth in scenes like those it was
 trained on and in plain lattices with empty sites; a logistic regression tells columns from what is none. Candidates on
-empty sites count ``EMPTY`` times: a crystal that hides its vacancies is worse than one with a column missing.
+empty sites count ``EMPTY`` times: a crystal that hides its vacancies is worse than one with a column missing. Then
+those on sites of a crystal are fitted, and a second regression learns what their heights say.
 """
 
 from __future__ import annotations
@@ -19,18 +21,20 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.special import logit
 
-from hs_deepatoms.atoms import order
-from hs_deepatoms.atoms.detect import detect
+from hs_deepatoms.atoms import alike, block, order
+from hs_deepatoms.atoms.detect import Detection, detect
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.methods.find_atoms import detection_job, look_at
 from hs_deepatoms.methods.images import read_images
 from hs_deepatoms.simulate.plain import simulate_lattice
 from hs_deepatoms.simulate.scenes import simulate_scene
 
-CANDIDATE = 0.01
+CANDIDATE, THRESHOLD = 0.01, 0.45
 EMPTY, LATTICES = 7.0, 0.7  # weights of candidates on empty sites, and of the lattices
 ROUNDS = 2  # fits, each on the evidence that the one before leaves
 STRENGTHS = ((1.5, 20.0), (5.5, 13.0))  # of the weak columns of lattices
+FITTED_STRENGTHS = ((1.5, 3.5), (3.5, 5.5), (5.5, 8.0), (5.5, 13.0))  # of those whose columns are fitted
+FITTED_NONE = 2.0  # weight of what is none among these
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,40 @@ def _rows(sample: Sample, weights):
     return order.features(logit(p), evidence)[known], sample.column[known], sample.weight[known]
 
 
+def fit_heights(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[float, float, float]:
+    """Weights for :func:`~hs_deepatoms.atoms.alike.weighed`, from ratios, probabilities and truth of candidates."""
+    from sklearn.linear_model import LogisticRegression
+
+    ratio, p, column = (np.concatenate(values) for values in zip(*found, strict=True))
+    odds = logit(np.clip(p, alike.DECIDED, 1 - alike.DECIDED))
+    model = LogisticRegression(C=100, max_iter=1000)
+    model.fit(np.column_stack([ratio, odds]), column, sample_weight=np.where(column, 1.0, FITTED_NONE))
+    return (*map(float, model.coef_[0]), float(model.intercept_[0]))
+
+
+def fitted_samples(
+    model: Path, weights: tuple[float, ...], seed: int, lattices: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of the fitted candidates of simulated lattices: how they measure up, their probabilities, and the truth."""
+    for k in range(lattices):
+        weakest, strongest = FITTED_STRENGTHS[k % len(FITTED_STRENGTHS)]
+        one = simulate_lattice(np.random.default_rng([seed, 2, k]), weakest=weakest, strongest=strongest)
+        job = _job(model, one.image)
+        if job is None:
+            continue
+        whole = (0, one.image.shape[0], 0, one.image.shape[1])
+        box = Block((0, 1), whole, whole)
+        job = replace(job, refine="quick", order=weights, heights=(0.0, 1.0, 0.0), certain=THRESHOLD)
+        job = replace(job, reported=CANDIDATE, scalings=block.block_scalings(one.image[None], box, job))
+        points = block.in_light_of_crystal(block.find(one.image[None], box, job, "network"), job)
+        done = block.fit_frame(points, one.image, 0, box, job)
+        ratio, _ = block.compared(points, done)
+        y, x = points.y[done.rows], points.x[done.rows]
+        column = matched(y, x, one.y, one.x, max(1.5 * one.sigma, 1.0))
+        known = np.isfinite(ratio)
+        yield ratio[known], points.probability[done.rows][known], column[known]
+
+
 def samples(model: Path, seed: int, scenes: int, lattices: int) -> Iterator[Sample | None]:
     """Candidates of simulated images and the truth about them."""
     for k in range(scenes):
@@ -92,11 +130,9 @@ def samples(model: Path, seed: int, scenes: int, lattices: int) -> Iterator[Samp
 
 def _sample(model: Path, image, y, x, sigma, empty=None, spacing=1.0) -> Sample | None:
     """Candidates as `find_atoms` has them, at the width that it measures; None where it sees no columns."""
-    source = read_images(image, operation="find_atoms")
-    look = look_at(source, model=model, device="cpu")
-    if look.confidence == 0:
+    job = _job(model, image)
+    if job is None:
         return None
-    job = replace(detection_job(source, look), threshold=CANDIDATE)
     whole = (0, image.shape[0], 0, image.shape[1])
     found = detect(image[None], Block((0, 1), whole, whole), job)
     column = matched(found.y, found.x, y, x, max(1.5 * sigma, 1.0))
@@ -107,6 +143,13 @@ def _sample(model: Path, image, y, x, sigma, empty=None, spacing=1.0) -> Sample 
     seen = job.column_sigma
     size = (image.shape[0] / seen, image.shape[1] / seen)
     return Sample(found.y / seen, found.x / seen, found.probability.astype(float), size, column, weight)
+
+
+def _job(model: Path, image: np.ndarray) -> Detection | None:
+    """What `find_atoms` does with an image, down to the faintest candidates; None where it sees no columns."""
+    source = read_images(image, operation="find_atoms")
+    look = look_at(source, model=model, device="cpu")
+    return replace(detection_job(source, look), threshold=CANDIDATE) if look.confidence else None
 
 
 def matched(y, x, true_y, true_x, radius: float) -> np.ndarray:
@@ -129,7 +172,9 @@ def main(arguments: list[str] | None = None) -> None:
     o = parser.parse_args(arguments)
     made = samples(o.model.resolve(), o.seed, o.scenes, o.lattices)
     weights = fit([sample for sample in made if sample is not None])
-    print(", ".join(f"{w:.4f}" for w in weights))
+    print("order  ", ", ".join(f"{w:.4f}" for w in weights))
+    heights = fit_heights(list(fitted_samples(o.model.resolve(), weights, o.seed, o.lattices)))
+    print("heights", ", ".join(f"{w:.4f}" for w in heights))
 
 
 if __name__ == "__main__":

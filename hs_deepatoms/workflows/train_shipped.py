@@ -25,6 +25,7 @@ from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_d
 
 THRESHOLD = 0.45
 ORDER = (0.7798, 0.5060, 1.1688, 0.1065, -0.0174, -0.1531, -0.3208, 0.0491, 0.3508)  # by fit_order, seed 1
+HEIGHTS = (0.784, 0.732, 2.102)  # by the same
 
 
 @dataclass(frozen=True)
@@ -206,12 +207,13 @@ def pack(
     threshold: float = THRESHOLD,
     calibration: tuple[float, float] = (1.28, 0.81),
     order: tuple[float, ...] = ORDER,
+    heights: tuple[float, ...] = HEIGHTS,
     scores: dict | None = None,
 ) -> str:
     """Join the trained parts in ``out`` into one model file with its card; returns the sha256.
 
     ``calibration`` is the slope and offset from presence to probability, fitted on 400 simulated images that were not
-    trained on; ``order`` are the weights that :mod:`hs_deepatoms.workflows.fit_order` prints.
+    trained on; ``order`` and ``heights`` are the weights that :mod:`hs_deepatoms.workflows.fit_order` prints.
     """
     from safetensors.torch import load_file
 
@@ -245,6 +247,7 @@ def pack(
         "threshold": threshold,
         "calibration": list(calibration),
         "order": list(order),
+        "heights": list(heights),
     }
     return save_modules(target, parts, preprocessing=preprocessing, card=card)
 

@@ -1,0 +1,157 @@
+"""Columns that look alike at equivalent sites of a crystal: what a doubtful one among them has to measure up to."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+from scipy.special import expit, logit
+
+from hs_deepatoms.atoms.order import EQUIVALENTS, OrderedPart, ordered_parts
+
+MOST = 8  # equivalents that are remembered of a candidate
+WINDOW = 1.5  # column sigmas: half the side of the window on which brightness is measured
+# lattice vectors lead to columns of the same kind if brightness changes along them hardly more than along the best one:
+# by this factor, and this share of its spread over the frame
+FACTOR, SLACK = 1.3, 0.05
+PAIRS = 5.0  # columns with a partner, to know how brightness changes along a vector
+OCCUPIED = 0.6  # share of the equivalents that hold columns
+BESIDE = 0.5  # of the shortest lattice vector: nearer to a likelier candidate it is no site of its own
+LEAST = 3  # equivalents, to know what a column looks like
+USUAL, WORTH = 0.15, 4.0  # spread of clearness relative to its mean, and how many columns that is worth
+PLAIN = 2.0  # clearness of the equivalents below which nothing can be told
+NOTHING = 0.5  # clearness that a fit finds where there is none
+# log likelihood ratio below and above which it says no more: a bright spot may be something else than a column
+FAINTEST, ENOUGH = -7.0, 0.0
+DECIDED = 0.01  # probabilities count as no nearer to 0 and 1
+
+
+def brightness_at(image: np.ndarray, valid: np.ndarray, y, x, sigma: float) -> np.ndarray:
+    """Mean of the image around each position (n,), weighed by a Gaussian of the columns' width; float32.
+
+    Parameters
+    ----------
+    image : ndarray, float32, shape (h, w)
+    valid : ndarray, bool, shape (h, w)
+        False where pixels do not count.
+    y, x : ndarray, shape (n,)
+        Positions, pixels.
+    sigma : float
+        Column sigma, pixels.
+    """
+    half = max(1, int(WINDOW * sigma))
+    step = np.arange(-half, half + 1)
+    filled = np.where(valid, image, 0).astype(np.float32)
+    out = np.empty(len(y), np.float32)
+    for k in range(0, len(y), 4096):
+        (rows, up), (columns, across) = (
+            _window(p[k : k + 4096], step, n, sigma) for p, n in zip((y, x), image.shape, strict=True)
+        )
+        weight = up[:, :, None] * across[:, None, :] * valid[rows[:, :, None], columns[:, None, :]]
+        total = (weight * filled[rows[:, :, None], columns[:, None, :]]).sum((1, 2))
+        out[k : k + 4096] = total / np.maximum(weight.sum((1, 2)), 1e-6)
+    return out
+
+
+def _window(position, step, size: int, sigma: float):
+    """Pixels (n, side) around positions along one axis, and their weights; 0 outside."""
+    pixel = np.rint(position).astype(int)[:, None] + step
+    weight = np.exp(-0.5 * ((pixel - np.asarray(position)[:, None]) / sigma) ** 2).astype(np.float32)
+    weight[(pixel < 0) | (pixel >= size)] = 0
+    return pixel.clip(0, size - 1), weight
+
+
+def reconsidered_with_alike(
+    y, x, probability, brightness, sigma: float, shape: tuple[int, int], weights: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`~hs_deepatoms.atoms.order.reconsidered`, and which columns each candidate has to measure up to.
+
+    These stand where lattice vectors lead along which brightness hardly changes: a weak column among strong ones is
+    compared with weak ones. Candidates that are no site of a crystal have none.
+
+    Returns
+    -------
+    probability : ndarray, float64, shape (n,)
+    alike : ndarray, int32, shape (n, MOST)
+        Indices of columns; -1 where there are fewer.
+    """
+    out, found = np.array(probability, float), np.full((len(y), MOST), -1, np.int32)
+    for part in ordered_parts(y, x, probability, sigma, shape, weights):
+        here = part.around[part.inside]
+        out[here] = part.probability[part.inside]
+        near = _alike(part, np.asarray(brightness, float)[part.around])[part.inside]
+        found[here] = np.where(near >= 0, part.around[near], -1)
+    return out, found
+
+
+def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
+    sites, p = part.sites, part.probability
+    who, there = sites.ends(p)
+    weight = sites.weights(p, there)
+    change = _change(sites, p, brightness, who, there, weight)
+    slack = SLACK * float(np.std(brightness[p > 0.5])) if (p > 0.5).any() else 0.0
+    weight[change > FACTOR * change.min(1, keepdims=True) + slack] = 0
+    held = weight * (there > 0.5)
+    occupied = held.sum(1) > OCCUPIED * np.maximum(weight.sum(1), 1e-9)
+    best = np.argsort(-held, 1, kind="stable")[:, :MOST]
+    found = np.where(np.take_along_axis(held, best, 1) > 0, np.take_along_axis(who, best, 1), -1)
+    evidence = sites.evidence(p)
+    site = occupied & (evidence.number > EQUIVALENTS) & (evidence.mean > 0)
+    site &= ~_beside(part.places, p, sites.shortest) & ((found >= 0).sum(1) >= LEAST)
+    found[~site] = -1
+    return np.pad(found, ((0, 0), (0, MOST - found.shape[1])), constant_values=-1)
+
+
+def _change(sites, p, brightness, who, there, weight) -> np.ndarray:
+    """How much brightness changes from column to column along each vector around each candidate, (n, m)."""
+    ends = np.append(brightness, 0.0)[who]
+    counted = (p > 0.5)[:, None] & (there > 0.5) & sites.inside & (weight > 0)
+    pairs = sites.around(counted.astype(float))
+    change = sites.around(np.where(counted, np.abs(brightness[:, None] - ends), 0.0)) / np.maximum(pairs, 1e-9)
+    return np.where((pairs > PAIRS)[sites.place] & (weight > 0), change[sites.place], np.inf)
+
+
+def _beside(places: np.ndarray, p: np.ndarray, shortest: float) -> np.ndarray:
+    """True for candidates with a likelier one right beside them."""
+    near = cKDTree(places).query_pairs(BESIDE * shortest, output_type="ndarray")
+    out = np.zeros(len(p), bool)
+    if len(near):
+        out[np.where(p[near[:, 0]] < p[near[:, 1]], near[:, 0], near[:, 1])] = True
+    return out
+
+
+def likeness(clearness: np.ndarray, ids: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log likelihood ratio (n,) of a column like its equivalents to none, and the clearness (n,) of these.
+
+    Parameters
+    ----------
+    clearness : ndarray, shape (n,)
+        Fitted heights over their standard deviation.
+    ids : ndarray of int, shape (n,)
+        Numbers of the candidates, ascending.
+    alike : ndarray of int, shape (n, m)
+        Numbers of the equivalents; -1 for none.
+
+    Returns
+    -------
+    ratio, typical : ndarray, shape (n,)
+        NaN where too few equivalents were fitted, or where they are too faint themselves.
+    """
+    row = np.searchsorted(ids, alike).clip(0, max(0, len(ids) - 1))
+    fitted = (alike >= 0) & (ids[row] == alike) & np.isfinite(clearness)[row]
+    number = fitted.sum(1)
+    value = np.where(fitted, clearness[row], 0.0)
+    mean = value.sum(1) / np.maximum(number, 1)
+    variance = (np.where(fitted, value - mean[:, None], 0.0) ** 2).sum(1)
+    variance = (variance + WORTH * (USUAL * mean) ** 2) / (number + WORTH)
+    spread = np.sqrt(np.maximum(variance, 1.0))  # a fitted height over its error varies by one
+    below = np.minimum(clearness - mean, 0) / spread  # a brighter one is no less a column
+    ratio = 0.5 * (np.maximum(clearness - NOTHING, 0) ** 2 - below**2) - np.log(spread)
+    known = (number >= LEAST) & (mean > PLAIN) & np.isfinite(clearness)
+    return np.where(known, ratio.clip(FAINTEST, ENOUGH), np.nan), np.where(known, mean, np.nan)
+
+
+def weighed(p: np.ndarray, ratio: np.ndarray, weights: tuple[float, float, float]) -> np.ndarray:
+    """Probabilities with the fitted heights taken into account; unchanged where the ratio is not known."""
+    a, b, constant = weights
+    after = expit(a * ratio + b * logit(np.clip(p, DECIDED, 1 - DECIDED)) + constant)
+    return np.where(np.isfinite(ratio), after, p)
