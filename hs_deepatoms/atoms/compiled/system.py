@@ -1,0 +1,285 @@
+"""The normal equations of columns and background: products with them, and their solution."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from hs_deepatoms.atoms.compiled import surface
+from hs_deepatoms.atoms.compiled.loops import kernel
+
+
+@kernel()
+def series(t, unit, out):
+    """Taylor coefficients (4, 4) of the four cubic B-splines over the fraction ``t`` of a knot interval."""
+    s = 1 - t
+    a, b, c = unit, unit * unit, unit * unit * unit
+    out[0, 0], out[0, 1] = s * s * s / 6, (3 * t * t * t - 6 * t * t + 4) / 6
+    out[0, 2], out[0, 3] = (-3 * t * t * t + 3 * t * t + 3 * t + 1) / 6, t * t * t / 6
+    out[1, 0], out[1, 1] = -3 * s * s * a / 6, (9 * t * t - 12 * t) * a / 6
+    out[1, 2], out[1, 3] = (-9 * t * t + 6 * t + 3) * a / 6, 3 * t * t * a / 6
+    out[2, 0], out[2, 1], out[2, 2], out[2, 3] = s * b / 2, (3 * t - 2) * b / 2, (1 - 3 * t) * b / 2, t * b / 2
+    # slopes with what terms of third degree add to them under a Gaussian of that unit
+    out[1, 0] -= 3 * c / 6
+    out[1, 1] += 9 * c / 6
+    out[1, 2] -= 9 * c / 6
+    out[1, 3] += 3 * c / 6
+
+
+@kernel()
+def place(p, size, origin, first, knots, knot):
+    """The first of the four splines over a point, and the fraction of the interval between knots that it is at."""
+    at = (min(max(p, -0.5), size - 0.5) + origin) / knot
+    start = min(max(int(np.floor(at)) - 1 - first, 0), knots - 4)
+    return start, at - (start + first + 1)
+
+
+@kernel()
+def coupling(start, stop, y, x, by_polynomials, shape, origin, first, knots, knot, unit, index, out):
+    """Of each column: the first of the sixteen splines over it, and its coupling (k, 16) to them."""
+    wy, wx, across = np.zeros((3, 4)), np.zeros((3, 4)), np.zeros((2, 4))
+    for n in range(start, stop):
+        row, t = place(y[n], shape[0], origin[0], first[0], knots[0], knot)
+        series(t, unit / knot, wy)
+        column, t = place(x[n], shape[1], origin[1], first[1], knots[1], knot)
+        series(t, unit / knot, wx)
+        across[0], across[1] = wy[0] + wy[2], wx[0] + wx[2]
+        for p in range(4):
+            for q in range(4):
+                index[n, 4 * p + q] = (row + p) * knots[1] + column + q
+        for k in range(by_polynomials.shape[1]):
+            f = by_polynomials[n, k]
+            for p in range(4):
+                one = f[0] * wy[0, p] + f[3] * wy[2, p]
+                slope, by_v, by_uv, by_vv = f[1] * wy[1, p], f[2] * across[0, p], f[4] * wy[1, p], f[5] * wy[0, p]
+                for q in range(4):
+                    out[n, k, 4 * p + q] = (one * wx[0, q] + slope * across[1, q] + by_v * wx[1, q]
+                                            + by_uv * wx[1, q] + by_vv * wx[2, q])  # fmt: skip
+
+
+@kernel()
+def columns_times(start, stop, own, index, ground, nx, a, b, out):
+    """Own blocks times ``a`` (n, k), and couplings times the splines' ``b``."""
+    k = a.shape[1]
+    near = np.zeros(16)
+    for n in range(start, stop):
+        gathered(b, index[n, 0], nx, near)
+        for p in range(k):
+            total = 0.0
+            for q in range(k):
+                total += own[n, p, q] * a[n, q]
+            line = ground[n, p]
+            for q in range(16):
+                total += line[q] * near[q]
+            out[n, p] = total
+
+
+@kernel()
+def gathered(b, first, nx, out):
+    for p in range(4):
+        for q in range(4):
+            out[4 * p + q] = b[first + p * nx + q]
+
+
+@kernel()
+def pairs_times(i, j, blocks, a, out):
+    """Add blocks of pairs times ``a``, both ways."""
+    k = a.shape[1]
+    for n in range(len(i)):
+        one, two = i[n], j[n]
+        for p in range(k):
+            total, factor = 0.0, a[one, p]
+            for q in range(k):
+                total += blocks[n, p, q] * a[two, q]
+                out[two, q] += blocks[n, p, q] * factor
+            out[one, p] += total
+
+
+@kernel()
+def to_splines(index, ground, nx, a, sign, out):
+    """Add what the columns' ``a`` couples to the splines, times ``sign``."""
+    near = np.zeros(16)
+    for n in range(len(a)):
+        near[:] = 0.0
+        for p in range(a.shape[1]):
+            factor, line = sign * a[n, p], ground[n, p]
+            for q in range(16):
+                near[q] += factor * line[q]
+        first = index[n, 0]
+        for p in range(4):
+            for q in range(4):
+                out[first + p * nx + q] += near[4 * p + q]
+
+
+@kernel()
+def inverted(matrix, root, out):
+    """Inverse of a positive matrix by its Cholesky factor, which goes into ``root``; NaN where it is not positive."""
+    k = len(matrix)
+    for p in range(k):
+        for q in range(p + 1):
+            total = matrix[p, q]
+            for m in range(q):
+                total -= root[p, m] * root[q, m]
+            root[p, q] = sqrt(total) if p == q else total / root[q, q]
+    for c in range(k):
+        for p in range(k):  # forwards, then backwards
+            total = 1.0 if p == c else 0.0
+            for m in range(p):
+                total -= root[p, m] * out[m, c]
+            out[p, c] = total / root[p, p]
+        for p in range(k - 1, -1, -1):
+            total = out[p, c]
+            for m in range(p + 1, k):
+                total -= root[m, p] * out[m, c]
+            out[p, c] = total / root[p, p]
+
+
+@kernel()
+def invert(start, stop, matrices, roots, out):
+    for n in range(start, stop):
+        inverted(matrices[n], roots[n], out[n])
+
+
+@kernel()
+def strengths(start, stop, i, j, blocks, roots, out):
+    """How strongly pairs couple: no less than the largest singular value of ``L_i^-1 block L_j^-T``."""
+    k = roots.shape[1]
+    inner = np.zeros((k, k))
+    for n in range(start, stop):
+        one, two = roots[i[n]], roots[j[n]]
+        for q in range(k):
+            for p in range(k):
+                total = blocks[n, p, q]
+                for m in range(p):
+                    total -= one[p, m] * inner[m, q]
+                inner[p, q] = total / one[p, p]
+        for p in range(k):
+            for q in range(k):
+                total = inner[p, q]
+                for m in range(q):
+                    total -= two[q, m] * inner[p, m]
+                inner[p, q] = total / two[q, q]
+        along = across = square = 0.0
+        for p in range(k):
+            row = column = 0.0
+            for q in range(k):
+                row += abs(inner[p, q])
+                column += abs(inner[q, p])
+                square += inner[p, q] * inner[p, q]
+            along, across = max(along, row), max(across, column)
+        out[n] = sqrt(min(along * across, square))
+
+
+@kernel()
+def shares(i, j, strength, out):
+    """One plus how strongly each column couples to all of its neighbours."""
+    out[:] = 1.0
+    for n in range(len(i)):
+        out[i[n]] += strength[n]
+        out[j[n]] += strength[n]
+
+
+@kernel()
+def taken(inverse, index, ground, nx, values):
+    """Subtract from the matrix of the splines what the columns over them take."""
+    k = inverse.shape[1]
+    lean = np.zeros((k, 16))
+    for n in range(len(inverse)):
+        lean[:] = 0.0
+        for p in range(k):
+            for m in range(k):
+                factor, line = inverse[n, p, m], ground[n, m]
+                for q in range(16):
+                    lean[p, q] += factor * line[q]
+        first = index[n, 0]
+        for p in range(16):
+            s = first + p // 4 * nx + p % 4
+            for q in range(p, 16):
+                total = 0.0
+                for m in range(k):
+                    total += ground[n, m, p] * lean[m, q]
+                values[s, q // 4 - p // 4, 3 + q % 4 - p % 4] -= total
+
+
+@kernel()
+def small_times(start, stop, matrices, vectors, out):
+    k = vectors.shape[1]
+    for n in range(start, stop):
+        for p in range(k):
+            total = 0.0
+            for q in range(k):
+                total += matrices[n, p, q] * vectors[n, q]
+            out[n, p] = total
+
+
+@kernel()
+def eliminated(inverse, index, ground, root, nx, a, b, first, under, rest):
+    """Nearly the solution, ``first`` and ``under``: columns apart from each other, not from the background."""
+    n = len(a)
+    small_times(0, n, inverse, a, first)
+    under[:] = b
+    to_splines(index, ground, nx, first, -1.0, under)
+    surface.solve(root, under)
+    near = np.zeros(16)
+    for c in range(n):
+        gathered(under, index[c, 0], nx, near)
+        for p in range(a.shape[1]):
+            total, line = a[c, p], ground[c, p]
+            for q in range(16):
+                total -= line[q] * near[q]
+            rest[c, p] = total
+    small_times(0, n, inverse, rest, first)
+
+
+@kernel()
+def dot(a, b):
+    one, two, total = a.reshape(-1), b.reshape(-1), 0.0
+    for k in range(len(one)):
+        total += one[k] * two[k]
+    return total
+
+
+@kernel()
+def add(to, factor, what):
+    one, two = to.reshape(-1), what.reshape(-1)
+    for k in range(len(one)):
+        one[k] += factor * two[k]
+
+
+@kernel()
+def along(to, factor, what):
+    """``what + factor * to``, in place."""
+    one, two = to.reshape(-1), what.reshape(-1)
+    for k in range(len(one)):
+        one[k] = two[k] + factor * one[k]
+
+
+@kernel()
+def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, accuracy, most, x, y):
+    """Preconditioned conjugate gradients, into ``x`` and ``y`` that are zero."""
+    r, s, n = a.copy(), b.copy(), len(a)
+    z, w, rest, hp, hq = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(a), np.zeros_like(b)
+    eliminated(inverse, index, ground, root, nx, r, s, z, w, rest)
+    p, q = z.copy(), w.copy()
+    now = begun = dot(r, z) + dot(s, w)
+    for _ in range(most):
+        if not now > accuracy * accuracy * begun:
+            break
+        columns_times(0, n, own, index, ground, nx, p, q, hp)
+        pairs_times(i, j, blocks, p, hp)
+        hq[:] = 0.0
+        to_splines(index, ground, nx, p, 1.0, hq)
+        surface.times(values, nx, q, hq)
+        curve = dot(p, hp) + dot(q, hq)
+        if not curve > 0:  # the approximate coupling is not positive along here
+            break
+        step = now / curve
+        add(x, step, p)
+        add(y, step, q)
+        add(r, -step, hp)
+        add(s, -step, hq)
+        eliminated(inverse, index, ground, root, nx, r, s, z, w, rest)
+        last, now = now, dot(r, z) + dot(s, w)
+        along(p, now / last, z)
+        along(q, now / last, w)

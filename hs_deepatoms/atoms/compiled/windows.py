@@ -1,0 +1,179 @@
+"""Own blocks of the normal equations, gradients, first heights and the drawn image, column by column."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hs_deepatoms.atoms.compiled.bells import (
+    HEIGHT,
+    X,
+    Y,
+    bell,
+    derivatives,
+    lanes_of,
+    lined_up,
+    precision,
+    span,
+    tilts,
+)
+from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms.atoms.compiled.moments import cut, moments, powers, slope, times_turned, with_polynomials
+
+
+@kernel()
+def sums(start, stop, table, weighed, weight, half, unit, elliptical, hessian, gradient, ground):
+    """Of the columns ``start`` to ``stop``: own blocks, slopes, and own blocks with the polynomials."""
+    height, width = weight.shape
+    lanes = lanes_of(half)
+    rows, line, along = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32), np.zeros((5, lanes), np.float32)
+    by_row, by_line = np.zeros((5, lanes), np.float32), np.zeros((5, lanes), np.float32)
+    of_rest, once, twice = np.zeros((5, 5), np.float32), np.zeros((5, 5), np.float32), np.zeros((5, 5), np.float32)
+    t, part = np.zeros((6 if elliptical else 4, 6)), np.zeros((6 if elliptical else 4, 6))
+    rest, pixels = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
+    tilt = np.zeros((lanes, lanes), np.float32)
+    for n in range(start, stop):
+        y, x = table[n, Y], table[n, X]
+        yy, yx, xx = precision(table[n], elliptical)
+        top, bottom = span(y, half, height)
+        left, right = span(x, half, width)
+        if top >= bottom or left >= right:
+            hessian[n], gradient[n], ground[n] = 0.0, 0.0, 0.0
+            continue
+        begin, m = lined_up(left, lanes, width)
+        bell(y, yy, top, top, bottom, rows)
+        bell(x, xx, begin, left, right, line)
+        powers(y, unit, top, rows, by_row)
+        powers(x, unit, begin, line, by_line)
+        cut(weighed, top, bottom, begin, m, rest)
+        cut(weight, top, bottom, begin, m, pixels)
+        if elliptical:
+            tilts(yx, y, x, top, bottom, begin, tilt)
+            rest *= tilt
+            pixels *= tilt
+        moments(rest, by_row, by_line, along, of_rest)
+        moments(pixels, by_row, by_line, along, once)
+        if elliptical:
+            pixels *= tilt
+        rows *= rows
+        line *= line
+        powers(y, unit, top, rows, by_row)
+        powers(x, unit, begin, line, by_line)
+        moments(pixels, by_row, by_line, along, twice)
+        derivatives(table[n], unit, elliptical, t)
+        with_polynomials(t, once, ground[n])
+        slope(t, of_rest, gradient[n])
+        with_polynomials(t, twice, part)
+        times_turned(part, t, hessian[n])
+
+
+@kernel()
+def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
+    """The gradient of :func:`sums` alone."""
+    height, width = weighed.shape
+    lanes = lanes_of(half)
+    rows, line, along = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32), np.zeros((5, lanes), np.float32)
+    by_row, by_line = np.zeros((5, lanes), np.float32), np.zeros((5, lanes), np.float32)
+    of_rest, t = np.zeros((5, 5), np.float32), np.zeros((6 if elliptical else 4, 6))
+    rest, tilt = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
+    for n in range(start, stop):
+        y, x = table[n, Y], table[n, X]
+        yy, yx, xx = precision(table[n], elliptical)
+        top, bottom = span(y, half, height)
+        left, right = span(x, half, width)
+        if top >= bottom or left >= right:
+            gradient[n] = 0.0
+            continue
+        begin, m = lined_up(left, lanes, width)
+        bell(y, yy, top, top, bottom, rows)
+        bell(x, xx, begin, left, right, line)
+        powers(y, unit, top, rows, by_row)
+        powers(x, unit, begin, line, by_line)
+        cut(weighed, top, bottom, begin, m, rest)
+        if elliptical:
+            tilts(yx, y, x, top, bottom, begin, tilt)
+            rest *= tilt
+        moments(rest, by_row, by_line, along, of_rest)
+        derivatives(table[n], unit, elliptical, t)
+        slope(t, of_rest, gradient[n])
+
+
+@kernel()
+def local_heights(start, stop, table, image, valid, half, out):
+    """Height of each round column over an even background of its own."""
+    height, width = image.shape
+    rows, line = np.zeros(2 * half + 1, np.float32), np.zeros(2 * half + 1, np.float32)
+    for n in range(start, stop):
+        top, bottom = span(table[n, Y], half, height)
+        left, right = span(table[n, X], half, width)
+        one = two = three = level = peak = 0.0
+        if top < bottom and left < right:
+            q = precision(table[n], False)[0]
+            bell(table[n, Y], q, top, top, bottom, rows)
+            bell(table[n, X], q, left, left, right, line)
+            for r in range(top, bottom):
+                for k in range(left, right):
+                    if valid[r, k]:
+                        b = np.float64(rows[r - top] * line[k - left])
+                        one += b
+                        two += b * b
+                        three += b * b * b
+                        level += b * image[r, k]
+                        peak += b * b * image[r, k]
+        # least squares weighed by the column itself: its neighbours hardly count
+        det = three * one - two * two
+        out[n] = (one * peak - two * level) / det if det > 1e-3 * three * one else 0.0
+
+
+@kernel()
+def draw(first, stop, out, table, order, ends, strip, half, sign, elliptical):
+    """Add the columns to strips of rows, each in the order of the table: ``order[ends[s] : ends[s + 1]]`` are those
+    that reach strip ``s``."""
+    height, width = out.shape
+    lanes = 2 * half + 1
+    rows, line = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32)
+    tilt = np.ones((lanes if elliptical else 1, lanes), np.float32)
+    for s in range(first, stop):
+        for n in order[ends[s] : ends[s + 1]]:
+            y, x = table[n, Y], table[n, X]
+            yy, yx, xx = precision(table[n], elliptical)
+            top, bottom = span(y, half, height)
+            left, right = span(x, half, width)
+            top, bottom = max(top, s * strip), min(bottom, (s + 1) * strip)
+            if top >= bottom or left >= right:
+                continue
+            bell(y, yy, top, top, bottom, rows)
+            bell(x, xx, left, left, right, line)
+            h = sign * table[n, HEIGHT]
+            if elliptical:
+                tilts(yx, y, x, top, bottom, left, tilt)
+            for r in range(top, bottom):
+                f = np.float32(h * rows[r - top])
+                to = out[r, left:right]
+                if elliptical:
+                    factor = tilt[r - top]
+                    for k in range(len(to)):
+                        to[k] += f * line[k] * factor[k]
+                else:
+                    for k in range(len(to)):
+                        to[k] += f * line[k]
+
+
+@kernel()
+def by_strip(table, half, strip, height):
+    """Which columns reach each strip of rows, in the order of the table, and where each strip's begin."""
+    n = -(-height // strip)
+    ends = np.zeros(n + 1, np.int64)
+    for k in range(len(table)):
+        top, bottom = span(table[k, Y], half, height)
+        if top < bottom:
+            for s in range(top // strip, (bottom - 1) // strip + 1):
+                ends[s + 1] += 1
+    ends = np.cumsum(ends)
+    order, place = np.empty(ends[n], np.int64), ends.copy()
+    for k in range(len(table)):
+        top, bottom = span(table[k, Y], half, height)
+        if top < bottom:
+            for s in range(top // strip, (bottom - 1) // strip + 1):
+                order[place[s]] = k
+                place[s] += 1
+    return order, ends
