@@ -37,27 +37,30 @@ def draw_on(image: torch.Tensor, c: Columns, window: Window, elliptical: bool = 
 
 def surface(ground: Ground, splines: torch.Tensor) -> torch.Tensor:
     out, numbers = np.empty(ground.shape, np.float32), _numbers(ground)
-    in_parts(_surface.surface, len(out), splines.view(numbers.knots).numpy(), *numbers.fine, out, part=STRIP)
+    row_starts, rows, column_starts, columns = numbers.fine
+    across = np.empty((numbers.knots[0], len(column_starts)), np.float32)
+    _surface.crossed(0, len(across), splines.view(numbers.knots).numpy(), column_starts, columns, across)
+    in_parts(_surface.surface, len(out), across, row_starts, rows, out, part=2 * STRIP)
     return torch.from_numpy(out)
 
 
 def project(ground: Ground, image: torch.Tensor) -> torch.Tensor:
     numbers = _numbers(ground)
-    starts = numbers.fine[0]
-    parts = np.empty((int(starts[-1] - starts[0]) + 1, 4, numbers.knots[1]))
-    in_parts(_surface.project, len(parts), image.numpy(), *numbers.fine, parts, part=4)
-    out = np.zeros(numbers.knots)
-    _surface.together(parts, int(starts[0]), out)
+    row_starts, rows, column_starts, columns = numbers.fine
+    low = int(row_starts[0])
+    parts, out = np.empty((int(row_starts[-1]) - low + 1, 4, len(column_starts)), np.float32), np.zeros(numbers.knots)
+    in_parts(_surface.project, len(parts), image.numpy(), row_starts, rows, parts, part=8)
+    _surface.together(parts, low, column_starts, columns, out)
     return torch.from_numpy(out.reshape(-1))
 
 
 def hessian(ground: Ground, weight: torch.Tensor, stiffness: float) -> Splines:
     numbers = _numbers(ground)
     row_starts, rows, column_starts, columns = numbers.coarse
-    beside = np.empty((len(rows), 4, numbers.knots[1]))
-    in_parts(_surface.products, len(rows), weight.numpy(), numbers.few, columns, column_starts, beside, part=16)
+    parts = np.empty((numbers.knots[0], 4, weight.shape[1]), np.float32)
     values = stiffness * numbers.bending
-    _surface.hessian(beside, rows, row_starts, values)
+    in_parts(_surface.products, len(parts), weight.numpy(), numbers.few, row_starts, rows, parts, part=8)
+    in_parts(_surface.hessian, len(parts), parts, numbers.few, column_starts, columns, values, part=8)
     return Splines(values, numbers.knots[1])
 
 

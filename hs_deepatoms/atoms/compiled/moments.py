@@ -24,24 +24,22 @@ def powers(place, unit, begin, values, out):
 
 
 @kernel()
-def cut(image, top, bottom, begin, m, out):
-    """Copy a window: ``image[top:bottom, begin : begin + m]``, and zeros beyond."""
+def tilted(image, top, bottom, begin, m, tilt, out):
+    """A window's pixels times what tilts a bell."""
     for r in range(bottom - top):
-        here, to = image[top + r, begin : begin + m], out[r]
+        here, factor, to = image[top + r, begin : begin + m], tilt[r], out[r]
         for k in range(m):
-            to[k] = here[k]
-        to[m:] = 0.0
-    out[bottom - top :] = 0.0
+            to[k] = here[k] * factor[k]
 
 
 @kernel()
-def times_five(image, n, lines, out):
-    """The first ``n`` rows of an image times five lines: ``out[line, row]``."""
+def times_five(image, top, n, begin, m, lines, out):
+    """``n`` rows of an image from ``top`` on, ``m`` pixels from ``begin`` on, times five lines: ``out[line, row]``."""
     a, b, c, d, e = lines[0], lines[1], lines[2], lines[3], lines[4]
     for r in range(n):
-        here = image[r]
+        here = image[top + r, begin : begin + m]
         za = zb = zc = zd = ze = np.float32(0)
-        for k in range(len(a)):
+        for k in range(m):
             value = here[k]
             za += value * a[k]
             zb += value * b[k]
@@ -52,10 +50,19 @@ def times_five(image, n, lines, out):
 
 
 @kernel()
-def moments(pixels, rows, lines, along, out):
-    """Sums ``out[a, b]`` of pixels times the bells and powers u^a in ``rows`` and v^b in ``lines``; zero beyond."""
-    times_five(pixels, len(pixels), lines, along)
-    times_five(along, len(along), rows, out)
+def moments(image, top, n, begin, m, rows, lines, along, out):
+    """Sums ``out[a, b]`` of a window's pixels times the bells and powers u^a in ``rows`` and v^b in ``lines``."""
+    times_five(image, top, n, begin, m, lines, along)
+    times_five(along, n - n, len(along), n - n, n, rows, out)
+
+
+@kernel()
+def multiplied(table, line):
+    """All rows of a table times a line, in place."""
+    for a in range(len(table)):
+        row = table[a]
+        for k in range(len(line)):
+            row[k] *= line[k]
 
 
 @kernel()

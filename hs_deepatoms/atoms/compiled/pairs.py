@@ -20,7 +20,7 @@ from hs_deepatoms.atoms.compiled.bells import (
     tilts,
 )
 from hs_deepatoms.atoms.compiled.loops import kernel
-from hs_deepatoms.atoms.compiled.moments import cut, moments, powers, times_turned, with_polynomials
+from hs_deepatoms.atoms.compiled.moments import moments, powers, tilted, times_turned, with_polynomials
 
 
 @kernel()
@@ -34,7 +34,7 @@ def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks
         np.zeros((5, lanes), np.float32),
         np.zeros((5, lanes), np.float32),
     )
-    pixels, tilt, both = (
+    product, tilt, both = (
         np.zeros((lanes, lanes), np.float32),
         np.zeros((lanes, lanes), np.float32),
         np.zeros((5, 5), np.float32),
@@ -48,7 +48,6 @@ def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks
             blocks[n] = 0.0
             continue
         begin, m = lined_up(left, lanes, width)
-        cut(weight, top, bottom, begin, m, pixels)
         one, two = precision(a, elliptical), precision(b, elliptical)
         bell(a[Y], one[0], top, top, bottom, rows)
         bell(b[Y], two[0], top, top, bottom, other)
@@ -56,14 +55,16 @@ def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks
         bell(a[X], one[2], begin, left, right, line)
         bell(b[X], two[2], begin, left, right, other)
         line *= other
+        pixels, high, none = weight, top, top - top
         if elliptical:
             tilts(one[1], a[Y], a[X], top, bottom, begin, tilt)
-            pixels *= tilt
+            tilted(weight, top, bottom, begin, m, tilt, product)
             tilts(two[1], b[Y], b[X], top, bottom, begin, tilt)
-            pixels *= tilt
+            tilted(product, none, bottom - top, none, m, tilt, product)
+            pixels, high = product, none
         powers(a[Y], unit, top, rows, by_row)
         powers(a[X], unit, begin, line, by_line)
-        moments(pixels, by_row, by_line, along, both)
+        moments(pixels, high, bottom - top, none if elliptical else begin, m, by_row, by_line, along, both)
         derivatives(a, unit, elliptical, t)
         with_polynomials(t, both, part)
         derivatives(b, unit, elliptical, t)

@@ -82,11 +82,15 @@ def weigh(start, stop, image, mean, valid, gain, offset, dark, least, excess, ju
 @kernel()
 def weigh_under(table, half, image, mean, valid, gain, offset, dark, least, excess, weight, weighed):
     """Weights and weighed residuals of the pixels under the columns, anew."""
+    gain, offset, dark, least, excess = (
+        np.float32(gain), np.float32(offset), np.float32(dark), np.float32(least), np.float32(excess))  # fmt: skip
     for n in range(len(table)):
         top, bottom = span(table[n, Y], half, image.shape[0])
         left, right = span(table[n, X], half, image.shape[1])
         for r in range(top, bottom):
-            for k in range(left, right):
-                w = 1 / (max((mean[r, k] - dark) * gain + offset, least) * excess)
-                weight[r, k] = w if valid[r, k] else 0.0
-                weighed[r, k] = (image[r, k] - mean[r, k]) * w if valid[r, k] else 0.0
+            seen, there, known = image[r, left:right], mean[r, left:right], valid[r, left:right]
+            to, rest_to = weight[r, left:right], weighed[r, left:right]
+            for k in range(len(seen)):
+                w = ONE / (max((there[k] - dark) * gain + offset, least) * excess)
+                to[k] = w if known[k] else np.float32(0)
+                rest_to[k] = (seen[k] - there[k]) * w if known[k] else np.float32(0)

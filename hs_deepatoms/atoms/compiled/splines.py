@@ -33,7 +33,8 @@ class Splines:
         return out
 
     def root(self, safe: Splines) -> np.ndarray:
-        """Cholesky factor; where the matrix is not positive, of one as near to it as is, on the way to ``safe``."""
+        """Cholesky factor (m, width); where the matrix is not positive, of one as near to it as is, on the way to
+        ``safe``."""
         for share in (1.0, 0.9, 0.7, 0.4, 0.1):
             near = self.values if share == 1 else share * self.values + (1 - share) * safe.values
             try:
@@ -45,14 +46,13 @@ class Splines:
         return self._factor(held)
 
     def _factor(self, values: np.ndarray) -> np.ndarray:
-        n = len(values)
-        lower = np.empty((n, min(3 * self.nx + 4, n)))
+        lower = np.empty((len(values), min(3 * self.nx + 4, len(values))))
         surface.band(values, self.nx, lower)
         return cholesky_banded(lower.T, overwrite_ab=True, lower=True, check_finite=False).T
 
     def solved(self, vector: np.ndarray) -> np.ndarray:
         """The solution of a system with this matrix."""
-        return cho_solve_banded((self.root(self).T, True), vector, check_finite=False)
+        return cho_solve_banded((self._factor(self.values).T, True), vector, check_finite=False)
 
 
 @dataclass

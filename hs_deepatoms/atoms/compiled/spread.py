@@ -44,7 +44,7 @@ def adjacency(n, i, j):
 @kernel()
 def strongest(n, ends, other, pair, coupling, faint, out):
     """The most strongly coupled neighbours of a column; how many there are."""
-    count, limit = 0, np.inf
+    count = 0
     for k in range(len(out)):
         best, which = faint, -1
         for p in range(ends[n], ends[n + 1]):

@@ -12,120 +12,103 @@ from hs_deepatoms.atoms.compiled.loops import kernel
 
 
 @kernel()
-def surface(start, stop, c, row_starts, rows, column_starts, columns, out):
-    """Rows of the surface of coefficients ``c``; ``rows`` (4, h), ``columns`` (4, w) are the four splines over each."""
-    nx, width = c.shape[1], out.shape[1]
-    across = np.zeros(nx, np.float32)
-    b0, b1, b2, b3 = columns[0], columns[1], columns[2], columns[3]
+def crossed(start, stop, c, column_starts, columns, out):
+    """Rows of coefficients ``c`` (ny, nx) -> what each adds to a row of pixels, (ny, w)."""
+    for n in range(start, stop):
+        line, to = c[n], out[n]
+        for k in range(len(to)):
+            s = column_starts[k]
+            to[k] = (line[s] * columns[0, k] + line[s + 1] * columns[1, k]
+                     + line[s + 2] * columns[2, k] + line[s + 3] * columns[3, k])  # fmt: skip
+
+
+@kernel()
+def surface(start, stop, across, row_starts, rows, out):
+    """Rows of the surface from what each row of coefficients adds; ``rows`` (4, h) are the four splines over each."""
     for r in range(start, stop):
-        s = row_starts[r]
-        for k in range(nx):
-            across[k] = (rows[0, r] * c[s, k] + rows[1, r] * c[s + 1, k]
-                         + rows[2, r] * c[s + 2, k] + rows[3, r] * c[s + 3, k])  # fmt: skip
-        first, to = 0, out[r]
-        while first < width:
-            s, last = column_starts[first], first + 1
-            while last < width and column_starts[last] == s:
-                last += 1
-            a0, a1, a2, a3 = across[s], across[s + 1], across[s + 2], across[s + 3]
-            for k in range(first, last):
-                to[k] = a0 * b0[k] + a1 * b1[k] + a2 * b2[k] + a3 * b3[k]
-            first = last
+        s, to = row_starts[r], out[r]
+        a, b, c, d = across[s], across[s + 1], across[s + 2], across[s + 3]
+        fa, fb, fc, fd = rows[0, r], rows[1, r], rows[2, r], rows[3, r]
+        for k in range(len(to)):
+            to[k] = fa * a[k] + fb * b[k] + fc * c[k] + fd * d[k]
 
 
 @kernel()
-def along_row(image, column_starts, columns, out):
-    """Sums of a row of pixels times the splines along it."""
-    width, first = len(image), 0
-    b0, b1, b2, b3 = columns[0], columns[1], columns[2], columns[3]
-    out[:] = 0.0
-    while first < width:
-        s, last = column_starts[first], first + 1
-        while last < width and column_starts[last] == s:
-            last += 1
-        z0 = z1 = z2 = z3 = np.float32(0)
-        for k in range(first, last):
-            z0 += image[k] * b0[k]
-            z1 += image[k] * b1[k]
-            z2 += image[k] * b2[k]
-            z3 += image[k] * b3[k]
-        out[s] += z0
-        out[s + 1] += z1
-        out[s + 2] += z2
-        out[s + 3] += z3
-        first = last
-
-
-@kernel()
-def project(start, stop, image, row_starts, rows, column_starts, columns, parts):
-    """Sums of the rows between two knots times the splines over them, ``parts`` (knots, 4, nx)."""
-    across, low = np.zeros(parts.shape[2]), row_starts[0]
+def project(start, stop, image, row_starts, rows, out):
+    """Sums of the rows between two knots, times the splines over them: ``out`` (knots, 4, w)."""
+    low = row_starts[0]
     first, last = np.searchsorted(row_starts, low + start), np.searchsorted(row_starts, low + stop)
-    parts[start:stop] = 0.0
+    out[start:stop] = 0.0
     for r in range(first, last):
-        along_row(image[r], column_starts, columns, across)
-        for k in range(4):
-            to, factor = parts[row_starts[r] - low, k], rows[k, r]
-            for n in range(len(across)):
-                to[n] += factor * across[n]
+        here, n = image[r], row_starts[r] - low
+        a, b, c, d = out[n, 0], out[n, 1], out[n, 2], out[n, 3]
+        add(rows[0, r], here, a)
+        add(rows[1, r], here, b)
+        add(rows[2, r], here, c)
+        add(rows[3, r], here, d)
 
 
 @kernel()
-def together(parts, low, out):
-    """Sums over all rows from those between knots."""
+def add(factor, what, to):
+    for k in range(len(to)):
+        to[k] += factor * what[k]
+
+
+@kernel()
+def together(parts, low, column_starts, columns, out):
+    """Sums (ny, nx) over all pixels from those of the rows between knots."""
     for n in range(len(parts)):
-        for k in range(4):
-            for m in range(out.shape[1]):
-                out[low + n + k, m] += parts[n, k, m]
+        for p in range(4):
+            line, to = parts[n, p], out[low + n + p]
+            for k in range(len(line)):
+                s = column_starts[k]
+                for q in range(4):
+                    to[s + q] += line[k] * columns[q, k]
 
 
 @kernel()
-def products(start, stop, weight, few, columns, column_starts, out):
-    """Sums (h', 4, nx) of weights over ``few`` rows times products of splines along them that are 0 to 3 apart.
-
-    ``columns`` (w', up to 5) are the splines over every few pixels, from ``column_starts`` on.
-    """
-    pooled, most = np.zeros(len(columns)), columns.shape[1]
-    for r in range(start, stop):
+def products(start, stop, weight, few, row_starts, rows, out):
+    """Sums (ny, 4, w) of pixels times products of splines across rows that are 0 to 3 apart, of first splines ``start``
+    to ``stop``; ``rows`` (h', up to 5) are the splines over every ``few`` rows, from ``row_starts`` on."""
+    pooled, most = np.zeros(weight.shape[1], np.float32), rows.shape[1]
+    out[start:stop] = 0.0
+    for r in range(len(rows)):
+        s = row_starts[r]
+        if s >= stop or s + most <= start:
+            continue
         pooled[:] = 0.0
         for q in range(r * few, min(len(weight), (r + 1) * few)):
-            here, k = weight[q], 0
-            for n in range(len(columns)):
-                for _ in range(min(few, len(here) - k)):
-                    pooled[n] += here[k]
-                    k += 1
-        to = out[r]
-        to[:] = 0.0
-        for n in range(len(columns)):
-            s = column_starts[n]
-            for p in range(most):
-                factor = pooled[n] * columns[n, p]
-                for d in range(min(4, most - p)):
-                    to[d, s + p] += factor * columns[n, p + d]
-
-
-@kernel()
-def hessian(beside, rows, row_starts, values):
-    """Normal equations of splines from the :func:`products` of every few rows, added to ``values``."""
-    nx, most = beside.shape[2], rows.shape[1]
-    total = np.zeros((len(values) // nx, 4, 4, nx))
-    for r in range(len(rows)):
-        for p in range(most):
+            add(np.float32(1), weight[q], pooled)
+        for p in range(max(0, start - s), min(most, stop - s)):
             for e in range(min(4, most - p)):
                 factor = rows[r, p] * rows[r, p + e]
                 if factor != 0:
-                    to = total[row_starts[r] + p, e]
-                    for d in range(4):
-                        for k in range(nx):
-                            to[d, k] += factor * beside[r, d, k]
-    for b in range(len(total)):
+                    add(np.float32(factor), pooled, out[s + p, e])
+
+
+@kernel()
+def hessian(start, stop, parts, few, column_starts, columns, values):
+    """Add the normal equations of the splines of some rows of knots, from their :func:`products`."""
+    nx, most = len(values) // len(parts), columns.shape[1]
+    total = np.zeros((4, nx))
+    for b in range(start, stop):
         for e in range(4):
+            line, k = parts[b, e], 0
+            total[:] = 0.0
+            for n in range(len(columns)):
+                pooled, s = 0.0, column_starts[n]
+                for _ in range(min(few, len(line) - k)):
+                    pooled += line[k]
+                    k += 1
+                for p in range(most):
+                    factor = pooled * columns[n, p]
+                    for d in range(min(4, most - p)):
+                        total[d, s + p] += factor * columns[n, p + d]
             for d in range(4):
-                for k in range(nx - d):
-                    value = total[b, e, d, k]
-                    values[b * nx + k, e, 3 + d] += value
+                for a in range(nx - d):
+                    values[b * nx + a, e, 3 + d] += total[d, a]
                     if e > 0 and d > 0:
-                        values[b * nx + k + d, e, 3 - d] += value
+                        values[b * nx + a + d, e, 3 - d] += total[d, a]
 
 
 @kernel()

@@ -184,22 +184,24 @@ def shares(i, j, strength, out):
 def taken(inverse, index, ground, nx, values):
     """Subtract from the matrix of the splines what the columns over them take."""
     k = inverse.shape[1]
-    lean = np.zeros((k, 16))
+    lean, line = np.zeros((k, 16)), np.zeros(16)
     for n in range(len(inverse)):
         lean[:] = 0.0
         for p in range(k):
             for m in range(k):
-                factor, line = inverse[n, p, m], ground[n, m]
+                factor, of = inverse[n, p, m], ground[n, m]
                 for q in range(16):
-                    lean[p, q] += factor * line[q]
-        first = index[n, 0]
+                    lean[p, q] += factor * of[q]
         for p in range(16):
-            s = first + p // 4 * nx + p % 4
-            for q in range(p, 16):
-                total = 0.0
-                for m in range(k):
-                    total += ground[n, m, p] * lean[m, q]
-                values[s, q // 4 - p // 4, 3 + q % 4 - p % 4] -= total
+            line[:] = 0.0
+            for m in range(k):
+                factor = ground[n, m, p]
+                for q in range(16):
+                    line[q] += factor * lean[m, q]
+            to = values[index[n, 0] + p // 4 * nx + p % 4]
+            for e in range(4 - p // 4):
+                for q in range(4):
+                    to[e, 3 + q - p % 4] -= line[4 * (p // 4 + e) + q]
 
 
 @kernel()

@@ -17,7 +17,15 @@ from hs_deepatoms.atoms.compiled.bells import (
     tilts,
 )
 from hs_deepatoms.atoms.compiled.loops import kernel
-from hs_deepatoms.atoms.compiled.moments import cut, moments, powers, slope, times_turned, with_polynomials
+from hs_deepatoms.atoms.compiled.moments import (
+    moments,
+    multiplied,
+    powers,
+    slope,
+    tilted,
+    times_turned,
+    with_polynomials,
+)
 
 
 @kernel()
@@ -29,7 +37,7 @@ def sums(start, stop, table, weighed, weight, half, unit, elliptical, hessian, g
     by_row, by_line = np.zeros((5, lanes), np.float32), np.zeros((5, lanes), np.float32)
     of_rest, once, twice = np.zeros((5, 5), np.float32), np.zeros((5, 5), np.float32), np.zeros((5, 5), np.float32)
     t, part = np.zeros((6 if elliptical else 4, 6)), np.zeros((6 if elliptical else 4, 6))
-    rest, pixels = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
+    tilted_rest, tilted_weight = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
     tilt = np.zeros((lanes, lanes), np.float32)
     for n in range(start, stop):
         y, x = table[n, Y], table[n, X]
@@ -44,21 +52,19 @@ def sums(start, stop, table, weighed, weight, half, unit, elliptical, hessian, g
         bell(x, xx, begin, left, right, line)
         powers(y, unit, top, rows, by_row)
         powers(x, unit, begin, line, by_line)
-        cut(weighed, top, bottom, begin, m, rest)
-        cut(weight, top, bottom, begin, m, pixels)
+        rest, pixels, high, left, none = weighed, weight, top, begin, top - top
         if elliptical:
             tilts(yx, y, x, top, bottom, begin, tilt)
-            rest *= tilt
-            pixels *= tilt
-        moments(rest, by_row, by_line, along, of_rest)
-        moments(pixels, by_row, by_line, along, once)
+            tilted(weighed, top, bottom, begin, m, tilt, tilted_rest)
+            tilted(weight, top, bottom, begin, m, tilt, tilted_weight)
+            rest, pixels, high, left = tilted_rest, tilted_weight, none, none
+        moments(rest, high, bottom - top, left, m, by_row, by_line, along, of_rest)
+        moments(pixels, high, bottom - top, left, m, by_row, by_line, along, once)
         if elliptical:
-            pixels *= tilt
-        rows *= rows
-        line *= line
-        powers(y, unit, top, rows, by_row)
-        powers(x, unit, begin, line, by_line)
-        moments(pixels, by_row, by_line, along, twice)
+            tilted(tilted_weight, none, bottom - top, none, m, tilt, tilted_weight)
+        multiplied(by_row, rows)
+        multiplied(by_line, line)
+        moments(pixels, high, bottom - top, left, m, by_row, by_line, along, twice)
         derivatives(table[n], unit, elliptical, t)
         with_polynomials(t, once, ground[n])
         slope(t, of_rest, gradient[n])
@@ -74,7 +80,7 @@ def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
     rows, line, along = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32), np.zeros((5, lanes), np.float32)
     by_row, by_line = np.zeros((5, lanes), np.float32), np.zeros((5, lanes), np.float32)
     of_rest, t = np.zeros((5, 5), np.float32), np.zeros((6 if elliptical else 4, 6))
-    rest, tilt = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
+    tilted_rest, tilt = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
     for n in range(start, stop):
         y, x = table[n, Y], table[n, X]
         yy, yx, xx = precision(table[n], elliptical)
@@ -88,11 +94,12 @@ def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
         bell(x, xx, begin, left, right, line)
         powers(y, unit, top, rows, by_row)
         powers(x, unit, begin, line, by_line)
-        cut(weighed, top, bottom, begin, m, rest)
+        rest, high, left = weighed, top, begin
         if elliptical:
             tilts(yx, y, x, top, bottom, begin, tilt)
-            rest *= tilt
-        moments(rest, by_row, by_line, along, of_rest)
+            tilted(weighed, top, bottom, begin, m, tilt, tilted_rest)
+            rest, high, left = tilted_rest, top - top, top - top
+        moments(rest, high, bottom - top, left, m, by_row, by_line, along, of_rest)
         derivatives(table[n], unit, elliptical, t)
         slope(t, of_rest, gradient[n])
 
