@@ -125,7 +125,7 @@ def pair_blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptica
 def far_blocks(c: Columns, i, j, weight, window: Window, unit: float) -> torch.Tensor:
     out = np.empty((len(i), 4, 4))
     in_parts(_pairs.far_blocks, len(i), c.stacked().numpy(), i.numpy(), j.numpy(), weight.numpy(), float(unit), out,
-             part=4096)  # fmt: skip
+             part=1024)  # fmt: skip
     return torch.from_numpy(out)
 
 
@@ -146,12 +146,12 @@ def _inverses(own: torch.Tensor, pairs) -> tuple[np.ndarray, np.ndarray]:
     """Of own blocks, and by how much neighbours raise these."""
     own, n = own.contiguous().numpy(), len(own)
     roots, inverses, share = np.empty_like(own), np.empty_like(own), np.empty(n)
-    in_parts(_system.invert, n, own, roots, inverses, part=2048)
+    in_parts(_system.invert, n, own, roots, inverses, part=1024)
     if not np.isfinite(inverses).all():
         raise torch.linalg.LinAlgError("the normal equations of a column are not positive")
     i, j, blocks = (v.numpy() for v in pairs)
     strength = np.empty(len(i))
-    in_parts(_system.strengths, len(i), i, j, blocks, roots, strength, part=2048)
+    in_parts(_system.strengths, len(i), i, j, blocks, roots, strength, part=1024)
     _system.shares(i, j, strength, share)
     return inverses, share
 
@@ -164,7 +164,10 @@ class Elimination:
         inverses, share = _inverses(normal.own, normal.pairs)
         self.inverse = inverses / share[:, None, None]
         self.schur, self._safe, self._root = normal.splines.copy(), normal.splines, None
-        _system.taken(self.inverse, normal.index.numpy(), normal.ground.numpy(), self.schur.nx, self.schur.values)
+        index, nx, values = normal.index.numpy(), self.schur.nx, self.schur.values
+        order = _system.by_row(index, nx, len(values) // nx)
+        in_parts(_system.taken, len(values) // nx, *order, self.inverse, index, normal.ground.numpy(), nx, values,
+                 part=16)  # fmt: skip
 
     @property
     def root(self) -> np.ndarray:
@@ -188,7 +191,7 @@ def covariances(normal: Normal) -> torch.Tensor:
     i, j, blocks = (v.numpy() for v in normal.pairs)
     index, ground, schur = normal.index.numpy(), normal.ground.numpy(), normal.eliminated.schur
     coupling = np.empty(len(i))
-    in_parts(_spread.couplings, len(i), own, i, j, blocks, coupling, part=4096)
+    in_parts(_spread.couplings, len(i), own, i, j, blocks, coupling, part=1024)
     firsts, cell = np.unique(index[:, 0], return_inverse=True)
     factors = np.empty((len(firsts), 16, 16))
     in_parts(_spread.grounds, len(firsts), schur.values, schur.nx, firsts, factors)

@@ -181,27 +181,44 @@ def shares(i, j, strength, out):
 
 
 @kernel()
-def taken(inverse, index, ground, nx, values):
-    """Subtract from the matrix of the splines what the columns over them take."""
+def by_row(index, nx, rows):
+    """Columns sorted by the first row of knots under them, and where each row's begin."""
+    ends = np.zeros(rows + 1, np.int64)
+    for n in range(len(index)):
+        ends[index[n, 0] // nx + 1] += 1
+    ends = np.cumsum(ends)
+    order, place = np.empty(len(index), np.int64), ends.copy()
+    for n in range(len(index)):
+        row = index[n, 0] // nx
+        order[place[row]] = n
+        place[row] += 1
+    return order, ends
+
+
+@kernel()
+def taken(start, stop, order, ends, inverse, index, ground, nx, values):
+    """Subtract from the matrix of the splines, of rows ``start`` to ``stop``, what the columns over them take."""
     k = inverse.shape[1]
     lean, line = np.zeros((k, 16)), np.zeros(16)
-    for n in range(len(inverse)):
+    for n in order[ends[max(0, start - 3)] : ends[stop]]:
+        row = index[n, 0] // nx
         lean[:] = 0.0
         for p in range(k):
             for m in range(k):
                 factor, of = inverse[n, p, m], ground[n, m]
                 for q in range(16):
                     lean[p, q] += factor * of[q]
-        for p in range(16):
-            line[:] = 0.0
-            for m in range(k):
-                factor = ground[n, m, p]
-                for q in range(16):
-                    line[q] += factor * lean[m, q]
-            to = values[index[n, 0] + p // 4 * nx + p % 4]
-            for e in range(4 - p // 4):
-                for q in range(4):
-                    to[e, 3 + q - p % 4] -= line[4 * (p // 4 + e) + q]
+        for down in range(max(0, start - row), min(4, stop - row)):
+            for beside in range(4):
+                line[:] = 0.0
+                for m in range(k):
+                    factor = ground[n, m, 4 * down + beside]
+                    for q in range(4 * down, 16):
+                        line[q] += factor * lean[m, q]
+                to = values[index[n, 0] + down * nx + beside]
+                for e in range(4 - down):
+                    for q in range(4):
+                        to[e, 3 + q - beside] -= line[4 * (down + e) + q]
 
 
 @kernel()
