@@ -72,11 +72,8 @@ class Ground:
         """The sixteen splines over each point: flat indices (n, 16), and (n, 6, 16) their coefficients in the
         polynomials 1, u, v, uu, uv, vv of the distance from the point over ``unit``."""
         parts = []
-        for k, (p, basis) in enumerate(((y, self.rows), (x, self.columns))):
-            # a column just outside the window stands on the rim
-            place = (p.clamp(-0.5, len(basis) - 0.5) + self.origin[k]) / self.knot
-            start = (place.floor().long() - 1 - self.first[k]).clamp(0, basis.shape[1] - 4)
-            t = place - (start + self.first[k] + 1)
+        for k, p in enumerate((y, x)):
+            start, t = self._place(k, p)
             parts.append((start[:, None] + torch.arange(4, device=y.device), _series(t, unit / self.knot)))
         (iy, wy), (ix, wx) = parts
         index = iy[:, :, None] * self.columns.shape[1] + ix[:, None, :]
@@ -86,6 +83,21 @@ class Ground:
         terms = ((wy[0], wx[0]), (wy[1], across[1]), (across[0], wx[1]), (wy[2], wx[0]), (wy[1], wx[1]), (wy[0], wx[2]))
         value = torch.stack([a[:, :, None] * b[:, None, :] for a, b in terms], 1)
         return index.flatten(1), value.flatten(2)
+
+    def level(self, c: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Background of coefficients ``c`` at points, (n,)."""
+        (iy, ty), (ix, tx) = (self._place(k, p) for k, p in enumerate((y, x)))
+        index = (iy[:, None] + torch.arange(4, device=y.device))[:, :, None] * self.columns.shape[1]
+        near = c[index + (ix[:, None] + torch.arange(4, device=x.device))[:, None, :]]
+        return ((near * _cubic(tx)[:, None, :]).sum(2) * _cubic(ty)).sum(1)
+
+    def _place(self, axis: int, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first of the four splines over each point, along one axis, and the fraction of the interval it is at."""
+        basis = (self.rows, self.columns)[axis]
+        # a column just outside the window stands on the rim
+        place = (p.clamp(-0.5, len(basis) - 0.5) + self.origin[axis]) / self.knot
+        start = (place.floor().long() - 1 - self.first[axis]).clamp(0, basis.shape[1] - 4)
+        return start, place - (start + self.first[axis] + 1)
 
     def hessian(self, weight: torch.Tensor, stiffness: float) -> Band:
         """Normal equations of the splines with the penalty of a bending surface, in units of weight per pixel.

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from hs_deepatoms.atoms.belief import near_pairs, unseen
 from hs_deepatoms.atoms.ground import Ground
@@ -218,14 +217,9 @@ def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     reach = int(3 * state.sigma) + 1
     place = torch.arange(-reach, reach + 1, device=mean.device)
     bell = torch.exp(-0.5 * (place / state.sigma) ** 2)
-    power, overlap = _filtered(weight, bell**2).clamp(min=1e-12), _filtered(rest, bell)
+    work = kernels(mean)
+    power, overlap = work.filtered(weight, bell**2).clamp(min=1e-12), work.filtered(rest, bell)
     return overlap / torch.sqrt(power), overlap / power
-
-
-def _filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
-    half = len(bell) // 2
-    out = F.conv2d(image[None, None], bell.view(1, 1, -1, 1).float(), padding=(half, 0))
-    return F.conv2d(out, bell.view(1, 1, 1, -1).float(), padding=(0, half))[0, 0]
 
 
 @dataclass

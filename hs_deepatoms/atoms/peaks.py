@@ -187,6 +187,13 @@ def near_pairs(c: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]
     return i, j
 
 
+def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
+    """An image filtered by a bell along both axes; zeros around it."""
+    half = len(bell) // 2
+    out = F.conv2d(image[None, None], bell.view(1, 1, -1, 1).float(), padding=(half, 0))
+    return F.conv2d(out, bell.view(1, 1, 1, -1).float(), padding=(0, half))[0, 0]
+
+
 def quadratic(m: torch.Tensor) -> torch.Tensor:
     """Moments (n, 5, 5) -> products of the six polynomials, (n, 6, 6)."""
     both = (POWERS[:, None] + POWERS[None]).to(m.device)

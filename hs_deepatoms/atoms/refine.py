@@ -211,12 +211,11 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
     variance[:, :2] += _left_over(state, normal, believed)[:, None]
     std = torch.sqrt(variance)
-    index, series = state.ground.at(c.y, c.x, state.sigma)
     table = {
         "y": c.y,
         "x": c.x,
         "height": c.height,
-        "background": (state.splines[index] * series[:, 0]).sum(1),
+        "background": state.ground.level(state.splines, c.y, c.x),
         "intensity": 2 * torch.pi * c.height * torch.exp(2 * c.log_width),
         "y_std": std[:, 0],
         "x_std": std[:, 1],

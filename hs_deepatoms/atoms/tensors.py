@@ -7,6 +7,7 @@ from hs_deepatoms.atoms.normal import Elimination, assemble, majorant, solve
 from hs_deepatoms.atoms.peaks import (
     draw_on,
     far_blocks,
+    filtered,
     local_heights,
     near_pairs,
     pair_blocks,
@@ -14,8 +15,8 @@ from hs_deepatoms.atoms.peaks import (
     sums,
 )
 
-__all__ = ["Elimination", "assemble", "covariances", "draw_on", "far_blocks", "hessian", "local_heights", "majorant",
-           "near_pairs", "pair_blocks", "project", "slopes", "solve", "sums", "surface", "weigh",
+__all__ = ["Elimination", "assemble", "covariances", "draw_on", "far_blocks", "filtered", "hessian", "local_heights",
+           "majorant", "near_pairs", "pair_blocks", "project", "slopes", "solve", "sums", "surface", "weigh",
            "weigh_under"]  # fmt: skip
 
 surface, project, hessian = Ground.image, Ground.project, Ground.hessian

@@ -121,11 +121,16 @@ def test_weights_under_columns_are_those_of_all_pixels(state):
         alike(one, other)
 
 
+def test_filters():
+    image = torch.as_tensor(np.random.default_rng(0).normal(size=(9, 31)), dtype=torch.float32)
+    alike(*both("filtered", image, torch.exp(-0.1 * torch.arange(-6.0, 7) ** 2)))
+
+
 def test_sums_slopes_and_pairs(state):
     weight, weighed = weights(state)
     size = state.sigma, state.elliptical
-    for one, other in zip(*(vars(s).values() for s in both("sums", state.columns, weighed, weight, state.window, *size)),
-                          strict=True):  # fmt: skip
+    found = both("sums", state.columns, weighed, weight, state.window, *size)
+    for one, other in zip(*(vars(total).values() for total in found), strict=True):
         alike(one, other)
     alike(*both("slopes", state.columns, weighed, state.window, *size))
     i, j = tensors.near_pairs(state.columns, 6 * state.sigma)
@@ -140,7 +145,9 @@ def test_pairs_of_neighbours(distance):
     _, y, x = lattice()
     y[7], x[7] = 5000.0, -80.0
     c = Columns(*(torch.as_tensor(v) for v in (y, x, y, y, y, y)))
-    one, other = ({tuple(sorted(p)) for p in zip(i.tolist(), j.tolist())} for i, j in both("near_pairs", c, distance))
+    one, other = (
+        {tuple(sorted(p)) for p in zip(i.tolist(), j.tolist(), strict=True)} for i, j in both("near_pairs", c, distance)
+    )
     assert one == other and (distance < 1 or one)
 
 

@@ -13,7 +13,7 @@ LANES = 8  # numbers that a processor handles at once: rows of windows are a mul
 Y, X, HEIGHT, LOG_WIDTH, PLUS, CROSS = range(6)
 
 
-@kernel()
+@kernel
 def span(place, half, size):
     """First and last (excluded) pixel of a window, in an image of that size; none of it may be inside."""
     if not abs(place) < 1e9:
@@ -22,19 +22,19 @@ def span(place, half, size):
     return max(0, middle - half), min(size, middle + half + 1)
 
 
-@kernel()
+@kernel
 def lanes_of(half):
     return (2 * half + LANES) // LANES * LANES
 
 
-@kernel()
+@kernel
 def lined_up(first, lanes, size):
     """Where a whole number of lanes begins that holds the pixels from ``first`` on, and how many are in the image."""
     begin = max(0, min(first, size - lanes))
     return begin, min(lanes, size - begin)
 
 
-@kernel()
+@kernel
 def bell(place, q, begin, first, stop, out):
     """The Gaussian of precision ``q`` at the pixels ``first`` to ``stop``, in an array that starts at ``begin``; zero
     at all others. Every value follows from the one before."""
@@ -47,7 +47,7 @@ def bell(place, q, begin, first, stop, out):
         ratio *= bend
 
 
-@kernel()
+@kernel
 def precision(column, elliptical):
     """Inverse covariance of a column: its elements yy, yx, xx."""
     scale = exp(-2 * column[LOG_WIDTH])
@@ -59,7 +59,7 @@ def precision(column, elliptical):
     return scale * (even - odd * plus), -scale * odd * cross, scale * (even + odd * plus)
 
 
-@kernel()
+@kernel
 def derivatives(column, unit, elliptical, t):
     """Coefficients (k, 6) of the six polynomials in the derivatives by the parameters of a column, into ``t``."""
     yy, yx, xx = precision(column, elliptical)
@@ -84,9 +84,9 @@ def derivatives(column, unit, elliptical, t):
         t[4 + k, 5] = b * (along + bent * plus + (scale * odd if k == 0 else 0.0))
 
 
-@kernel()
+@kernel
 def tilts(q, y, x, top, bottom, begin, out):
-    """What a tilted ellipse is besides its bells along rows and columns, (rows, pixels): a row follows from the last."""
+    """What a tilted ellipse is besides its bells along rows and columns, (rows, pixels): each from the last."""
     for k in range(out.shape[1]):
         v = begin + k - x
         value, ratio = exp(-q * (top - y) * v), exp(-q * v)

@@ -88,6 +88,12 @@ def weigh_under(noise: Noise, c: Columns, window: Window, image, mean, valid, we
     _pixels.weigh_under(c.stacked().numpy(), window.half, *arrays, *_figures(noise), weight.numpy(), weighed.numpy())
 
 
+def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
+    out = torch.empty_like(image)
+    in_parts(_pixels.filtered, len(image), image.numpy(), bell.float().numpy(), out.numpy(), part=STRIP)
+    return out
+
+
 def sums(c: Columns, weighed, weight, window: Window, unit: float, elliptical: bool) -> Sums:
     n, k = len(c), 6 if elliptical else 4
     out = [np.empty((n, *shape)) for shape in ((k, k), (k,), (k, 6))]

@@ -5,12 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
+from pathlib import Path
 
 from numba import njit
 
-# sums may be taken in another order, or loops would not use the processor's vectors; NaN and infinity stay themselves
-kernel = partial(njit, nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+
+def kernel(function: Callable) -> Callable:
+    """Compile a loop when it is first called, and keep it for later sessions.
+
+    Sums may be taken in another order, or loops would not be vectors' work; NaN and infinity stay themselves.
+    """
+    compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})(function)
+    # what is kept holds the kernels it calls as well, and is out of date when any file of these changes, not its own
+    kept = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(kept, "_source_stamp"):
+        kept._source_stamp = _sources()
+    return compiled
+
+
+@cache
+def _sources() -> tuple:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
 def in_parts(compiled: Callable, n: int, *arguments, part: int = 512) -> None:

@@ -11,7 +11,7 @@ POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
 PRODUCTS = np.array([[5 * (a + c) + b + d for c, d in POWERS] for a, b in POWERS], np.uint64)
 
 
-@kernel()
+@kernel
 def powers(place, unit, begin, values, out):
     """``values`` times 1, v, vv, ... of the distance v from ``place`` over ``unit``, into the rows of ``out``."""
     first, step = np.float32((begin - place) / unit), np.float32(1 / unit)
@@ -23,7 +23,7 @@ def powers(place, unit, begin, values, out):
             here[k] = last[k] * (first + np.float32(k) * step)
 
 
-@kernel()
+@kernel
 def tilted(image, top, bottom, begin, m, tilt, out):
     """A window's pixels times what tilts a bell."""
     for r in range(bottom - top):
@@ -32,7 +32,7 @@ def tilted(image, top, bottom, begin, m, tilt, out):
             to[k] = here[k] * factor[k]
 
 
-@kernel()
+@kernel
 def times_five(image, top, n, begin, m, lines, out):
     """``n`` rows of an image from ``top`` on, ``m`` pixels from ``begin`` on, times five lines: ``out[line, row]``."""
     a, b, c, d, e = lines[0], lines[1], lines[2], lines[3], lines[4]
@@ -49,14 +49,14 @@ def times_five(image, top, n, begin, m, lines, out):
         out[0, r], out[1, r], out[2, r], out[3, r], out[4, r] = za, zb, zc, zd, ze
 
 
-@kernel()
+@kernel
 def moments(image, top, n, begin, m, rows, lines, along, out):
     """Sums ``out[a, b]`` of a window's pixels times the bells and powers u^a in ``rows`` and v^b in ``lines``."""
     times_five(image, top, n, begin, m, lines, along)
     times_five(along, n - n, len(along), n - n, n, rows, out)
 
 
-@kernel()
+@kernel
 def multiplied(table, line):
     """All rows of a table times a line, in place."""
     for a in range(len(table)):
@@ -65,7 +65,7 @@ def multiplied(table, line):
             row[k] *= line[k]
 
 
-@kernel()
+@kernel
 def with_polynomials(left, moments, out):
     """``left @ products of the six polynomials``, (k, 6), from their moments; much of ``left`` (k, 6) is zero."""
     flat = moments.reshape(-1)
@@ -79,7 +79,7 @@ def with_polynomials(left, moments, out):
                     to[q] += factor * flat[PRODUCTS[p, q]]
 
 
-@kernel()
+@kernel
 def times_turned(half, right, out):
     """``half @ right.T``; much of ``right`` is zero."""
     out[:] = 0.0
@@ -91,7 +91,7 @@ def times_turned(half, right, out):
                     out[i, j] += half[i, q] * factor
 
 
-@kernel()
+@kernel
 def slope(t, moments, out):
     """Derivatives ``t`` (k, 6) times the moments of the six polynomials."""
     for i in range(len(t)):

@@ -23,7 +23,7 @@ from hs_deepatoms.atoms.compiled.loops import kernel
 from hs_deepatoms.atoms.compiled.moments import moments, powers, tilted, times_turned, with_polynomials
 
 
-@kernel()
+@kernel
 def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks):
     """Blocks (pairs, k, k), summed over the windows of the columns ``i``."""
     height, width = weight.shape
@@ -72,7 +72,7 @@ def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks
         times_turned(part, moved, blocks[n])
 
 
-@kernel()
+@kernel
 def shift(t, dy, dx, out):
     """Coefficients of polynomials in (u - dy, v - dx) as those of polynomials in (u, v)."""
     for k in range(len(t)):
@@ -83,7 +83,7 @@ def shift(t, dy, dx, out):
         out[k, 3], out[k, 4], out[k, 5] = uu, uv, vv
 
 
-@kernel()
+@kernel
 def far_blocks(start, stop, table, i, j, weight, unit, blocks):
     """Blocks (pairs, 4, 4) of round columns that touch with their tails only: the product of two Gaussians is one in
     between, over which the weight hardly varies."""
@@ -108,7 +108,7 @@ def far_blocks(start, stop, table, i, j, weight, unit, blocks):
                 blocks[n, p, q] *= size * factors[0, p] * factors[1, q]
 
 
-@kernel()
+@kernel
 def shared(mean, apart, variance):
     """Mean of u^k (u - apart)^l over a normal distribution of u: (k, l) = 10, 01, 11, 20, 02, 21, 12, 22."""
     a, b = mean, mean - apart
@@ -118,7 +118,7 @@ def shared(mean, apart, variance):
             aa * bb + variance * (aa + bb + 4 * a * b + 2 * variance) + variance * variance)  # fmt: skip
 
 
-@kernel()
+@kernel
 def tails(my, dy, mx, dx, variance, out):
     """Means of u, v, 1, uu + vv about one column with those about the other."""
     y10, y01, y11, y20, y02, y21, y12, y22 = shared(my, dy, variance)
@@ -130,7 +130,7 @@ def tails(my, dy, mx, dx, variance, out):
     out[3, 3] = y22 + y20 * x02 + y02 * x20 + x22
 
 
-@kernel()
+@kernel
 def cells(y, x, side):
     """Columns sorted by cells of a grid: their order, where each cell begins, the shape and the side of the grid."""
     n, low_y, low_x, high_y, high_x = 0, np.inf, np.inf, -np.inf, -np.inf
@@ -159,7 +159,7 @@ def cells(y, x, side):
     return which, order, ends, rows, columns
 
 
-@kernel()
+@kernel
 def neighbours(y, x, distance):
     """Pairs (p, 2) of columns not farther than that from each other, the first one the earlier in the table."""
     which, order, ends, rows, columns = cells(y, x, distance)
@@ -175,7 +175,8 @@ def neighbours(y, x, distance):
                 if j > i and dy * dy + dx * dx <= distance * distance:
                     if count == len(found):
                         more = np.empty((2 * count, 2), np.int64)
-                        more[:count] = found
+                        for k in range(count):
+                            more[k, 0], more[k, 1] = found[k, 0], found[k, 1]
                         found = more
                     found[count, 0], found[count, 1] = i, j
                     count += 1

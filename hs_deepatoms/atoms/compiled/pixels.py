@@ -16,7 +16,7 @@ ROOT, LOG_TWO = np.float32(np.sqrt(0.5)), np.float32(np.log(2))
 ONE, HALF, TWO, CLOSE, LEAST = (np.float32(v) for v in (1, 0.5, 2, 0.15, 1e-6))
 
 
-@kernel()
+@kernel
 def logarithm(x):
     """Natural logarithm of a positive normal number, in steps that a processor can take for several at once."""
     bits = np.float32(x).view(np.int32)
@@ -38,7 +38,7 @@ def logarithm(x):
     return m + (m * z * p - HALF * z) + e * LOG_TWO
 
 
-@kernel()
+@kernel
 def deviance(s):
     """((1 + s) log(1 + s) - s) / s^2: relative to a perfect fit, so that the digits are spent on the difference."""
     near = s if abs(s) < CLOSE else np.float32(0)
@@ -56,7 +56,7 @@ def deviance(s):
     return p if abs(s) < CLOSE else full
 
 
-@kernel()
+@kernel
 def weigh(start, stop, image, mean, valid, gain, offset, dark, least, excess, judged, weight, weighed, misfit):
     """Rows of weights, of residuals times weights, and the misfit of each row if asked for."""
     gain, offset, dark, least, excess = (
@@ -79,7 +79,7 @@ def weigh(start, stop, image, mean, valid, gain, offset, dark, least, excess, ju
         misfit[r] = total
 
 
-@kernel()
+@kernel
 def weigh_under(table, half, image, mean, valid, gain, offset, dark, least, excess, weight, weighed):
     """Weights and weighed residuals of the pixels under the columns, anew."""
     gain, offset, dark, least, excess = (
@@ -94,3 +94,24 @@ def weigh_under(table, half, image, mean, valid, gain, offset, dark, least, exce
                 w = ONE / (max((there[k] - dark) * gain + offset, least) * excess)
                 to[k] = w if known[k] else np.float32(0)
                 rest_to[k] = (seen[k] - there[k]) * w if known[k] else np.float32(0)
+
+
+@kernel
+def filtered(start, stop, image, bell, out):
+    """Rows of an image filtered by a bell along both axes; zeros around it."""
+    height, width = image.shape
+    half = len(bell) // 2
+    line = np.zeros(width + 2 * half, np.float32)
+    middle = line[half : half + width]
+    for r in range(start, stop):
+        middle[:] = 0.0
+        for q in range(max(0, r - half), min(height, r + half + 1)):
+            here, factor = image[q], bell[q - r + half]
+            for k in range(width):
+                middle[k] += factor * here[k]
+        to = out[r]
+        to[:] = 0.0
+        for d in range(len(bell)):
+            here, factor = line[d : d + width], bell[d]
+            for k in range(width):
+                to[k] += factor * here[k]

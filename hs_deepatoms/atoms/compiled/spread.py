@@ -11,7 +11,7 @@ from hs_deepatoms.atoms.compiled.loops import kernel
 from hs_deepatoms.atoms.compiled.system import inverted
 
 
-@kernel()
+@kernel
 def couplings(start, stop, own, i, j, blocks, out):
     """The largest element of each pair's block, relative to the columns' own."""
     k = own.shape[1]
@@ -24,7 +24,7 @@ def couplings(start, stop, own, i, j, blocks, out):
         out[n] = most
 
 
-@kernel()
+@kernel
 def adjacency(n, i, j):
     """The pairs of each column: where they begin in lists of the other column, of the pair, and of which side it is."""
     ends = np.zeros(n + 1, np.int64)
@@ -41,7 +41,7 @@ def adjacency(n, i, j):
     return ends, other, pair
 
 
-@kernel()
+@kernel
 def strongest(n, ends, other, pair, coupling, faint, out):
     """The most strongly coupled neighbours of a column; how many there are."""
     count = 0
@@ -60,9 +60,9 @@ def strongest(n, ends, other, pair, coupling, faint, out):
     return count
 
 
-@kernel()
+@kernel
 def filled(matrix, members, count, own, ends, other, pair, i, blocks, index, ground):
-    """Normal equations of a column, the last member, and its neighbours, beside their couplings to the sixteen splines."""
+    """Normal equations of a column, the last member, and its neighbours, beside their couplings to splines."""
     k, n = own.shape[1], members[count - 1]
     size = count * k
     matrix[:size, : size + 16] = 0.0
@@ -84,7 +84,7 @@ def filled(matrix, members, count, own, ends, other, pair, i, blocks, index, gro
                             matrix[a * k + p, b * k + q] = block[q, p] if turned else block[p, q]
 
 
-@kernel()
+@kernel
 def reduce(matrix, size, rows, width):
     """Eliminate the first ``rows`` of ``size`` rows from those after them."""
     for p in range(rows):
@@ -96,7 +96,7 @@ def reduce(matrix, size, rows, width):
                     to[m] -= factor * line[m]
 
 
-@kernel()
+@kernel
 def factored(matrix):
     """Lower factor, of unit diagonal, and the diagonal of a symmetric matrix: it need not be positive. In place."""
     n = len(matrix)
@@ -110,7 +110,7 @@ def factored(matrix):
             matrix[p, p] -= matrix[p, m] * matrix[p, m] * matrix[m, m]
 
 
-@kernel()
+@kernel
 def grounds(start, stop, values, nx, firsts, out):
     """Factors of the splines' matrices (16, 16) over each cell."""
     for n in range(start, stop):
@@ -121,7 +121,7 @@ def grounds(start, stop, values, nx, firsts, out):
         factored(out[n])
 
 
-@kernel()
+@kernel
 def covariances(
     start, stop, own, ends, other, pair, coupling, i, blocks, index, ground, cell, factors, most, faint, out
 ):
@@ -130,33 +130,44 @@ def covariances(
     members, near = np.zeros(most + 1, np.int64), np.zeros(most, np.int64)
     matrix = np.zeros(((most + 1) * k, (most + 1) * k + 16))
     corner, root, inverse = np.zeros((k, k)), np.zeros((k, k)), np.zeros((k, k))
-    response = np.zeros((k, 16))
+    response, scaled = np.zeros((16, k)), np.zeros((16, k))
     for n in range(start, stop):
         count = strongest(n, ends, other, pair, coupling, faint, near)
-        members[:count] = near[:count]
+        for m in range(count):
+            members[m] = near[m]
         members[count] = n
         filled(matrix, members, count + 1, own, ends, other, pair, i, blocks, index, ground)
         size, before = (count + 1) * k, count * k
         reduce(matrix, size, before, size + 16)
-        corner[:] = matrix[before:size, before:size]
+        for p in range(k):
+            for q in range(k):
+                corner[p, q] = matrix[before + p, before + q]
         inverted(corner, root, inverse)
-        responses(inverse, matrix[before:size, size : size + 16], factors[cell[n]], response)
+        responses(inverse, matrix[before:size, size : size + 16], factors[cell[n]], response, scaled)
         for p in range(k):
             for q in range(k):
                 total = inverse[p, q]
                 for m in range(16):
-                    total += response[p, m] * response[q, m] / factors[cell[n], m, m]
+                    total += response[m, p] * scaled[m, q]
                 out[n, p, q] = total
 
 
-@kernel()
-def responses(inverse, ground, factor, out):
-    """How the column's parameters follow the splines, in the frame of these where they vary independently."""
-    for p in range(len(inverse)):
-        for m in range(16):
-            total = 0.0
-            for q in range(len(inverse)):
-                total += inverse[p, q] * ground[q, m]
-            for q in range(m):
-                total -= factor[m, q] * out[p, q]
-            out[p, m] = total
+@kernel
+def responses(inverse, ground, factor, out, scaled):
+    """How the column's parameters follow the splines, (16, k), in the frame of these where they vary independently;
+    and the same times their variances."""
+    k = len(inverse)
+    for m in range(16):
+        to = out[m]
+        to[:] = 0.0
+        for q in range(k):
+            value = ground[q, m]
+            for p in range(k):
+                to[p] += value * inverse[q, p]
+        for q in range(m):
+            value, of = factor[m, q], out[q]
+            for p in range(k):
+                to[p] -= value * of[p]
+        variance = 1 / factor[m, m]
+        for p in range(k):
+            scaled[m, p] = variance * to[p]

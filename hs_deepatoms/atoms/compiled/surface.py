@@ -11,7 +11,7 @@ import numpy as np
 from hs_deepatoms.atoms.compiled.loops import kernel
 
 
-@kernel()
+@kernel
 def crossed(start, stop, c, column_starts, columns, out):
     """Rows of coefficients ``c`` (ny, nx) -> what each adds to a row of pixels, (ny, w)."""
     for n in range(start, stop):
@@ -22,7 +22,7 @@ def crossed(start, stop, c, column_starts, columns, out):
                      + line[s + 2] * columns[2, k] + line[s + 3] * columns[3, k])  # fmt: skip
 
 
-@kernel()
+@kernel
 def surface(start, stop, across, row_starts, rows, out):
     """Rows of the surface from what each row of coefficients adds; ``rows`` (4, h) are the four splines over each."""
     for r in range(start, stop):
@@ -33,7 +33,7 @@ def surface(start, stop, across, row_starts, rows, out):
             to[k] = fa * a[k] + fb * b[k] + fc * c[k] + fd * d[k]
 
 
-@kernel()
+@kernel
 def project(start, stop, image, row_starts, rows, out):
     """Sums of the rows between two knots, times the splines over them: ``out`` (knots, 4, w)."""
     low = row_starts[0]
@@ -48,13 +48,13 @@ def project(start, stop, image, row_starts, rows, out):
         add(rows[3, r], here, d)
 
 
-@kernel()
+@kernel
 def add(factor, what, to):
     for k in range(len(to)):
         to[k] += factor * what[k]
 
 
-@kernel()
+@kernel
 def together(parts, low, column_starts, columns, out):
     """Sums (ny, nx) over all pixels from those of the rows between knots."""
     for n in range(len(parts)):
@@ -66,7 +66,7 @@ def together(parts, low, column_starts, columns, out):
                     to[s + q] += line[k] * columns[q, k]
 
 
-@kernel()
+@kernel
 def products(start, stop, weight, few, row_starts, rows, out):
     """Sums (ny, 4, w) of pixels times products of splines across rows that are 0 to 3 apart, of first splines ``start``
     to ``stop``; ``rows`` (h', up to 5) are the splines over every ``few`` rows, from ``row_starts`` on."""
@@ -86,7 +86,7 @@ def products(start, stop, weight, few, row_starts, rows, out):
                     add(np.float32(factor), pooled, out[s + p, e])
 
 
-@kernel()
+@kernel
 def hessian(start, stop, parts, few, column_starts, columns, values):
     """Add the normal equations of the splines of some rows of knots, from their :func:`products`."""
     nx, most = len(values) // len(parts), columns.shape[1]
@@ -111,7 +111,7 @@ def hessian(start, stop, parts, few, column_starts, columns, values):
                         values[b * nx + a + d, e, 3 - d] += total[d, a]
 
 
-@kernel()
+@kernel
 def band(values, nx, out):
     """The matrix by its lower diagonals as LAPACK wants them, (n, width)."""
     n = len(values)
@@ -124,7 +124,7 @@ def band(values, nx, out):
                     out[s, apart] = values[s, e, d]
 
 
-@kernel()
+@kernel
 def times(values, nx, vector, out):
     """The matrix times a vector, added to ``out``."""
     n = len(values)
@@ -139,7 +139,7 @@ def times(values, nx, vector, out):
         out[s] += total
 
 
-@kernel()
+@kernel
 def solve(root, b):
     """Solve in place with the Cholesky factor ``root`` (n, width) of a matrix by its lower diagonals."""
     n, width = root.shape
@@ -158,7 +158,7 @@ def solve(root, b):
         b[s] = (b[s] - total) / line[0]
 
 
-@kernel()
+@kernel
 def block(values, nx, first, out):
     """Elements (16, 16) between the four by four splines from ``first`` on."""
     for p in range(16):

@@ -10,7 +10,7 @@ from hs_deepatoms.atoms.compiled import surface
 from hs_deepatoms.atoms.compiled.loops import kernel
 
 
-@kernel()
+@kernel
 def series(t, unit, out):
     """Taylor coefficients (4, 4) of the four cubic B-splines over the fraction ``t`` of a knot interval."""
     s = 1 - t
@@ -27,7 +27,7 @@ def series(t, unit, out):
     out[1, 3] += 3 * c / 6
 
 
-@kernel()
+@kernel
 def place(p, size, origin, first, knots, knot):
     """The first of the four splines over a point, and the fraction of the interval between knots that it is at."""
     at = (min(max(p, -0.5), size - 0.5) + origin) / knot
@@ -35,7 +35,7 @@ def place(p, size, origin, first, knots, knot):
     return start, at - (start + first + 1)
 
 
-@kernel()
+@kernel
 def coupling(start, stop, y, x, by_polynomials, shape, origin, first, knots, knot, unit, index, out):
     """Of each column: the first of the sixteen splines over it, and its coupling (k, 16) to them."""
     wy, wx, across = np.zeros((3, 4)), np.zeros((3, 4)), np.zeros((2, 4))
@@ -44,7 +44,8 @@ def coupling(start, stop, y, x, by_polynomials, shape, origin, first, knots, kno
         series(t, unit / knot, wy)
         column, t = place(x[n], shape[1], origin[1], first[1], knots[1], knot)
         series(t, unit / knot, wx)
-        across[0], across[1] = wy[0] + wy[2], wx[0] + wx[2]
+        for p in range(4):
+            across[0, p], across[1, p] = wy[0, p] + wy[2, p], wx[0, p] + wx[2, p]
         for p in range(4):
             for q in range(4):
                 index[n, 4 * p + q] = (row + p) * knots[1] + column + q
@@ -58,31 +59,42 @@ def coupling(start, stop, y, x, by_polynomials, shape, origin, first, knots, kno
                                             + by_uv * wx[1, q] + by_vv * wx[2, q])  # fmt: skip
 
 
-@kernel()
-def columns_times(start, stop, own, index, ground, nx, a, b, out):
-    """Own blocks times ``a`` (n, k), and couplings times the splines' ``b``."""
+@kernel
+def columns_times(own, index, ground, nx, a, b, out, over):
+    """Own blocks times ``a`` (n, k), with couplings times the splines' ``b``; what ``a`` couples to these is added to
+    ``over``."""
     k = a.shape[1]
-    near = np.zeros(16)
-    for n in range(start, stop):
+    near, back = np.zeros(16), np.zeros(16)
+    for n in range(len(a)):
         gathered(b, index[n, 0], nx, near)
+        back[:] = 0.0
         for p in range(k):
-            total = 0.0
+            total, factor, line = 0.0, a[n, p], ground[n, p]
             for q in range(k):
                 total += own[n, p, q] * a[n, q]
-            line = ground[n, p]
             for q in range(16):
                 total += line[q] * near[q]
+                back[q] += factor * line[q]
             out[n, p] = total
+        scattered(back, index[n, 0], nx, over)
 
 
-@kernel()
+@kernel
+def scattered(near, first, nx, out):
+    for p in range(4):
+        to = first + p * nx
+        for q in range(4):
+            out[to + q] += near[4 * p + q]
+
+
+@kernel
 def gathered(b, first, nx, out):
     for p in range(4):
         for q in range(4):
             out[4 * p + q] = b[first + p * nx + q]
 
 
-@kernel()
+@kernel
 def pairs_times(i, j, blocks, a, out):
     """Add blocks of pairs times ``a``, both ways."""
     k = a.shape[1]
@@ -96,52 +108,45 @@ def pairs_times(i, j, blocks, a, out):
             out[one, p] += total
 
 
-@kernel()
-def to_splines(index, ground, nx, a, sign, out):
-    """Add what the columns' ``a`` couples to the splines, times ``sign``."""
-    near = np.zeros(16)
-    for n in range(len(a)):
-        near[:] = 0.0
-        for p in range(a.shape[1]):
-            factor, line = sign * a[n, p], ground[n, p]
-            for q in range(16):
-                near[q] += factor * line[q]
-        first = index[n, 0]
-        for p in range(4):
-            for q in range(4):
-                out[first + p * nx + q] += near[4 * p + q]
-
-
-@kernel()
+@kernel
 def inverted(matrix, root, out):
     """Inverse of a positive matrix by its Cholesky factor, which goes into ``root``; NaN where it is not positive."""
     k = len(matrix)
     for p in range(k):
-        for q in range(p + 1):
+        for q in range(p):
             total = matrix[p, q]
             for m in range(q):
                 total -= root[p, m] * root[q, m]
-            root[p, q] = sqrt(total) if p == q else total / root[q, q]
-    for c in range(k):
-        for p in range(k):  # forwards, then backwards
-            total = 1.0 if p == c else 0.0
-            for m in range(p):
-                total -= root[p, m] * out[m, c]
-            out[p, c] = total / root[p, p]
-        for p in range(k - 1, -1, -1):
-            total = out[p, c]
-            for m in range(p + 1, k):
-                total -= root[m, p] * out[m, c]
-            out[p, c] = total / root[p, p]
+            root[p, q] = total / root[q, q]
+        total = matrix[p, p]
+        for m in range(p):
+            total -= root[p, m] * root[p, m]
+        root[p, p] = sqrt(total)
+    for p in range(k):  # the factor's inverse, above its diagonal; then the product with itself
+        out[p, p] = 1 / root[p, p]
+        for c in range(p):
+            total = 0.0
+            for m in range(c, p):
+                total -= root[p, m] * out[c, m]
+            out[c, p] = total * out[p, p]
+    for p in range(k):
+        for c in range(p, k):
+            total = 0.0
+            for m in range(c, k):
+                total += out[p, m] * out[c, m]
+            out[p, c] = total
+    for p in range(k):
+        for c in range(p):
+            out[p, c] = out[c, p]
 
 
-@kernel()
+@kernel
 def invert(start, stop, matrices, roots, out):
     for n in range(start, stop):
         inverted(matrices[n], roots[n], out[n])
 
 
-@kernel()
+@kernel
 def strengths(start, stop, i, j, blocks, roots, out):
     """How strongly pairs couple: no less than the largest singular value of ``L_i^-1 block L_j^-T``."""
     k = roots.shape[1]
@@ -171,7 +176,7 @@ def strengths(start, stop, i, j, blocks, roots, out):
         out[n] = sqrt(min(along * across, square))
 
 
-@kernel()
+@kernel
 def shares(i, j, strength, out):
     """One plus how strongly each column couples to all of its neighbours."""
     out[:] = 1.0
@@ -180,7 +185,7 @@ def shares(i, j, strength, out):
         out[j[n]] += strength[n]
 
 
-@kernel()
+@kernel
 def by_row(index, nx, rows):
     """Columns sorted by the first row of knots under them, and where each row's begin."""
     ends = np.zeros(rows + 1, np.int64)
@@ -195,7 +200,7 @@ def by_row(index, nx, rows):
     return order, ends
 
 
-@kernel()
+@kernel
 def taken(start, stop, order, ends, inverse, index, ground, nx, values):
     """Subtract from the matrix of the splines, of rows ``start`` to ``stop``, what the columns over them take."""
     k = inverse.shape[1]
@@ -221,37 +226,40 @@ def taken(start, stop, order, ends, inverse, index, ground, nx, values):
                         to[e, 3 + q - beside] -= line[4 * (down + e) + q]
 
 
-@kernel()
-def small_times(start, stop, matrices, vectors, out):
-    k = vectors.shape[1]
-    for n in range(start, stop):
-        for p in range(k):
-            total = 0.0
-            for q in range(k):
-                total += matrices[n, p, q] * vectors[n, q]
-            out[n, p] = total
-
-
-@kernel()
-def eliminated(inverse, index, ground, root, nx, a, b, first, under, rest):
+@kernel
+def eliminated(inverse, index, ground, root, nx, a, b, first, under):
     """Nearly the solution, ``first`` and ``under``: columns apart from each other, not from the background."""
-    n = len(a)
-    small_times(0, n, inverse, a, first)
-    under[:] = b
-    to_splines(index, ground, nx, first, -1.0, under)
+    near, rest = np.zeros(16), np.zeros(a.shape[1])
+    for s in range(len(b)):
+        under[s] = b[s]
+    for n in range(len(a)):
+        for p in range(len(rest)):
+            total = 0.0
+            for q in range(len(rest)):
+                total += inverse[n, p, q] * a[n, q]
+            rest[p] = total
+        near[:] = 0.0
+        for p in range(len(rest)):
+            line, factor = ground[n, p], rest[p]
+            for q in range(16):
+                near[q] -= factor * line[q]
+        scattered(near, index[n, 0], nx, under)
     surface.solve(root, under)
-    near = np.zeros(16)
-    for c in range(n):
-        gathered(under, index[c, 0], nx, near)
-        for p in range(a.shape[1]):
-            total, line = a[c, p], ground[c, p]
+    for n in range(len(a)):
+        gathered(under, index[n, 0], nx, near)
+        for p in range(len(rest)):
+            total, line = a[n, p], ground[n, p]
             for q in range(16):
                 total -= line[q] * near[q]
-            rest[c, p] = total
-    small_times(0, n, inverse, rest, first)
+            rest[p] = total
+        for p in range(len(rest)):
+            total = 0.0
+            for q in range(len(rest)):
+                total += inverse[n, p, q] * rest[q]
+            first[n, p] = total
 
 
-@kernel()
+@kernel
 def dot(a, b):
     one, two, total = a.reshape(-1), b.reshape(-1), 0.0
     for k in range(len(one)):
@@ -259,14 +267,14 @@ def dot(a, b):
     return total
 
 
-@kernel()
+@kernel
 def add(to, factor, what):
     one, two = to.reshape(-1), what.reshape(-1)
     for k in range(len(one)):
         one[k] += factor * two[k]
 
 
-@kernel()
+@kernel
 def along(to, factor, what):
     """``what + factor * to``, in place."""
     one, two = to.reshape(-1), what.reshape(-1)
@@ -274,21 +282,20 @@ def along(to, factor, what):
         one[k] = two[k] + factor * one[k]
 
 
-@kernel()
+@kernel
 def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, accuracy, most, x, y):
     """Preconditioned conjugate gradients, into ``x`` and ``y`` that are zero."""
-    r, s, n = a.copy(), b.copy(), len(a)
-    z, w, rest, hp, hq = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(a), np.zeros_like(b)
-    eliminated(inverse, index, ground, root, nx, r, s, z, w, rest)
+    r, s = a.copy(), b.copy()
+    z, w, hp, hq = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(b)
+    eliminated(inverse, index, ground, root, nx, r, s, z, w)
     p, q = z.copy(), w.copy()
     now = begun = dot(r, z) + dot(s, w)
     for _ in range(most):
         if not now > accuracy * accuracy * begun:
             break
-        columns_times(0, n, own, index, ground, nx, p, q, hp)
-        pairs_times(i, j, blocks, p, hp)
         hq[:] = 0.0
-        to_splines(index, ground, nx, p, 1.0, hq)
+        columns_times(own, index, ground, nx, p, q, hp, hq)
+        pairs_times(i, j, blocks, p, hp)
         surface.times(values, nx, q, hq)
         curve = dot(p, hp) + dot(q, hq)
         if not curve > 0:  # the approximate coupling is not positive along here
@@ -298,7 +305,7 @@ def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, acc
         add(y, step, q)
         add(r, -step, hp)
         add(s, -step, hq)
-        eliminated(inverse, index, ground, root, nx, r, s, z, w, rest)
+        eliminated(inverse, index, ground, root, nx, r, s, z, w)
         last, now = now, dot(r, z) + dot(s, w)
         along(p, now / last, z)
         along(q, now / last, w)

@@ -28,7 +28,7 @@ from hs_deepatoms.atoms.compiled.moments import (
 )
 
 
-@kernel()
+@kernel
 def sums(start, stop, table, weighed, weight, half, unit, elliptical, hessian, gradient, ground):
     """Of the columns ``start`` to ``stop``: own blocks, slopes, and own blocks with the polynomials."""
     height, width = weight.shape
@@ -72,7 +72,7 @@ def sums(start, stop, table, weighed, weight, half, unit, elliptical, hessian, g
         times_turned(part, t, hessian[n])
 
 
-@kernel()
+@kernel
 def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
     """The gradient of :func:`sums` alone."""
     height, width = weighed.shape
@@ -104,7 +104,7 @@ def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
         slope(t, of_rest, gradient[n])
 
 
-@kernel()
+@kernel
 def local_heights(start, stop, table, image, valid, half, out):
     """Height of each round column over an even background of its own."""
     height, width = image.shape
@@ -112,26 +112,27 @@ def local_heights(start, stop, table, image, valid, half, out):
     for n in range(start, stop):
         top, bottom = span(table[n, Y], half, height)
         left, right = span(table[n, X], half, width)
-        one = two = three = level = peak = 0.0
+        one = two = three = level = peak = np.float32(0)
         if top < bottom and left < right:
             q = precision(table[n], False)[0]
             bell(table[n, Y], q, top, top, bottom, rows)
             bell(table[n, X], q, left, left, right, line)
             for r in range(top, bottom):
-                for k in range(left, right):
-                    if valid[r, k]:
-                        b = np.float64(rows[r - top] * line[k - left])
-                        one += b
-                        two += b * b
-                        three += b * b * b
-                        level += b * image[r, k]
-                        peak += b * b * image[r, k]
+                seen, known, factor = image[r, left:right], valid[r, left:right], rows[r - top]
+                for k in range(len(seen)):
+                    b = factor * line[k] if known[k] else np.float32(0)
+                    value = seen[k] if known[k] else np.float32(0)
+                    one += b
+                    two += b * b
+                    three += b * b * b
+                    level += b * value
+                    peak += b * b * value
         # least squares weighed by the column itself: its neighbours hardly count
         det = three * one - two * two
-        out[n] = (one * peak - two * level) / det if det > 1e-3 * three * one else 0.0
+        out[n] = (one * peak - two * level) / det if det > np.float32(1e-3) * three * one else 0.0
 
 
-@kernel()
+@kernel
 def draw(first, stop, out, table, order, ends, strip, half, sign, elliptical):
     """Add the columns to strips of rows, each in the order of the table: ``order[ends[s] : ends[s + 1]]`` are those
     that reach strip ``s``."""
@@ -165,7 +166,7 @@ def draw(first, stop, out, table, order, ends, strip, half, sign, elliptical):
                         to[k] += f * line[k]
 
 
-@kernel()
+@kernel
 def by_strip(table, half, strip, height):
     """Which columns reach each strip of rows, in the order of the table, and where each strip's begin."""
     n = -(-height // strip)
