@@ -137,7 +137,7 @@ def draw(first, stop, out, table, order, ends, strip, half, sign, elliptical):
     """Add the columns to strips of rows, each in the order of the table: ``order[ends[s] : ends[s + 1]]`` are those
     that reach strip ``s``."""
     height, width = out.shape
-    lanes = 2 * half + 1
+    lanes = lanes_of(half)
     rows, line = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32)
     tilt = np.ones((lanes if elliptical else 1, lanes), np.float32)
     for s in range(first, stop):
@@ -150,19 +150,20 @@ def draw(first, stop, out, table, order, ends, strip, half, sign, elliptical):
             if top >= bottom or left >= right:
                 continue
             bell(y, yy, top, top, bottom, rows)
-            bell(x, xx, left, left, right, line)
+            begin, m = lined_up(left, lanes, width)
+            bell(x, xx, begin, left, right, line)
             h = sign * table[n, HEIGHT]
             if elliptical:
-                tilts(yx, y, x, top, bottom, left, tilt)
+                tilts(yx, y, x, top, bottom, begin, tilt)
             for r in range(top, bottom):
                 f = np.float32(h * rows[r - top])
-                to = out[r, left:right]
+                to = out[r, begin : begin + m]
                 if elliptical:
                     factor = tilt[r - top]
-                    for k in range(len(to)):
+                    for k in range(m):
                         to[k] += f * line[k] * factor[k]
                 else:
-                    for k in range(len(to)):
+                    for k in range(m):
                         to[k] += f * line[k]
 
 
