@@ -20,7 +20,7 @@ from hs_deepatoms.errors import RegistrationError
 from tests.fresh import run_fresh
 
 ROOT = Path(hs_deepatoms.__file__).parent
-HEAVY = ("torch", "exspy", "sklearn", "skimage", "networkx", "ase", "matplotlib.pyplot")
+HEAVY = ("torch", "numba", "exspy", "sklearn", "skimage", "networkx", "ase", "matplotlib.pyplot")
 DERIVED = {
     "itself": lambda s: s,
     "inav": lambda s: s.inav[1:],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from scipy.spatial import cKDTree
 
+from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.peaks import Columns
 
@@ -22,13 +22,7 @@ BLIND = 0.01  # of the usual weight of a column's pixels: hardly a pixel that is
 
 def near_pairs(columns: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Indices of columns nearer than ``distance`` to each other."""
-    points = torch.stack([columns.y, columns.x], 1).cpu().numpy()
-    if len(points) < 2:
-        none = torch.zeros(0, dtype=torch.long, device=columns.y.device)
-        return none, none
-    found = cKDTree(points).query_pairs(distance, output_type="ndarray")
-    i, j = torch.as_tensor(found.T.copy(), dtype=torch.long, device=columns.y.device)
-    return i, j
+    return kernels(columns.y).near_pairs(columns, distance)
 
 
 def unseen(columns: Columns, normal: Normal) -> torch.Tensor:

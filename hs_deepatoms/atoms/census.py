@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch.nn import functional as F
 
 from hs_deepatoms.atoms.belief import near_pairs
 from hs_deepatoms.atoms.joint import State, evidence
@@ -23,10 +22,22 @@ def births(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float
 
 def _maxima(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float, origin=(0, 0)) -> Columns:
     """Columns at the maxima of maps that begin at the pixel ``origin``."""
-    best = F.max_pool2d(ratio[None, None], 5, 1, 2)[0, 0]
+    best = _highest(ratio, 2)
     lowest = FAINTEST * state.columns.height.median() if len(state.columns) else 0.0
     y, x = torch.nonzero((ratio == best) & (ratio > least) & (height > lowest), as_tuple=True)
     return _like(state, y.double() + origin[0], x.double() + origin[1], height[y, x].double())
+
+
+def _highest(image: torch.Tensor, reach: int) -> torch.Tensor:
+    """The largest value around each pixel, so many to every side; by shifts: faster than pooling."""
+    for axis in (0, 1):
+        n, best = image.shape[axis], image.clone()
+        for k in range(1, min(reach, n - 1) + 1):
+            low, high = image.narrow(axis, 0, n - k), image.narrow(axis, k, n - k)
+            for part, other in ((best.narrow(axis, k, n - k), low), (best.narrow(axis, 0, n - k), high)):
+                torch.maximum(part, other, out=part)
+        image = best
+    return image
 
 
 def _in_the_open(state: State, new: Columns) -> Columns:

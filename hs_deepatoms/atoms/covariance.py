@@ -43,7 +43,9 @@ def covariances(normal: Normal) -> torch.Tensor:
 def _own_block(normal: Normal, members: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
     k = normal.own.shape[1]
     matrix = _gathered(normal, members)
-    own = torch.linalg.solve(matrix, torch.eye(matrix.shape[1], k, dtype=matrix.dtype, device=matrix.device))
+    unit = torch.eye(matrix.shape[1], k, dtype=matrix.dtype, device=matrix.device)
+    # for each matrix: one for all is taken for vectors where there happen to be as many matrices as parameters
+    own = torch.linalg.solve(matrix, unit.expand(len(matrix), -1, -1))
     there = (members >= 0)[:, :, None, None]
     index = normal.index[members[:, 0]]
     # neighbours stand on nearly the same splines; those that differ say little about the column

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.linalg import LinAlgError, cholesky_banded
+from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 from scipy.linalg.blas import dsbmv
 from torch.nn import functional as F
 
@@ -24,6 +24,7 @@ class Ground:
     knot: float
     first: tuple[int, int]  # knots before the first one, per axis
     origin: tuple[int, int]  # of the window in its frame, pixels
+    numbers: object = field(default=None, repr=False, compare=False)  # as compiled kernels want them, once asked for
 
     @staticmethod
     def over(shape: tuple[int, int], knot: float, origin: tuple[int, int], device) -> Ground:
@@ -38,6 +39,11 @@ class Ground:
     @property
     def size(self) -> int:
         return self.rows.shape[1] * self.columns.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the window, pixels."""
+        return len(self.rows), len(self.columns)
 
     def image(self, c: torch.Tensor) -> torch.Tensor:
         """Background on the window's pixels, float32."""
@@ -66,11 +72,8 @@ class Ground:
         """The sixteen splines over each point: flat indices (n, 16), and (n, 6, 16) their coefficients in the
         polynomials 1, u, v, uu, uv, vv of the distance from the point over ``unit``."""
         parts = []
-        for k, (p, basis) in enumerate(((y, self.rows), (x, self.columns))):
-            # a column just outside the window stands on the rim
-            place = (p.clamp(-0.5, len(basis) - 0.5) + self.origin[k]) / self.knot
-            start = (place.floor().long() - 1 - self.first[k]).clamp(0, basis.shape[1] - 4)
-            t = place - (start + self.first[k] + 1)
+        for k, p in enumerate((y, x)):
+            start, t = self._place(k, p)
             parts.append((start[:, None] + torch.arange(4, device=y.device), _series(t, unit / self.knot)))
         (iy, wy), (ix, wx) = parts
         index = iy[:, :, None] * self.columns.shape[1] + ix[:, None, :]
@@ -81,12 +84,27 @@ class Ground:
         value = torch.stack([a[:, :, None] * b[:, None, :] for a, b in terms], 1)
         return index.flatten(1), value.flatten(2)
 
+    def level(self, c: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Background of coefficients ``c`` at points, (n,)."""
+        (iy, ty), (ix, tx) = (self._place(k, p) for k, p in enumerate((y, x)))
+        index = (iy[:, None] + torch.arange(4, device=y.device))[:, :, None] * self.columns.shape[1]
+        near = c[index + (ix[:, None] + torch.arange(4, device=x.device))[:, None, :]]
+        return ((near * _cubic(tx)[:, None, :]).sum(2) * _cubic(ty)).sum(1)
+
+    def _place(self, axis: int, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The first of the four splines over each point, along one axis, and the fraction of the interval it is at."""
+        basis = (self.rows, self.columns)[axis]
+        # a column just outside the window stands on the rim
+        place = (p.clamp(-0.5, len(basis) - 0.5) + self.origin[axis]) / self.knot
+        start = (place.floor().long() - 1 - self.first[axis]).clamp(0, basis.shape[1] - 4)
+        return start, place - (start + self.first[axis] + 1)
+
     def hessian(self, weight: torch.Tensor, stiffness: float) -> Band:
         """Normal equations of the splines with the penalty of a bending surface, in units of weight per pixel.
 
         Weights are summed over a few pixels first, over which splines hardly bend.
         """
-        few = self._few
+        few = fewest(self.knot)
         weight = F.avg_pool2d(F.pad(weight, [0, -weight.shape[1] % few, 0, -weight.shape[0] % few])[None], few)[0]
         rows, columns, first, second, p, q, crossed = self._products
         block = ((rows.T @ (weight * few**2)).double() @ columns).cpu().numpy()
@@ -95,16 +113,12 @@ class Ground:
         band.add(*crossed, block[np.ix_(p, q)])
         return band
 
-    @property
-    def _few(self) -> int:
-        return max(1, int(self.knot / FINE))
-
     @cached_property
     def _products(self) -> tuple:
         """Products of rows that overlap, and of columns; which splines of the window these are of; and, by the numbers
         of both, the other diagonal of the same four splines, where rows are apart and columns apart."""
         nx = self.columns.shape[1]
-        (rows, i), (columns, j) = (_products(_coarse(basis, self._few)) for basis in (self.rows, self.columns))
+        (rows, i), (columns, j) = (_products(coarse(basis, fewest(self.knot))) for basis in (self.rows, self.columns))
         row, column = i.cpu().numpy(), j.cpu().numpy()
         first, second = (row[k][:, None] * nx + column[k][None] for k in (0, 1))
         p, q = np.flatnonzero(row[0] != row[1]), np.flatnonzero(column[0] != column[1])
@@ -158,6 +172,16 @@ class Band:
     def copy(self) -> Band:
         return Band(self.lower.copy(order="F"), self.nx)
 
+    def raised(self, share: float) -> Band:
+        """With a diagonal that is larger by a share of itself."""
+        new = self.copy()
+        new.lower[0] *= 1 + share
+        return new
+
+    def solved(self, vector: np.ndarray) -> np.ndarray:
+        """The solution of a system with this matrix."""
+        return cho_solve_banded((self.root(self), True), vector, check_finite=False)
+
     def add(self, first: np.ndarray, second: np.ndarray, value: np.ndarray) -> None:
         """Add ``value`` at (second, first); pairs may come in either order, and a pair may come more than once."""
         low, high = np.minimum(first, second), np.maximum(first, second)
@@ -193,7 +217,12 @@ class Band:
         return block if near.all() else np.where(near, block, 0.0)
 
 
-def _coarse(basis: torch.Tensor, few: int) -> torch.Tensor:
+def fewest(knot: float) -> int:
+    """Pixels over which splines hardly bend."""
+    return max(1, int(knot / FINE))
+
+
+def coarse(basis: torch.Tensor, few: int) -> torch.Tensor:
     """Splines at the middle of every ``few`` pixels; the last ones may be fewer."""
     whole = torch.cat([basis, basis[-1:].expand(-len(basis) % few, -1)])
     return whole.view(-1, few, basis.shape[1]).mean(1)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
-from scipy.linalg import cho_solve_banded
-from scipy.spatial import cKDTree
-from torch.nn import functional as F
 
 from hs_deepatoms.atoms.belief import near_pairs, unseen
 from hs_deepatoms.atoms.ground import Ground
+from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise, noise_of
-from hs_deepatoms.atoms.normal import Normal, assemble, damped, majorant, solve
-from hs_deepatoms.atoms.peaks import Columns, Window, draw, far_blocks, local_heights, pair_blocks, slopes, sums
+from hs_deepatoms.atoms.normal import Normal, damped
+from hs_deepatoms.atoms.peaks import Columns, Window
 
 KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
 # sigmas: columns nearer than this share normal equations (ellipses, round ones), from TAILS on only with their tails
@@ -93,8 +90,9 @@ class State:
                         reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, before=None,
                         change=np.inf)  # fmt: skip
         if is_drawn(self):
-            more = self.window.cut(draw(new, self.window, tuple(self.image.shape), self.elliptical))
-            state.drawn = (state.columns, state.splines, self.drawn[2] + more)
+            mean = self.drawn[2].clone()
+            kernels(mean).draw_on(mean, new, self.window, self.elliptical)
+            state.drawn = (state.columns, state.splines, mean)
         return state
 
 
@@ -106,8 +104,8 @@ def is_drawn(state: State) -> bool:
 def expected(state: State) -> torch.Tensor:
     """The fitted image (h, w); the last one is kept with the state, and not to be written to."""
     if not is_drawn(state):
-        drawn = draw(state.columns, state.window, tuple(state.image.shape), state.elliptical)
-        mean = state.window.cut(drawn) + state.ground.image(state.splines)
+        mean = kernels(state.image).surface(state.ground, state.splines)
+        kernels(mean).draw_on(mean, state.columns, state.window, state.elliptical)
         state.drawn = (state.columns, state.splines, mean)
     return state.drawn[2]
 
@@ -136,26 +134,27 @@ def begin(
 def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
     """How far (n,) columns may go from where they start: none takes the place of another one."""
     reach = (FARTHEST * leeway).clamp(max=WANDER * sigma)
-    points = torch.stack([start.y, start.x], 1).cpu().numpy()
-    if len(points) < 2:
-        return reach
-    nearest = cKDTree(points).query(points, k=2)[0][:, 1]
-    return torch.minimum(reach, CROWD * torch.as_tensor(nearest, device=leeway.device)).clamp(min=1e-3 * sigma)
+    i, j = near_pairs(start, WANDER * sigma / CROWD)  # none that is farther matters
+    apart = torch.hypot(start.y[i] - start.y[j], start.x[i] - start.x[j])
+    nearest = torch.full_like(reach, torch.inf)
+    nearest = nearest.scatter_reduce(0, torch.cat([i, j]), torch.cat([apart, apart]), "amin")
+    return torch.minimum(reach, CROWD * nearest).clamp(min=1e-3 * sigma)
 
 
 def _first_guess(state: State) -> State:
     """Heights of the columns one by one, and the background under what they leave."""
-    window, valid = state.window, state.valid.float()
+    window, work = state.window, kernels(state.image)
     inner = replace(window, half=max(3, int(2 * state.sigma) + 1))  # a column's tails say little of its height
-    height = local_heights(state.columns, window.padded(state.image), window.padded(valid), inner)
+    height = work.local_heights(state.columns, state.image, state.valid, inner)
     typical = height[height > 0].median() if (height > 0).any() else 0.0
     state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
-    drawn = window.cut(draw(state.columns, window, tuple(valid.shape)))
-    rest = valid * (state.image - drawn)
-    band, slope = state.ground.hessian(valid, STIFFNESS), state.ground.project(rest).cpu().numpy()
-    splines = cho_solve_banded((band.root(band), True), slope, check_finite=False)
-    splines = torch.from_numpy(splines).to(rest.device)
-    return replace(state, splines=splines, drawn=(state.columns, splines, drawn + state.ground.image(splines)))
+    drawn = torch.zeros_like(state.image)
+    work.draw_on(drawn, state.columns, window)
+    rest = torch.where(state.valid, state.image - drawn, 0.0)
+    matrix, slope = work.hessian(state.ground, state.valid.float(), STIFFNESS), work.project(state.ground, rest)
+    splines = torch.from_numpy(matrix.solved(slope.cpu().numpy())).to(rest.device)
+    drawn += work.surface(state.ground, splines)
+    return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
 
 
 def measured(state: State) -> State:
@@ -179,7 +178,7 @@ class Residue:
 def residue(state: State) -> Residue:
     mean = expected(state)
     # what travels between processes is small
-    state = replace(state, before=None, last=None, drawn=None, ground=replace(state.ground))
+    state = replace(state, before=None, last=None, drawn=None, ground=replace(state.ground, numbers=None))
     return Residue(mean, state.image - mean, state.parameters, state)
 
 
@@ -214,18 +213,13 @@ def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
 
 def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Signal-to-noise ratio and height of one more column at every pixel of the residual, (h, w) both."""
-    weight, rest, _ = state.noise.weigh(state.image, mean, state.valid, judged=False)
+    weight, rest, _ = kernels(mean).weigh(state.noise, state.image, mean, state.valid, judged=False)
     reach = int(3 * state.sigma) + 1
     place = torch.arange(-reach, reach + 1, device=mean.device)
     bell = torch.exp(-0.5 * (place / state.sigma) ** 2)
-    power, overlap = _filtered(weight, bell**2).clamp(min=1e-12), _filtered(rest, bell)
+    work = kernels(mean)
+    power, overlap = work.filtered(weight, bell**2).clamp(min=1e-12), work.filtered(rest, bell)
     return overlap / torch.sqrt(power), overlap / power
-
-
-def _filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
-    half = len(bell) // 2
-    out = F.conv2d(image[None, None], bell.view(1, 1, -1, 1).float(), padding=(half, 0))
-    return F.conv2d(out, bell.view(1, 1, 1, -1).float(), padding=(0, half))[0, 0]
 
 
 @dataclass
@@ -241,8 +235,12 @@ class Equations:
 
 def matrix(state: State) -> Normal:
     """The matrix of the normal equations at a state."""
-    weight, weighed, _ = state.noise.weigh(state.image, expected(state), state.valid, judged=False)
+    weight, weighed, _ = _weighed(state, judged=False)
     return _assembled(state, weight, weighed, _prior(state), _stiffness(state))[0]
+
+
+def _weighed(state: State, judged: bool = True) -> tuple[torch.Tensor, torch.Tensor, float]:
+    return kernels(state.image).weigh(state.noise, state.image, expected(state), state.valid, judged=judged)
 
 
 def _stiffness(state: State) -> float:
@@ -251,7 +249,7 @@ def _stiffness(state: State) -> float:
 
 def equations(state: State, near: Equations | None = None) -> Equations:
     """Normal equations at a state; only the gradients are new where the matrix ``near`` will do."""
-    weight, weighed, misfit = state.noise.weigh(state.image, expected(state), state.valid)
+    weight, weighed, misfit = _weighed(state)
     stiffness = _stiffness(state)
     pull = state.ground.smoothness(state.splines, stiffness)
     prior = _prior(state)
@@ -259,23 +257,19 @@ def equations(state: State, near: Equations | None = None) -> Equations:
     if near is None:
         normal, gradient = _assembled(state, weight, weighed, prior, stiffness)
     else:
-        normal, gradient = (
-            near.normal,
-            slopes(state.columns, state.window.padded(weighed), state.window, state.sigma, state.elliptical),
-        )
+        normal = near.normal
+        gradient = kernels(weighed).slopes(state.columns, weighed, state.window, state.sigma, state.elliptical)
     gradient = (gradient + prior.gradient) * _kept(state, gradient)
     at = state.columns if near is None else near.at
-    return Equations(normal, gradient, state.ground.project(weighed) - pull, misfit, at)
+    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at)
 
 
 def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) -> tuple[Normal, torch.Tensor]:
-    window, c = state.window, state.columns
-    pw = window.padded(weight)
-    both = torch.stack([window.padded(weighed), pw])
-    total = sums(c, len(pw), partial(window.cut_out, both), window, state.sigma, state.elliptical)
+    c, work = state.columns, kernels(weight)
+    total = work.sums(c, weighed, weight, state.window, state.sigma, state.elliptical)
     _held(total.hessian, prior)
-    pairs = _pairs(state, pw)
-    normal = assemble(total, pairs, c, state.ground, state.ground.hessian(weight, stiffness), state.sigma)
+    splines = work.hessian(state.ground, weight, stiffness)
+    normal = work.assemble(total, _pairs(state, weight), c, state.ground, splines, state.sigma)
     _freeze(normal, _kept(state, total.gradient))
     return normal, total.gradient
 
@@ -291,16 +285,16 @@ def _held(hessian: torch.Tensor, prior: Prior) -> None:
 
 def _pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pairs of columns that touch, and their blocks of the normal equations."""
-    c, sigma = state.columns, state.sigma
+    c, sigma, work = state.columns, state.sigma, kernels(weight)
     i, j = near_pairs(c, (NEAR if state.elliptical else FAR) * sigma)
     if state.elliptical:
-        return i, j, pair_blocks(c, i, j, weight, state.window, sigma, True)
+        return i, j, work.pair_blocks(c, i, j, weight, state.window, sigma, True)
     widest = torch.exp(torch.maximum(c.log_width[i], c.log_width[j])).clamp(min=sigma)
     near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * widest
     i, j = torch.cat([i[near], i[~near]]), torch.cat([j[near], j[~near]])
     n = int(near.sum())
-    close = pair_blocks(c, i[:n], j[:n], weight, state.window, sigma, False)
-    return i, j, torch.cat([close, far_blocks(c, i[n:], j[n:], weight, state.window, sigma)])
+    close = work.pair_blocks(c, i[:n], j[:n], weight, state.window, sigma, False)
+    return i, j, torch.cat([close, work.far_blocks(c, i[n:], j[n:], weight, state.window, sigma)])
 
 
 @dataclass
@@ -343,7 +337,7 @@ def step(state: State) -> State:
     else:
         state = replace(state, damping=max(0.2 * state.damping, state.least))
     normal = now.normal
-    da, db = solve(damped(normal, state.damping), now.columns, now.splines)
+    da, db = kernels(normal.own).solve(damped(normal, state.damping), now.columns, now.splines)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
     da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
     before = (replace(state, before=None, drawn=None), now)
@@ -357,7 +351,7 @@ def verified(state: State) -> State:
     """The state, or the one before its last step if that was a long one and made things worse."""
     if state.before is None or not state.change > LONG:
         return state
-    misfit = state.noise.weigh(state.image, expected(state), state.valid)[2] + _prior(state).misfit
+    misfit = _weighed(state)[2] + _prior(state).misfit
     misfit += float(state.splines @ state.ground.smoothness(state.splines, _stiffness(state)))
     old, then = state.before
     return state if misfit <= then.misfit + TOLERANCE * len(state.columns) else replace(old, change=state.change)
@@ -416,41 +410,35 @@ def settle(state: State, rounds: int) -> State:
     if not len(rows):
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
-    window, mean = state.window, expected(state)
-    weight = window.padded(state.noise.weigh(state.image, mean, state.valid, judged=False)[0])
-    images = torch.stack([window.padded(v) for v in (state.image, mean, state.valid.float())])
+    mean = expected(state).clone()
+    weight, weighed, _ = _weighed(state, judged=False)
+    work = kernels(mean)
     for _ in range(rounds):
-        new = _alone_moved(few, images, weight)
-        for part, sign in ((new, 1), (few, -1)):
-            images[1] += sign * draw(part.columns, window, tuple(mean.shape), state.elliptical)
+        new = _alone_moved(few, weighed, weight)
+        for part, sign in ((new, 1.0), (few, -1.0)):
+            work.draw_on(mean, part.columns, state.window, state.elliptical, sign)
+        for part in (new, few):
+            work.weigh_under(state.noise, part.columns, state.window, state.image, mean, state.valid, weight, weighed)
         few = new
         if bool(few.settled.all()):
             break
     columns, settled = state.columns.stacked(), state.settled.clone()
     columns[rows], settled[rows] = few.columns.stacked(), few.settled
     there = replace(state, columns=Columns.of(columns), settled=settled)
-    there.drawn = (there.columns, there.splines, window.cut(images[1]))
+    there.drawn = (there.columns, there.splines, mean)
     lost = ~torch.isfinite(columns).all(1)
     if not lost.any():
         return there
     return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.stacked(), columns)))
 
 
-def _alone_moved(few: State, images: torch.Tensor, weight: torch.Tensor) -> State:
-    """A step of every column by itself, short enough for all of them to take theirs at once.
-
-    ``images`` are padded ones: what is seen, what is expected, and 1 where it is valid.
-    """
-
-    def pixels_of(row, column):
-        image, mean, valid = few.window.cut_out(images, row, column)
-        here, weighed, _ = few.noise.weigh(image, mean, valid > 0.5, judged=False)
-        return torch.stack([weighed, here])
-
-    total = sums(few.columns, images.shape[1], pixels_of, few.window, few.sigma, few.elliptical)
+def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> State:
+    """A step of every column by itself, short enough for all of them to take theirs at once."""
+    work = kernels(weight)
+    total = work.sums(few.columns, weighed, weight, few.window, few.sigma, few.elliptical)
     prior = _prior(few)
     _held(total.hessian, prior)
-    own = majorant(total.hessian, _pairs(few, weight))
+    own = work.majorant(total.hessian, _pairs(few, weight))
     da = torch.linalg.solve(own, total.gradient + prior.gradient)
     return replace(few, columns=_moved(few, da), settled=_settled(da * torch.sqrt(own.diagonal(dim1=1, dim2=2))))
 
@@ -477,6 +465,8 @@ def _kept(state: State, like: torch.Tensor) -> torch.Tensor:
 
 
 def _freeze(normal: Normal, keep: torch.Tensor) -> None:
+    if keep.all():
+        return
     normal.ground *= keep[:, :, None]
     normal.own *= keep[:, :, None] * keep[:, None, :]
     normal.own += torch.diag_embed(1 - keep)

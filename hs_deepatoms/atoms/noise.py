@@ -51,6 +51,10 @@ class Noise:
                 misfit += float(self._deviance(rest.mul_(here).mul_(self.excess * self.gain), square))
         return weight, weighed, misfit
 
+    def weigh_under(self, columns, window, image, mean, valid, weight, weighed) -> None:
+        """Weights and weighed residuals, which are written to, of what may have changed: the pixels under columns."""
+        weight[:], weighed[:], _ = self.weigh(image, mean, valid, judged=False)
+
     def _deviance(self, share: torch.Tensor, square: torch.Tensor) -> torch.Tensor:
         """Misfit of pixels from the residual relative to the mean, and the residual's square over the variance."""
         if self.gain == 0:

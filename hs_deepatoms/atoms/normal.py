@@ -10,6 +10,7 @@ import torch
 from scipy.linalg import cho_solve_banded
 
 from hs_deepatoms.atoms.ground import Band, Ground
+from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.peaks import Columns, Sums
 
 WELL = 0.1  # of the usual diagonal: columns that are seen less are not let loose
@@ -30,7 +31,7 @@ class Normal:
     @cached_property
     def eliminated(self) -> Elimination:
         """Nearly the inverse, made once."""
-        return Elimination(self)
+        return kernels(self.own).Elimination(self)
 
     def times(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The matrix times columns' part ``a`` (n, k) and splines' part ``b`` (m)."""
@@ -71,10 +72,8 @@ def damped(normal: Normal, damping: float) -> Normal:
     if len(diagonal):
         diagonal = torch.maximum(diagonal, WELL * diagonal.median(0).values)
     own = normal.own + damping * torch.diag_embed(diagonal)
-    splines = normal.splines.copy()
-    splines.lower[0] *= 1 + damping
     normal.raised.clear()
-    normal.raised[damping] = replace(normal, own=own, splines=splines, raised={})
+    normal.raised[damping] = replace(normal, own=own, splines=normal.splines.raised(damping), raised={})
     return normal.raised[damping]
 
 

@@ -7,10 +7,10 @@ columns at once and no derivative image is ever made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
+from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
 REACH = 3.7  # a column is drawn and weighed out to this many sigmas
@@ -171,6 +171,29 @@ def draw(c: Columns, window: Window, shape: tuple[int, int], elliptical: bool = 
     return out.view(height, window.width)
 
 
+def draw_on(image: torch.Tensor, c: Columns, window: Window, elliptical: bool = False, sign: float = 1.0) -> None:
+    """Add the columns to an image, or take them off it."""
+    image += sign * window.cut(draw(c, window, tuple(image.shape), elliptical))
+
+
+def near_pairs(c: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices of columns nearer than ``distance`` to each other."""
+    points = torch.stack([c.y, c.x], 1).cpu().numpy()
+    if len(points) < 2:
+        none = torch.zeros(0, dtype=torch.long, device=c.y.device)
+        return none, none
+    found = cKDTree(points).query_pairs(distance, output_type="ndarray")
+    i, j = torch.as_tensor(found.T.copy(), dtype=torch.long, device=c.y.device)
+    return i, j
+
+
+def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
+    """An image filtered by a bell along both axes; zeros around it."""
+    half = len(bell) // 2
+    out = F.conv2d(image[None, None], bell.view(1, 1, -1, 1).float(), padding=(half, 0))
+    return F.conv2d(out, bell.view(1, 1, 1, -1).float(), padding=(0, half))[0, 0]
+
+
 def quadratic(m: torch.Tensor) -> torch.Tensor:
     """Moments (n, 5, 5) -> products of the six polynomials, (n, 6, 6)."""
     both = (POWERS[:, None] + POWERS[None]).to(m.device)
@@ -204,15 +227,14 @@ class Sums:
     ground: torch.Tensor  # (n, k, 6): with a background that is one of the six polynomials
 
 
-def sums(c: Columns, height: int, pixels_of: Callable, window: Window, unit: float, elliptical: bool) -> Sums:
-    """Own blocks of the normal equations, in a padded image of ``height`` rows.
-
-    ``pixels_of(row, column)`` is the stack of weight x residual and weight, (2, n, side, side), of windows.
-    """
-    parts = []
-    for part, (row, column, u, v), bell in _passes(c, window, height, elliptical):
+def sums(
+    c: Columns, weighed: torch.Tensor, weight: torch.Tensor, window: Window, unit: float, elliptical: bool
+) -> Sums:
+    """Own blocks of the normal equations, from weighed residuals and weights of pixels (h, w)."""
+    parts, both = [], torch.stack([window.padded(weighed), window.padded(weight)])
+    for part, (row, column, u, v), bell in _passes(c, window, both.shape[1], elliptical):
         u, v = u / unit, v / unit
-        pixels = pixels_of(row, column)
+        pixels = window.cut_out(both, row, column)
         square = quadratic(bell.times(bell).moments(pixels[1], u, v, 5)).double()
         linear = quadratic(bell.moments(pixels[1], u, v, 5)).double()
         t = derivatives(part, unit, elliptical)
@@ -224,9 +246,10 @@ def sums(c: Columns, height: int, pixels_of: Callable, window: Window, unit: flo
 
 
 def local_heights(c: Columns, image: torch.Tensor, valid: torch.Tensor, window: Window) -> torch.Tensor:
-    """Height of each round column over an even background of its own, (n,); padded images, float32."""
-    both, parts = torch.stack([valid, valid * image]), [torch.zeros(0, dtype=torch.float64, device=image.device)]
-    for _, (row, column, u, v), bell in _passes(c, window, image.shape[0], False):
+    """Height of each round column over an even background of its own, (n,); an image and which pixels are valid."""
+    both = torch.stack([window.padded(valid.to(image.dtype)), window.padded(torch.where(valid, image, 0.0))])
+    parts = [torch.zeros(0, dtype=torch.float64, device=image.device)]
+    for _, (row, column, u, v), bell in _passes(c, window, both.shape[1], False):
         pixels = window.cut_out(both, row, column)
         powers = [bell, bell.times(bell)]
         powers.append(bell.times(powers[1]))
@@ -241,6 +264,7 @@ def local_heights(c: Columns, image: torch.Tensor, valid: torch.Tensor, window: 
 
 def slopes(c: Columns, rest: torch.Tensor, window: Window, unit: float, elliptical: bool) -> torch.Tensor:
     """The gradient of :func:`sums` alone, (n, k)."""
+    rest = window.padded(rest)
     parts = [torch.zeros(0, 6 if elliptical else 4, dtype=torch.float64, device=rest.device)]
     for part, (row, column, u, v), bell in _passes(c, window, rest.shape[0], elliptical):
         pixels = window.cut_out(rest, row, column)
@@ -266,7 +290,7 @@ def pair_blocks(
     c: Columns, i: torch.Tensor, j: torch.Tensor, weight: torch.Tensor, window: Window, unit: float, elliptical: bool
 ) -> torch.Tensor:
     """Blocks (pairs, k, k) of the normal equations between columns ``i`` and ``j``."""
-    blocks = []
+    blocks, weight = [], window.padded(weight)
     for s in range(0, len(i), AT_ONCE):
         a, b = c[i[s : s + AT_ONCE]], c[j[s : s + AT_ONCE]]
         row, column, u, v = window.corners(a, weight.shape[0])
@@ -288,7 +312,7 @@ def far_blocks(c: Columns, i: torch.Tensor, j: torch.Tensor, weight: torch.Tenso
 
     The product of two Gaussians is one in between, over which the weight hardly varies.
     """
-    parts = [torch.zeros(0, 4, 4, dtype=torch.float64, device=weight.device)]
+    parts, weight = [torch.zeros(0, 4, 4, dtype=torch.float64, device=weight.device)], window.padded(weight)
     for s in range(0, len(i), PAIRS_AT_ONCE):
         parts.append(_far_blocks(c[i[s : s + PAIRS_AT_ONCE]], c[j[s : s + PAIRS_AT_ONCE]], weight, window, unit))
     return torch.cat(parts)

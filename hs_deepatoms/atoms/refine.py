@@ -9,7 +9,6 @@ import torch
 
 from hs_deepatoms.atoms.belief import trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
-from hs_deepatoms.atoms.covariance import covariances
 from hs_deepatoms.atoms.joint import (
     State,
     begin,
@@ -22,6 +21,7 @@ from hs_deepatoms.atoms.joint import (
     step,
     verified,
 )
+from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.peaks import Columns
@@ -205,18 +205,17 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 def _result(state: State, source: torch.Tensor) -> Fitted:
     near = matrix_near(state, *SAME)
     normal = matrix(state) if near is None else near.normal
-    covariance = covariances(normal)
+    covariance = kernels(normal.own).covariances(normal)
     c, believed = state.columns, trust(state)
     variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
     variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
     variance[:, :2] += _left_over(state, normal, believed)[:, None]
     std = torch.sqrt(variance)
-    index, series = state.ground.at(c.y, c.x, state.sigma)
     table = {
         "y": c.y,
         "x": c.x,
         "height": c.height,
-        "background": (state.splines[index] * series[:, 0]).sum(1),
+        "background": state.ground.level(state.splines, c.y, c.x),
         "intensity": 2 * torch.pi * c.height * torch.exp(2 * c.log_width),
         "y_std": std[:, 0],
         "x_std": std[:, 1],

@@ -1,0 +1,68 @@
+"""How kernels are compiled, and how one job is shared between threads without a bit of its result depending on that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from numba import njit
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a loop when it is first called, and keep it for later sessions.
+
+    Sums may be taken in another order, or loops would not be vectors' work; NaN and infinity stay themselves.
+    """
+    compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})(function)
+    # what is kept holds the kernels it calls as well, and is out of date when any file of these changes, not its own
+    kept = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(kept, "_source_stamp"):
+        kept._source_stamp = _sources()
+    return compiled
+
+
+@cache
+def _sources() -> tuple:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
+
+
+def in_parts(compiled: Callable, n: int, *arguments, part: int = 512) -> None:
+    """``compiled(start, stop, *arguments)`` for all parts of ``range(n)``, on as many threads as there are cores.
+
+    A part writes what no other one does, and is the same part however many threads there are.
+    """
+    if n <= 2 * part or cores() == 1:
+        for start in range(0, n, part):
+            compiled(start, min(n, start + part), *arguments)
+        return
+    starts = iter(range(0, n, part))
+
+    def work() -> None:
+        for start in starts:  # the next one for whoever asks first
+            compiled(start, min(n, start + part), *arguments)
+
+    helpers = [_pool(os.getpid()).submit(work) for _ in range(min(cores(), -(-n // part)) - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            if not helper.cancel():  # others were busy: this thread did all of it
+                helper.result()
+
+
+@cache
+def cores() -> int:
+    """Cores that this process may use; ``OMP_NUM_THREADS`` limits them as it limits those of torch and BLAS."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(allowed, max(1, int(limit))) if limit.isdigit() else allowed
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Waiting threads; a forked process has none of those of its parent."""
+    return ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="columns")

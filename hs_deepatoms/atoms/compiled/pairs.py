@@ -1,0 +1,183 @@
+"""Blocks of the normal equations between columns that touch, and which these are."""
+
+from __future__ import annotations
+
+from math import exp, pi, sqrt
+
+import numpy as np
+
+from hs_deepatoms.atoms.compiled.bells import (
+    HEIGHT,
+    LOG_WIDTH,
+    X,
+    Y,
+    bell,
+    derivatives,
+    lanes_of,
+    lined_up,
+    precision,
+    span,
+    tilts,
+)
+from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms.atoms.compiled.moments import moments, powers, tilted, times_turned, with_polynomials
+
+
+@kernel
+def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks):
+    """Blocks (pairs, k, k), summed over the windows of the columns ``i``."""
+    height, width = weight.shape
+    lanes, k = lanes_of(half), 6 if elliptical else 4
+    rows, line, other = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32), np.zeros(lanes, np.float32)
+    by_row, by_line, along = (
+        np.zeros((5, lanes), np.float32),
+        np.zeros((5, lanes), np.float32),
+        np.zeros((5, lanes), np.float32),
+    )
+    product, tilt, both = (
+        np.zeros((lanes, lanes), np.float32),
+        np.zeros((lanes, lanes), np.float32),
+        np.zeros((5, 5), np.float32),
+    )
+    t, part, moved = np.zeros((k, 6)), np.zeros((k, 6)), np.zeros((k, 6))
+    for n in range(start, stop):
+        a, b = table[i[n]], table[j[n]]
+        top, bottom = span(a[Y], half, height)
+        left, right = span(a[X], half, width)
+        if top >= bottom or left >= right:
+            blocks[n] = 0.0
+            continue
+        begin, m = lined_up(left, lanes, width)
+        one, two = precision(a, elliptical), precision(b, elliptical)
+        bell(a[Y], one[0], top, top, bottom, rows)
+        bell(b[Y], two[0], top, top, bottom, other)
+        rows *= other
+        bell(a[X], one[2], begin, left, right, line)
+        bell(b[X], two[2], begin, left, right, other)
+        line *= other
+        pixels, high, none = weight, top, top - top
+        if elliptical:
+            tilts(one[1], a[Y], a[X], top, bottom, begin, tilt)
+            tilted(weight, top, bottom, begin, m, tilt, product)
+            tilts(two[1], b[Y], b[X], top, bottom, begin, tilt)
+            tilted(product, none, bottom - top, none, m, tilt, product)
+            pixels, high = product, none
+        powers(a[Y], unit, top, rows, by_row)
+        powers(a[X], unit, begin, line, by_line)
+        moments(pixels, high, bottom - top, none if elliptical else begin, m, by_row, by_line, along, both)
+        derivatives(a, unit, elliptical, t)
+        with_polynomials(t, both, part)
+        derivatives(b, unit, elliptical, t)
+        shift(t, (b[Y] - a[Y]) / unit, (b[X] - a[X]) / unit, moved)
+        times_turned(part, moved, blocks[n])
+
+
+@kernel
+def shift(t, dy, dx, out):
+    """Coefficients of polynomials in (u - dy, v - dx) as those of polynomials in (u, v)."""
+    for k in range(len(t)):
+        one, u, v, uu, uv, vv = t[k, 0], t[k, 1], t[k, 2], t[k, 3], t[k, 4], t[k, 5]
+        out[k, 0] = one - dy * u - dx * v + dy * dy * uu + dy * dx * uv + dx * dx * vv
+        out[k, 1] = u - 2 * dy * uu - dx * uv
+        out[k, 2] = v - dy * uv - 2 * dx * vv
+        out[k, 3], out[k, 4], out[k, 5] = uu, uv, vv
+
+
+@kernel
+def far_blocks(start, stop, table, i, j, weight, unit, blocks):
+    """Blocks (pairs, 4, 4) of round columns that touch with their tails only: the product of two Gaussians is one in
+    between, over which the weight hardly varies."""
+    height, width = weight.shape
+    factors = np.zeros((2, 4))
+    for n in range(start, stop):
+        a, b = table[i[n]], table[j[n]]
+        one, two = exp(-2 * a[LOG_WIDTH]), exp(-2 * b[LOG_WIDTH])
+        spread = 1 / (one + two)
+        share, dy, dx = two * spread, b[Y] - a[Y], b[X] - a[X]
+        row, column = int(np.rint(a[Y] + share * dy)), int(np.rint(a[X] + share * dx))
+        if not (0 <= row < height and 0 <= column < width):
+            blocks[n] = 0.0
+            continue
+        size = weight[row, column] * 2 * pi * spread * exp(-0.5 * share * one * (dy * dy + dx * dx))
+        tails(share * dy / unit, dy / unit, share * dx / unit, dx / unit, spread / (unit * unit), blocks[n])
+        for f, c, q in ((0, a, one), (1, b, two)):
+            slope = c[HEIGHT] * q * unit
+            factors[f, 0], factors[f, 1], factors[f, 2], factors[f, 3] = slope, slope, 1.0, slope * unit
+        for p in range(4):
+            for q in range(4):
+                blocks[n, p, q] *= size * factors[0, p] * factors[1, q]
+
+
+@kernel
+def shared(mean, apart, variance):
+    """Mean of u^k (u - apart)^l over a normal distribution of u: (k, l) = 10, 01, 11, 20, 02, 21, 12, 22."""
+    a, b = mean, mean - apart
+    aa, bb = a * a, b * b
+    return (a, b, a * b + variance, aa + variance, bb + variance,
+            b * (aa + variance) + 2 * a * variance, a * (bb + variance) + 2 * b * variance,
+            aa * bb + variance * (aa + bb + 4 * a * b + 2 * variance) + variance * variance)  # fmt: skip
+
+
+@kernel
+def tails(my, dy, mx, dx, variance, out):
+    """Means of u, v, 1, uu + vv about one column with those about the other."""
+    y10, y01, y11, y20, y02, y21, y12, y22 = shared(my, dy, variance)
+    x10, x01, x11, x20, x02, x21, x12, x22 = shared(mx, dx, variance)
+    out[0, 0], out[0, 1], out[0, 2], out[0, 3] = y11, y10 * x01, y10, y12 + y10 * x02
+    out[1, 0], out[1, 1], out[1, 2], out[1, 3] = y01 * x10, x11, x10, x12 + x10 * y02
+    out[2, 0], out[2, 1], out[2, 2], out[2, 3] = y01, x01, 1.0, y02 + x02
+    out[3, 0], out[3, 1], out[3, 2] = y21 + y01 * x20, x21 + x01 * y20, y20 + x20
+    out[3, 3] = y22 + y20 * x02 + y02 * x20 + x22
+
+
+@kernel
+def cells(y, x, side):
+    """Columns sorted by cells of a grid: their order, where each cell begins, the shape and the side of the grid."""
+    n, low_y, low_x, high_y, high_x = 0, np.inf, np.inf, -np.inf, -np.inf
+    for k in range(len(y)):
+        if np.isfinite(y[k]) and np.isfinite(x[k]):
+            n += 1
+            low_y, high_y, low_x, high_x = min(low_y, y[k]), max(high_y, y[k]), min(low_x, x[k]), max(high_x, x[k])
+    if n == 0:
+        low_y = high_y = low_x = high_x = 0.0
+    side = max(
+        side, sqrt((high_y - low_y) * (high_x - low_x) / (4 * n + 64)), max(high_y - low_y, high_x - low_x) / 1e5, 1e-9
+    )
+    rows, columns = int((high_y - low_y) / side) + 1, int((high_x - low_x) / side) + 1
+    which = np.full(len(y), -1)
+    ends = np.zeros(rows * columns + 1, np.int64)
+    for k in range(len(y)):
+        if np.isfinite(y[k]) and np.isfinite(x[k]):
+            which[k] = int((y[k] - low_y) / side) * columns + int((x[k] - low_x) / side)
+            ends[which[k] + 1] += 1
+    ends = np.cumsum(ends)
+    order, place = np.empty(n, np.int64), ends.copy()
+    for k in range(len(y)):
+        if which[k] >= 0:
+            order[place[which[k]]] = k
+            place[which[k]] += 1
+    return which, order, ends, rows, columns
+
+
+@kernel
+def neighbours(y, x, distance):
+    """Pairs (p, 2) of columns not farther than that from each other, the first one the earlier in the table."""
+    which, order, ends, rows, columns = cells(y, x, distance)
+    found, count = np.empty((4 * len(y) + 16, 2), np.int64), 0
+    for i in range(len(y)):
+        row, column = which[i] // columns, which[i] % columns
+        if which[i] < 0:
+            continue
+        for r in range(max(0, row - 1), min(rows, row + 2)):
+            low, high = r * columns + max(0, column - 1), r * columns + min(columns, column + 2)
+            for j in order[ends[low] : ends[high]]:
+                dy, dx = y[j] - y[i], x[j] - x[i]
+                if j > i and dy * dy + dx * dx <= distance * distance:
+                    if count == len(found):
+                        more = np.empty((2 * count, 2), np.int64)
+                        for k in range(count):
+                            more[k, 0], more[k, 1] = found[k, 0], found[k, 1]
+                        found = more
+                    found[count, 0], found[count, 1] = i, j
+                    count += 1
+    return found[:count]

@@ -1,0 +1,173 @@
+"""Covariance of each column's parameters, neighbours and background free."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from hs_deepatoms.atoms.compiled import surface
+from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms.atoms.compiled.system import inverted
+
+
+@kernel
+def couplings(start, stop, own, i, j, blocks, out):
+    """The largest element of each pair's block, relative to the columns' own."""
+    k = own.shape[1]
+    for n in range(start, stop):
+        most = 0.0
+        for p in range(k):
+            for q in range(k):
+                value = abs(blocks[n, p, q]) / (sqrt(own[i[n], p, p]) * sqrt(own[j[n], q, q]))
+                most = max(most, value)
+        out[n] = most
+
+
+@kernel
+def adjacency(n, i, j):
+    """The pairs of each column: where they begin in lists of the other column, of the pair, and of which side it is."""
+    ends = np.zeros(n + 1, np.int64)
+    for p in range(len(i)):
+        ends[i[p] + 1] += 1
+        ends[j[p] + 1] += 1
+    ends = np.cumsum(ends)
+    place = ends.copy()
+    other, pair = np.empty(2 * len(i), np.int64), np.empty(2 * len(i), np.int64)
+    for p in range(len(i)):
+        for a, b in ((i[p], j[p]), (j[p], i[p])):
+            other[place[a]], pair[place[a]] = b, p
+            place[a] += 1
+    return ends, other, pair
+
+
+@kernel
+def strongest(n, ends, other, pair, coupling, faint, out):
+    """The most strongly coupled neighbours of a column; how many there are."""
+    count = 0
+    for k in range(len(out)):
+        best, which = faint, -1
+        for p in range(ends[n], ends[n + 1]):
+            value, seen = coupling[pair[p]], False
+            for m in range(count):
+                seen |= out[m] == other[p]
+            if value > best and not seen:
+                best, which = value, p
+        if which < 0:
+            break
+        out[k] = other[which]
+        count += 1
+    return count
+
+
+@kernel
+def filled(matrix, members, count, own, ends, other, pair, i, blocks, index, ground):
+    """Normal equations of a column, the last member, and its neighbours, beside their couplings to splines."""
+    k, n = own.shape[1], members[count - 1]
+    size = count * k
+    matrix[:size, : size + 16] = 0.0
+    for a in range(count):
+        one = members[a]
+        for p in range(k):
+            for q in range(k):
+                matrix[a * k + p, a * k + q] = own[one, p, q]
+            # neighbours stand on nearly the same splines; those that differ say little about the column
+            if index[one, 0] == index[n, 0]:
+                for q in range(16):
+                    matrix[a * k + p, size + q] = ground[one, p, q]
+        for m in range(ends[one], ends[one + 1]):
+            for b in range(count):
+                if members[b] == other[m]:
+                    block, turned = blocks[pair[m]], i[pair[m]] != one
+                    for p in range(k):
+                        for q in range(k):
+                            matrix[a * k + p, b * k + q] = block[q, p] if turned else block[p, q]
+
+
+@kernel
+def reduce(matrix, size, rows, width):
+    """Eliminate the first ``rows`` of ``size`` rows from those after them."""
+    for p in range(rows):
+        line = matrix[p, p + 1 : width]
+        for q in range(p + 1, size):
+            factor, to = matrix[q, p] / matrix[p, p], matrix[q, p + 1 : width]
+            if factor != 0:
+                for m in range(len(line)):
+                    to[m] -= factor * line[m]
+
+
+@kernel
+def factored(matrix):
+    """Lower factor, of unit diagonal, and the diagonal of a symmetric matrix: it need not be positive. In place."""
+    n = len(matrix)
+    for p in range(n):
+        for q in range(p):
+            total = matrix[p, q]
+            for m in range(q):
+                total -= matrix[p, m] * matrix[m, m] * matrix[q, m]
+            matrix[p, q] = total / matrix[q, q]
+        for m in range(p):
+            matrix[p, p] -= matrix[p, m] * matrix[p, m] * matrix[m, m]
+
+
+@kernel
+def grounds(start, stop, values, nx, firsts, out):
+    """Factors of the splines' matrices (16, 16) over each cell."""
+    for n in range(start, stop):
+        surface.block(values, nx, firsts[n], out[n])
+        for p in range(16):
+            # where no pixel is valid, nothing but the penalty holds a spline
+            out[n, p, p] *= 1 + 1e-9
+        factored(out[n])
+
+
+@kernel
+def covariances(
+    start, stop, own, ends, other, pair, coupling, i, blocks, index, ground, cell, factors, most, faint, out
+):
+    """Blocks (k, k) of the inverse."""
+    k = own.shape[1]
+    members, near = np.zeros(most + 1, np.int64), np.zeros(most, np.int64)
+    matrix = np.zeros(((most + 1) * k, (most + 1) * k + 16))
+    corner, root, inverse = np.zeros((k, k)), np.zeros((k, k)), np.zeros((k, k))
+    response, scaled = np.zeros((16, k)), np.zeros((16, k))
+    for n in range(start, stop):
+        count = strongest(n, ends, other, pair, coupling, faint, near)
+        for m in range(count):
+            members[m] = near[m]
+        members[count] = n
+        filled(matrix, members, count + 1, own, ends, other, pair, i, blocks, index, ground)
+        size, before = (count + 1) * k, count * k
+        reduce(matrix, size, before, size + 16)
+        for p in range(k):
+            for q in range(k):
+                corner[p, q] = matrix[before + p, before + q]
+        inverted(corner, root, inverse)
+        responses(inverse, matrix[before:size, size : size + 16], factors[cell[n]], response, scaled)
+        for p in range(k):
+            for q in range(k):
+                total = inverse[p, q]
+                for m in range(16):
+                    total += response[m, p] * scaled[m, q]
+                out[n, p, q] = total
+
+
+@kernel
+def responses(inverse, ground, factor, out, scaled):
+    """How the column's parameters follow the splines, (16, k), in the frame of these where they vary independently;
+    and the same times their variances."""
+    k = len(inverse)
+    for m in range(16):
+        to = out[m]
+        to[:] = 0.0
+        for q in range(k):
+            value = ground[q, m]
+            for p in range(k):
+                to[p] += value * inverse[q, p]
+        for q in range(m):
+            value, of = factor[m, q], out[q]
+            for p in range(k):
+                to[p] -= value * of[p]
+        variance = 1 / factor[m, m]
+        for p in range(k):
+            scaled[m, p] = variance * to[p]

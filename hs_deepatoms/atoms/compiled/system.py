@@ -1,0 +1,311 @@
+"""The normal equations of columns and background: products with them, and their solution."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+from hs_deepatoms.atoms.compiled import surface
+from hs_deepatoms.atoms.compiled.loops import kernel
+
+
+@kernel
+def series(t, unit, out):
+    """Taylor coefficients (4, 4) of the four cubic B-splines over the fraction ``t`` of a knot interval."""
+    s = 1 - t
+    a, b, c = unit, unit * unit, unit * unit * unit
+    out[0, 0], out[0, 1] = s * s * s / 6, (3 * t * t * t - 6 * t * t + 4) / 6
+    out[0, 2], out[0, 3] = (-3 * t * t * t + 3 * t * t + 3 * t + 1) / 6, t * t * t / 6
+    out[1, 0], out[1, 1] = -3 * s * s * a / 6, (9 * t * t - 12 * t) * a / 6
+    out[1, 2], out[1, 3] = (-9 * t * t + 6 * t + 3) * a / 6, 3 * t * t * a / 6
+    out[2, 0], out[2, 1], out[2, 2], out[2, 3] = s * b / 2, (3 * t - 2) * b / 2, (1 - 3 * t) * b / 2, t * b / 2
+    # slopes with what terms of third degree add to them under a Gaussian of that unit
+    out[1, 0] -= 3 * c / 6
+    out[1, 1] += 9 * c / 6
+    out[1, 2] -= 9 * c / 6
+    out[1, 3] += 3 * c / 6
+
+
+@kernel
+def place(p, size, origin, first, knots, knot):
+    """The first of the four splines over a point, and the fraction of the interval between knots that it is at."""
+    at = (min(max(p, -0.5), size - 0.5) + origin) / knot
+    start = min(max(int(np.floor(at)) - 1 - first, 0), knots - 4)
+    return start, at - (start + first + 1)
+
+
+@kernel
+def coupling(start, stop, y, x, by_polynomials, shape, origin, first, knots, knot, unit, index, out):
+    """Of each column: the first of the sixteen splines over it, and its coupling (k, 16) to them."""
+    wy, wx, across = np.zeros((3, 4)), np.zeros((3, 4)), np.zeros((2, 4))
+    for n in range(start, stop):
+        row, t = place(y[n], shape[0], origin[0], first[0], knots[0], knot)
+        series(t, unit / knot, wy)
+        column, t = place(x[n], shape[1], origin[1], first[1], knots[1], knot)
+        series(t, unit / knot, wx)
+        for p in range(4):
+            across[0, p], across[1, p] = wy[0, p] + wy[2, p], wx[0, p] + wx[2, p]
+        for p in range(4):
+            for q in range(4):
+                index[n, 4 * p + q] = (row + p) * knots[1] + column + q
+        for k in range(by_polynomials.shape[1]):
+            f = by_polynomials[n, k]
+            for p in range(4):
+                one = f[0] * wy[0, p] + f[3] * wy[2, p]
+                slope, by_v, by_uv, by_vv = f[1] * wy[1, p], f[2] * across[0, p], f[4] * wy[1, p], f[5] * wy[0, p]
+                for q in range(4):
+                    out[n, k, 4 * p + q] = (one * wx[0, q] + slope * across[1, q] + by_v * wx[1, q]
+                                            + by_uv * wx[1, q] + by_vv * wx[2, q])  # fmt: skip
+
+
+@kernel
+def columns_times(own, index, ground, nx, a, b, out, over):
+    """Own blocks times ``a`` (n, k), with couplings times the splines' ``b``; what ``a`` couples to these is added to
+    ``over``."""
+    k = a.shape[1]
+    near, back = np.zeros(16), np.zeros(16)
+    for n in range(len(a)):
+        gathered(b, index[n, 0], nx, near)
+        back[:] = 0.0
+        for p in range(k):
+            total, factor, line = 0.0, a[n, p], ground[n, p]
+            for q in range(k):
+                total += own[n, p, q] * a[n, q]
+            for q in range(16):
+                total += line[q] * near[q]
+                back[q] += factor * line[q]
+            out[n, p] = total
+        scattered(back, index[n, 0], nx, over)
+
+
+@kernel
+def scattered(near, first, nx, out):
+    for p in range(4):
+        to = first + p * nx
+        for q in range(4):
+            out[to + q] += near[4 * p + q]
+
+
+@kernel
+def gathered(b, first, nx, out):
+    for p in range(4):
+        for q in range(4):
+            out[4 * p + q] = b[first + p * nx + q]
+
+
+@kernel
+def pairs_times(i, j, blocks, a, out):
+    """Add blocks of pairs times ``a``, both ways."""
+    k = a.shape[1]
+    for n in range(len(i)):
+        one, two = i[n], j[n]
+        for p in range(k):
+            total, factor = 0.0, a[one, p]
+            for q in range(k):
+                total += blocks[n, p, q] * a[two, q]
+                out[two, q] += blocks[n, p, q] * factor
+            out[one, p] += total
+
+
+@kernel
+def inverted(matrix, root, out):
+    """Inverse of a positive matrix by its Cholesky factor, which goes into ``root``; NaN where it is not positive."""
+    k = len(matrix)
+    for p in range(k):
+        for q in range(p):
+            total = matrix[p, q]
+            for m in range(q):
+                total -= root[p, m] * root[q, m]
+            root[p, q] = total / root[q, q]
+        total = matrix[p, p]
+        for m in range(p):
+            total -= root[p, m] * root[p, m]
+        root[p, p] = sqrt(total)
+    for p in range(k):  # the factor's inverse, above its diagonal; then the product with itself
+        out[p, p] = 1 / root[p, p]
+        for c in range(p):
+            total = 0.0
+            for m in range(c, p):
+                total -= root[p, m] * out[c, m]
+            out[c, p] = total * out[p, p]
+    for p in range(k):
+        for c in range(p, k):
+            total = 0.0
+            for m in range(c, k):
+                total += out[p, m] * out[c, m]
+            out[p, c] = total
+    for p in range(k):
+        for c in range(p):
+            out[p, c] = out[c, p]
+
+
+@kernel
+def invert(start, stop, matrices, roots, out):
+    for n in range(start, stop):
+        inverted(matrices[n], roots[n], out[n])
+
+
+@kernel
+def strengths(start, stop, i, j, blocks, roots, out):
+    """How strongly pairs couple: no less than the largest singular value of ``L_i^-1 block L_j^-T``."""
+    k = roots.shape[1]
+    inner = np.zeros((k, k))
+    for n in range(start, stop):
+        one, two = roots[i[n]], roots[j[n]]
+        for q in range(k):
+            for p in range(k):
+                total = blocks[n, p, q]
+                for m in range(p):
+                    total -= one[p, m] * inner[m, q]
+                inner[p, q] = total / one[p, p]
+        for p in range(k):
+            for q in range(k):
+                total = inner[p, q]
+                for m in range(q):
+                    total -= two[q, m] * inner[p, m]
+                inner[p, q] = total / two[q, q]
+        along = across = square = 0.0
+        for p in range(k):
+            row = column = 0.0
+            for q in range(k):
+                row += abs(inner[p, q])
+                column += abs(inner[q, p])
+                square += inner[p, q] * inner[p, q]
+            along, across = max(along, row), max(across, column)
+        out[n] = sqrt(min(along * across, square))
+
+
+@kernel
+def shares(i, j, strength, out):
+    """One plus how strongly each column couples to all of its neighbours."""
+    out[:] = 1.0
+    for n in range(len(i)):
+        out[i[n]] += strength[n]
+        out[j[n]] += strength[n]
+
+
+@kernel
+def by_row(index, nx, rows):
+    """Columns sorted by the first row of knots under them, and where each row's begin."""
+    ends = np.zeros(rows + 1, np.int64)
+    for n in range(len(index)):
+        ends[index[n, 0] // nx + 1] += 1
+    ends = np.cumsum(ends)
+    order, place = np.empty(len(index), np.int64), ends.copy()
+    for n in range(len(index)):
+        row = index[n, 0] // nx
+        order[place[row]] = n
+        place[row] += 1
+    return order, ends
+
+
+@kernel
+def taken(start, stop, order, ends, inverse, index, ground, nx, values):
+    """Subtract from the matrix of the splines, of rows ``start`` to ``stop``, what the columns over them take."""
+    k = inverse.shape[1]
+    lean, line = np.zeros((k, 16)), np.zeros(16)
+    for n in order[ends[max(0, start - 3)] : ends[stop]]:
+        row = index[n, 0] // nx
+        lean[:] = 0.0
+        for p in range(k):
+            for m in range(k):
+                factor, of = inverse[n, p, m], ground[n, m]
+                for q in range(16):
+                    lean[p, q] += factor * of[q]
+        for down in range(max(0, start - row), min(4, stop - row)):
+            for beside in range(4):
+                line[:] = 0.0
+                for m in range(k):
+                    factor = ground[n, m, 4 * down + beside]
+                    for q in range(4 * down, 16):
+                        line[q] += factor * lean[m, q]
+                to = values[index[n, 0] + down * nx + beside]
+                for e in range(4 - down):
+                    for q in range(4):
+                        to[e, 3 + q - beside] -= line[4 * (down + e) + q]
+
+
+@kernel
+def eliminated(inverse, index, ground, root, nx, a, b, first, under):
+    """Nearly the solution, ``first`` and ``under``: columns apart from each other, not from the background."""
+    near, rest = np.zeros(16), np.zeros(a.shape[1])
+    for s in range(len(b)):
+        under[s] = b[s]
+    for n in range(len(a)):
+        for p in range(len(rest)):
+            total = 0.0
+            for q in range(len(rest)):
+                total += inverse[n, p, q] * a[n, q]
+            rest[p] = total
+        near[:] = 0.0
+        for p in range(len(rest)):
+            line, factor = ground[n, p], rest[p]
+            for q in range(16):
+                near[q] -= factor * line[q]
+        scattered(near, index[n, 0], nx, under)
+    surface.solve(root, under)
+    for n in range(len(a)):
+        gathered(under, index[n, 0], nx, near)
+        for p in range(len(rest)):
+            total, line = a[n, p], ground[n, p]
+            for q in range(16):
+                total -= line[q] * near[q]
+            rest[p] = total
+        for p in range(len(rest)):
+            total = 0.0
+            for q in range(len(rest)):
+                total += inverse[n, p, q] * rest[q]
+            first[n, p] = total
+
+
+@kernel
+def dot(a, b):
+    one, two, total = a.reshape(-1), b.reshape(-1), 0.0
+    for k in range(len(one)):
+        total += one[k] * two[k]
+    return total
+
+
+@kernel
+def add(to, factor, what):
+    one, two = to.reshape(-1), what.reshape(-1)
+    for k in range(len(one)):
+        one[k] += factor * two[k]
+
+
+@kernel
+def along(to, factor, what):
+    """``what + factor * to``, in place."""
+    one, two = to.reshape(-1), what.reshape(-1)
+    for k in range(len(one)):
+        one[k] = two[k] + factor * one[k]
+
+
+@kernel
+def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, accuracy, most, x, y):
+    """Preconditioned conjugate gradients, into ``x`` and ``y`` that are zero."""
+    r, s = a.copy(), b.copy()
+    z, w, hp, hq = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(b)
+    eliminated(inverse, index, ground, root, nx, r, s, z, w)
+    p, q = z.copy(), w.copy()
+    now = begun = dot(r, z) + dot(s, w)
+    for _ in range(most):
+        if not now > accuracy * accuracy * begun:
+            break
+        hq[:] = 0.0
+        columns_times(own, index, ground, nx, p, q, hp, hq)
+        pairs_times(i, j, blocks, p, hp)
+        surface.times(values, nx, q, hq)
+        curve = dot(p, hp) + dot(q, hq)
+        if not curve > 0:  # the approximate coupling is not positive along here
+            break
+        step = now / curve
+        add(x, step, p)
+        add(y, step, q)
+        add(r, -step, hp)
+        add(s, -step, hq)
+        eliminated(inverse, index, ground, root, nx, r, s, z, w)
+        last, now = now, dot(r, z) + dot(s, w)
+        along(p, now / last, z)
+        along(q, now / last, w)

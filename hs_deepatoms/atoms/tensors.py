@@ -1,0 +1,23 @@
+"""The fit's kernels on tensors, for any device: the same calls as :mod:`hs_deepatoms.atoms.compiled.calls`."""
+
+from hs_deepatoms.atoms.covariance import covariances
+from hs_deepatoms.atoms.ground import Ground
+from hs_deepatoms.atoms.noise import Noise
+from hs_deepatoms.atoms.normal import Elimination, assemble, majorant, solve
+from hs_deepatoms.atoms.peaks import (
+    draw_on,
+    far_blocks,
+    filtered,
+    local_heights,
+    near_pairs,
+    pair_blocks,
+    slopes,
+    sums,
+)
+
+__all__ = ["Elimination", "assemble", "covariances", "draw_on", "far_blocks", "filtered", "hessian", "local_heights",
+           "majorant", "near_pairs", "pair_blocks", "project", "slopes", "solve", "sums", "surface", "weigh",
+           "weigh_under"]  # fmt: skip
+
+surface, project, hessian = Ground.image, Ground.project, Ground.hessian
+weigh, weigh_under = Noise.weigh, Noise.weigh_under
