@@ -1,5 +1,6 @@
 """Both kinds of kernels on the same input: compiled loops, and tensor operations."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -219,3 +220,24 @@ def test_columns_that_are_nowhere_are_left_out():
 def test_numba_waits_for_the_first_fit():
     code = "import sys, hs_deepatoms, hs_deepatoms.atoms.refine; print('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_the_first_fit_says_why_it_takes_its_time(tmp_path):
+    script = """
+import numpy as np
+from hs_deepatoms.atoms.compiled.loops import kernel
+@kernel
+def mine(x):
+    return x + 1
+mine(1.0)
+theirs = kernel(mine.py_func)
+mine.py_func.__module__ = "hs_deepatoms.atoms.compiled.mine"
+for argument in (1, 1.0, np.ones(3)):
+    theirs(argument)
+"""
+    file = tmp_path / "script.py"
+    file.write_text(script)
+    cache = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, file], capture_output=True, text=True, env=cache)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("once after installation") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from numba import njit
+from numba.core import event
+
+_logger = logging.getLogger(__name__)
 
 
 def kernel(function: Callable) -> Callable:
@@ -22,6 +26,24 @@ def kernel(function: Callable) -> Callable:
     if hasattr(kept, "_source_stamp"):
         kept._source_stamp = _sources()
     return compiled
+
+
+class _Patience(event.Listener):
+    """Says once why a first fit takes its time: nobody waits half a minute without a word."""
+
+    said = False
+
+    def on_start(self, event) -> None:
+        function = getattr(event.data.get("dispatcher"), "py_func", None)
+        if not self.said and getattr(function, "__module__", "").startswith(__package__):
+            self.said = True
+            _logger.warning("Compiling the fit of columns, once after installation: this can take half a minute.")
+
+    def on_end(self, event) -> None:
+        pass
+
+
+event.register("numba:compile", _Patience())
 
 
 @cache
