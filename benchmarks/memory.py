@@ -6,9 +6,10 @@ Above the import means above what the process holds after ``import hyperspy.api,
 with the first call, is in the figure, and its share is given beside it. Lazy data are simulated lattices, made when a
 chunk is loaded: nothing of them lies in memory or on disk before. Linux and macOS (``resource``).
 
-``disk-stack`` is a stack of 16-bit counts in a zarr store, written before chunk by chunk by another process, with
-``store=``: ``--cases disk-stack --frames 4096`` is 8.6 GB, to which the table comes. ``disk-stack-eager`` is the first
-frames of the same, at most 40, in memory and without ``store=``: what ``mpx_per_s`` of the other compares with.
+``disk-stack`` is a stack of counts in a zarr store, written before chunk by chunk by another process, with ``store=``:
+``--cases disk-stack --frames 4096`` is 8.6 GB of 16 bits, ``--frames 1024 --dtype f8`` as many of 64. The table comes
+to the same disk. ``disk-stack-eager`` is the first frames
+of the same, at most 40, in memory and without ``store=``: what ``mpx_per_s`` of the other compares with.
 """
 
 from __future__ import annotations
@@ -73,15 +74,14 @@ def lazy_lattice(shape, chunks):
     return da.map_blocks(load, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * len(shape), np.float32))
 
 
-def write_stack(path: Path, shape, chunks) -> None:
-    """Counts on disk, a chunk at a time."""
-    import numpy as np
+def write_stack(path: Path, shape, chunks, dtype) -> None:
+    """Counts on disk, a chunk at a time, not compressed."""
     import zarr
 
-    stack = zarr.create_array(path, shape=shape, chunks=chunks, dtype="u2")
+    stack = zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype, compressors=None)
     for first in range(0, shape[0], chunks[0]):
         frames = (first, min(first + chunks[0], shape[0]))
-        stack[slice(*frames)] = lattice([frames, (0, shape[1]), (0, shape[2])]).clip(0).astype(np.uint16)
+        stack[slice(*frames)] = lattice([frames, (0, shape[1]), (0, shape[2])]).clip(0).round().astype(dtype)
 
 
 def signal_of(name: str, shape, chunks, folder: Path):
@@ -142,7 +142,7 @@ def run_case(name: str, options) -> dict:
     """Measure a case in a process of its own."""
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         if name.startswith("disk"):
-            write_stack(Path(folder) / "stack.zarr", shape_of(name, options.frames), CASES[name][1])
+            write_stack(Path(folder) / "stack.zarr", shape_of(name, options.frames), CASES[name][1], options.dtype)
         command = [sys.executable, __file__, "--child", name, "--frames", str(options.frames), "--folder", folder]
         if options.num_workers:
             command += ["--num-workers", str(options.num_workers)]
@@ -156,6 +156,7 @@ def main() -> None:
         "--cases", nargs="*", default=list(CASES), help=f"names, or their beginnings: {', '.join(CASES)}"
     )
     parser.add_argument("--frames", type=int, default=500, help="frames of the stacks")
+    parser.add_argument("--dtype", default="u2", help="of the stacks on disk")
     parser.add_argument("--num-workers", type=int)
     parser.add_argument("--folder", help="where stacks are written; the system's temporary folder")
     parser.add_argument("--json")
