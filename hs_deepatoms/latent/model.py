@@ -1,0 +1,222 @@
+"""The variational autoencoder: invariances, discrete latents, conditions and labels are options of one model."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from hs_deepatoms.latent.poses import Frame, make_frame, render, straighten
+from hs_deepatoms.latent.refine import Prior, refine
+from hs_deepatoms.latent.search import Lattice, search
+from hs_deepatoms.nets.autoencoders import make_decoder, make_encoder
+from hs_deepatoms.nets.blocks import SeededNoise
+
+BANK = 16  # motifs that a patch is compared with
+LIKELIHOODS = ("gaussian", "bernoulli")
+
+
+class VAE(nn.Module):
+    """Patches -> latents and pose; latents -> motif in its canonical pose.
+
+    The pose of a patch is not predicted but searched: every angle, and a lattice of shifts and scales, against a bank
+    of motifs that the decoder makes; then Gauss-Newton. The encoder sees the patch in its canonical pose only.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of a patch; (1, n) for spectra.
+    channels : int
+    latent_dim : int
+        Continuous latents.
+    invariances : sequence of {"rotation", "shift", "scale"}
+    discrete : int
+        Classes of a discrete latent, enumerated exactly; 0: none.
+    condition : int
+        Numbers per patch that encoder and decoder are given.
+    labels : int
+        Classes of partly known labels (then ``discrete`` is that); 0: none.
+    likelihood : {"gaussian", "bernoulli"}
+        Gaussian: the width is that of the residuals (Rybkin et al., ICML 2021, arXiv:2006.13202).
+    encoder, decoder : str
+    max_shift : (float, float)
+        Largest shift along y and x, pixels.
+    max_scale : float
+        Largest scale factor; the smallest is one over it.
+    oversampling : float
+        Samples of the canonical image per pixel.
+    beta : float
+        Weight of the Kullback-Leibler terms (Higgins et al., ICLR 2017).
+    variational : bool
+        False: a plain autoencoder.
+
+    Notes
+    -----
+    Kingma & Welling, ICLR 2014, arXiv:1312.6114. Rotation inside a VAE: Bepler et al., NeurIPS 2019, arXiv:1909.11663;
+    angles enumerated: Nasiri & Bepler, NeurIPS 2022, arXiv:2210.12918. Labels: Kingma et al., NeurIPS 2014,
+    arXiv:1406.5298.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        channels: int = 1,
+        latent_dim: int = 2,
+        invariances: tuple[str, ...] = (),
+        discrete: int = 0,
+        condition: int = 0,
+        labels: int = 0,
+        likelihood: str = "gaussian",
+        encoder: str = "dense",
+        decoder: str = "dense",
+        max_shift: tuple[float, float] = (0.0, 0.0),
+        max_scale: float = 1.0,
+        oversampling: float = 1.0,
+        beta: float = 1.0,
+        variational: bool = True,
+    ):
+        super().__init__()
+        self.shape, self.channels, self.latent_dim = tuple(shape), channels, latent_dim
+        self.invariances, self.classes, self.condition = tuple(invariances), max(discrete, labels), condition
+        self.labelled, self.likelihood, self.beta, self.variational = bool(labels), likelihood, beta, variational
+        self.frame: Frame = make_frame(self.shape, self.invariances, oversampling)
+        self.lattice = _lattice(self.shape, self.invariances, max_shift, max_scale)
+        self.prior = _prior(self.lattice)
+        extra = condition + self.classes
+        self.encoder = make_encoder(encoder, channels, self.shape, condition)
+        width = self.encoder.width
+        self.to_class = nn.Linear(width, self.classes) if self.classes else None
+        self.to_latent = nn.Linear(width + self.classes, 2 * latent_dim)
+        self.decoder = make_decoder(decoder, latent_dim + extra, channels, self.frame.size)
+        self.noise = SeededNoise()
+        self.register_buffer("noise_variance", torch.ones(()))
+        self.register_buffer("bank", torch.zeros(BANK, latent_dim + extra))
+        self.register_buffer("known", torch.zeros(0, channels, *self.frame.size), persistent=False)
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is a pose to be found."""
+        return bool(self.prior.free)
+
+    def split(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Rows (n, f) as patches (n, c, h, w), conditions (n, k) and labels (n,), -1 where unknown."""
+        pixels = self.channels * self.shape[0] * self.shape[1]
+        patches = rows[:, :pixels].unflatten(1, (self.channels, *self.shape))
+        condition = rows[:, pixels : pixels + self.condition]
+        return patches, condition, rows[:, -1].long() if self.labelled else None
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Negative evidence lower bound (n, 3): likelihood, latents, classes and labels; a sum over pixels."""
+        patches, condition, labels = self.split(rows)
+        pose = self.find(patches, condition)[1]
+        straight = straighten(patches, pose, self.frame) if self.moves else patches
+        features = self.encoder(straight, condition)
+        if not self.classes:
+            return torch.stack([*self._terms(patches, pose, features, condition, None), torch.zeros_like(pose[:, 0])], 1)
+        return self._over_classes(patches, pose, features, condition, labels)
+
+    def motif(self, code: torch.Tensor) -> torch.Tensor:
+        """Canonical images (n, c, *frame.size) of codes: latents, class, condition."""
+        return self.decoder(code)
+
+    def picture(self, code: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+        """Patches (n, c, h, w) of codes in their poses; logits for the Bernoulli likelihood."""
+        return render(self.motif(code), pose, self.frame) if self.moves else self.motif(code)
+
+    @torch.no_grad()
+    def find(self, patches: torch.Tensor, condition: torch.Tensor, steps: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+        """Codes (n, k) of the best motifs of the bank, and the poses (n, 4)."""
+        if not self.moves:
+            return self.bank[:1].expand(len(patches), -1), torch.zeros(len(patches), 4, device=patches.device)
+        target, motifs, bank = self._compared(patches)
+        which, pose, _ = search(target, motifs, self.frame, self.lattice)
+        variance = self.variance()
+        found = refine(target, pose, motifs[which], self.frame, self.prior, variance=variance, steps=steps)
+        return bank[which], found.pose
+
+    def variance(self) -> float:
+        """Of the noise of a pixel."""
+        return float(self.noise_variance) if self.likelihood == "gaussian" else 0.25
+
+    def _compared(self, patches):
+        """What is compared in the search: patches, motifs and their codes."""
+        if len(self.known):
+            return patches, self.known, self.bank[:1].expand(len(self.known), -1)
+        motifs = self.motif(self.bank)
+        if self.likelihood == "bernoulli":
+            motifs = torch.sigmoid(motifs)
+        return patches, motifs, self.bank
+
+    def latents(self, features: torch.Tensor, chosen: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log variance (n, d) of the latents, given one-hot classes."""
+        given = features if chosen is None else torch.cat([features, chosen], 1)
+        mean, log_variance = self.to_latent(given).chunk(2, 1)
+        return mean, log_variance.clamp(-12, 4)
+
+    def _terms(self, patches, pose, features, condition, chosen):
+        mean, log_variance = self.latents(features, chosen)
+        z = mean
+        if self.variational and self.training:
+            z = mean + torch.exp(0.5 * log_variance) * self.noise(mean)
+        parts = [z, condition] if chosen is None else [z, chosen, condition]
+        code = torch.cat(parts, 1)
+        if self.training and (chosen is None):
+            self._remember(code)
+        cost = self._likelihood(patches, self.picture(code, pose))
+        divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
+        return cost, self.beta * divergence * self.variational
+
+    def _likelihood(self, patches, picture) -> torch.Tensor:
+        if self.likelihood == "bernoulli":
+            return F.binary_cross_entropy_with_logits(picture, patches, reduction="none").sum((1, 2, 3))
+        square = (patches - picture) ** 2
+        if self.training:  # the width that suits best is known: no gradient has to find it
+            self.noise_variance.lerp_(square.detach().mean().clamp(min=1e-6), 0.05)
+        return 0.5 * (square / self.noise_variance + torch.log(2 * math.pi * self.noise_variance)).sum((1, 2, 3))
+
+    def _over_classes(self, patches, pose, features, condition, labels) -> torch.Tensor:
+        """Every class in turn, weighted by its probability; the known one alone where there is a label."""
+        scores = F.log_softmax(self.to_class(features), 1)
+        share = scores.exp()
+        given = torch.zeros_like(share[:, 0])
+        if labels is not None:
+            known = labels >= 0
+            truth = F.one_hot(labels.clamp(min=0), self.classes).float()
+            share = torch.where(known[:, None], truth, share)
+            given = -self.weight_of_labels * (scores * truth).sum(1) * known
+        kinds = torch.eye(self.classes, device=patches.device)
+        terms = [self._terms(patches, pose, features, condition, kinds[k].expand(len(patches), -1))
+                 for k in range(self.classes)]  # fmt: skip
+        cost, divergence = (torch.stack(one, 1) for one in zip(*terms, strict=True))
+        entropy = (share * (share.clamp(min=1e-8).log() + math.log(self.classes))).sum(1)
+        if self.training:
+            mean = self.latents(features, share)[0].detach()
+            best = F.one_hot(share.argmax(1), self.classes).float()
+            self._remember(torch.cat([mean, best, condition], 1))
+        return torch.stack([(share * cost).sum(1), (share * divergence).sum(1), self.beta * entropy + given], 1)
+
+    @property
+    def weight_of_labels(self) -> float:
+        """Of the cross-entropy of known labels, per patch: as much as a tenth of its pixels."""
+        return 0.1 * self.shape[0] * self.shape[1]
+
+    @torch.no_grad()
+    def _remember(self, code: torch.Tensor) -> None:
+        """Codes of the last batch are the bank of the next."""
+        k = min(len(code), BANK)
+        self.bank[:k].copy_(code[:k].detach())
+
+
+def _lattice(shape, invariances, max_shift, max_scale) -> Lattice:
+    shift = tuple(float(s) if n > 1 and "shift" in invariances else 0.0 for s, n in zip(max_shift, shape, strict=True))
+    scale = math.log(max_scale) if "scale" in invariances else 0.0
+    return Lattice("rotation" in invariances, shift, scale)
+
+
+def _prior(lattice: Lattice) -> Prior:
+    """The angle is free; shifts and scales have their largest value as two sigma."""
+    widths = [one / 2 for one in (*lattice.shift, lattice.scale)]
+    rest = (1 / w**2 if w > 0 else None for w in widths)
+    return Prior((0.0 if lattice.rotation else None, *rest))
