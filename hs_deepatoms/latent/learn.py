@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from hs_deepatoms.training.recipe import Recipe
 
 FOR_AVERAGES = 1024  # patches that class averages are made of
 AVERAGES = 24
-OWN_BANK = 0.5  # share of the training after which the decoder's own motifs are searched
+OWN_MOTIFS = 0.25  # share of the training after which poses are refined against the decoder's own motifs
 
 
 class Rows(Protocol):
@@ -65,12 +66,31 @@ def train(model: VAE, rows: Rows, recipe: Recipe, *, batch_size: int = 128, devi
     """
     initialise(model, recipe.seed)
     model.noise_variance.fill_(1.0)
+    model.rounds, model.alone_after = 0, round(OWN_MOTIFS * recipe.steps)
     model.to(device)
     begin(model, rows, recipe, device)
     batches = Batches(_OneByOne(rows), batch_size, seed=recipe.seed, device=device)
     pixels = model.channels * model.shape[0] * model.shape[1]
-    return fit(model, batches, lambda terms, target: negative_bound(terms, target) / pixels, recipe, device=device,
-               show_progressbar=show_progressbar)  # fmt: skip
+    fitted = fit(model, batches, lambda terms, target: negative_bound(terms, target) / pixels, recipe, device=device,
+                 show_progressbar=show_progressbar)  # fmt: skip
+    settle(fitted.module, rows, recipe.seed, device)
+    return fitted
+
+
+@torch.no_grad()
+def settle(model: VAE, rows: Rows, seed: int, device: str) -> None:
+    """Put codes that stand for all patches into the bank: from now on the decoder's own motifs are searched."""
+    from sklearn.cluster import KMeans
+
+    model.eval()
+    chosen = np.sort(np.random.default_rng([seed, 4]).permutation(len(rows))[:FOR_AVERAGES])
+    patches, condition, _ = model.split(torch.from_numpy(rows.take(chosen)).to(device))
+    codes = model.encode(patches, model.find(patches, condition)[1], condition).cpu().numpy()
+    k = min(BANK, len(np.unique(codes, axis=0)))
+    nearest = KMeans(k, n_init=3, random_state=seed).fit(codes).transform(codes).argmin(0)
+    model.bank = torch.from_numpy(codes[nearest]).to(device)
+    model.bank = model.bank.repeat(-(-BANK // k), 1)[:BANK]
+    model.known = model.known[:0]
 
 
 def begin(model: VAE, rows: Rows, recipe: Recipe, device: str) -> None:
@@ -81,3 +101,34 @@ def begin(model: VAE, rows: Rows, recipe: Recipe, device: str) -> None:
     patches = model.split(torch.from_numpy(rows.take(np.sort(chosen))).to(device))[0]
     generator = torch.Generator().manual_seed(recipe.seed)
     model.known = class_averages(patches, model.frame, model.lattice, AVERAGES, generator)[:BANK]
+
+
+def best_of(make: Callable[[], VAE], rows: Rows, recipe: Recipe, restarts: int, **options) -> tuple[Fitted, float]:
+    """The training with the least negative evidence lower bound of several, and that bound per pixel.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the model.
+    rows, recipe
+        As for `train`; the k-th training has the seed ``recipe.seed + k``.
+    restarts : int
+    **options
+        Of `train`.
+    """
+    best: tuple[Fitted, float] | None = None
+    for k in range(restarts):
+        fitted = train(make(), rows, replace(recipe, seed=recipe.seed + k), **options)
+        found = bound(fitted.module, rows, options.get("device", "cpu"))
+        if best is None or found < best[1]:
+            best = fitted, found
+    return best
+
+
+@torch.no_grad()
+def bound(model: VAE, rows: Rows, device: str = "cpu") -> float:
+    """Negative evidence lower bound per pixel, mean over at most 1024 rows."""
+    model.eval()
+    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), FOR_AVERAGES)).astype(int))
+    parts = [model(torch.from_numpy(rows.take(some[k : k + 128])).to(device)).sum(1) for k in range(0, len(some), 128)]
+    return float(torch.cat(parts).mean()) / (model.channels * model.shape[0] * model.shape[1])

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from hs_deepatoms.latent.poses import Frame, make_frame, render, straighten
 from hs_deepatoms.latent.refine import Prior, refine
 from hs_deepatoms.latent.search import Lattice, search
+from hs_deepatoms.latent.smoothing import smooth
 from hs_deepatoms.nets.autoencoders import make_decoder, make_encoder
 from hs_deepatoms.nets.blocks import SeededNoise
 
@@ -51,6 +52,8 @@ class VAE(nn.Module):
         Weight of the Kullback-Leibler terms (Higgins et al., ICLR 2017).
     variational : bool
         False: a plain autoencoder.
+    blur : (float, float)
+        Sigma in pixels of the Gaussian that the encoder's input and the decoder's output pass: finer detail is noise.
 
     Notes
     -----
@@ -76,8 +79,10 @@ class VAE(nn.Module):
         oversampling: float = 1.0,
         beta: float = 1.0,
         variational: bool = True,
+        blur: tuple[float, float] = (0.0, 0.0),
     ):
         super().__init__()
+        self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.shape, self.channels, self.latent_dim = tuple(shape), channels, latent_dim
         self.invariances, self.classes, self.condition = tuple(invariances), max(discrete, labels), condition
         self.labelled, self.likelihood, self.beta, self.variational = bool(labels), likelihood, beta, variational
@@ -90,7 +95,8 @@ class VAE(nn.Module):
         self.to_class = nn.Linear(width, self.classes) if self.classes else None
         self.to_latent = nn.Linear(width + self.classes, 2 * latent_dim)
         self.decoder = make_decoder(decoder, latent_dim + extra, channels, self.frame.size)
-        self.noise = SeededNoise()
+        self.blur, self.noise = tuple(blur), SeededNoise()
+        self.rounds, self.alone_after = 0, 0
         self.register_buffer("noise_variance", torch.ones(()))
         self.register_buffer("bank", torch.zeros(BANK, latent_dim + extra))
         self.register_buffer("known", torch.zeros(0, channels, *self.frame.size), persistent=False)
@@ -110,16 +116,48 @@ class VAE(nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Negative evidence lower bound (n, 3): likelihood, latents, classes and labels; a sum over pixels."""
         patches, condition, labels = self.split(rows)
-        pose = self.find(patches, condition)[1]
-        straight = straighten(patches, pose, self.frame) if self.moves else patches
-        features = self.encoder(straight, condition)
+        pose = self._pose(patches, condition)
+        features = self.features(patches, pose, condition)
         if not self.classes:
             return torch.stack([*self._terms(patches, pose, features, condition, None), torch.zeros_like(pose[:, 0])], 1)
         return self._over_classes(patches, pose, features, condition, labels)
 
+    @torch.no_grad()
+    def _pose(self, patches, condition) -> torch.Tensor:
+        """Poses against the bank, and, once the decoder has learned, against each patch's own motif."""
+        pose = self.find(patches, condition)[1]
+        if not self.moves:
+            return pose
+        self.rounds += self.training
+        if self.training and self.rounds <= self.alone_after:
+            return pose
+        return self.refined(patches, pose, self.encode(patches, pose, condition))
+
+    def refined(self, patches, pose, code, steps: int = 2) -> torch.Tensor:
+        """Poses that suit the motifs of the codes best."""
+        return refine(patches, pose, self.look(code), self.frame, self.prior, variance=self.variance(), steps=steps).pose
+
+    def features(self, patches, pose, condition) -> torch.Tensor:
+        """What the encoder says about patches (n, c, h, w) taken out of their poses."""
+        straight = straighten(patches, pose, self.frame) if self.moves else patches
+        return self.encoder(smooth(straight, self.blur[0]), condition)
+
     def motif(self, code: torch.Tensor) -> torch.Tensor:
         """Canonical images (n, c, *frame.size) of codes: latents, class, condition."""
-        return self.decoder(code)
+        return smooth(self.decoder(code), self.blur[1] / self.frame.step)
+
+    def code(self, z: torch.Tensor, chosen: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Latents (n, d), one-hot classes (n, k) and conditions as one code."""
+        return torch.cat([z, chosen, condition], 1)
+
+    def look(self, code: torch.Tensor) -> torch.Tensor:
+        """Canonical images as patches look: means, not logits."""
+        motif = self.motif(code)
+        return torch.sigmoid(motif) if self.likelihood == "bernoulli" else motif
+
+    def view(self, code: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+        """Mean patches (n, c, h, w) of codes in their poses, of the size of the patches in any case."""
+        return render(self.look(code), pose, self.frame)
 
     def picture(self, code: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
         """Patches (n, c, h, w) of codes in their poses; logits for the Bernoulli likelihood."""
@@ -136,6 +174,15 @@ class VAE(nn.Module):
         found = refine(target, pose, motifs[which], self.frame, self.prior, variance=variance, steps=steps)
         return bank[which], found.pose
 
+    def encode(self, patches: torch.Tensor, pose: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Codes (n, k) of patches in known poses: mean latents, the most probable class, conditions."""
+        features = self.features(patches, pose, condition)
+        chosen = None
+        if self.classes:
+            chosen = F.one_hot(self.to_class(features).argmax(1), self.classes).float()
+        mean = self.latents(features, chosen)[0]
+        return self.code(mean, mean[:, :0] if chosen is None else chosen, condition)
+
     def variance(self) -> float:
         """Of the noise of a pixel."""
         return float(self.noise_variance) if self.likelihood == "gaussian" else 0.25
@@ -144,10 +191,7 @@ class VAE(nn.Module):
         """What is compared in the search: patches, motifs and their codes."""
         if len(self.known):
             return patches, self.known, self.bank[:1].expand(len(self.known), -1)
-        motifs = self.motif(self.bank)
-        if self.likelihood == "bernoulli":
-            motifs = torch.sigmoid(motifs)
-        return patches, motifs, self.bank
+        return patches, self.look(self.bank), self.bank
 
     def latents(self, features: torch.Tensor, chosen: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log variance (n, d) of the latents, given one-hot classes."""
@@ -160,10 +204,7 @@ class VAE(nn.Module):
         z = mean
         if self.variational and self.training:
             z = mean + torch.exp(0.5 * log_variance) * self.noise(mean)
-        parts = [z, condition] if chosen is None else [z, chosen, condition]
-        code = torch.cat(parts, 1)
-        if self.training and (chosen is None):
-            self._remember(code)
+        code = self.code(z, z[:, :0] if chosen is None else chosen, condition)
         cost = self._likelihood(patches, self.picture(code, pose))
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
         return cost, self.beta * divergence * self.variational
@@ -191,22 +232,12 @@ class VAE(nn.Module):
                  for k in range(self.classes)]  # fmt: skip
         cost, divergence = (torch.stack(one, 1) for one in zip(*terms, strict=True))
         entropy = (share * (share.clamp(min=1e-8).log() + math.log(self.classes))).sum(1)
-        if self.training:
-            mean = self.latents(features, share)[0].detach()
-            best = F.one_hot(share.argmax(1), self.classes).float()
-            self._remember(torch.cat([mean, best, condition], 1))
         return torch.stack([(share * cost).sum(1), (share * divergence).sum(1), self.beta * entropy + given], 1)
 
     @property
     def weight_of_labels(self) -> float:
         """Of the cross-entropy of known labels, per patch: as much as a tenth of its pixels."""
         return 0.1 * self.shape[0] * self.shape[1]
-
-    @torch.no_grad()
-    def _remember(self, code: torch.Tensor) -> None:
-        """Codes of the last batch are the bank of the next."""
-        k = min(len(code), BANK)
-        self.bank[:k].copy_(code[:k].detach())
 
 
 def _lattice(shape, invariances, max_shift, max_scale) -> Lattice:
