@@ -91,7 +91,7 @@ class LatentAccessor(TreeAccessor):
 
     def table(self) -> xr.Dataset:
         """The positions table with a column ``z_0``, ``z_1``, ... per latent, poses and classes."""
-        from hs_deepatoms.methods.latent_use import flat_table
+        from hs_deepatoms.tables.flatten import flat_table
 
         return flat_table(self._tree["latent"].to_dataset())
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from hs_deepatoms.latent.model import BANK, VAE
+from hs_deepatoms.latent.smoothing import widths
 from hs_deepatoms.latent.templates import class_averages
 from hs_deepatoms.nets.catalogue import initialise
 from hs_deepatoms.training.batches import Batches
@@ -94,13 +95,14 @@ def settle(model: VAE, rows: Rows, seed: int, device: str) -> None:
 
 
 def begin(model: VAE, rows: Rows, recipe: Recipe, device: str) -> None:
-    """Class averages of some patches, as what the first patches are compared with."""
-    if not model.moves:
-        return
+    """Measure how fine the patches are; class averages of some, as what the first patches are compared with."""
     chosen = np.random.default_rng([recipe.seed, 3]).permutation(len(rows))[:FOR_AVERAGES]
     patches = model.split(torch.from_numpy(rows.take(np.sort(chosen))).to(device))[0]
-    generator = torch.Generator().manual_seed(recipe.seed)
-    model.known = class_averages(patches, model.frame, model.lattice, AVERAGES, generator)[:BANK]
+    if model.config["blur"] is None:
+        model.set_blur(widths(patches))
+    if model.moves:
+        generator = torch.Generator().manual_seed(recipe.seed)
+        model.known = class_averages(patches, model.frame, model.lattice, AVERAGES, generator)[:BANK]
 
 
 def best_of(make: Callable[[], VAE], rows: Rows, recipe: Recipe, restarts: int, **options) -> tuple[Fitted, float]:

@@ -52,8 +52,9 @@ class VAE(nn.Module):
         Weight of the Kullback-Leibler terms (Higgins et al., ICLR 2017).
     variational : bool
         False: a plain autoencoder.
-    blur : (float, float)
+    blur : (float, float), optional
         Sigma in pixels of the Gaussian that the encoder's input and the decoder's output pass: finer detail is noise.
+        None: measured when the training begins.
 
     Notes
     -----
@@ -79,7 +80,7 @@ class VAE(nn.Module):
         oversampling: float = 1.0,
         beta: float = 1.0,
         variational: bool = True,
-        blur: tuple[float, float] = (0.0, 0.0),
+        blur: tuple[float, float] | None = None,
     ):
         super().__init__()
         self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
@@ -95,11 +96,15 @@ class VAE(nn.Module):
         self.to_class = nn.Linear(width, self.classes) if self.classes else None
         self.to_latent = nn.Linear(width + self.classes, 2 * latent_dim)
         self.decoder = make_decoder(decoder, latent_dim + extra, channels, self.frame.size)
-        self.blur, self.noise = tuple(blur), SeededNoise()
+        self.blur, self.noise = tuple(blur or (0.0, 0.0)), SeededNoise()
         self.rounds, self.alone_after = 0, 0
         self.register_buffer("noise_variance", torch.ones(()))
         self.register_buffer("bank", torch.zeros(BANK, latent_dim + extra))
         self.register_buffer("known", torch.zeros(0, channels, *self.frame.size), persistent=False)
+
+    def set_blur(self, blur: tuple[float, float]) -> None:
+        """Choose the two widths, pixels."""
+        self.blur = self.config["blur"] = tuple(round(one, 3) for one in blur)
 
     @property
     def moves(self) -> bool:
@@ -119,7 +124,9 @@ class VAE(nn.Module):
         pose = self._pose(patches, condition)
         features = self.features(patches, pose, condition)
         if not self.classes:
-            return torch.stack([*self._terms(patches, pose, features, condition, None), torch.zeros_like(pose[:, 0])], 1)
+            return torch.stack(
+                [*self._terms(patches, pose, features, condition, None), torch.zeros_like(pose[:, 0])], 1
+            )
         return self._over_classes(patches, pose, features, condition, labels)
 
     @torch.no_grad()
@@ -135,7 +142,9 @@ class VAE(nn.Module):
 
     def refined(self, patches, pose, code, steps: int = 2) -> torch.Tensor:
         """Poses that suit the motifs of the codes best."""
-        return refine(patches, pose, self.look(code), self.frame, self.prior, variance=self.variance(), steps=steps).pose
+        return refine(
+            patches, pose, self.look(code), self.frame, self.prior, variance=self.variance(), steps=steps
+        ).pose
 
     def features(self, patches, pose, condition) -> torch.Tensor:
         """What the encoder says about patches (n, c, h, w) taken out of their poses."""
@@ -164,7 +173,7 @@ class VAE(nn.Module):
         return render(self.motif(code), pose, self.frame) if self.moves else self.motif(code)
 
     @torch.no_grad()
-    def find(self, patches: torch.Tensor, condition: torch.Tensor, steps: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    def find(self, patches: torch.Tensor, condition: torch.Tensor, steps: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """Codes (n, k) of the best motifs of the bank, and the poses (n, 4)."""
         if not self.moves:
             return self.bank[:1].expand(len(patches), -1), torch.zeros(len(patches), 4, device=patches.device)

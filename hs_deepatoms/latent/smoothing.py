@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
-from torch.nn import functional as F
 
 LARGEST = 3.0  # sigma in pixels
 SMALLEST = 0.3  # below it the filter does nothing
@@ -16,15 +16,21 @@ def smooth(images: torch.Tensor, sigma: float) -> torch.Tensor:
     """Images (n, c, h, w) convolved with a Gaussian; the rim goes on."""
     if sigma < SMALLEST:
         return images
+    across, down = (_matrix(n, sigma).to(images) for n in (images.shape[3], images.shape[2]))
+    if images.shape[3] > 1:
+        images = images @ across.T
+    return down @ images if images.shape[2] > 1 else images
+
+
+@lru_cache(maxsize=16)
+def _matrix(n: int, sigma: float) -> torch.Tensor:
+    """The convolution of a line of n samples as a matrix: for lines this short faster than a convolution."""
     reach = math.ceil(3 * sigma)
-    line = torch.exp(-((torch.arange(-reach, reach + 1, device=images.device) / sigma) ** 2) / 2).to(images)
-    line = line / line.sum()
-    for dim, shape in ((2, (-1, 1)), (3, (1, -1))):
-        if images.shape[dim] > 1:
-            pad = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
-            padded = F.pad(images, pad, mode="replicate").flatten(0, 1)[:, None]
-            images = F.conv2d(padded, line.view(1, 1, *shape)).unflatten(0, images.shape[:2])[:, :, 0]
-    return images
+    matrix = torch.zeros(n, n)
+    for k in range(-reach, reach + 1):
+        column = (torch.arange(n) + k).clamp(0, n - 1)
+        matrix[torch.arange(n), column] += math.exp(-((k / sigma) ** 2) / 2)
+    return matrix / matrix.sum(1, keepdim=True)
 
 
 def widths(patches: torch.Tensor) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from hs_deepatoms.methods.image_stack import read_samples
 from hs_deepatoms.methods.latent_tree import SPAN, infer_all, latent_table, model_in, picture_array, scaling_in
 from hs_deepatoms.methods.patch_rows import PatchRows, read_condition
 from hs_deepatoms.methods.patch_set import PatchSet, Request
+from hs_deepatoms.tables.flatten import flat_table
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -163,16 +164,6 @@ def traverse(tree: xr.DataTree, latent: int, n: int = 9, span: float = SPAN, cho
     codes[:, latent] += np.linspace(-span, span, n) * width[latent]
     images = picture_array(model, node, codes, ("z",), chosen=chosen)
     return images.assign_coords(z=("z", codes[:, latent], {"long_name": f"latent {latent}"}))
-
-
-def flat_table(latent: xr.Dataset) -> xr.Dataset:
-    """The positions table with a column ``z_0``, ``z_1``, ... per latent, and ``class_probability_0``, ..."""
-    columns = {}
-    for name, dim in (("z", "latent"), ("z_std", "latent"), ("class_probability", "class_index")):
-        if name in latent:
-            for k in range(latent.sizes[dim]):
-                columns[f"{name}_{k}"] = latent[name].isel({dim: k}, drop=True)
-    return latent.drop_dims([dim for dim in ("latent", "class_index") if dim in latent.dims]).assign(columns)
 
 
 def latent_map(tree: xr.DataTree, what: int | str = 0, *, method: str = "nearest", max_distance: Any = None,

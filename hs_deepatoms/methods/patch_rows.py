@@ -129,7 +129,9 @@ def scaling_of(patches: np.ndarray, likelihood: str) -> Scaling:
         scaling = Scaling(float(patches.mean()), float(patches.std()))
     if not scaling.scale > 1e-12 * max(1.0, abs(scaling.offset)):
         todo = "There is nothing to learn; check the image and the normalisation."
-        raise InvalidArgumentError(explain(f"{len(patches)} patches that are all the same", "patches that differ", todo))
+        raise InvalidArgumentError(
+            explain(f"{len(patches)} patches that are all the same", "patches that differ", todo)
+        )
     return scaling
 
 

@@ -256,7 +256,9 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     index, patches = rows.some()
     if len(patches) < 2:
         got = f"{len(patches)} patches without NaN for {operation}"
-        raise InvalidArgumentError(explain(got, "at least 2, better hundreds", 'Give more, or cut with edge="reflect".'))
+        raise InvalidArgumentError(
+            explain(got, "at least 2, better hundreds", 'Give more, or cut with edge="reflect".')
+        )
     scaling = scaling_of(patches, asked.likelihood)
     kept = Kept(rows.rows(index, patches, scaling))
     config = model_config(found, asked, condition.shape[1], len(names))

@@ -45,7 +45,10 @@ class ConvEncoder(nn.Module):
         stride = [2 if n > 1 else 1 for n in shape]
         sizes = [math.ceil(math.ceil(n / s) / s) for n, s in zip(shape, stride, strict=True)]
         self.front = nn.Sequential(
-            nn.Conv2d(channels, filters, 3, stride, 1), nn.SiLU(), nn.Conv2d(filters, 2 * filters, 3, stride, 1), nn.SiLU()
+            nn.Conv2d(channels, filters, 3, stride, 1),
+            nn.SiLU(),
+            nn.Conv2d(filters, 2 * filters, 3, stride, 1),
+            nn.SiLU(),
         )
         self.body = nn.Sequential(nn.Linear(2 * filters * sizes[0] * sizes[1] + extra, width), nn.SiLU())
 
