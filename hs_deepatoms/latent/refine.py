@@ -127,7 +127,7 @@ class _Problem:
 
     def look(self, pose, z) -> _Look:
         motif, along_z = self._motif(z)
-        n, c = motif.shape[:2]
+        c = motif.shape[1]
         v, u = to_motif(*self.grid, pose)
         stack = torch.cat([motif, *slopes(motif, self.frame.step), *along_z], 1)
         views = sample(stack, v, u, self.frame.step).unflatten(1, (-1, c))

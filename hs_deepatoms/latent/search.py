@@ -75,8 +75,8 @@ def search(
     table, shifts = distances(patches, motifs, frame, lattice)
     if penalty is not None:
         table = table + penalty[:, None]
-    n, s, m, a = table.shape
-    best, place = table.reshape(n, -1).min(1)
+    m, a = table.shape[2:]
+    best, place = table.flatten(1).min(1)
     angle = 2 * math.pi * (place % a) / a
     pose = shifts[place // (m * a)].clone()
     pose[:, 0] = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
