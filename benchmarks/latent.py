@@ -173,7 +173,8 @@ def predicted(z: np.ndarray, target: np.ndarray) -> np.ndarray:
     folds = KFold(5, shuffle=True, random_state=0)
     models = (KNeighborsRegressor(25), make_pipeline(StandardScaler(), PolynomialFeatures(3), Ridge(1e-3)))
     total = ((target - target.mean(0)) ** 2).sum(0)
-    found = [1 - ((cross_val_predict(model, z, target, cv=folds) - target) ** 2).sum(0) / total for model in models]
+    guesses = [cross_val_predict(model, z, target, cv=folds).reshape(target.shape) for model in models]
+    found = [1 - ((guess - target) ** 2).sum(0) / total for guess in guesses]
     return np.max(found, axis=0)
 
 

@@ -57,7 +57,7 @@ def joined(parts: list[Inferred], model: VAE) -> Inferred:
 @torch.no_grad()
 def _infer(model: VAE, rows: torch.Tensor) -> Inferred:
     patches, condition, _ = model.split(rows)
-    pose = model.find(patches, condition)[1]
+    pose = model.find(patches)[1]
     mean, chosen, share = _encoded(model, patches, pose, condition)
     if model.moves:  # again, against the patch's own motif: the search may have met another kind
         code = model.code(mean, chosen, condition)

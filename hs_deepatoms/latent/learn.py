@@ -11,14 +11,13 @@ import torch
 
 from hs_deepatoms.latent.model import BANK, VAE
 from hs_deepatoms.latent.smoothing import widths
-from hs_deepatoms.latent.templates import class_averages
+from hs_deepatoms.latent.templates import class_averages, groups
 from hs_deepatoms.nets.catalogue import initialise
 from hs_deepatoms.training.batches import Batches
 from hs_deepatoms.training.fit import Fitted, fit
 from hs_deepatoms.training.recipe import Recipe
 
 FOR_AVERAGES = 1024  # patches that class averages are made of
-AVERAGES = 24
 OWN_MOTIFS = 0.25  # share of the training after which poses are refined against the decoder's own motifs
 
 
@@ -86,23 +85,26 @@ def settle(model: VAE, rows: Rows, seed: int, device: str) -> None:
     model.eval()
     chosen = np.sort(np.random.default_rng([seed, 4]).permutation(len(rows))[:FOR_AVERAGES])
     patches, condition, _ = model.split(torch.from_numpy(rows.take(chosen)).to(device))
-    codes = model.encode(patches, model.find(patches, condition)[1], condition).cpu().numpy()
+    codes = model.encode(patches, model.find(patches)[1], condition).cpu().numpy()
     k = min(BANK, len(np.unique(codes, axis=0)))
     nearest = KMeans(k, n_init=3, random_state=seed).fit(codes).transform(codes).argmin(0)
     model.bank = torch.from_numpy(codes[nearest]).to(device)
     model.bank = model.bank.repeat(-(-BANK // k), 1)[:BANK]
-    model.known = model.known[:0]
+    model.known, model.kinds = model.known[:0], model.kinds[:0]
 
 
 def begin(model: VAE, rows: Rows, recipe: Recipe, device: str) -> None:
     """Measure how fine the patches are; class averages of some, as what the first patches are compared with."""
     chosen = np.random.default_rng([recipe.seed, 3]).permutation(len(rows))[:FOR_AVERAGES]
-    patches = model.split(torch.from_numpy(rows.take(np.sort(chosen))).to(device))[0]
+    patches, _, labels = model.split(torch.from_numpy(rows.take(np.sort(chosen))).to(device))
     if model.config["blur"] is None:
         model.set_blur(widths(patches))
-    if model.moves:
-        generator = torch.Generator().manual_seed(recipe.seed)
-        model.known = class_averages(patches, model.frame, model.lattice, AVERAGES, generator)[:BANK]
+    if not model.moves and not model.classes:
+        return
+    generator = torch.Generator().manual_seed(recipe.seed)
+    model.known = class_averages(patches, model.frame, model.lattice, BANK, generator)
+    if model.classes and labels is None:
+        model.kinds = groups(model.known, model.classes, model.frame).to(device)
 
 
 def best_of(make: Callable[[], VAE], rows: Rows, recipe: Recipe, restarts: int, **options) -> tuple[Fitted, float]:

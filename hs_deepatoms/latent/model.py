@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hs_deepatoms.latent.poses import Frame, make_frame, render, straighten
-from hs_deepatoms.latent.refine import Prior, refine
+from hs_deepatoms.latent.refine import prior_of, refine
 from hs_deepatoms.latent.search import Lattice, search
 from hs_deepatoms.latent.smoothing import smooth
 from hs_deepatoms.nets.autoencoders import make_decoder, make_encoder
@@ -89,7 +89,7 @@ class VAE(nn.Module):
         self.labelled, self.likelihood, self.beta, self.variational = bool(labels), likelihood, beta, variational
         self.frame: Frame = make_frame(self.shape, self.invariances, oversampling)
         self.lattice = _lattice(self.shape, self.invariances, max_shift, max_scale)
-        self.prior = _prior(self.lattice)
+        self.prior = prior_of(self.lattice)
         extra = condition + self.classes
         self.encoder = make_encoder(encoder, channels, self.shape, condition)
         width = self.encoder.width
@@ -100,7 +100,9 @@ class VAE(nn.Module):
         self.rounds, self.alone_after = 0, 0
         self.register_buffer("noise_variance", torch.ones(()))
         self.register_buffer("bank", torch.zeros(BANK, latent_dim + extra))
+        # while it learns: class averages, and the class (-1: none) of each
         self.register_buffer("known", torch.zeros(0, channels, *self.frame.size), persistent=False)
+        self.register_buffer("kinds", torch.zeros(0, dtype=torch.long), persistent=False)
 
     def set_blur(self, blur: tuple[float, float]) -> None:
         """Choose the two widths, pixels."""
@@ -121,24 +123,29 @@ class VAE(nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Negative evidence lower bound (n, 3): likelihood, latents, classes and labels; a sum over pixels."""
         patches, condition, labels = self.split(rows)
-        pose = self._pose(patches, condition)
+        pose, kind = self._pose(patches, condition)
         features = self.features(patches, pose, condition)
         if not self.classes:
-            return torch.stack(
-                [*self._terms(patches, pose, features, condition, None), torch.zeros_like(pose[:, 0])], 1
-            )
+            cost, divergence, square = self._terms(patches, pose, features, condition, None)
+            self._watch_noise(square)
+            return torch.stack([cost, divergence, torch.zeros_like(cost)], 1)
+        if kind is not None:
+            labels = kind if labels is None else torch.where(labels < 0, kind, labels)
         return self._over_classes(patches, pose, features, condition, labels)
 
     @torch.no_grad()
-    def _pose(self, patches, condition) -> torch.Tensor:
-        """Poses against the bank, and, once the decoder has learned, against each patch's own motif."""
-        pose = self.find(patches, condition)[1]
-        if not self.moves:
-            return pose
+    def _pose(self, patches, condition) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Poses, and what class the averages say that each patch is, while the decoder has not learned enough.
+
+        At first they are those against the bank; later those against each patch's own motif.
+        """
+        which, pose = self.find(patches)
         self.rounds += self.training
         if self.training and self.rounds <= self.alone_after:
-            return pose
-        return self.refined(patches, pose, self.encode(patches, pose, condition))
+            return pose, self.kinds[which] if len(self.kinds) else None
+        if not self.moves:
+            return pose, None
+        return self.refined(patches, pose, self.encode(patches, pose, condition)), None
 
     def refined(self, patches, pose, code, steps: int = 2) -> torch.Tensor:
         """Poses that suit the motifs of the codes best."""
@@ -173,15 +180,17 @@ class VAE(nn.Module):
         return render(self.motif(code), pose, self.frame) if self.moves else self.motif(code)
 
     @torch.no_grad()
-    def find(self, patches: torch.Tensor, condition: torch.Tensor, steps: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-        """Codes (n, k) of the best motifs of the bank, and the poses (n, 4)."""
+    def find(self, patches: torch.Tensor, steps: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which motif of the bank (n,) each patch is most like, and in which pose (n, 4)."""
+        if not self.moves and not len(self.kinds):
+            still = torch.zeros(len(patches), 4, device=patches.device)
+            return still[:, 0].long(), still
+        motifs = self.known if len(self.known) else self.look(self.bank)
+        which, pose, _ = search(patches, motifs, self.frame, self.lattice)
         if not self.moves:
-            return self.bank[:1].expand(len(patches), -1), torch.zeros(len(patches), 4, device=patches.device)
-        target, motifs, bank = self._compared(patches)
-        which, pose, _ = search(target, motifs, self.frame, self.lattice)
-        variance = self.variance()
-        found = refine(target, pose, motifs[which], self.frame, self.prior, variance=variance, steps=steps)
-        return bank[which], found.pose
+            return which, pose
+        found = refine(patches, pose, motifs[which], self.frame, self.prior, variance=self.variance(), steps=steps)
+        return which, found.pose
 
     def encode(self, patches: torch.Tensor, pose: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Codes (n, k) of patches in known poses: mean latents, the most probable class, conditions."""
@@ -196,12 +205,6 @@ class VAE(nn.Module):
         """Of the noise of a pixel."""
         return float(self.noise_variance) if self.likelihood == "gaussian" else 0.25
 
-    def _compared(self, patches):
-        """What is compared in the search: patches, motifs and their codes."""
-        if len(self.known):
-            return patches, self.known, self.bank[:1].expand(len(self.known), -1)
-        return patches, self.look(self.bank), self.bank
-
     def latents(self, features: torch.Tensor, chosen: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log variance (n, d) of the latents, given one-hot classes."""
         given = features if chosen is None else torch.cat([features, chosen], 1)
@@ -214,17 +217,24 @@ class VAE(nn.Module):
         if self.variational and self.training:
             z = mean + torch.exp(0.5 * log_variance) * self.noise(mean)
         code = self.code(z, z[:, :0] if chosen is None else chosen, condition)
-        cost = self._likelihood(patches, self.picture(code, pose))
+        cost, square = self._likelihood(patches, self.picture(code, pose))
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
-        return cost, self.beta * divergence * self.variational
+        return cost, self.beta * divergence * self.variational, square
 
-    def _likelihood(self, patches, picture) -> torch.Tensor:
+    def _likelihood(self, patches, picture) -> tuple[torch.Tensor, torch.Tensor]:
+        """Negative log likelihood (n,), and the mean squared difference (n,)."""
         if self.likelihood == "bernoulli":
-            return F.binary_cross_entropy_with_logits(picture, patches, reduction="none").sum((1, 2, 3))
-        square = (patches - picture) ** 2
-        if self.training:  # the width that suits best is known: no gradient has to find it
-            self.noise_variance.lerp_(square.detach().mean().clamp(min=1e-6), 0.05)
-        return 0.5 * (square / self.noise_variance + torch.log(2 * math.pi * self.noise_variance)).sum((1, 2, 3))
+            cost = F.binary_cross_entropy_with_logits(picture, patches, reduction="none").sum((1, 2, 3))
+            return cost, torch.zeros_like(cost)
+        square = ((patches - picture) ** 2).mean((1, 2, 3))
+        variance = self.noise_variance.clone()
+        return 0.5 * patches[0].numel() * (square / variance + torch.log(2 * math.pi * variance)), square.detach()
+
+    @torch.no_grad()
+    def _watch_noise(self, square: torch.Tensor) -> None:
+        """The width that suits best is known: no gradient has to find it."""
+        if self.training and self.likelihood == "gaussian":
+            self.noise_variance.lerp_(square.mean().clamp(min=1e-6), 0.05)
 
     def _over_classes(self, patches, pose, features, condition, labels) -> torch.Tensor:
         """Every class in turn, weighted by its probability; the known one alone where there is a label."""
@@ -234,12 +244,13 @@ class VAE(nn.Module):
         if labels is not None:
             known = labels >= 0
             truth = F.one_hot(labels.clamp(min=0), self.classes).float()
-            share = torch.where(known[:, None], truth, share)
+            share = torch.where(known[:, None], truth, share)  # a class that is known needs no other to be decoded
             given = -self.weight_of_labels * (scores * truth).sum(1) * known
         kinds = torch.eye(self.classes, device=patches.device)
         terms = [self._terms(patches, pose, features, condition, kinds[k].expand(len(patches), -1))
                  for k in range(self.classes)]  # fmt: skip
-        cost, divergence = (torch.stack(one, 1) for one in zip(*terms, strict=True))
+        cost, divergence, square = (torch.stack(one, 1) for one in zip(*terms, strict=True))
+        self._watch_noise((share * square).sum(1))
         entropy = (share * (share.clamp(min=1e-8).log() + math.log(self.classes))).sum(1)
         return torch.stack([(share * cost).sum(1), (share * divergence).sum(1), self.beta * entropy + given], 1)
 
@@ -253,10 +264,3 @@ def _lattice(shape, invariances, max_shift, max_scale) -> Lattice:
     shift = tuple(float(s) if n > 1 and "shift" in invariances else 0.0 for s, n in zip(max_shift, shape, strict=True))
     scale = math.log(max_scale) if "scale" in invariances else 0.0
     return Lattice("rotation" in invariances, shift, scale)
-
-
-def _prior(lattice: Lattice) -> Prior:
-    """The angle is free; shifts and scales have their largest value as two sigma."""
-    widths = [one / 2 for one in (*lattice.shift, lattice.scale)]
-    rest = (1 / w**2 if w > 0 else None for w in widths)
-    return Prior((0.0 if lattice.rotation else None, *rest))

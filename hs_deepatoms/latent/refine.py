@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from hs_deepatoms.latent.poses import Frame, disc, pixel_grid, sample, to_motif
+from hs_deepatoms.latent.search import Lattice
 
 LARGEST = (0.35, 1.5, 1.5, 0.15)  # one step: rad, pixels, pixels, log scale
 
@@ -22,6 +23,13 @@ class Prior:
     def free(self) -> list[int]:
         """Which of the four are fitted."""
         return [k for k, one in enumerate(self.precision) if one is not None]
+
+
+def prior_of(lattice: Lattice) -> Prior:
+    """The angle is free; shifts and scales have their largest value as two sigma."""
+    widths = [one / 2 for one in (*lattice.shift, lattice.scale)]
+    rest = (1 / w**2 if w > 0 else None for w in widths)
+    return Prior((0.0 if lattice.rotation else None, *rest))
 
 
 @dataclass(frozen=True, eq=False)

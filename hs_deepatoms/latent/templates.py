@@ -9,12 +9,15 @@ other along the tree of the best matches, which is angular synchronisation (Sing
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import torch
 
-from hs_deepatoms.latent.poses import Frame, disc, grid_of_size, sample, to_patch
+from hs_deepatoms.latent.poses import Frame, disc, grid_of_size, pixel_grid, sample, to_patch
+from hs_deepatoms.latent.refine import prior_of, refine
 from hs_deepatoms.latent.search import Lattice, distances, search
+
+MEMBERS = 20  # patches per average, at least: of fewer the average says nothing about where its middle is
 
 
 def class_averages(
@@ -32,7 +35,8 @@ def class_averages(
         Chooses the patches to begin with.
     rounds : int
     """
-    chosen = torch.randperm(len(patches), generator=generator)[: min(n, len(patches))]
+    n = min(n, max(2, len(patches) // MEMBERS), len(patches))
+    chosen = torch.randperm(len(patches), generator=generator)[:n]
     still = torch.zeros(len(chosen), 4)
     motifs = unrolled(patches[chosen], still.to(patches.device), frame)
     count = torch.ones(len(chosen))
@@ -43,7 +47,9 @@ def class_averages(
         motifs = motifs[count > 0]
         count = count[count > 0]
     motifs = motifs[torch.argsort(count, descending=True)]
-    return agreeing(motifs, frame) if lattice.rotation else motifs
+    far = lattice if lattice.rotation else replace(lattice, shift=tuple(2 * one for one in lattice.shift))
+    motifs = agreeing(motifs, frame, far)
+    return motifs if lattice.rotation else balanced(patches, motifs, frame, far)
 
 
 def search_all(patches, motifs, frame: Frame, lattice: Lattice, batch: int = 256):
@@ -75,34 +81,48 @@ def _means(patches, which, pose, frame: Frame, before: torch.Tensor) -> tuple[to
     return total / count.clamp(min=1)[:, None, None, None], count
 
 
-def agreeing(motifs: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Motifs, each turned to match the most similar of those before it in the tree of best matches."""
-    reach = min(frame.shape)
-    whole = Frame((reach, reach), frame.size, frame.step, frame.round)
-    crops = sample(motifs, *_crop_grid(motifs, whole), frame.step) * disc(whole, motifs.device)
-    table = distances(crops, motifs, whole, Lattice(rotation=True))[0][:, 0]  # (m, m, angles): row = turned column
-    least, place = table.min(2)
-    turned = {0: 0.0}
-    while len(turned) < len(motifs):
-        inside = list(turned)
-        outside = [k for k in range(len(motifs)) if k not in turned]
-        block = least[outside][:, inside]
-        at = int(block.argmin())
+def agreeing(motifs: torch.Tensor, frame: Frame, lattice: Lattice) -> torch.Tensor:
+    """Motifs, each moved to match the most similar of those before it in the tree of best matches."""
+    inner = Frame(frame.shape, frame.shape, 1.0, frame.round)
+    crops = sample(motifs, *_of_all(pixel_grid(frame.shape, device=motifs.device), len(motifs)), frame.step)
+    crops = crops * disc(inner, motifs.device)
+    table = distances(crops, motifs, frame, lattice)[0]  # (k, shifts, j, angles)
+    least = table.amin((1, 3))
+    done = {0: motifs[0]}
+    while len(done) < len(motifs):
+        inside = list(done)
+        outside = [k for k in range(len(motifs)) if k not in done]
+        at = int(least[outside][:, inside].argmin())
         k, j = outside[at // len(inside)], inside[at % len(inside)]
-        turned[k] = turned[j] + 2 * math.pi * int(place[k, j]) / table.shape[2]
-    angles = torch.tensor([turned[k] for k in range(len(motifs))], device=motifs.device)
-    return turn(motifs, angles, frame)
+        done[k] = _moved(motifs[k], crops[k], done[j], frame, lattice)
+    return torch.stack([done[k] for k in range(len(motifs))])
 
 
-def turn(motifs: torch.Tensor, angles: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Canonical images seen as if each were turned back by its angle (m,)."""
-    pose = torch.zeros(len(motifs), 4, device=motifs.device)
-    pose[:, 0] = angles
-    return sample(motifs, *to_patch(*grid_of_size(frame, motifs.device), pose), frame.step)
+def _moved(motif, crop, parent, frame: Frame, lattice: Lattice) -> torch.Tensor:
+    """A motif in the pose in which it matches another one best."""
+    _, pose, _ = search(crop[None], parent[None], frame, lattice)
+    variance = float(parent.var()) * 0.1 + 1e-6
+    pose = refine(crop[None], pose, parent[None], frame, prior_of(lattice), variance=variance, steps=6).pose
+    return sample(motif[None], *to_patch(*grid_of_size(frame, motif.device), pose), frame.step)[0]
 
 
-def _crop_grid(motifs, frame: Frame) -> tuple[torch.Tensor, torch.Tensor]:
-    from hs_deepatoms.latent.poses import pixel_grid
+def groups(motifs: torch.Tensor, k: int, frame: Frame) -> torch.Tensor:
+    """Class (m,) of each motif: k groups by average linkage of the distances in their common orientation."""
+    from scipy.cluster.hierarchy import fcluster, linkage
 
-    y, x = pixel_grid(frame.shape, device=motifs.device)
-    return y.expand(len(motifs), -1, -1), x.expand(len(motifs), -1, -1)
+    if len(motifs) <= k:
+        return torch.arange(len(motifs))
+    grid = _of_all(pixel_grid(frame.shape, device=motifs.device), len(motifs))
+    inside = sample(motifs, *grid, frame.step) * disc(frame, motifs.device)
+    tree = linkage(inside.flatten(1).cpu().numpy(), "average")
+    return torch.from_numpy(fcluster(tree, k, "maxclust").astype("int64") - 1)
+
+
+def balanced(patches: torch.Tensor, motifs: torch.Tensor, frame: Frame, lattice: Lattice) -> torch.Tensor:
+    """Motifs, all moved by one shift, so that the shifts of the patches are 0 on average."""
+    pose = search_all(patches, motifs, frame, lattice)[1].mean(0, keepdim=True)
+    return sample(motifs, *_of_all(to_patch(*grid_of_size(frame, motifs.device), -pose), len(motifs)), frame.step)
+
+
+def _of_all(grid: tuple[torch.Tensor, torch.Tensor], n: int) -> tuple[torch.Tensor, ...]:
+    return tuple(one.expand(n, *one.shape[-2:]) for one in grid)
