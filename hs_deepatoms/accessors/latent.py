@@ -89,6 +89,23 @@ class LatentAccessor(TreeAccessor):
 
     to_signal = latent_map
 
+    def phases(
+        self,
+        what: int | str = 0,
+        *,
+        method: str = "otsu",
+        classes: int = 2,
+        denoise: float | None = 1.0,
+        least: float = 0.7,
+    ) -> xr.Dataset:
+        """The table with a column ``phase``. See `hs_deepatoms.methods.latent_phases.latent_phases`.
+
+        ``.deepatoms.to_signal("phase")`` of it is the labelled map.
+        """
+        from hs_deepatoms.methods.latent_phases import latent_phases
+
+        return latent_phases(self._tree, what, method=method, classes=classes, denoise=denoise, least=least)
+
     def table(self) -> xr.Dataset:
         """The positions table with a column ``z_0``, ``z_1``, ... per latent, poses and classes."""
         from hs_deepatoms.tables.flatten import flat_table

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from hs_deepatoms.latent.blocks import TERMS, BlockBatches, Physics, physics_loss
 from hs_deepatoms.latent.model import BANK, VAE
 from hs_deepatoms.latent.smoothing import widths
 from hs_deepatoms.latent.templates import class_averages, groups
@@ -42,13 +43,13 @@ class _OneByOne:
         return self.rows.take(np.array([index]))[0], np.zeros(1, np.float32)
 
 
-def negative_bound(terms: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean over a batch of the negative evidence lower bound, whose terms (n, k) the model gives."""
-    return terms.sum(1).mean()
+def negative_bound(out: torch.Tensor) -> torch.Tensor:
+    """Mean over a batch of the negative evidence lower bound, whose terms are the first columns of the output."""
+    return out[:, :TERMS].sum(1).mean()
 
 
 def train(model: VAE, rows: Rows, recipe: Recipe, *, batch_size: int = 128, device: str = "cpu",
-          show_progressbar: bool | None = True) -> Fitted:  # fmt: skip
+          physics: Physics | None = None, show_progressbar: bool | None = True) -> Fitted:  # fmt: skip
     """Train in place, from initial weights that depend on the seed alone.
 
     Parameters
@@ -58,6 +59,8 @@ def train(model: VAE, rows: Rows, recipe: Recipe, *, batch_size: int = 128, devi
     recipe : Recipe
     batch_size : int
     device : str
+    physics : Physics, optional
+        A loss of the map of latents; batches are then blocks of neighbours.
     show_progressbar : bool, optional
 
     Returns
@@ -71,8 +74,14 @@ def train(model: VAE, rows: Rows, recipe: Recipe, *, batch_size: int = 128, devi
     begin(model, rows, recipe, device)
     batches = Batches(_OneByOne(rows), batch_size, seed=recipe.seed, device=device)
     pixels = model.channels * model.shape[0] * model.shape[1]
-    fitted = fit(model, batches, lambda terms, target: negative_bound(terms, target) / pixels, recipe, device=device,
-                 show_progressbar=show_progressbar)  # fmt: skip
+    if physics is not None:
+        batches = BlockBatches(rows, physics, seed=recipe.seed, device=device)
+
+    def loss(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        own = negative_bound(out) / pixels
+        return own if physics is None else own + physics_loss(out, target, physics)
+
+    fitted = fit(model, batches, loss, recipe, device=device, show_progressbar=show_progressbar)
     settle(fitted.module, rows, recipe.seed, device)
     return fitted
 
@@ -134,5 +143,8 @@ def bound(model: VAE, rows: Rows, device: str = "cpu") -> float:
     """Negative evidence lower bound per pixel, mean over at most 1024 rows."""
     model.eval()
     some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), FOR_AVERAGES)).astype(int))
-    parts = [model(torch.from_numpy(rows.take(some[k : k + 128])).to(device)).sum(1) for k in range(0, len(some), 128)]
+    parts = [
+        model(torch.from_numpy(rows.take(some[k : k + 128])).to(device))[:, :TERMS].sum(1)
+        for k in range(0, len(some), 128)
+    ]
     return float(torch.cat(parts).mean()) / (model.channels * model.shape[0] * model.shape[1])

@@ -121,14 +121,18 @@ class VAE(nn.Module):
         return patches, condition, rows[:, -1].long() if self.labelled else None
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Negative evidence lower bound (n, 3): likelihood, latents, classes and labels; a sum over pixels."""
+        """Negative evidence lower bound, a sum over pixels, and latents (n, 3 + d).
+
+        The first three columns are likelihood, divergence of the latents, and classes and labels.
+        """
         patches, condition, labels = self.split(rows)
         pose, kind = self._pose(patches, condition)
         features = self.features(patches, pose, condition)
         if not self.classes:
             cost, divergence, square = self._terms(patches, pose, features, condition, None)
             self._watch_noise(square)
-            return torch.stack([cost, divergence, torch.zeros_like(cost)], 1)
+            terms = torch.stack([cost, divergence, torch.zeros_like(cost)], 1)
+            return torch.cat([terms, self.latents(features, None)[0]], 1)
         if kind is not None:
             labels = kind if labels is None else torch.where(labels < 0, kind, labels)
         return self._over_classes(patches, pose, features, condition, labels)
@@ -252,7 +256,8 @@ class VAE(nn.Module):
         cost, divergence, square = (torch.stack(one, 1) for one in zip(*terms, strict=True))
         self._watch_noise((share * square).sum(1))
         entropy = (share * (share.clamp(min=1e-8).log() + math.log(self.classes))).sum(1)
-        return torch.stack([(share * cost).sum(1), (share * divergence).sum(1), self.beta * entropy + given], 1)
+        terms = [(share * cost).sum(1), (share * divergence).sum(1), self.beta * entropy + given]
+        return torch.cat([torch.stack(terms, 1), self.latents(features, share)[0]], 1)
 
     @property
     def weight_of_labels(self) -> float:

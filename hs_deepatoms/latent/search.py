@@ -36,6 +36,11 @@ class Lattice:
     shift: tuple[float, float] = (0.0, 0.0)
     scale: float = 0.0
 
+    @property
+    def movable(self) -> bool:
+        """Whether anything is shifted."""
+        return max(self.shift) > 0
+
 
 def nodes(lattice: Lattice, device=None) -> torch.Tensor:
     """Poses (s, 4) with angle 0: all shifts and scales to be tried."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from hs_deepatoms.bridge.patches import is_patches, window_axes
 from hs_deepatoms.bridge.source import Source, read_source
 from hs_deepatoms.methods.patch_set import PatchSet, Request, normalised, read_patch_set
 from hs_deepatoms.tables import schema
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def read_samples(signal: Any, atoms: Any, request: Request, *, operation: str, spectra: bool) -> PatchSet:
@@ -30,6 +33,34 @@ def read_samples(signal: Any, atoms: Any, request: Request, *, operation: str, s
     source = read_source(signal, signal_dims=request.signal_dims, n_signal=n_signal, operation=operation)
     _check(source, request, operation)
     return _frames(source, request)
+
+
+def grid_layout(found: PatchSet) -> np.ndarray:
+    """Frame, row and column (n, 3) of patches that are the nodes of a grid.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If they are not.
+    """
+    layout = layout_of(found.table)
+    if layout is None:
+        got = f"{found.table.sizes[schema.DIM]} patches that are not on a grid, with physics"
+        todo = "Give grid instead of atoms, or a stack whose navigation axes are the grid."
+        raise InvalidArgumentError(explain(got, "patches on a grid", todo))
+    return layout
+
+
+def layout_of(table: xr.Dataset) -> np.ndarray | None:
+    """Frame, row and column (n, 3) of the rows of a table; None where they are not on a grid."""
+    from hs_deepatoms.tables.frames import frame_of
+
+    n = table.sizes[schema.DIM]
+    if not n or not {"y_px", "x_px"} <= set(table.variables):
+        return None
+    row, column = (np.unique(np.round(table[name].values, 3), return_inverse=True)[1] for name in ("y_px", "x_px"))
+    layout = np.stack([frame_of(table), row, column], 1)
+    return layout if np.prod(layout.max(0) + 1) <= 2 * n else None  # nodes may be missing, but not most of them
 
 
 def _check(source: Source, request: Request, operation: str) -> None:

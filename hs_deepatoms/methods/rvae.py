@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.lengths import read_length
 from hs_deepatoms.bridge.patches import is_patches
-from hs_deepatoms.methods.image_stack import read_samples
+from hs_deepatoms.methods.image_stack import grid_layout, read_samples
 from hs_deepatoms.methods.patch_rows import Kept, PatchRows, read_condition, read_labels, scaling_of
 from hs_deepatoms.methods.patch_set import PatchSet, Request
 
@@ -46,6 +46,10 @@ class Asked:
     batch_size: int = 128
     learning_rate: float = 2e-3
     restarts: int = 1
+    physics: Any = None
+    physics_weight: float = 0.1
+    physics_latents: Any = None
+    physics_block: int | tuple[int, int] = 16
     device: str = "auto"
     seed: int = 0
     show_progressbar: bool | None = None
@@ -76,6 +80,10 @@ def rvae(
     batch_size: int = 128,
     learning_rate: float = 2e-3,
     restarts: int = 1,
+    physics: str | Callable | None = None,
+    physics_weight: float = 0.1,
+    physics_latents: Sequence[int] | None = None,
+    physics_block: int | tuple[int, int] = 16,
     device: str = "auto",
     seed: int = 0,
     signal_dims: tuple[str, ...] | None = None,
@@ -116,6 +124,15 @@ def rvae(
     learning_rate : float
     restarts : int
         Trainings from different starts, of which that with the best evidence lower bound is kept.
+    physics : {"edges", "spectrum"} or callable, optional
+        A loss of the maps of the latents, of patches on a grid or the frames of a scan; batches are then blocks of
+        neighbours. See :mod:`hs_deepatoms.latent.physics`.
+    physics_weight : float
+        Of that loss beside the evidence lower bound per pixel; below 0 it is maximised.
+    physics_latents : sequence of int, optional
+        Latents that it acts on. None: all.
+    physics_block : int or (int, int)
+        Height and width of a block, nodes.
     device : str
     seed : int
     show_progressbar : bool, optional
@@ -158,7 +175,8 @@ def rvae(
     request = Request(window, grid, channels, centring, edge, normalisation, signal_dims, None if is_patches(signal)
                       else True)  # fmt: skip
     asked = Asked(latent_dim, tuple(invariances), discrete, condition, labels, likelihood, encoder, decoder, max_shift,
-                  max_scale, beta, True, steps, batch_size, learning_rate, restarts, device, seed,
+                  max_scale, beta, True, steps, batch_size, learning_rate, restarts, physics, physics_weight,
+                  physics_latents, physics_block, device, seed,
                   show_progressbar)  # fmt: skip
     return learn(signal, atoms, request, asked, operation="rvae", spectra=False)
 
@@ -189,6 +207,10 @@ def vae(
     batch_size: int = 128,
     learning_rate: float = 2e-3,
     restarts: int = 1,
+    physics: str | Callable | None = None,
+    physics_weight: float = 0.1,
+    physics_latents: Sequence[int] | None = None,
+    physics_block: int | tuple[int, int] = 16,
     device: str = "auto",
     seed: int = 0,
     signal_dims: tuple[str, ...] | None = None,
@@ -206,8 +228,8 @@ def vae(
     variational : bool
         False: a plain autoencoder, without prior and noise.
     atoms, window, latent_dim, discrete, condition, labels, grid, channels, centring, edge, normalisation, likelihood, \
-encoder, decoder, max_shift, max_scale, beta, steps, batch_size, learning_rate, restarts, device, seed, signal_dims, \
-show_progressbar
+encoder, decoder, max_shift, max_scale, beta, steps, batch_size, learning_rate, restarts, physics, \
+physics_weight, physics_latents, physics_block, device, seed, signal_dims, show_progressbar
         As for :func:`~hs_deepatoms.rvae`.
 
     Returns
@@ -236,7 +258,8 @@ show_progressbar
     request = Request(window, grid, channels, centring, edge, normalisation, signal_dims, None if is_patches(signal)
                       else True)  # fmt: skip
     asked = Asked(latent_dim, tuple(invariances), discrete, condition, labels, likelihood, encoder, decoder, max_shift,
-                  max_scale, beta, variational, steps, batch_size, learning_rate, restarts, device, seed,
+                  max_scale, beta, variational, steps, batch_size, learning_rate, restarts, physics, physics_weight,
+                  physics_latents, physics_block, device, seed,
                   show_progressbar)  # fmt: skip
     return learn(signal, atoms, request, asked, operation="vae", spectra=True)
 
@@ -264,6 +287,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     config = model_config(found, asked, condition.shape[1], len(names))
     fitted, bound = best_of(lambda: VAE(**config), kept, recipe_of(asked, len(kept)), asked.restarts,
                             batch_size=asked.batch_size, device=device,
+                            physics=physics_of(asked, found, index),
                             show_progressbar=asked.show_progressbar)  # fmt: skip
     inferred = infer_all(fitted.module, rows, scaling, device)
     lost = int(np.isnan(inferred.residual).sum())
@@ -271,6 +295,29 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
         warnings.warn(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents", stacklevel=3)
     extras = {"condition": moments, "labels": names, "bound": bound, "trained_on": len(kept), "operation": operation}
     return build_latent_tree(rows, asked, fitted, scaling, inferred, extras)
+
+
+def physics_of(asked: Asked, found: PatchSet, index: np.ndarray):
+    """The loss of the maps of latents, for training rows that are these patches; None without one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the patches are not on a grid, or there is no such loss or latent.
+    """
+    if asked.physics is None:
+        return None
+    from hs_deepatoms.latent.blocks import Physics, loss_named
+
+    loss = loss_named(asked.physics)
+    latents = asked.physics_latents
+    if latents is not None and not set(latents) <= set(range(asked.latent_dim)):
+        _refuse("physics_latents", asked, f"some of 0 to {asked.latent_dim - 1}")
+    block = asked.physics_block
+    block = tuple(block) if isinstance(block, tuple | list) else (block, block)
+    if len(block) != 2 or min(block) < 2:
+        _refuse("physics_block", asked, "2 or more, or two such numbers")
+    return Physics(loss, asked.physics_weight, latents, block, grid_layout(found)[index])
 
 
 def recipe_of(asked: Asked, n: int):

@@ -270,3 +270,42 @@ def test_encode_refuses_other_patches(learned):
     with pytest.raises(InvalidArgumentError, match="ids"):
         tree.deepatoms.reconstruct([10_000])
     assert isinstance(tree, xr.DataTree)
+
+
+def phase_image():
+    """Two textures, side by side, in noise; the boundary is at column 50."""
+    y, x = np.mgrid[:84, :98]
+    left, right = np.cos(2 * np.pi * x / 7), np.cos(2 * np.pi * (x + y) / 10)
+    return np.where(x < 50, left, right) + 0.8 * np.random.default_rng(0).standard_normal(x.shape)
+
+
+def test_physics_loss_smooths_the_map_and_phases_are_found():
+    s = hs.signals.Signal2D(phase_image().astype(np.float32))
+    options = {"grid": 6, "window": 14, "latent_dim": 1, "invariances": ["shift"], "steps": 60, **QUICK}
+    plain, smooth = s.vae(**options), s.vae(physics="edges", physics_weight=0.3, physics_block=8, **options)
+    assert float(smooth["latent/z"].std()) > 0.3
+    shape = (12, 15)
+    rough = [np.abs(np.diff(t["latent/z"].values[:, 0].reshape(shape), axis=1)).mean() / float(t["latent/z"].std())
+             for t in (plain, smooth)]  # fmt: skip
+    assert rough[1] < rough[0]
+    table = smooth.deepatoms.phases(0, least=0.0)
+    left = table["x_px"].values < 50
+    share = (table["phase"].values == left).mean()
+    assert max(share, 1 - share) > 0.8
+    assert table.deepatoms.to_signal("phase").data.shape == (84, 98)
+    with pytest.raises(InvalidArgumentError, match="grid"):
+        patches_of(planted(40)[0]).rvae(physics="edges", steps=2)
+    for wrong in (
+        {"physics": "entropy"},
+        {"physics": "edges", "physics_latents": [4]},
+        {"physics": "edges", "physics_block": 1},
+    ):
+        with pytest.raises(InvalidArgumentError):
+            s.vae(**(options | wrong))
+
+
+def test_phases_of_atoms(learned):
+    with pytest.raises(InvalidArgumentError, match="latent"):
+        learned[-1].deepatoms.phases(9)
+    found = learned[-1].deepatoms.phases("residual", least=0.99)["phase"].values
+    assert (found == 0).all()
