@@ -18,7 +18,7 @@ from hs_deepatoms.latent.refine import prior_of, refine
 from hs_deepatoms.latent.search import Lattice, distances, search
 
 FEWEST = 5  # patches of an average; a single one fits its own noise
-LINKED = 0.5  # of a motif's own contrast: two motifs nearer than this are of one kind
+LINKED = 0.35  # of a motif's own contrast: two motifs nearer than this are of one kind
 MEMBERS = 20  # patches per average, at least: of fewer the average says nothing about where its middle is
 
 
@@ -39,6 +39,7 @@ def class_averages(
         How often new averages are begun with patches that fit none, and the least needed ones are dropped.
     """
     n = min(n, max(2, len(patches) // MEMBERS), len(patches))
+    far = replace(lattice, shift=tuple(2 * one for one in lattice.shift))
     chosen = torch.randperm(len(patches), generator=generator)[:n]
     still = torch.zeros(len(patches), 4, device=patches.device)
     motifs = averaged(patches, unrolled(patches[chosen], still[chosen], frame), frame, lattice, 3)[0]
@@ -47,11 +48,17 @@ def class_averages(
         motifs = torch.cat([motifs, unrolled(patches[odd], still[odd], frame)])
         motifs = averaged(patches, motifs, frame, lattice, 2)[0]
         motifs = motifs[needed(patches, motifs, frame, lattice, n)]
-    motifs, count = averaged(patches, motifs, frame, lattice, 2)
+        # an average that is off its middle does not reach the patches that are shifted the other way
+        motifs, count = averaged(patches, motifs, frame, far, 1)
     motifs = motifs[torch.argsort(count, descending=True)]
-    far = replace(lattice, shift=tuple(2 * one for one in lattice.shift))  # both averages may be off their middle
-    motifs, kind = agreeing(motifs, frame, far)
-    return balanced(patches, motifs, kind, frame, far) if lattice.movable else motifs
+    motifs = agreeing(motifs, frame, far)
+    if not lattice.movable:
+        return motifs
+    # turned every way, the patches of each average say where its middle is; without turns only all of them do
+    group = torch.arange(len(motifs)) if lattice.rotation else torch.zeros(len(motifs), dtype=torch.long)
+    for _ in range(2):
+        motifs = balanced(patches, motifs, group.to(motifs.device), frame, far)
+    return motifs
 
 
 def averaged(patches, motifs, frame: Frame, lattice: Lattice, rounds: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,8 +127,8 @@ def _means(patches, which, pose, frame: Frame, before: torch.Tensor) -> tuple[to
     return total / count.clamp(min=1)[:, None, None, None], count
 
 
-def agreeing(motifs: torch.Tensor, frame: Frame, lattice: Lattice) -> tuple[torch.Tensor, torch.Tensor]:
-    """Motifs, each moved to match the most similar of its kind, and the kind (m,) of each.
+def agreeing(motifs: torch.Tensor, frame: Frame, lattice: Lattice) -> torch.Tensor:
+    """Motifs, each moved to match the most similar of its kind.
 
     Of one kind are those that a chain of good matches links; kinds have nothing to agree on.
     """
@@ -141,7 +148,7 @@ def agreeing(motifs: torch.Tensor, frame: Frame, lattice: Lattice) -> tuple[torc
             at = int(least[outside][:, near].argmin())
             k, j = outside[at // len(near)], near[at % len(near)]
             done[k] = _moved(motifs[k], crops[k], done[j], frame, lattice)
-    return torch.stack([done[k] for k in range(len(motifs))]), kind
+    return torch.stack([done[k] for k in range(len(motifs))])
 
 
 def inside(motifs: torch.Tensor, frame: Frame) -> torch.Tensor:
@@ -168,12 +175,12 @@ def groups(motifs: torch.Tensor, k: int, frame: Frame) -> torch.Tensor:
     return torch.from_numpy(fcluster(tree, k, "maxclust").astype("int64") - 1)
 
 
-def balanced(patches, motifs, kind: torch.Tensor, frame: Frame, lattice: Lattice) -> torch.Tensor:
-    """Motifs, those of a kind moved together, so that the shifts of their patches are 0 on average."""
+def balanced(patches, motifs, group: torch.Tensor, frame: Frame, lattice: Lattice) -> torch.Tensor:
+    """Motifs, those of a group (m,) moved together, so that the shifts of their patches are 0 on average."""
     which, pose, _ = search_all(patches, motifs, frame, lattice)
-    v, u = _own_shift(pose, kind[which], int(kind.max()) + 1)
+    v, u = _own_shift(pose, group[which], int(group.max()) + 1)
     shift = torch.zeros(len(motifs), 4, device=motifs.device)
-    shift[:, 1], shift[:, 2] = v[kind], u[kind]
+    shift[:, 1], shift[:, 2] = v[group], u[group]
     return sample(motifs, *to_patch(*grid_of_size(frame, motifs.device), -shift), frame.step)
 
 
