@@ -27,7 +27,7 @@ def patches_of(data, lazy=False):
 @pytest.fixture(scope="module")
 def learned():
     data, kinds, poses = planted(400)
-    return data, kinds, poses, patches_of(data).rvae(steps=150, max_shift=2, **QUICK)
+    return data, kinds, poses, patches_of(data).rvae(steps=80, max_shift=2, **QUICK)
 
 
 def image_of_motifs(lazy=False, n=(6, 7), pitch=26):
@@ -199,15 +199,15 @@ def test_channels():
 
 
 def test_discrete_labels_and_condition():
-    data, kinds, _ = planted(300)
-    tree = patches_of(data).rvae(discrete=2, latent_dim=1, steps=120, **QUICK)
+    data, kinds, _ = planted(200)
+    tree = patches_of(data).rvae(discrete=2, latent_dim=1, steps=60, **QUICK)
     share = tree["latent/class_probability"]
     assert share.dims == ("atom", "class_index")
     np.testing.assert_allclose(share.sum("class_index"), 1, atol=1e-4)
     found = tree["latent/class"].values
     assert max((found == kinds).mean(), (found != kinds).mean()) > 0.95
-    labels = np.where(np.arange(300) < 12, kinds, -1)
-    given = patches_of(data).rvae(labels=labels, steps=120, **QUICK)
+    labels = np.where(np.arange(200) < 12, kinds, -1)
+    given = patches_of(data).rvae(labels=labels, steps=60, **QUICK)
     assert (given["latent/class"].values == kinds).mean() > 0.95
     assert given["latent/class"].attrs["names"] == "[0, 1]"
     known = patches_of(data).vae(condition=kinds.astype(float), steps=5, **QUICK)
@@ -281,7 +281,15 @@ def phase_image():
 
 def test_physics_loss_smooths_the_map_and_phases_are_found():
     s = hs.signals.Signal2D(phase_image().astype(np.float32))
-    options = {"grid": 6, "window": 14, "latent_dim": 1, "invariances": ["shift"], "steps": 60, **QUICK}
+    options = {
+        "grid": 6,
+        "window": 14,
+        "latent_dim": 1,
+        "invariances": ["shift"],
+        "max_shift": 4,
+        "steps": 120,
+        **QUICK,
+    }
     plain, smooth = s.vae(**options), s.vae(physics="edges", physics_weight=0.3, physics_block=8, **options)
     assert float(smooth["latent/z"].std()) > 0.3
     shape = (12, 15)
