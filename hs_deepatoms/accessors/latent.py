@@ -89,6 +89,12 @@ class LatentAccessor(TreeAccessor):
 
     to_signal = latent_map
 
+    def trajectories(self) -> xr.DataArray:
+        """Latents along the tracks of a movie, (track, frame, latent). See `hs_deepatoms.methods.latent_use`."""
+        from hs_deepatoms.methods.latent_use import trajectories
+
+        return trajectories(self._tree)
+
     def phases(
         self,
         what: int | str = 0,

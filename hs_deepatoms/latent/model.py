@@ -16,7 +16,6 @@ from hs_deepatoms.nets.autoencoders import make_decoder, make_encoder
 from hs_deepatoms.nets.blocks import SeededNoise
 
 BANK = 16  # motifs that a patch is compared with
-LIKELIHOODS = ("gaussian", "bernoulli")
 
 
 class VAE(nn.Module):

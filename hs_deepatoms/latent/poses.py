@@ -13,7 +13,6 @@ import torch
 from torch.nn import functional as F
 
 ANGLE, SHIFT_Y, SHIFT_X, LOG_SCALE = range(4)
-INVARIANCES = ("rotation", "shift", "scale")
 
 
 @dataclass(frozen=True)
@@ -99,15 +98,6 @@ def straighten(patches: torch.Tensor, pose: torch.Tensor, frame: Frame) -> torch
     """Patches (n, c, h, w) without their poses, same size; inside the disc only where they can turn."""
     y, x = pixel_grid(frame.shape, device=patches.device)
     return sample(patches, *to_patch(y, x, pose)) * disc(frame, patches.device)
-
-
-def compose_turn(pose: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """Poses (n, 4) of motifs that were themselves turned by ``turn`` (n,) in their canonical frame."""
-    return torch.cat([_wrap(pose[:, :1] - turn[:, None]), pose[:, 1:]], 1)
-
-
-def _wrap(angle: torch.Tensor) -> torch.Tensor:
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 def grid_of_size(frame: Frame, device=None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -57,7 +57,7 @@ def _nodes(reach: float, step: float) -> torch.Tensor:
 
 
 def search(
-    patches: torch.Tensor, motifs: torch.Tensor, frame: Frame, lattice: Lattice, penalty: torch.Tensor | None = None
+    patches: torch.Tensor, motifs: torch.Tensor, frame: Frame, lattice: Lattice
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Best motif and pose of every patch.
 
@@ -67,8 +67,6 @@ def search(
     motifs : tensor, shape (m, c, *frame.size)
     frame : Frame
     lattice : Lattice
-    penalty : tensor, shape (m,), optional
-        Added to the squared distance from each motif.
 
     Returns
     -------
@@ -78,8 +76,6 @@ def search(
         Squared distance of the best.
     """
     table, shifts = distances(patches, motifs, frame, lattice)
-    if penalty is not None:
-        table = table + penalty[:, None]
     m, a = table.shape[2:]
     best, place = table.flatten(1).min(1)
     angle = 2 * math.pi * (place % a) / a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,9 @@ def encode_latent(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: An
     check_pixels(found, node)
     labels = np.full(found.data.shape[1], -1) if model.labelled else None
     rows = PatchRows(found, _condition(condition, found, node, model), labels)
-    inferred = infer_all(model.to(choose_device(device)), rows, scaling_in(node), choose_device(device))
+    device = choose_device(device)
+    own = model if device == "cpu" else copy.deepcopy(model).to(device)  # the one in the cache stays where it is
+    inferred = infer_all(own, rows, scaling_in(node), device)
     history = read_provenance(found.table.attrs.get("provenance"))
     entry = provenance_entry("encode", {"method": tree.attrs.get("method")}, model={"sha256": node.attrs["sha256"]})
     return latent_table(found, model, inferred, json.loads(node.attrs["labels"]), [*history, entry])
@@ -188,6 +191,33 @@ def latent_map(tree: xr.DataTree, what: int | str = 0, *, method: str = "nearest
         todo = "Give the image and its atoms to rvae instead of patches alone."
         raise TableError(explain("patches that do not know where they come from", "a table with y and x", todo))
     return to_signal(table, name, method=method, max_distance=max_distance, lazy_output=lazy_output)
+
+
+def trajectories(tree: xr.DataTree) -> xr.DataArray:
+    """Latents along the tracks of a movie: dims ``track``, ``frame``, ``latent``; NaN where an atom is missing.
+
+    The positions must have been linked before: ``atoms = atoms.deepatoms.link()``.
+
+    Raises
+    ------
+    TableError
+        If they were not.
+    """
+    import xarray as xr
+
+    from hs_deepatoms.tables.frames import frame_grid, frame_of
+
+    table = tree["latent"].to_dataset()
+    if "track" not in table.variables:
+        got = "a tree of atoms without tracks"
+        raise TableError(explain(got, "linked positions", "Use rvae(movie, atoms.deepatoms.link(), ...)."))
+    kept = np.flatnonzero(table["track"].values >= 0)
+    track, row = np.unique(table["track"].values[kept], return_inverse=True)
+    grid = frame_grid(table)
+    values = np.full((track.size, max(1, grid.n_frames), table.sizes["latent"]), np.nan, np.float32)
+    values[row, frame_of(table, grid)[kept]] = table["z"].values[kept]
+    coords = {"track": track, "frame": np.arange(values.shape[1]), "latent": table["latent"].values}
+    return xr.DataArray(values, coords, ("track", "frame", "latent"), name="z")
 
 
 def _check_latent(latent: Any, d: int) -> None:

@@ -278,18 +278,17 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     rows = PatchRows(found, condition, labels)
     index, patches = rows.some()
     if len(patches) < 2:
+        todo = 'Give more, or cut with edge="reflect".'
         got = f"{len(patches)} patches without NaN for {operation}"
-        raise InvalidArgumentError(
-            explain(got, "at least 2, better hundreds", 'Give more, or cut with edge="reflect".')
-        )
+        raise InvalidArgumentError(explain(got, "at least 2, better hundreds", todo))
     scaling = scaling_of(patches, asked.likelihood)
     kept = Kept(rows.rows(index, patches, scaling))
     config = model_config(found, asked, condition.shape[1], len(names))
+    options = {"batch_size": asked.batch_size, "device": device, "physics": physics_of(asked, found, index)}
     fitted, bound = best_of(lambda: VAE(**config), kept, recipe_of(asked, len(kept)), asked.restarts,
-                            batch_size=asked.batch_size, device=device,
-                            physics=physics_of(asked, found, index),
-                            show_progressbar=asked.show_progressbar)  # fmt: skip
+                            show_progressbar=asked.show_progressbar, **options)  # fmt: skip
     inferred = infer_all(fitted.module, rows, scaling, device)
+    fitted.module.to("cpu")
     lost = int(np.isnan(inferred.residual).sum())
     if lost:
         warnings.warn(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents", stacklevel=3)

@@ -317,3 +317,18 @@ def test_phases_of_atoms(learned):
         learned[-1].deepatoms.phases(9)
     found = learned[-1].deepatoms.phases("residual", least=0.99)["phase"].values
     assert (found == 0).all()
+
+
+def test_trajectories():
+    stack = np.random.default_rng(0).random((3, 40, 45)).astype(np.float32)
+    s = hs.signals.Signal2D(stack)
+    y, x = np.tile([12.0, 20.0, 28.0], 3), np.tile([12.0, 30.0, 18.0], 3)
+    atoms = hs_deepatoms.positions(y, x, frame=np.repeat(np.arange(3), 3), signal=s)
+    tracks = np.array([0, 1, -1, 0, 1, 4, 0, 1, 4])
+    linked = atoms.assign_coords(track=("atom", tracks[np.lexsort((x, y, np.repeat(np.arange(3), 3)))]))
+    tree = s.rvae(linked, window=9, steps=2, **QUICK)
+    found = tree.deepatoms.trajectories()
+    assert found.dims == ("track", "frame", "latent") and found.track.values.tolist() == [0, 1, 4]
+    assert np.isnan(found.sel(track=4)).all("latent").values.tolist() == [True, False, False]
+    with pytest.raises(TableError, match="link"):
+        s.rvae(atoms, window=9, steps=2, **QUICK).deepatoms.trajectories()
