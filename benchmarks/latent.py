@@ -14,7 +14,9 @@ angle uniform over the full circle, shifts up to 2 pixels, one distance stretche
 
 ``symmetric``: one motif of 2-, 3-, 4- and 6-fold symmetry each, angle modulo the symmetry. ``discrete``: three classes
 of a discrete latent, accuracy after matching. ``labels``: ten labels per class at noise 1/3 beside nearest neighbours
-on 24 turned copies. ``speed``: images/s of training, one thread. ``peers``: the same patches, epochs (``--epochs``) and
+on 24 turned copies. ``physics``: two phases (a lattice in two orientations, noise as high as the peaks), patches of 48 x 48
+on a step-8 grid: share of right nodes and distance of the found from the true boundary (nodes) of the latent's phases,
+without a loss, with a 7 x 7 median after, and with the edge loss. ``speed``: images/s of training, one thread. ``peers``: the same patches, epochs (``--epochs``) and
 latents through ours, and through AtomAI's rVAE and pyroVED's iVAE in the Python that the variable ATOMAI_PYTHON names.
 """
 
@@ -35,7 +37,7 @@ import numpy as np
 SIDE, WIDTH, BATCH = 28, 1.6, 128
 NOISES = {"noise 1/9": 1 / 9, "noise 1/3": 1 / 3}
 HARMONICS = 128
-PARTS = ("planted", "symmetric", "discrete", "labels", "speed", "peers")
+PARTS = ("planted", "symmetric", "discrete", "labels", "physics", "speed", "peers")
 
 PEER = """
 import json, sys, time, warnings; warnings.simplefilter("ignore")
@@ -261,6 +263,71 @@ def labels_part(options) -> dict:
         print("labels", seed, rows[-1], file=sys.stderr)
     ours, theirs = np.median(rows, axis=0)
     return {"semi-supervised": round(ours, 4), "neighbours": round(theirs, 4)}
+
+
+def physics_part(options) -> dict:
+    """Two phases, with and without a loss of the latent's map."""
+    from scipy.ndimage import median_filter
+
+    rows = []
+    for seed in range(options.seeds):
+        image, truth = two_phases(seed)
+        plain, smooth = (phase_tree(image, seed, loss) for loss in (None, "edges"))
+        maps = [tree["latent/z"].values[:, 0].reshape(truth.shape) for tree in (plain, smooth)]
+        maps.insert(1, median_filter(maps[0], 7, mode="nearest"))
+        row = {}
+        for name, one in zip(("without", "median", "with"), maps, strict=True):
+            share, distance = phase_errors(one, truth)
+            row |= {f"{name}: right": share, f"{name}: boundary": distance}
+        rows.append({**row, "std of z": float(maps[2].std())})
+        print("physics", seed, {key: round(value, 3) for key, value in rows[-1].items()}, file=sys.stderr)
+    return {key: round(float(np.median([row[key] for row in rows])), 3) for key in rows[0]}
+
+
+def two_phases(seed: int, size: int = 340, period: float = 9.3) -> tuple[np.ndarray, np.ndarray]:
+    """An image, and the phase of every node of a step-8 grid of 48 x 48 patches."""
+    rng = np.random.default_rng([seed, 78])
+    y, x = np.mgrid[:size, :size]
+    edge = size / 2 + 40 * np.sin(2 * np.pi * (y / size + rng.random()))
+    phase = (x > edge).astype(int)
+    waves = []
+    for turn in (0.0, np.radians(20)):
+        u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        waves.append(0.25 * (2 + np.cos(2 * np.pi * u / period) + np.cos(2 * np.pi * v / period)))
+    image = np.where(phase, *waves[::-1]) + rng.standard_normal(phase.shape)
+    nodes = np.arange(24, size - 23, 8)
+    return image.astype(np.float32), phase[np.ix_(nodes, nodes)]
+
+
+def phase_tree(image: np.ndarray, seed: int, loss):
+    """The tree of a VAE of one latent."""
+    import hs_deepatoms
+
+    return hs_deepatoms.vae(image, grid=8, window=48, latent_dim=1, invariances=["shift"], max_shift=6, steps=300,
+                            physics=loss, physics_weight=0.3, seed=seed, batch_size=256,
+                            show_progressbar=False)  # fmt: skip
+
+
+def phase_errors(values: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Share of right nodes, and mean distance of the found boundary from the true one and back, nodes."""
+    from scipy.ndimage import distance_transform_edt
+
+    from hs_deepatoms.latent.segmentation import phases
+
+    found = phases(values.astype(float), denoise=None, least=0.0)
+    found = found if (found == truth).mean() >= 0.5 else 1 - found
+    edges = [_boundary(one) for one in (found, truth)]
+    if not edges[0].any():
+        return float((found == truth).mean()), float("inf")
+    there, back = (distance_transform_edt(~b)[a].mean() for a, b in (edges, edges[::-1]))
+    return float((found == truth).mean()), float(there + back) / 2
+
+
+def _boundary(labels: np.ndarray) -> np.ndarray:
+    edge = np.zeros(labels.shape, bool)
+    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= labels[1:] != labels[:-1]
+    return edge
 
 
 def training_rate(data: dict, steps: int = 300) -> float:

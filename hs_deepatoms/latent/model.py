@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from hs_deepatoms.latent.poses import Frame, make_frame, render, straighten
 from hs_deepatoms.latent.refine import prior_of, refine
-from hs_deepatoms.latent.search import Lattice, search
+from hs_deepatoms.latent.search import SHARE, SHIFT_STEP, Lattice, search
 from hs_deepatoms.latent.smoothing import smooth
 from hs_deepatoms.nets.autoencoders import make_decoder, make_encoder
 from hs_deepatoms.nets.blocks import SeededNoise
@@ -267,4 +267,5 @@ class VAE(nn.Module):
 def _lattice(shape, invariances, max_shift, max_scale) -> Lattice:
     shift = tuple(float(s) if n > 1 and "shift" in invariances else 0.0 for s, n in zip(max_shift, shape, strict=True))
     scale = math.log(max_scale) if "scale" in invariances else 0.0
-    return Lattice("rotation" in invariances, shift, scale)
+    step = max(SHIFT_STEP, SHARE * min(shape)) if min(shape) > 1 else SHIFT_STEP
+    return Lattice("rotation" in invariances, shift, scale, step)

@@ -17,6 +17,7 @@ from hs_deepatoms.latent.poses import Frame, render, sample
 ANGLES = 64
 WAVES = 24  # angular frequencies that are compared; higher ones are noise
 SHIFT_STEP = 1.7  # pixels: the refinement that follows reaches the next node
+SHARE = 0.06  # of the window: in large windows what is seen is larger, too
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,14 @@ class Lattice:
         Largest shift along y and x, pixels; 0: none.
     scale : float
         Largest logarithm of the scale; 0: none.
+    step : float
+        Distance of the shifts that are tried, pixels.
     """
 
     rotation: bool = False
     shift: tuple[float, float] = (0.0, 0.0)
     scale: float = 0.0
+    step: float = SHIFT_STEP
 
     @property
     def movable(self) -> bool:
@@ -44,7 +48,7 @@ class Lattice:
 
 def nodes(lattice: Lattice, device=None) -> torch.Tensor:
     """Poses (s, 4) with angle 0: all shifts and scales to be tried."""
-    rows = [_nodes(reach, SHIFT_STEP) for reach in lattice.shift] + [_nodes(lattice.scale, 0.12)]
+    rows = [_nodes(reach, lattice.step) for reach in lattice.shift] + [_nodes(lattice.scale, 0.12)]
     y, x, scale = (one.ravel() for one in torch.meshgrid(*rows, indexing="ij"))
     return torch.stack([torch.zeros_like(y), y, x, scale], 1).to(device)
 

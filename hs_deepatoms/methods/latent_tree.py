@@ -39,6 +39,9 @@ def build_latent_tree(
 
     found, model = rows.found, fitted.module
     parameters = {**plain(asdict(asked)), **found.notes, "steps": fitted.steps, "trained_on": extras["trained_on"]}
+    for name in ("condition", "labels"):  # of millions of atoms a list would be longer than the result
+        value = getattr(asked, name)
+        parameters[name] = value if value is None or isinstance(value, str) else f"{len(value)} given"
     parameters["dropped"] = {reason: len(ids) for reason, ids in (found.notes.get("dropped") or {}).items()}
     entry = provenance_entry(extras["operation"], parameters, seed=asked.seed)
     history = [*read_provenance(found.table.attrs.get("provenance")), entry]
