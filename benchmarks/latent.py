@@ -14,10 +14,11 @@ angle uniform over the full circle, shifts up to 2 pixels, one distance stretche
 
 ``symmetric``: one motif of 2-, 3-, 4- and 6-fold symmetry each, angle modulo the symmetry. ``discrete``: three classes
 of a discrete latent, accuracy after matching. ``labels``: ten labels per class at noise 1/3 beside nearest neighbours
-on 24 turned copies. ``physics``: two phases (a lattice in two orientations, noise as high as the peaks), patches of 48 x 48
-on a step-8 grid: share of right nodes and distance of the found from the true boundary (nodes) of the latent's phases,
-without a loss, with a 7 x 7 median after, and with the edge loss. ``speed``: images/s of training, one thread. ``peers``: the same patches, epochs (``--epochs``) and
-latents through ours, and through AtomAI's rVAE and pyroVED's iVAE in the Python that the variable ATOMAI_PYTHON names.
+on 24 turned copies. ``physics``: two phases (a lattice in two orientations, noise as high as its contrast), patches of
+48 x 48 on a step-8 grid: share of right nodes, and distance of the found from the true boundary (nodes), by the latent
+of a VAE, by that after a 7 x 7 median, and with the edge loss. ``speed``: images/s of training, one thread. ``peers``:
+the same patches, epochs (``--epochs``) and latents through ours, and through AtomAI's rVAE and pyroVED's iVAE in the
+Python that the variable ATOMAI_PYTHON names.
 """
 
 from __future__ import annotations
