@@ -7,6 +7,8 @@ from hs_deepatoms.methods.decompose_local import decompose_local as decompose_lo
 from hs_deepatoms.methods.extract_patches import extract_patches as extract_patches
 from hs_deepatoms.methods.find_atoms import find_atoms as find_atoms
 from hs_deepatoms.methods.load import load as load
+from hs_deepatoms.methods.rvae import rvae as rvae
+from hs_deepatoms.methods.rvae import vae as vae
 from hs_deepatoms.methods.segment import segment as segment
 from hs_deepatoms.methods.training_data import cut_crops as cut_crops
 from hs_deepatoms.methods.training_data import label_images as label_images

@@ -21,8 +21,10 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "decompose_local": ("hs_deepatoms.methods.decompose_local:decompose_local", ("Signal2D", "Signal1D")),
     "extract_patches": ("hs_deepatoms.methods.extract_patches:extract_patches", ("Signal2D",)),
     "find_atoms": ("hs_deepatoms.methods.find_atoms:find_atoms", ("Signal2D",)),
+    "rvae": ("hs_deepatoms.methods.rvae:rvae", ("Signal2D",)),
     "segment": ("hs_deepatoms.methods.segment:segment", ("Signal2D",)),
     "elit": ("hs_deepatoms.workflows.elit:elit", ("Signal2D",)),
+    "vae": ("hs_deepatoms.methods.rvae:vae", ("Signal2D", "Signal1D")),
 }
 
 #: public functions that are not methods of a signal: name -> "module:function".

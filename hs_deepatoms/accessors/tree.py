@@ -122,13 +122,13 @@ class NotAResult:
         return "<deepatoms: this DataTree is none of our results>"
 
 
-KINDS: dict[str, type[TreeAccessor]] = {"decomposition": DecompositionAccessor}
-
-
 def tree_accessor(tree: xr.DataTree) -> TreeAccessor | NotAResult:
     """The accessor that fits the kind of the tree; never raises."""
+    from hs_deepatoms.accessors.latent import LatentAccessor
+
+    kinds: dict[Any, type[TreeAccessor]] = {"decomposition": DecompositionAccessor, "latent": LatentAccessor}
     kind = tree.attrs.get("kind")
-    return KINDS.get(kind if isinstance(kind, str) else "", NotAResult)(tree)
+    return kinds.get(kind if isinstance(kind, str) else "", NotAResult)(tree)
 
 
 if not isinstance(getattr(xr.DataTree, "deepatoms", None), type(tree_accessor)):

@@ -58,7 +58,7 @@ def encode(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: Any = Non
         request = Request(window, grid, channels, cutting.get("centring"), cutting.get("edge") or "drop",
                           cutting.get("normalisation"), signal_dims, True)  # fmt: skip
     found = read_patch_set(signal, atoms, request, operation="encode", spectra=True)
-    _check_pixels(found, node)
+    check_pixels(found, node)
     describe = descriptor_of(str(node.attrs["descriptor"]) or None, found)
     n = found.data.shape[1]
     parts = [encode_samples(model, describe.describe(load_rows(found, start, min(start + BATCH, n))))
@@ -72,7 +72,13 @@ def encode(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: Any = Non
     return scores_table(found, scores, classes, [*history, entry])
 
 
-def _check_pixels(found: PatchSet, node: Any) -> None:
+def check_pixels(found: PatchSet, node: Any) -> None:
+    """Refuse pixels of another size than those in the attributes of a model's node.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
     for axis, fields in zip(found.axes, json.loads(node.attrs["axes"]), strict=True):
         known = Axis.from_dict(fields)
         ratio = axis.step * unit_factor(axis.units, known.units) / known.step

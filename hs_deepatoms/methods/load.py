@@ -18,7 +18,8 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
     path
         A positions table: ``.zarr`` or ``.nc``, which give back everything, or ``.csv``, which gives columns and
         units but not the axes of the image (``hs_deepatoms.positions(path, signal=image)`` brings these back). A
-        model: ``.safetensors``. The tree of ``decompose_local``: ``.zarr`` or ``.nc``.
+        model: ``.safetensors``. The trees of ``decompose_local``, ``rvae`` and ``vae``: ``.zarr`` or
+        ``.nc``.
     lazy
         Columns as dask arrays, read when they are needed; ``.zarr`` only.
     net

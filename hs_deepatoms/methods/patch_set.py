@@ -329,7 +329,7 @@ def _ready_made(patches: Any, atoms: Any, request: Request, operation: str) -> P
     data = source.data
     data = data.reshape((*(1,) * (4 - data.ndim), *data.shape))
     if request.normalisation is not None:
-        data = _normalised(data, request.normalisation)
+        data = normalised(data, request.normalisation)
     channel = source.navigation[0] if len(source.navigation) == 2 else None
     y, x = source.signal
     axes = (replace(y, name="y"), replace(x, name="x"))
@@ -338,7 +338,8 @@ def _ready_made(patches: Any, atoms: Any, request: Request, operation: str) -> P
     return PatchSet(data, table_of(patches), axes, channel, source, notes=notes)
 
 
-def _normalised(data: Any, how: str) -> Any:
+def normalised(data: Any, how: str) -> Any:
+    """Patches (channels, n, h, w), each on one scale; lazy ones stay lazy."""
     from hs_deepatoms.patches.normalise import normalise
 
     dtype = np.float64 if data.dtype == np.float64 else np.float32

@@ -80,6 +80,18 @@ class ChannelDropout(nn.Module):
         return x * ((draw >= self.rate).float() / (1 - self.rate)).to(x)[:, :, None, None]
 
 
+class SeededNoise(nn.Module):
+    """Standard normal numbers from a seed of its own; the trainer sets ``seed`` before every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed = 0
+
+    def forward(self, like: torch.Tensor) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randn(like.shape, generator=generator).to(like)
+
+
 def fold_batch_norm(module: nn.Module) -> nn.Module:
     """Fold every batch norm of a module in eval mode into the convolution before it: same output, fewer passes.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from hs_deepatoms.nets.blocks import ChannelDropout
+from hs_deepatoms.nets.blocks import ChannelDropout, SeededNoise
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def seeded_step(module: nn.Module, seed: int) -> Iterator[None]:
     """Dropout of the body from a seed. Modules of torch's own draw from its global state, which is put back after."""
     foreign = False
     for k, layer in enumerate(module.modules()):
-        if isinstance(layer, ChannelDropout):
+        if isinstance(layer, ChannelDropout | SeededNoise):
             layer.seed = step_seed(seed, k)
         foreign |= isinstance(layer, nn.modules.dropout._DropoutNd)
     if not foreign:

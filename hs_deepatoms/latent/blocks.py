@@ -1,0 +1,115 @@
+"""Batches that are neighbours on a grid, so that a loss can look at the map of their latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.latent.physics import LOSSES
+
+TERMS = 3  # columns of the model's output before the latents
+
+
+@dataclass(frozen=True, eq=False)
+class Physics:
+    """A loss of the map of latents.
+
+    Attributes
+    ----------
+    loss : callable
+        ``loss(maps, mask=mask)`` gives one number per map; maps (n, h, w).
+    weight : float
+        Of its mean beside the evidence lower bound per pixel; below 0: maximised.
+    latents : sequence of int, or None
+        Which of them; None: all.
+    block : (int, int)
+        Height and width of a batch, nodes of the grid.
+    layout : numpy.ndarray, int, shape (n, 3)
+        Frame, row and column of every training row on the grid.
+    """
+
+    loss: Callable
+    weight: float
+    latents: Sequence[int] | None
+    block: tuple[int, int]
+    layout: np.ndarray
+
+
+class BlockBatches:
+    """An endless series of blocks, each a function of (seed, step): rows (k, f) and their places (k, 2) in the block.
+
+    Parameters
+    ----------
+    rows : Rows
+    physics : Physics
+    seed : int
+    device : str
+    """
+
+    def __init__(self, rows, physics: Physics, *, seed: int = 0, device: str = "cpu"):
+        self.rows, self.seed, self.device = rows, seed, device
+        shape = physics.layout.max(0) + 1
+        self.index = np.full(shape, -1)
+        self.index[tuple(physics.layout.T)] = np.arange(len(physics.layout))
+        self.block = tuple(int(min(one, n)) for one, n in zip(physics.block, shape[1:], strict=True))
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return self.starting(0)
+
+    def starting(self, step: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches from this step on; a block is not shared among processes: each has blocks of its own."""
+        rank, size = share
+        while True:
+            rng = np.random.default_rng([self.seed, step * size + rank, 5])
+            rows, places = self._block(rng)
+            if len(rows) > 1:
+                values = torch.from_numpy(self.rows.take(rows)).to(self.device)
+                yield values, torch.from_numpy(places).to(self.device)
+            step += 1
+
+    def _block(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        frames, *grid = self.index.shape
+        frame = rng.integers(frames)
+        at = [int(rng.integers(n - one + 1)) for n, one in zip(grid, self.block, strict=True)]
+        part = self.index[frame, at[0] : at[0] + self.block[0], at[1] : at[1] + self.block[1]]
+        places = np.argwhere(part >= 0)
+        return part[tuple(places.T)], places
+
+
+def physics_loss(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> torch.Tensor:
+    """The weighted mean loss of the maps of a batch.
+
+    Parameters
+    ----------
+    out : tensor, shape (n, 3 + d)
+        What the model gives.
+    places : tensor, int, shape (n, 2)
+        Row and column of each in the block.
+    physics : Physics
+    """
+    latents = out[:, TERMS:] if physics.latents is None else out[:, [TERMS + k for k in physics.latents]]
+    h, w = (int(one) + 1 for one in places.amax(0))
+    flat = places[:, 0] * w + places[:, 1]
+    maps = torch.zeros(latents.shape[1], h * w, device=out.device).index_copy(1, flat, latents.T)
+    mask = torch.zeros(h * w, device=out.device).index_fill(0, flat, 1.0)
+    return physics.weight * physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w))).mean()
+
+
+def loss_named(loss: str | Callable) -> Callable:
+    """A loss of maps by its name, or the function itself.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such loss, or it needs peaks that are not given.
+    """
+    if callable(loss):
+        return loss
+    if loss not in LOSSES or loss == "periodicity":
+        todo = "For periodicity give functools.partial(periodicity_loss, peaks=[(fy, fx), ...])."
+        raise InvalidArgumentError(explain(f"physics={loss!r}", "'edges', 'spectrum' or a function", todo))
+    return LOSSES[loss]

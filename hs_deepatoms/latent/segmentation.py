@@ -1,0 +1,115 @@
+"""Phases in a map of a latent: thresholds and contours of scikit-image, and what is no contrast stays one phase."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+
+METHODS = ("otsu", "chan_vese")
+ROUNDS = 10
+LEAST = 0.7  # a normal distribution cut at its middle has 0.64, two phases that can be told apart above 0.8
+
+
+def phases(
+    values: np.ndarray, *, method: str = "otsu", classes: int = 2, denoise: float | None = 1.0, least: float = LEAST
+) -> np.ndarray:
+    """Phase of every pixel of a map.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (h, w) or (n,)
+        A map, or values without neighbours; NaN: no phase.
+    method : {"otsu", "chan_vese"}
+        Thresholds (Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979), doi:10.1109/TSMC.1979.4310076), or two phases
+        with a short boundary (Chan & Vese, IEEE Trans. Image Process. 10, 266 (2001), doi:10.1109/83.902291).
+    classes : int
+        Of Otsu's method.
+    denoise : float or None
+        Sigma in pixels of a bilateral filter before; values without neighbours have none.
+    least : float
+        Share of the variance that the phases must explain; a map below it is one phase.
+
+    Returns
+    -------
+    numpy.ndarray, int
+        Same shape: 0, 1, ... by rising mean, -1 for NaN.
+
+    Raises
+    ------
+    InvalidArgumentError
+        An unknown method, fewer than two classes, a contour of values without neighbours.
+
+    Examples
+    --------
+    >>> phases(np.array([0.1, 0.0, 5.0, 5.2, np.nan])).tolist()
+    [0, 0, 1, 1, -1]
+    """
+    _check(values, method, classes)
+    known = np.isfinite(values)
+    labels = np.full(values.shape, -1)
+    labels[known] = 0
+    if np.unique(values[known]).size < classes:
+        return labels
+    filled = np.where(known, values, np.median(values[known])).astype(float)
+    if denoise and values.ndim == 2:
+        filled = _denoised(filled, denoise)
+    found = _cut(filled, known, classes) if method == "otsu" else _contour(filled)
+    if explained(filled[known], found[known]) < least:
+        return labels
+    labels[known] = _by_mean(found[known], filled[known])
+    return labels
+
+
+def explained(values: np.ndarray, labels: np.ndarray) -> float:
+    """Share of the variance of values (n,) that lies between the labels (n,)."""
+    total = values.var()
+    inside = sum(values[labels == k].var() * (labels == k).mean() for k in np.unique(labels))
+    return float(1 - inside / total) if total > 0 else 0.0
+
+
+def _check(values: np.ndarray, method: str, classes: int) -> None:
+    if method not in METHODS:
+        raise InvalidArgumentError(explain(f"method={method!r}", ", ".join(map(repr, METHODS)), "Choose one of these."))
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2 or (method != "otsu" and classes != 2):
+        raise InvalidArgumentError(explain(f"classes={classes!r}", "2 or more; 2 for chan_vese", "Choose another."))
+    if method == "chan_vese" and values.ndim != 2:
+        todo = 'Use patches on a grid, or method="otsu".'
+        raise InvalidArgumentError(explain("a contour of values that have no grid", "a map", todo))
+
+
+def _denoised(values: np.ndarray, sigma: float) -> np.ndarray:
+    from skimage.restoration import denoise_bilateral
+
+    low, high = values.min(), values.max()
+    scaled = (values - low) / (high - low)
+    return low + (high - low) * denoise_bilateral(scaled, sigma_color=0.2, sigma_spatial=sigma, mode="edge")
+
+
+def _cut(values: np.ndarray, known: np.ndarray, classes: int) -> np.ndarray:
+    from skimage.filters import threshold_multiotsu, threshold_otsu
+
+    first = [threshold_otsu(values[known])] if classes == 2 else threshold_multiotsu(values[known], classes)
+    edges = np.asarray(first, float)
+    for _ in range(ROUNDS):  # the histogram's thresholds lie anywhere in a gap: to its middle
+        labels = np.digitize(values[known], edges)
+        means = np.array([values[known][labels == k].mean() if (labels == k).any() else np.nan for k in range(classes)])
+        if np.isnan(means).any():
+            break
+        edges = (means[1:] + means[:-1]) / 2
+    return np.digitize(values, edges)
+
+
+def _contour(values: np.ndarray) -> np.ndarray:
+    from skimage.segmentation import chan_vese
+
+    low, high = values.min(), values.max()
+    return chan_vese((values - low) / (high - low), mu=0.1, init_level_set="checkerboard").astype(int)
+
+
+def _by_mean(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    names = np.unique(labels)
+    order = np.argsort([values[labels == k].mean() for k in names])
+    rank = np.empty(names.size, int)
+    rank[order] = np.arange(names.size)
+    return rank[np.searchsorted(names, labels)]

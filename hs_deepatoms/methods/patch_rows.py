@@ -1,0 +1,198 @@
+"""Patches as the rows of numbers that an autoencoder reads: scaled, with what else is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.methods.patch_set import PatchSet, load_rows
+
+MEMORY = 256 * 2**20  # bytes of float32 patches that a training keeps
+BATCH = 32 * 2**20  # bytes of float32 patches that are read together
+QUANTILES = (0.001, 0.999)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``(value - offset) / scale``, and where it is clipped."""
+
+    offset: float = 0.0
+    scale: float = 1.0
+    clip: bool = False
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Values on the scale of the network, float32."""
+        scaled = ((values - self.offset) / self.scale).astype(np.float32)
+        return np.clip(scaled, 0, 1) if self.clip else scaled
+
+    def undo(self, values: np.ndarray) -> np.ndarray:
+        """And back."""
+        return values * self.scale + self.offset
+
+
+@dataclass(frozen=True, eq=False)
+class PatchRows:
+    """All patches of a set, read batch by batch.
+
+    Attributes
+    ----------
+    found : PatchSet
+    condition : numpy.ndarray, float32, shape (n, k)
+    labels : numpy.ndarray, int, shape (n,), or None
+        -1: unknown.
+    """
+
+    found: PatchSet
+    condition: np.ndarray
+    labels: np.ndarray | None
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Number, channels, height, width."""
+        channels, n, h, w = self.found.data.shape
+        return n, channels, h, w
+
+    def raw(self, start: int, stop: int) -> np.ndarray:
+        """Patches (k, c, h, w) as they are, float."""
+        part = np.moveaxis(load_rows(self.found, start, stop), 0, 1)
+        return part.astype(np.float64 if part.dtype == np.float64 else np.float32, copy=False)
+
+    def batches(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Place and patches of all, in order."""
+        n = self.shape[0]
+        step = self._step()
+        for start in range(0, n, step):
+            yield slice(start, min(start + step, n)), self.raw(start, min(start + step, n))
+
+    def rows(self, place, patches: np.ndarray, scaling: Scaling) -> np.ndarray:
+        """Rows (k, f), float32."""
+        parts = [scaling.apply(patches).reshape(len(patches), -1), self.condition[place]]
+        if self.labels is not None:
+            parts.append(self.labels[place, None])
+        return np.concatenate(parts, 1, dtype=np.float32)
+
+    def valid(self, place, patches: np.ndarray) -> np.ndarray:
+        """Which patches, with their conditions, have only finite numbers."""
+        return np.isfinite(patches).all((1, 2, 3)) & np.isfinite(self.condition[place]).all(1)
+
+    def some(self) -> tuple[np.ndarray, np.ndarray]:
+        """Indices and patches without NaN, evenly spread, at most 256 MB of them."""
+        n = self.shape[0]
+        step = self._step()
+        starts = np.arange(0, n, step)
+        most = max(1, MEMORY // BATCH)
+        starts = starts[np.unique(np.linspace(0, starts.size - 1, min(most, starts.size)).astype(int))]
+        index, kept = [], []
+        for start in starts:
+            place = slice(int(start), min(int(start) + step, n))
+            patches = self.raw(place.start, place.stop)
+            good = self.valid(place, patches)
+            index.append(np.arange(place.start, place.stop)[good])
+            kept.append(patches[good])
+        return np.concatenate(index), np.concatenate(kept)
+
+    def _step(self) -> int:
+        n, channels, h, w = self.shape
+        return int(np.clip(BATCH // (4 * channels * h * w), 1, n))
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Rows (n, f) in memory."""
+
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """Rows (k, f)."""
+        return self.values[index]
+
+
+def scaling_of(patches: np.ndarray, likelihood: str) -> Scaling:
+    """Mean 0 and standard deviation 1; from 0 to 1 for the Bernoulli likelihood.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If all values are the same.
+    """
+    if likelihood == "bernoulli":
+        low, high = (float(one) for one in np.quantile(patches, QUANTILES))
+        scaling = Scaling(low, high - low, True)
+    else:
+        scaling = Scaling(float(patches.mean()), float(patches.std()))
+    if not scaling.scale > 1e-12 * max(1.0, abs(scaling.offset)):
+        todo = "There is nothing to learn; check the image and the normalisation."
+        raise InvalidArgumentError(
+            explain(f"{len(patches)} patches that are all the same", "patches that differ", todo)
+        )
+    return scaling
+
+
+def read_condition(condition: Any, found: PatchSet) -> np.ndarray:
+    """Conditions (n, k) from names of columns, or from one value (or row) per patch; standardised by the caller.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If a column is not there, or the length differs.
+    """
+    n = found.data.shape[1]
+    if condition is None:
+        return np.zeros((n, 0), np.float32)
+    names = [condition] if isinstance(condition, str) else condition
+    if all(isinstance(name, str) for name in names):
+        values = np.stack([np.asarray(_column(found, name), float) for name in names], 1)
+    else:
+        values = np.asarray(condition, float)
+        values = values[:, None] if values.ndim == 1 else values
+    _check_length(values, n, "condition")
+    return values.astype(np.float32)
+
+
+def read_labels(labels: Any, found: PatchSet) -> tuple[np.ndarray | None, list]:
+    """Class numbers (n,), -1 where unknown, and what the classes are called.
+
+    ``labels`` is the name of a column, or one value per patch; NaN, None, "" and negative numbers are unknown.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the length differs, or fewer than two classes are known.
+    """
+    if labels is None:
+        return None, []
+    values = list(_column(found, labels) if isinstance(labels, str) else labels)
+    _check_length(values, found.data.shape[1], "labels")
+    plain = [None if _unknown(value) else value.item() if hasattr(value, "item") else value for value in values]
+    names = sorted({value for value in plain if value is not None})
+    if len(names) < 2:
+        todo = "Label some patches of every class; the others are NaN, None or -1."
+        raise InvalidArgumentError(explain(f"labels of the classes {names}", "two or more classes", todo))
+    return np.array([-1 if value is None else names.index(value) for value in plain]), names
+
+
+def _unknown(value: Any) -> bool:
+    if value is None or value == "":
+        return True
+    return not isinstance(value, str) and (value != value or value < 0)
+
+
+def _column(found: PatchSet, name: str) -> np.ndarray:
+    if name not in found.table.variables:
+        known = ", ".join(map(str, found.table.variables))
+        raise InvalidArgumentError(explain(f"the column {name!r}", f"a column of the table: {known}", "Choose one."))
+    return found.table[name].values
+
+
+def _check_length(values: Any, n: int, name: str) -> None:
+    if len(values) != n:
+        got = f"{name} for {len(values)} patches"
+        todo = "Give the name of a column of the table: atoms that are dropped at the edge take their values along."
+        raise InvalidArgumentError(explain(got, f"{n} of them", todo))

@@ -1,0 +1,120 @@
+"""Pictures of what an autoencoder learned: manifold, latents, maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+    import xarray as xr
+
+SIDE = 3.2  # inches of a panel
+MANY = 20_000  # points of a scatter
+
+
+def plot_latent(tree: xr.DataTree, *, frame: int = 0) -> matplotlib.figure.Figure:
+    """The manifold, where the patches lie in it, and up to three columns as maps over the image.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `rvae` or `vae`.
+    frame : int
+        Flattened frame whose maps are drawn.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    from hs_deepatoms.tables.flatten import flat_table
+
+    table = flat_table(tree["latent"].to_dataset())
+    maps = [name for name in ("z_0", "z_1", "angle", "class") if name in table][:3] if "y" in table.variables else []
+    n = 2 + len(maps)
+    figure, axes = plt.subplots(1, n, figsize=(SIDE * n, SIDE), layout="constrained", squeeze=False)
+    _draw_manifold(axes[0, 0], tree, 0)
+    _draw_latents(axes[0, 1], table)
+    for ax, name in zip(axes[0, 2:], maps, strict=True):
+        _draw_map(ax, table, name, frame)
+    return figure
+
+
+def plot_manifold(tree: xr.DataTree, *, chosen: int = 0) -> matplotlib.figure.Figure:
+    """Pictures over the latents, of one class where there are several.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such class.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(2 * SIDE, 2 * SIDE), layout="constrained")
+    _draw_manifold(ax, tree, chosen)
+    return figure
+
+
+def plot_history(tree: xr.DataTree) -> matplotlib.figure.Figure:
+    """The loss (nats per pixel) by step."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(1.5 * SIDE, SIDE), layout="constrained")
+    ax.plot(tree["history/step"], tree["history/loss"], lw=1)
+    ax.set(xlabel="step", ylabel="negative evidence lower bound per pixel")
+    return figure
+
+
+def _draw_manifold(ax: matplotlib.axes.Axes, tree: xr.DataTree, chosen: int) -> None:
+    images = tree["manifold/manifold"]
+    if "class_index" in images.dims:
+        k = images.sizes["class_index"]
+        if not 0 <= chosen < k:
+            raise InvalidArgumentError(explain(f"chosen={chosen!r}", f"0 to {k - 1}", "Choose one of these."))
+        images = images.isel(class_index=chosen)
+    values = images.isel(channel=0).values if "channel" in images.dims else images.values
+    if values.ndim == 3:  # spectra: a line each
+        lines = values.reshape(-1, values.shape[-1])
+        ax.plot(images[images.dims[-1]], lines.T, lw=0.6)
+        ax.set(xlabel=str(images.dims[-1]), title="manifold")
+        return
+    rows, columns, h, w = values.shape
+    ax.imshow(values.transpose(0, 2, 1, 3).reshape(rows * h, columns * w), cmap="gray")
+    named = images.dims[0] == "z_0"
+    ax.set(xticks=[], yticks=[], ylabel="z 0" if named else "latent", xlabel="z 1" if named else "", title="manifold")
+
+
+def _draw_latents(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:
+    z = np.stack([table[f"z_{k}"].values for k in range(2) if f"z_{k}" in table], 1)
+    some = np.unique(np.linspace(0, len(z) - 1, min(len(z), MANY)).astype(int))
+    if z.shape[1] == 1:
+        ax.hist(z[np.isfinite(z[:, 0]), 0], bins=50)
+        ax.set(xlabel="z 0")
+        return
+    color = table["class"].values[some] if "class" in table else "C0"
+    ax.scatter(z[some, 1], z[some, 0], c=color, s=3, linewidths=0, cmap="tab10" if "class" in table else None)
+    ax.set(xlabel="z 1", ylabel="z 0", title="patches")
+
+
+def _draw_map(ax: matplotlib.axes.Axes, table: xr.Dataset, name: str, frame: int) -> None:
+    from hs_deepatoms.tables.frames import frame_grid, frame_of
+
+    grid = frame_grid(table)
+    if not 0 <= frame < max(1, grid.n_frames):
+        raise InvalidArgumentError(explain(f"frame={frame!r}", f"0 to {grid.n_frames - 1}", "Choose one of these."))
+    if grid.columns:
+        table = table.isel(atom=np.flatnonzero(frame_of(table, grid) == frame))
+    y, x = table["y"], table["x"]
+    size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
+    cmap = "twilight" if name == "angle" else "tab10" if name == "class" else "viridis"
+    drawn = ax.scatter(x, y, c=table[name], s=size, cmap=cmap, linewidths=0)
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    same = x.attrs.get("units") == y.attrs.get("units")
+    ax.set(title=name, xlabel=str(x.attrs.get("units", "")), aspect="equal" if same else "auto")
+    ax.invert_yaxis()

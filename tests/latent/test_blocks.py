@@ -1,0 +1,69 @@
+"""Batches are blocks of neighbours, and the loss sees the map that they make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hs_deepatoms.errors import InvalidArgumentError
+from hs_deepatoms.latent.blocks import BlockBatches, Physics, loss_named, physics_loss
+from hs_deepatoms.latent.physics import edge_loss
+
+LAYOUT = np.stack([one.ravel() for one in np.indices((2, 7, 9))], 1)
+
+
+class Numbers:
+    """A row is its frame, row and column."""
+
+    def __len__(self):
+        return len(LAYOUT)
+
+    def __init__(self, layout=LAYOUT):
+        self.layout = layout
+
+    def take(self, index):
+        return self.layout[index].astype(np.float32)
+
+
+def physics(**options):
+    return Physics(**({"loss": edge_loss, "weight": 2.0, "latents": None, "block": (4, 5), "layout": LAYOUT} | options))
+
+
+def test_blocks_are_neighbours_and_depend_on_seed_and_step():
+    source = BlockBatches(Numbers(), physics(), seed=3)
+    batches = source.starting(0)
+    first, second = next(batches), next(batches)
+    for rows, places in (first, second):
+        assert rows.shape == (20, 3) and len(rows[:, 0].unique()) == 1
+        corner = rows[0, 1:]
+        np.testing.assert_array_equal(rows[:, 1:] - corner, places)
+    again = next(BlockBatches(Numbers(), physics(), seed=3).starting(1))
+    np.testing.assert_array_equal(again[0], second[0])
+    assert next(BlockBatches(Numbers(), physics(block=(50, 50))).starting(0))[0].shape == (63, 3)
+
+
+def test_missing_nodes_are_masked():
+    layout = np.delete(LAYOUT, [4, 30, 63 + 8], 0)
+    rows, places = next(BlockBatches(Numbers(layout), physics(layout=layout, block=(7, 9)), seed=0).starting(0))
+    assert len(rows) == len(places) == (61, 62)[int(rows[0, 0])]
+
+
+def test_loss_of_the_map():
+    places = torch.from_numpy(LAYOUT[:63, 1:])
+    latents = torch.rand(63, 2, generator=torch.Generator().manual_seed(0))
+    out = torch.cat([torch.zeros(63, 3), latents], 1).requires_grad_()
+    expected = 2 * edge_loss(latents.T.reshape(2, 7, 9)).mean()
+    found = physics_loss(out, places, physics())
+    np.testing.assert_allclose(found.detach(), expected, rtol=1e-5)
+    found.backward()
+    assert (out.grad[:, 3:] != 0).any() and (out.grad[:, :3] == 0).all()
+    one = physics_loss(out, places, physics(latents=[1]))
+    np.testing.assert_allclose(one.detach(), 2 * edge_loss(latents[:, 1].reshape(7, 9))[0], rtol=1e-5)
+
+
+def test_names():
+    assert loss_named("edges") is edge_loss and loss_named(max) is max
+    for name in ("entropy", "periodicity"):
+        with pytest.raises(InvalidArgumentError):
+            loss_named(name)

@@ -1,0 +1,47 @@
+"""Phases are found, counted by rising mean, and not made of noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hs_deepatoms.errors import InvalidArgumentError
+from hs_deepatoms.latent.segmentation import phases
+
+
+def two_phases(noise=0.2):
+    truth = np.zeros((20, 27), int)
+    truth[:, 11:] = 1
+    return truth, truth + noise * np.random.default_rng(0).standard_normal(truth.shape)
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "chan_vese"}, {"denoise": None}])
+@pytest.mark.parametrize("factor", [3.0, -2.0])
+def test_two_phases(options, factor):
+    truth, values = two_phases()
+    found = phases(factor * values + 7, **options)
+    expected = truth if factor > 0 else 1 - truth
+    assert (found == expected).mean() > 0.98
+
+
+def test_three_phases_and_nan():
+    values = np.repeat([0.0, 5.0, 10.0], 30) + 0.3 * np.random.default_rng(1).standard_normal(90)
+    values[4] = np.nan
+    found = phases(values, classes=3)
+    assert found[4] == -1
+    np.testing.assert_array_equal(np.delete(found, 4), np.delete(np.repeat([0, 1, 2], 30), 4))
+
+
+def test_noise_is_one_phase():
+    values = np.random.default_rng(2).standard_normal((30, 31))
+    assert (phases(values, denoise=None) == 0).all()
+    assert (phases(np.full((5, 6), 2.0)) == 0).all()
+    assert (phases(np.full(4, np.nan)) == -1).all()
+
+
+@pytest.mark.parametrize("options", [{"method": "watershed"}, {"classes": 1}, {"method": "chan_vese", "classes": 3}])
+def test_what_is_refused(options):
+    with pytest.raises(InvalidArgumentError):
+        phases(two_phases()[1], **options)
+    with pytest.raises(InvalidArgumentError, match="grid"):
+        phases(np.arange(9.0), method="chan_vese")

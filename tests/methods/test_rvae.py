@@ -1,0 +1,334 @@
+"""Latents, poses and classes of planted motifs come back with labels, lazy or not, from files and for other patches."""
+
+from __future__ import annotations
+
+import hyperspy.api as hs
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+import hs_deepatoms
+from hs_deepatoms.errors import InvalidArgumentError, InvalidAxesError, ModelFileError, TableError
+from tests.latent.planted import angle_errors, motif_picture, planted
+
+matplotlib.use("Agg")
+QUICK = {"show_progressbar": False, "batch_size": 64}
+SCALE = 0.02
+
+
+def patches_of(data, lazy=False):
+    stack = hs.signals.Signal2D(data)
+    stack.set_signal_type("atom_patches")
+    return stack.as_lazy() if lazy else stack
+
+
+@pytest.fixture(scope="module")
+def learned():
+    data, kinds, poses = planted(400)
+    return data, kinds, poses, patches_of(data).rvae(steps=80, max_shift=2, **QUICK)
+
+
+def image_of_motifs(lazy=False, n=(6, 7), pitch=26):
+    rng = np.random.default_rng(1)
+    rows, columns = (one.ravel() for one in np.mgrid[: n[0], : n[1]])
+    kinds, angle = rng.integers(0, 2, rows.size), rng.uniform(-np.pi, np.pi, rows.size)
+    image = 0.05 * rng.standard_normal((n[0] * pitch, n[1] * pitch))
+    for row, column, k, turn in zip(rows, columns, kinds, angle, strict=True):
+        part = motif_picture(k, (turn, 0, 0, 0), (pitch, pitch))
+        image[row * pitch : (row + 1) * pitch, column * pitch : (column + 1) * pitch] += part
+    s = hs.signals.Signal2D(image.astype(np.float32))
+    for axis, name in zip(s.axes_manager.signal_axes, ("x", "y"), strict=True):
+        axis.name, axis.scale, axis.units = name, SCALE, "nm"
+    middle = (pitch - 1) / 2
+    atoms = hs_deepatoms.positions((rows * pitch + middle) * SCALE, (columns * pitch + middle) * SCALE, units="nm",
+                                   signal=s)  # fmt: skip
+    return (s.as_lazy(chunks=(60, 70)) if lazy else s), atoms, kinds, angle
+
+
+def test_planted_angles_and_classes(learned):
+    _, kinds, poses, tree = learned
+    latent = tree["latent"]
+    errors = angle_errors(latent["angle"].values, poses[:, 0], kinds)
+    assert np.degrees(np.median(errors)) < 3 and (np.degrees(errors) > 20).mean() < 0.02
+    from sklearn.model_selection import cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+
+    assert cross_val_score(KNeighborsClassifier(5), latent["z"].values, kinds, cv=4).mean() > 0.97
+    assert 0.5 < float(tree["metrics/residual"]) < 1.5
+    assert float(tree["metrics/noise_std"]) == pytest.approx(0.1, rel=0.3)
+    assert float(tree["history/loss"][-1]) < float(tree["history/loss"][0])
+
+
+def test_what_the_tree_says(learned):
+    data, _, _, tree = learned
+    latent = tree["latent"]
+    assert latent["z"].dims == ("atom", "latent") and latent["z"].shape == (400, 2)
+    for name in ("angle", "angle_std", "shift_y", "shift_x", "residual", "anomaly"):
+        assert latent[name].dims == ("atom",) and np.isfinite(latent[name]).all()
+    assert latent["angle"].attrs["units"] == "rad" and latent["shift_y"].attrs["units"] == "px"
+    assert tree["manifold/manifold"].dims == ("z_0", "z_1", "window_y", "window_x")
+    assert tree["manifold/manifold"].shape[2:] == data.shape[1:]
+    assert "rvae" in tree.attrs["provenance"]
+
+
+def test_decode_inverts_encode(learned):
+    data, _, _, tree = learned
+    found = tree.deepatoms.encode(patches_of(data[:50]))
+    np.testing.assert_allclose(found["z"], tree["latent/z"][:50], atol=1e-3)
+    images = tree.deepatoms.decode(found)
+    assert images.dims == ("atom", "window_y", "window_x")
+    assert np.median(np.std(images.values - data[:50], axis=(1, 2))) < 0.13
+    np.testing.assert_allclose(tree.deepatoms.reconstruct([3, 7]), images.isel(atom=[3, 7]), atol=0.02)
+    turned = tree.deepatoms.decode(found["z"].values[:1], angle=[found["angle"].values[0] + np.pi])
+    there = tree.deepatoms.decode(found["z"].values[:1], angle=found["angle"].values[0])
+    np.testing.assert_allclose(turned.values[0, ::-1, ::-1], there.values[0], atol=0.03)
+    with pytest.raises(InvalidArgumentError, match=r"\(n, 2\)"):
+        tree.deepatoms.decode(np.zeros((3, 5)))
+
+
+def test_manifold_and_traverse(learned):
+    tree = learned[-1]
+    assert tree.deepatoms.manifold(4).shape == (4, 4, 21, 24)
+    line = tree.deepatoms.traverse(1, n=5)
+    assert line.dims == ("z", "window_y", "window_x") and line.sizes["z"] == 5
+    with pytest.raises(InvalidArgumentError, match="0 to 1"):
+        tree.deepatoms.traverse(2)
+
+
+@pytest.mark.parametrize("ending", ["zarr", "nc"])
+def test_save_and_load(tmp_path, learned, ending):
+    data, _, _, tree = learned
+    path = tree.deepatoms.save(tmp_path / f"tree.{ending}")
+    back = hs_deepatoms.load(path)
+    np.testing.assert_array_equal(back["latent/z"], tree["latent/z"])
+    found = back.deepatoms.encode(patches_of(data[:9]))
+    np.testing.assert_allclose(found["z"], tree["latent/z"][:9], atol=1e-3)
+    back["model"]["weights"].values[-3] ^= 1
+    with pytest.raises(ModelFileError, match="damaged"):
+        back.deepatoms.manifold()
+
+
+def test_seeds_and_random_state(learned):
+    data = planted(60)[0]
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    one, same, other = (patches_of(data).rvae(steps=4, seed=k, **QUICK)["latent/z"].values for k in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1e-3
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_image_and_atoms_lazy_or_not():
+    trees = []
+    for lazy in (False, True):
+        s, atoms, *_ = image_of_motifs(lazy)
+        trees.append(s.rvae(atoms, window=19, steps=5, edge="reflect", **QUICK))
+    np.testing.assert_allclose(trees[0]["latent/z"], trees[1]["latent/z"], atol=1e-4)
+    tree = trees[0]
+    assert tree["latent"].y.attrs["units"] == "nm" and tree["latent/shift_x"].attrs["units"] == "nm"
+    np.testing.assert_array_equal(tree["latent"].atom, image_of_motifs()[1].atom)
+    drawn = tree.deepatoms.latent_map(0)
+    assert drawn.data.shape == (156, 182) and drawn.axes_manager[0].scale == pytest.approx(SCALE)
+    assert tree.deepatoms.latent_map("angle", method="scatter").data.shape == (156, 182)
+    assert {"z_0", "z_1", "angle"} <= set(tree.deepatoms.table().data_vars)
+    with pytest.raises(InvalidArgumentError, match="z_0"):
+        tree.deepatoms.latent_map(7)
+    found = tree.deepatoms.encode(*image_of_motifs()[:2])
+    np.testing.assert_allclose(found["z"], tree["latent/z"], atol=1e-3)
+    for figure in (tree.deepatoms.plot(), tree.deepatoms.plot_manifold(), tree.deepatoms.plot_history()):
+        figure.canvas.draw()
+    plt.close("all")
+
+
+def test_arrays_and_data_arrays():
+    s, atoms, *_ = image_of_motifs()
+    one = s.rvae(atoms, window=19, steps=3, edge="reflect", **QUICK)
+    two = hs_deepatoms.to_xarray(s).deepatoms.rvae(atoms, window=19, steps=3, edge="reflect", **QUICK)
+    np.testing.assert_array_equal(one["latent/z"], two["latent/z"])
+    tree = hs_deepatoms.rvae(np.random.default_rng(0).random((50, 60)), grid=7, window=(9, 11), steps=2, **QUICK)
+    assert tree["latent"].sizes["atom"] == 48
+
+
+def test_frames_of_a_scan_are_patches():
+    data = planted(42)[0].reshape(6, 7, 21, 24)
+    tree = hs.signals.Signal2D(data).rvae(steps=3, **QUICK)
+    assert tree["latent"].sizes["atom"] == 42
+    assert tree.deepatoms.latent_map(0).data.shape == (6, 7)
+    found = tree.deepatoms.encode(hs.signals.Signal2D(data))
+    np.testing.assert_allclose(found["z"], tree["latent/z"], atol=1e-3)
+    with pytest.raises(InvalidAxesError, match="grid"):
+        hs.signals.Signal2D(data[0, 0]).rvae(steps=3)
+    with pytest.raises(InvalidArgumentError, match="window"):
+        hs.signals.Signal2D(data).rvae(window=9, steps=3)
+
+
+def shifted_peaks():
+    rng = np.random.default_rng(0)
+    shift, ratio = rng.uniform(-4, 4, (6, 8)), rng.uniform(0.2, 1, (6, 8))
+    e = np.arange(60)
+    data = np.exp(-((e - 25 - shift[..., None]) ** 2) / 8)
+    data = data + ratio[..., None] * np.exp(-((e - 38 - shift[..., None]) ** 2) / 8)
+    return (data + 0.03 * rng.standard_normal(data.shape)).astype(np.float32), shift, ratio
+
+
+def test_spectra_and_their_shift():
+    data, shift, ratio = shifted_peaks()
+    s = hs.signals.Signal1D(data)
+    s.axes_manager.signal_axes[0].name, s.axes_manager.signal_axes[0].scale = "energy", 0.5
+    s.axes_manager.signal_axes[0].units = "eV"
+    tree = s.vae(latent_dim=1, invariances=["shift"], max_shift=6, steps=250, **QUICK)
+    found = tree["latent"]
+    assert found["shift_x"].attrs["units"] == "eV" and "angle" not in found and "shift_y" not in found
+    assert np.corrcoef(found["shift_x"], shift.ravel())[0, 1] > 0.97
+    assert abs(np.corrcoef(found["z"].values[:, 0], ratio.ravel())[0, 1]) > 0.9
+    assert tree.deepatoms.latent_map(0).data.shape == (6, 8)
+    assert tree["manifold/manifold"].dims == ("latent", "step", "energy")
+    assert tree.deepatoms.reconstruct().dims == ("atom", "energy")
+    tree.deepatoms.plot()
+    plt.close("all")
+
+
+def test_channels():
+    data, *_ = planted(40)
+    stack = hs.signals.Signal2D(np.stack([data, 1 - data]))
+    stack.set_signal_type("atom_patches")
+    tree = stack.rvae(steps=3, **QUICK)
+    assert tree["manifold/manifold"].dims == ("z_0", "z_1", "channel", "window_y", "window_x")
+    assert tree.deepatoms.reconstruct().shape == (40, 2, 21, 24)
+
+
+def test_discrete_labels_and_condition():
+    data, kinds, _ = planted(200)
+    tree = patches_of(data).rvae(discrete=2, latent_dim=1, steps=60, **QUICK)
+    share = tree["latent/class_probability"]
+    assert share.dims == ("atom", "class_index")
+    np.testing.assert_allclose(share.sum("class_index"), 1, atol=1e-4)
+    found = tree["latent/class"].values
+    assert max((found == kinds).mean(), (found != kinds).mean()) > 0.95
+    labels = np.where(np.arange(200) < 12, kinds, -1)
+    given = patches_of(data).rvae(labels=labels, steps=60, **QUICK)
+    assert (given["latent/class"].values == kinds).mean() > 0.95
+    assert given["latent/class"].attrs["names"] == "[0, 1]"
+    known = patches_of(data).vae(condition=kinds.astype(float), steps=5, **QUICK)
+    again = known.deepatoms.encode(patches_of(data), condition=kinds.astype(float))
+    np.testing.assert_allclose(again["z"], known["latent/z"], atol=1e-3)
+    assert known.deepatoms.decode([[0.0, 0.0]], condition=[[1.0]]).shape == (1, 21, 24)
+    with pytest.raises(InvalidArgumentError, match="condition"):
+        known.deepatoms.encode(patches_of(data))
+
+
+@pytest.mark.parametrize("options", [{"decoder": "conv", "encoder": "conv"}, {"decoder": "spatial"},
+                                     {"likelihood": "bernoulli"}, {"invariances": ("rotation", "shift", "scale")},
+                                     {"invariances": ()}, {"latent_dim": 3}])  # fmt: skip
+def test_options(options):
+    data = planted(40)[0]
+    tree = patches_of(data).rvae(steps=3, **options, **QUICK)
+    assert np.isfinite(tree["latent/z"]).all() and np.isfinite(tree["manifold/manifold"]).all()
+    assert ("scale" in tree["latent"]) == ("scale" in options.get("invariances", ()))
+    plain = patches_of(data).vae(variational=False, steps=3, **QUICK)
+    assert "angle" not in plain["latent"]
+
+
+def test_few_and_broken_patches():
+    data = planted(30)[0]
+    for few in (data[:0], data[:1]):
+        with pytest.raises((InvalidArgumentError, InvalidAxesError)):
+            patches_of(few).rvae(steps=2, **QUICK)
+    assert np.isfinite(patches_of(data[:3]).rvae(steps=2, **QUICK)["latent/z"]).all()
+    broken = data.copy()
+    broken[4, 3, 2] = np.nan
+    with pytest.warns(UserWarning, match="1 of 30"):
+        tree = patches_of(broken).rvae(steps=2, **QUICK)
+    assert np.isnan(tree["latent/z"][4]).all() and np.isfinite(np.delete(tree["latent/z"].values, 4, 0)).all()
+    np.testing.assert_array_equal(np.isnan(tree["latent/anomaly"]), np.arange(30) == 4)
+    with pytest.raises(InvalidArgumentError, match="all the same"):
+        patches_of(np.full((5, 9, 8), 3.0)).rvae(steps=2, **QUICK)
+    flat = data.copy()
+    flat[7] = 2.0
+    assert np.isfinite(patches_of(flat).rvae(steps=2, **QUICK)["latent/z"]).all()
+    with pytest.raises(InvalidArgumentError, match="image"):
+        hs.signals.Signal2D(np.random.default_rng(0).random((20, 30))).rvae(grid=4, window=25, steps=2)
+
+
+@pytest.mark.parametrize("options", [{"latent_dim": 0}, {"invariances": "rotation"}, {"invariances": ["mirror"]},
+                                     {"likelihood": "poisson"}, {"encoder": "resnet"}, {"decoder": "gan"},
+                                     {"discrete": 1}, {"max_shift": 30}, {"max_scale": 0.9}, {"steps": 0},
+                                     {"labels": np.zeros(40)}, {"labels": [0, 1]}, {"condition": "height"},
+                                     {"seed": -1}, {"device": "abacus"}])  # fmt: skip
+def test_what_is_refused(options):
+    with pytest.raises((InvalidArgumentError, RuntimeError)):
+        patches_of(planted(40)[0]).rvae(**({"steps": 2, **QUICK} | options))
+
+
+def test_encode_refuses_other_patches(learned):
+    tree = learned[-1]
+    with pytest.raises(InvalidArgumentError, match="21 x 24"):
+        tree.deepatoms.encode(patches_of(np.zeros((3, 20, 20), np.float32)))
+    with pytest.raises(TableError, match="y and x"):
+        tree.deepatoms.latent_map(0)
+    with pytest.raises(InvalidArgumentError, match="ids"):
+        tree.deepatoms.reconstruct([10_000])
+    assert isinstance(tree, xr.DataTree)
+
+
+def phase_image():
+    """Two textures, side by side, in noise; the boundary is at column 50."""
+    y, x = np.mgrid[:84, :98]
+    left, right = np.cos(2 * np.pi * x / 7), np.cos(2 * np.pi * (x + y) / 10)
+    return np.where(x < 50, left, right) + 0.8 * np.random.default_rng(0).standard_normal(x.shape)
+
+
+def test_physics_loss_smooths_the_map_and_phases_are_found():
+    s = hs.signals.Signal2D(phase_image().astype(np.float32))
+    options = {
+        "grid": 6,
+        "window": 14,
+        "latent_dim": 1,
+        "invariances": ["shift"],
+        "max_shift": 4,
+        "steps": 120,
+        **QUICK,
+    }
+    plain, smooth = s.vae(**options), s.vae(physics="edges", physics_weight=0.3, physics_block=8, **options)
+    assert float(smooth["latent/z"].std()) > 0.3
+    shape = (12, 15)
+    rough = [np.abs(np.diff(t["latent/z"].values[:, 0].reshape(shape), axis=1)).mean() / float(t["latent/z"].std())
+             for t in (plain, smooth)]  # fmt: skip
+    assert rough[1] < rough[0]
+    table = smooth.deepatoms.phases(0, least=0.0)
+    left = table["x_px"].values < 50
+    share = (table["phase"].values == left).mean()
+    assert max(share, 1 - share) > 0.8
+    assert table.deepatoms.to_signal("phase").data.shape == (84, 98)
+    with pytest.raises(InvalidArgumentError, match="grid"):
+        patches_of(planted(40)[0]).rvae(physics="edges", steps=2)
+    for wrong in (
+        {"physics": "entropy"},
+        {"physics": "edges", "physics_latents": [4]},
+        {"physics": "edges", "physics_block": 1},
+    ):
+        with pytest.raises(InvalidArgumentError):
+            s.vae(**(options | wrong))
+
+
+def test_phases_of_atoms(learned):
+    with pytest.raises(InvalidArgumentError, match="latent"):
+        learned[-1].deepatoms.phases(9)
+    found = learned[-1].deepatoms.phases("residual", least=0.99)["phase"].values
+    assert (found == 0).all()
+
+
+def test_trajectories():
+    stack = np.random.default_rng(0).random((3, 40, 45)).astype(np.float32)
+    s = hs.signals.Signal2D(stack)
+    y, x = np.tile([12.0, 20.0, 28.0], 3), np.tile([12.0, 30.0, 18.0], 3)
+    atoms = hs_deepatoms.positions(y, x, frame=np.repeat(np.arange(3), 3), signal=s)
+    tracks = np.array([0, 1, -1, 0, 1, 4, 0, 1, 4])
+    linked = atoms.assign_coords(track=("atom", tracks[np.lexsort((x, y, np.repeat(np.arange(3), 3)))]))
+    tree = s.rvae(linked, window=9, steps=2, **QUICK)
+    found = tree.deepatoms.trajectories()
+    assert found.dims == ("track", "frame", "latent") and found.track.values.tolist() == [0, 1, 4]
+    assert np.isnan(found.sel(track=4)).all("latent").values.tolist() == [True, False, False]
+    with pytest.raises(TableError, match="link"):
+        s.rvae(atoms, window=9, steps=2, **QUICK).deepatoms.trajectories()
