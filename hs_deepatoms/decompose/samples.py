@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.progress import progress
 
 MEMORY = 256 * 2**20  # bytes of float64 samples that are kept
 BATCH = 64 * 2**20  # bytes of float64 samples that are read together
@@ -35,6 +36,8 @@ class Samples:
         Evenly spaced valid rows, at most 32 MB of them.
     whole : numpy.ndarray, float64, shape (n_valid, n_features), or None
         All valid rows, where they fit into memory.
+    show_progressbar : bool or None
+        Of each pass over rows that are not kept.
     """
 
     load: Callable[[int, int], np.ndarray]
@@ -45,6 +48,7 @@ class Samples:
     total_variance: float
     some: np.ndarray
     whole: np.ndarray | None
+    show_progressbar: bool | None = False
 
     @property
     def n(self) -> int:
@@ -60,11 +64,13 @@ class Samples:
         """Valid rows as (place among the valid rows, float64 rows); in random order with ``rng``."""
         starts = np.arange(0, self.valid.size, self.batch)
         before = np.concatenate([[0], np.cumsum(self.valid)])
-        for start in starts if rng is None else rng.permutation(starts):
-            stop = min(int(start) + self.batch, self.valid.size)
-            place = slice(int(before[start]), int(before[stop]))
-            if place.stop > place.start:
-                yield place, self._rows(int(start), stop, place)
+        with _bar(self.valid.size, False if self.whole is not None else self.show_progressbar) as bar:
+            for start in starts if rng is None else rng.permutation(starts):
+                stop = min(int(start) + self.batch, self.valid.size)
+                place = slice(int(before[start]), int(before[stop]))
+                if place.stop > place.start:
+                    yield place, self._rows(int(start), stop, place)
+                bar.update(stop - int(start))
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray], width: int) -> np.ndarray:
         """``function`` of all valid rows, (n_valid, width) float64, batch by batch."""
@@ -85,8 +91,17 @@ class Samples:
         return np.asarray(self.load(start, stop), float)[self.valid[start:stop]]
 
 
+def _bar(n: int, show_progressbar: bool | None):
+    return progress(n, "patches", show_progressbar, unit="patch")
+
+
 def survey_samples(
-    load: Callable[[int, int], np.ndarray], n: int, n_features: int, *, incremental: bool | None = None
+    load: Callable[[int, int], np.ndarray],
+    n: int,
+    n_features: int,
+    *,
+    incremental: bool | None = None,
+    show_progressbar: bool | None = False,
 ) -> Samples:
     """One pass over the rows: which are valid, their mean and minimum; kept where they fit into memory.
 
@@ -98,6 +113,8 @@ def survey_samples(
         Shape of all rows together.
     incremental : bool, optional
         True: nothing is kept. None: where all rows take more than 256 MB.
+    show_progressbar : bool, optional
+        Of this pass and of those to come over rows that are not kept; None as HyperSpy.
 
     Returns
     -------
@@ -119,19 +136,21 @@ def survey_samples(
     batch = int(np.clip(BATCH // (8 * n_features), 1, n))
     every = 1 if keep else max(1, -(-n * n_features * 8 // SOME))
     valid, total, squares, minimum, kept, first = np.zeros(n, bool), np.zeros(n_features), 0.0, np.inf, [], None
-    for start in range(0, n, batch):
-        rows = np.asarray(load(start, min(start + batch, n)), float)
-        good = np.isfinite(rows).all(axis=1)
-        valid[start : start + batch] = good
-        if not good.any():
-            continue
-        kept.append(rows[good & ((start + np.arange(len(rows))) % every == 0)])
-        rows = rows[good]
-        first = rows[0].copy() if first is None else first
-        minimum = min(minimum, float(rows.min()))
-        rows = rows - first  # sums of small numbers lose less
-        total += rows.sum(axis=0)
-        squares += float(np.vdot(rows, rows))
+    with _bar(n, False if keep else show_progressbar) as bar:
+        for start in range(0, n, batch):
+            rows = np.asarray(load(start, min(start + batch, n)), float)
+            bar.update(len(rows))
+            good = np.isfinite(rows).all(axis=1)
+            valid[start : start + batch] = good
+            if not good.any():
+                continue
+            kept.append(rows[good & ((start + np.arange(len(rows))) % every == 0)])
+            rows = rows[good]
+            first = rows[0].copy() if first is None else first
+            minimum = min(minimum, float(rows.min()))
+            rows = rows - first  # sums of small numbers lose less
+            total += rows.sum(axis=0)
+            squares += float(np.vdot(rows, rows))
     if not valid.any():
         todo = 'Give images without NaN, or cut with edge="reflect".'
         raise InvalidArgumentError(explain(f"{n} patches, all with NaN", "patches of finite numbers", todo))
@@ -141,4 +160,5 @@ def survey_samples(
         raise InvalidArgumentError(explain(f"{n} patches that are all the same", "patches that differ", todo))
     variance = max(0.0, squares - float(total @ total) / count) / max(1, count - 1)
     rows = np.concatenate(kept)
-    return Samples(load, batch, valid, first + total / count, minimum, variance, rows, rows if keep else None)
+    mean, whole = first + total / count, rows if keep else None
+    return Samples(load, batch, valid, mean, minimum, variance, rows, whole, show_progressbar)

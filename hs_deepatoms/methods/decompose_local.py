@@ -36,6 +36,7 @@ def decompose_local(
     signal_dims: tuple[str, ...] | None = None,
     incremental: bool | None = None,
     seed: int | np.random.Generator | None = 0,
+    show_progressbar: bool | None = None,
 ) -> xr.DataTree:
     """What varies among the surroundings of atoms, or among the parts of an image or spectrum image.
 
@@ -62,6 +63,8 @@ def decompose_local(
         from at most 100,000). None: where they take more than 256 MB, lazy or not.
     seed : int, numpy.random.Generator or None
         None: not reproducible.
+    show_progressbar : bool, optional
+        Of every pass over patches that are read batch by batch. None: as HyperSpy's preferences say.
 
     Returns
     -------
@@ -108,7 +111,7 @@ def decompose_local(
         request = _sliding(signal, request)
     found = read_patch_set(signal, atoms, request, operation="decompose_local", spectra=True)
     describe = descriptor_of(descriptor, found)
-    samples = samples_of(found, describe, incremental)
+    samples = samples_of(found, describe, incremental, show_progressbar)
     lost = int((~samples.valid).sum())
     if lost:
         message = f"{lost} of {samples.valid.size} patches have NaN and get no scores"
@@ -134,7 +137,7 @@ def descriptor_of(descriptor: str | None, found: PatchSet) -> Pixels:
     return KINDS[descriptor](tuple(found.data.shape[-2:]), steps)
 
 
-def samples_of(found: PatchSet, describe: Pixels, incremental: bool | None):
+def samples_of(found: PatchSet, describe: Pixels, incremental: bool | None, show_progressbar: bool | None):
     """The features of patches as `Samples`."""
     from hs_deepatoms.decompose.samples import survey_samples
 
@@ -145,7 +148,11 @@ def samples_of(found: PatchSet, describe: Pixels, incremental: bool | None):
         todo = "Give a smaller window, rebin the image, or choose a descriptor."
         raise InvalidArgumentError(explain(got, f"at most {MOST_FEATURES}", todo))
     return survey_samples(
-        lambda start, stop: describe.describe(load_rows(found, start, stop)), n, width, incremental=incremental
+        lambda start, stop: describe.describe(load_rows(found, start, stop)),
+        n,
+        width,
+        incremental=incremental,
+        show_progressbar=show_progressbar,
     )
 
 

@@ -288,3 +288,14 @@ def test_channels_and_frames():
     np.testing.assert_allclose(tree["maps/scores"][0, 0, 0, 0], first @ component, atol=1e-6)
     tree.deepatoms.plot(frame=2)
     plt.close("all")
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_patches_that_are_read_again_show_their_progress(show, capfd):
+    """Each pass has a bar: looking at them, learning, scoring."""
+    image = hs.signals.Signal2D(np.random.default_rng(0).random((70, 90)))
+    asked = {"grid": 5, "window": 8, "method": "pca", "n_components": 2}
+    image.decompose_local(**asked, incremental=True, show_progressbar=show)
+    assert ("patches: 100%" in capfd.readouterr().err) == show
+    image.decompose_local(**asked, incremental=False, show_progressbar=True)
+    assert capfd.readouterr().err == ""
