@@ -282,7 +282,8 @@ def timed(data, n_workers: int) -> dict:
     from hs_deepatoms import find_atoms
 
     with small_cluster(n_workers) as client:
-        find_atoms(data.inav[:4], show_progressbar=False)  # imports, and the network into the cache
+        # imports, the network and the compiled loops, of every worker
+        find_atoms(data.inav[:8], navigation_chunks=1, show_progressbar=False)
         processes = [psutil.Process(), *map(psutil.Process, client.run(os.getpid).values())]
 
         def cpu():
