@@ -116,7 +116,7 @@ def _named(rings: Rings, rows: np.ndarray, near: np.ndarray, bond_length: float)
         five, seven = rows[np.argsort(rings.size[rows])]
         dy, dx = rings.y[seven] - rings.y[five], rings.x[seven] - rings.x[five]
         long = np.sqrt(3) * bond_length / np.hypot(dy, dx)
-        return "5-7 pair", float(np.arctan2(dy, dx)), (dx * long, -dy * long)
+        return "5-7 pair", float(np.arctan2(dy, dx)), (dx * long, 0.0 - dy * long)
     return _kind(sizes, touching), np.nan, (np.nan, np.nan)
 
 
