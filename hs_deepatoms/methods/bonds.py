@@ -12,7 +12,7 @@ from hs_deepatoms.methods.plane import Plane, length_in, read_plane
 from hs_deepatoms.structure import graph as kernels
 from hs_deepatoms.structure.graph import Bonds
 from hs_deepatoms.tables import schema
-from hs_deepatoms.tables.frames import frame_grid, frame_of
+from hs_deepatoms.tables.frames import frame_of
 from hs_deepatoms.tables.history import with_entry
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def coordination(ds: xr.Dataset, *, elements: Any = None, factor: float | None =
     Returns
     -------
     xarray.Dataset
-        The same atoms (those without a position dropped) with ``coordination`` (number of bonds), ``bond_length`` (their
-        mean, NaN without bonds) and ``component``: the connected part of its frame, 0 the largest.
+        The same atoms (those without a position dropped) with ``coordination`` (number of bonds), ``bond_length``
+        (their mean, NaN without bonds) and ``component``: the connected part of its frame, 0 the largest.
 
     Examples
     --------

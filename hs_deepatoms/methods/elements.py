@@ -59,13 +59,13 @@ def atomic_numbers(ds: xr.Dataset, elements: Any = None, *, argument: str = "ele
             raise TableError(explain(
                 f"class {label!r} of {np.count_nonzero(classes == one)} atoms without an element",
                 f"an element for each of {[names.get(int(c), int(c)) for c in np.unique(classes)]}",
-                f"Give {argument}={{{int(one)}: 'C', ...}}, or leave these atoms out with select(species=...)."))  # fmt: skip
+                f"Give {argument}={{{int(one)}: 'C', ...}}, or select(species=...) the others."))  # fmt: skip
         made[classes == one] = _number(symbol, argument)
     return made
 
 
 def classes_of(ds: xr.Dataset) -> tuple[np.ndarray, dict[int, str]]:
-    """Class number (n_atoms,) of every atom, 0 without a column ``species`` and -1 where it is not known; their names."""
+    """Class number (n_atoms,) of every atom, 0 without ``species`` and -1 where it is not known; and their names."""
     if "species" not in ds.variables:
         return np.zeros(ds.sizes.get(schema.DIM, 0), np.int64), {}
     values = np.nan_to_num(np.asarray(ds["species"].values, float), nan=-1).astype(np.int64)

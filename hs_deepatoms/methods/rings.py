@@ -51,7 +51,7 @@ def rings(
     -------
     xarray.Dataset
         Dim ``ring`` (with ``member``): ``y``, ``x`` (mean of its atoms), ``size``, ``area``, ``atoms`` (ids in order
-        around it, -1 beyond its size), ``frame``, ``cluster`` (-1: regular).
+        around it, -1 beyond its size), ``frame``, ``cluster_of_ring`` (-1: regular).
         Dim ``atom`` (with ``ring_size``): ``rings_of_atom`` (how many rings of each size it is on), ``coordination``,
         ``component`` (0: the largest connected part of the frame).
         Dim ``cluster``, of rings of other sizes that touch, the largest first: ``cluster_y``, ``cluster_x``,
@@ -127,7 +127,7 @@ def _dataset(net: Network, found: Rings, odd: kinds.Defects, largest: int) -> xr
     members = np.full(found.atoms.shape, -1, np.int64)
     members[inside] = ids[found.atoms[inside]]
     ring = {"size": (found.size, "1"), "area": (found.area, "px" if units == "px" else f"{units}^2"),
-            "frame": (frame, "1"), "cluster": (odd.cluster, "1")}  # fmt: skip
+            "frame": (frame, "1"), "cluster_of_ring": (odd.cluster, "1")}  # fmt: skip
     made = {name: ("ring", values, {"units": unit}) for name, (values, unit) in ring.items()}
     made["atoms"] = (("ring", "member"), members, {"long_name": "ids of the atoms in order, -1 for none"})
     sizes = np.arange(SMALLEST, largest + 1)

@@ -241,13 +241,15 @@ def to_networkx(nodes: dict[str, np.ndarray], ids: np.ndarray, bonds: Bonds) -> 
     values = [dict(zip(names, row, strict=True)) for row in rows] if names else [{} for _ in range(len(ids))]
     graph.add_nodes_from(zip(np.asarray(ids).tolist(), values, strict=True))
     ends = (np.asarray(ids)[w].tolist() for w in (bonds.first, bonds.second))
-    about = ({"length": one, "angle": way} for one, way in zip(bonds.length.tolist(), bonds.angle.tolist(), strict=True))
+    about = (
+        {"length": one, "angle": way} for one, way in zip(bonds.length.tolist(), bonds.angle.tolist(), strict=True)
+    )
     graph.add_edges_from(zip(*ends, about, strict=True))
     return graph
 
 
 class _Spread(NamedTuple):
-    """The atoms first, then their images over the edges of the cell; ``source`` and ``shift`` say of which, and where."""
+    """The atoms first, then their images over the edges of the cell; ``source`` and ``shift`` say of which."""
 
     y: np.ndarray
     x: np.ndarray
@@ -265,7 +267,9 @@ def _with_images(y, x, cell, margin: float) -> _Spread:
     heights = 1 / np.linalg.norm(inverse, axis=0)  # of the cell over each of its two sides
     wide = margin / heights + 1e-9
     least, most = share.min(axis=0) - wide, share.max(axis=0) + wide
-    turns = [np.arange(-int(np.ceil(w + p)), int(np.ceil(w + p)) + 1) for w, p in zip(wide, np.ptp(share, 0), strict=True)]
+    turns = [
+        np.arange(-int(np.ceil(w + p)), int(np.ceil(w + p)) + 1) for w, p in zip(wide, np.ptp(share, 0), strict=True)
+    ]
     made = [(own, np.zeros((y.size, 2), np.int64))]
     for shift in np.array(np.meshgrid(*turns)).reshape(2, -1).T:
         rows = np.flatnonzero(np.all((share + shift >= least) & (share + shift <= most), axis=1))
