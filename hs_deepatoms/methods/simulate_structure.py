@@ -231,7 +231,7 @@ def _writer(path: Path, name: str | None):
         found = ioformats[name or filetype(str(path), read=False)]
     except (KeyError, UnknownFileTypeError) as error:
         raise InvalidArgumentError(explain(f"format={name!r} for {path.name!r}", "one that ASE writes",
-                                           "For example 'extxyz', 'vasp', 'cif', 'lammps-data'.")) from error  # fmt: skip
+                                           "For example 'extxyz', 'vasp', 'lammps-data'.")) from error  # fmt: skip
     if not found.can_write:
         raise InvalidArgumentError(explain(f"format={found.name!r}", "a format that ASE writes", "For example 'cif'."))
     return found

@@ -62,8 +62,8 @@ def to_ase(
     ase.Atoms
         x and y as in the image, from the corner of its first pixel; z along the beam, so that nothing is mirrored.
         ``info``: ``origin`` (of the cell, in the image's calibration, Å), ``pixel_size``, ``axes``, ``frame``,
-        ``title``, ``provenance`` (JSON). ``arrays``: ``atom_id``, ``species_class``, ``score`` (probability) and ``sigma``
-        (n_atoms, 3; one-sigma uncertainties in Å, NaN along z).
+        ``title``, ``provenance`` (JSON). ``arrays``: ``atom_id``, ``species_class``, ``score`` (probability) and
+        ``sigma`` (n_atoms, 3; one-sigma uncertainties in Å, NaN along z).
 
     Raises
     ------
