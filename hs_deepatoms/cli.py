@@ -188,7 +188,7 @@ ELEMENTS = _Elements()
 def rings_command(files: tuple[Path, ...], out: Path, debug: bool, **settings: Any) -> None:
     """Rings and defects of a planar network, from tables (.zarr, .nc, .csv) or images.
 
-    For every file, NAME_rings.zarr (everything), NAME_rings.csv (one line per ring) and NAME_rings.png (the first frame)
+    For every file, NAME_rings.zarr (everything), NAME_rings.csv (a line per ring) and NAME_rings.png (the first frame)
     are written to DIR; existing files of that name are replaced.
     """
     _each(files, debug, lambda file, name: _write_rings(file, name, out, **settings))
