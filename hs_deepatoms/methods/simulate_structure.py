@@ -219,6 +219,8 @@ def export(
     settings = dict(options or {})
     if kind.name == "cif":
         settings.setdefault("wrap", False)  # an atom on the rim stays where it is
+    if kind.name == "lammps-data":
+        settings.setdefault("masses", True)  # types are numbers; by their masses the elements are known again
     with written_beside(path) as temporary:
         write(temporary, images if len(images) > 1 else images[0], format=kind.name, **settings)
     return path
