@@ -323,11 +323,10 @@ def _canonical(spread: _Spread, pairs: np.ndarray) -> Bonds:
     sign = np.where(back, -1, 1)
     first, second = np.where(back, second, first), np.where(back, first, second)
     table = np.column_stack([first, second, shift * sign[:, None]])
-    if len(np.unique(spread.source)) < spread.source.size:
-        table, keep = np.unique(table, axis=0, return_index=True)
-    else:
-        keep = np.lexsort((second, first))
-        table = table[keep]
+    keep = np.lexsort(table.T[::-1])
+    table = table[keep]
+    new = np.append(True, (table[1:] != table[:-1]).any(axis=1))  # over a cell's edge it is seen from both ends
+    keep, table = keep[new], table[new]
     return Bonds(table[:, 0], table[:, 1], (dy * sign)[keep], (dx * sign)[keep])
 
 
