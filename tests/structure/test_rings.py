@@ -42,7 +42,7 @@ def test_known_sheets(make, counts, kind, turn):
 
 
 def test_grain_boundary_has_the_sizes_of_its_dual():
-    sheet, sizes, places = sheets.grain_boundary(24, 20)
+    sheet, sizes, _ = sheets.grain_boundary(24, 20)
     rings = find_rings(sheet.y, sheet.x, bonds_by_shape(sheet.y, sheet.x))
     assert sorted(rings.size) == sorted(sizes) and (sizes != 6).any()
 
@@ -74,7 +74,7 @@ def test_area_and_centre():
 def test_chains_and_bridges_are_on_no_ring():
     # two squares, a bridge between them, a chain inside one and one outside
     square = np.array([[0, 0], [0, 4], [4, 4], [4, 0]], float)
-    points = np.concatenate([square, square + [0, 8], [[2, 2], [2, 3], [6, 14]]])
+    points = np.concatenate([square, square + np.array([0, 8]), [[2, 2], [2, 3], [6, 14]]])
     pairs = [(0, 1), (1, 2), (2, 3), (0, 3), (4, 5), (5, 6), (6, 7), (4, 7), (2, 7), (0, 8), (8, 9), (6, 10)]
     y, x = points.T
     rings = find_rings(y, x, _bonds(y, x, pairs))
