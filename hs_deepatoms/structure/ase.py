@@ -292,7 +292,8 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
     if friction is None:
         run = VelocityVerlet(moved, timestep * units.fs)
     else:
-        run = Langevin(moved, timestep * units.fs, temperature_K=temperature, friction=friction / units.fs, rng=rng)
+        run = Langevin(moved, timestep * units.fs, temperature_K=temperature, friction=friction / units.fs, rng=rng,
+                       fixcm=False)  # fmt: skip
     kept: list[tuple] = []
     keep = lambda: kept.append(  # noqa: E731
         (moved.positions.copy(), run.get_time() / units.fs, moved.get_potential_energy(), moved.get_kinetic_energy())
