@@ -28,7 +28,7 @@ def honeycomb(rows: int, columns: int) -> Sheet:
     --------
     >>> sheet = honeycomb(2, 3)
     >>> sheet.y.size, len(sheet.bonds)
-    (24, 28)
+    (24, 29)
     """
     i, j = (k.ravel() for k in np.mgrid[:rows, :columns])
     y = (3.0 * i[:, None] + [0.0, 0.5, 1.5, 2.0]).ravel()

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
+import hs_deepatoms
+from hs_deepatoms.errors import TableError
 from hs_deepatoms.structure.diffusion import diffusion
 
 
@@ -23,3 +26,19 @@ def test_within_five_percent(n_atoms, n_frames):
 def test_gaps_and_next_to_nothing():
     assert diffusion([0, 0], [0, 2], [0.0, 5.0], [0.0, 5.0]).steps == 0
     assert np.isnan(diffusion([], [], [], []).constant)
+
+
+def test_of_a_table():
+    rng = np.random.default_rng(0)
+    y, x = (k.ravel() for k in np.mgrid[30:270:40.0, 30:350:40.0])
+    walk = np.cumsum(rng.normal(0, 0.5, (2, 40, y.size)), axis=1) + np.stack([y, x])[:, None]
+    image = xr.DataArray(np.zeros((40, 300, 380), np.float32), dims=("time", "y", "x"))
+    for dim in "yx":
+        image = image.assign_coords({dim: (dim, 0.1 * np.arange(image.sizes[dim]), {"units": "nm"})})
+    frame = np.repeat(np.arange(40), y.size)
+    atoms = hs_deepatoms.positions(walk[0].ravel(), walk[1].ravel(), signal=image, frame=frame)
+    found = atoms.deepatoms.link(max_step=4).deepatoms.diffusion()
+    assert found["diffusion"].attrs["units"] == "nm^2/frame"
+    assert abs(found["diffusion"] - 0.125 * 0.01) < 4 * found["diffusion_std"] < 0.2 * 0.125 * 0.01 * 4
+    with pytest.raises(TableError):
+        atoms.deepatoms.diffusion()
