@@ -45,6 +45,16 @@ class StructureMethods:
 
         return graph(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
 
+    def bond_events(self, *, elements: Any = None, factor: float | None = None,
+                    cutoff: int | float | str | None = None, cell: Any = None) -> xr.Dataset:  # fmt: skip
+        """Bonds that break and form in a linked movie, dim ``event``; arguments of `bonds`.
+
+        See `hs_deepatoms.methods.bond_events.bond_events`.
+        """
+        from hs_deepatoms.methods.bond_events import bond_events
+
+        return bond_events(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+
     def coordination(self, *, elements: Any = None, factor: float | None = None,
                      cutoff: int | float | str | None = None, cell: Any = None) -> xr.Dataset:  # fmt: skip
         """The table with ``coordination``, ``bond_length`` and ``component``; arguments of `bonds`.
