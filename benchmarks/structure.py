@@ -249,6 +249,7 @@ def loop(options) -> dict:
         ("default", {}),
         ("full", {"refine": "full"}),
         ("full, spacing", {"refine": "full", "spacing": 12}),
+        ("full, spacing, bright", {"refine": "full", "spacing": 12, "contrast": "bright"}),
     ):
         rows = [loop_row(seed, settings) for seed in range(20 if options.quick else options.seeds)]
         made[name] = {"exact": sum(row["exact"] for row in rows), "seeds": len(rows), "rows": rows}
