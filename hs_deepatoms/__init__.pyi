@@ -10,6 +10,7 @@ from hs_deepatoms.methods.load import load as load
 from hs_deepatoms.methods.rvae import rvae as rvae
 from hs_deepatoms.methods.rvae import vae as vae
 from hs_deepatoms.methods.segment import segment as segment
+from hs_deepatoms.methods.to_ase import from_ase as from_ase
 from hs_deepatoms.methods.training_data import cut_crops as cut_crops
 from hs_deepatoms.methods.training_data import label_images as label_images
 from hs_deepatoms.methods.training_data import read_label_files as read_label_files

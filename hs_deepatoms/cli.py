@@ -1,4 +1,4 @@
-"""The command line: ``hs-deepatoms find-atoms FILE... --out DIR`` and ``hs-deepatoms demo``.
+"""The command line: ``hs-deepatoms find-atoms FILE... --out DIR``, ``rings``, ``export`` and ``demo``.
 
 Thin: files in, `hs_deepatoms.find_atoms`, files out. Results go to stdout; errors, one line each, and progress to
 stderr.
@@ -157,6 +157,122 @@ def demo_command(out: Path, seed: int, quiet: bool, debug: bool, **settings: Any
         table = _process_signal(signal, "demo", out, label="demo sample", quiet=quiet, settings=settings)
         click.echo(f"  {_score(table, info)}")
         click.echo(f"The picture to look at: {(out / 'demo_atoms.png').resolve()}")
+
+
+class _Elements(click.ParamType):
+    """A chemical symbol for all atoms, or class=symbol with commas between."""
+
+    name = "symbol|class=symbol,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | dict[int | str, str]:
+        if not isinstance(value, str) or "=" not in value:
+            return value
+        pairs = [part.partition("=") for part in value.split(",")]
+        if not all(name.strip() and symbol.strip() for name, _, symbol in pairs):
+            self.fail(f"{value!r}: give it as 0=C,1=Si", param, ctx)
+        return {int(k) if (k := name.strip()).isdigit() else k: symbol.strip() for name, _, symbol in pairs}
+
+
+ELEMENTS = _Elements()
+
+
+@main.command("rings", context_settings=CONTEXT)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TABLE_OR_IMAGE...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where results go.")
+@click.option("--elements", type=ELEMENTS, default=None, help="Bonds from covalent radii: C, or 0=C,1=Si.")
+@click.option("--factor", type=click.FloatRange(min=0, min_open=True), default=None, help="Of the radii's sum.")
+@click.option("--cutoff", type=NUMBER_OR_TEXT, default=None, help='Longest bond: 18 (px), 0.18 (axis units), "1.8 Å".')
+@click.option("--largest", type=click.IntRange(min=3), default=12, help="Atoms of the largest ring.")
+@click.option("--overlap", type=NUMBER_OR_TEXT, default=None, help='Of two nearer atoms the better one stays: "1 Å".')
+@click.option("--debug", is_flag=True, help="Full traceback on an error.")
+def rings_command(files: tuple[Path, ...], out: Path, debug: bool, **settings: Any) -> None:
+    """Rings and defects of a planar network, from tables (.zarr, .nc, .csv) or images.
+
+    For every file, NAME_rings.zarr (everything), NAME_rings.csv (a line per ring) and NAME_rings.png (the first frame)
+    are written to DIR; existing files of that name are replaced.
+    """
+    _each(files, debug, lambda file, name: _write_rings(file, name, out, **settings))
+
+
+@main.command("export", context_settings=CONTEXT)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TABLE_OR_IMAGE...")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where results go.")
+@click.option(
+    "--format", "kinds", multiple=True, default=("extxyz",), help="ASE's name: extxyz, vasp, cif, lammps-data."
+)
+@click.option("--elements", type=ELEMENTS, default=None, help="C, or 0=C,1=Si. Default: the names of the species.")
+@click.option("--vacuum", type=NUMBER_OR_TEXT, default=5.0, help='Above and below: Å, or "1 nm".')
+@click.option("--frame", type=click.IntRange(min=0), default=0, help="Flattened frame of a stack.")
+@click.option("--periodic", is_flag=True, help="The cell repeats.")
+@click.option("--debug", is_flag=True, help="Full traceback on an error.")
+def export_command(files: tuple[Path, ...], out: Path, debug: bool, **settings: Any) -> None:
+    """Write atoms for simulation codes, from tables (.zarr, .nc, .csv) or images."""
+    _each(files, debug, lambda file, name: _write_structure(file, name, out, **settings))
+
+
+def _each(files: Sequence[Path], debug: bool, work: Any) -> None:
+    """One file after the other; one that fails does not stop the rest."""
+    failed = 0
+    for file, name in zip(files, _result_names(files), strict=True):
+        try:
+            with _one_line_errors(file, debug):
+                work(file, name)
+        except CommandError as error:
+            error.show()
+            failed += 1
+    if failed:
+        sys.exit(1)
+
+
+def _atoms_of(file: Path) -> tuple[xr.Dataset, BaseSignal | None]:
+    """A table as it is, or the atoms of an image."""
+    import hs_deepatoms
+
+    if file.suffix.lower() in (".zarr", ".nc", ".csv"):
+        return hs_deepatoms.load(file), None
+    images, _ = _image_signals([_grey(signal) for signal in _load(file, reader=None, lazy=None)])
+    return hs_deepatoms.find_atoms(images[0][1], show_progressbar=False), images[0][1]
+
+
+def _write_rings(file: Path, name: str, out: Path, *, overlap: int | float | str | None, **settings: Any) -> None:
+    atoms, image = _atoms_of(file)
+    atoms = atoms if overlap is None else atoms.deepatoms.remove_overlaps(overlap)
+    rings = atoms.deepatoms.rings(**settings)
+    _make_folder(out)
+    target = out / f"{name}_rings"
+    rings.drop_encoding().to_zarr(f"{target}.zarr", mode="w", consolidated=False)
+    rings[["size", "area", "frame", "cluster_of_ring"]].to_dataframe().to_csv(f"{target}.csv")
+    _ring_picture(atoms, image, rings, Path(f"{target}.png"))
+    counts = rings["ring_count"].sum([dim for dim in rings["ring_count"].dims if dim != "ring_size"])
+    text = ", ".join(f"{int(n)} of {int(size)}" for size, n in zip(counts["ring_size"], counts, strict=True) if n)
+    kinds = rings["cluster_kind"].attrs["flag_meanings"].split()
+    defects = [kinds[int(kind)].replace("_", " ") for kind in rings["cluster_kind"].values]
+    found = ", ".join(f"{defects.count(kind)} x {kind}" for kind in dict.fromkeys(defects)) or "none"
+    click.echo(f"{file}: {atoms.sizes['atom']} atoms; rings: {text or 'none'}; defects: {found}")
+    click.echo(f"  {target}.zarr, .csv, .png")
+
+
+def _ring_picture(atoms: xr.Dataset, image: Any, rings: xr.Dataset, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 8), dpi=150, layout="constrained")
+    atoms.deepatoms.plot_rings(image, rings=rings, ax=figure.add_subplot())
+    FigureCanvasAgg(figure).print_figure(path, format="png")
+
+
+def _write_structure(
+    file: Path, name: str, out: Path, *, kinds: Sequence[str], elements: Any, vacuum: Any, frame: int, periodic: bool
+) -> None:
+    atoms, _ = _atoms_of(file)
+    _make_folder(out)
+    endings = {"vasp": "POSCAR", "extxyz": "xyz", "lammps-data": "lmp"}
+    for kind in kinds:
+        ending = endings.get(kind, kind)
+        path = atoms.deepatoms.export(
+            out / f"{name}.{ending}", format=kind, frames=frame, species=elements, vacuum=vacuum, pbc=periodic
+        )
+        click.echo(f"{file}: {path}")
 
 
 @contextlib.contextmanager

@@ -37,6 +37,7 @@ FUNCTIONS: dict[str, str] = {
     "concat": "hs_deepatoms.tables.join:concat",
     "cut_crops": "hs_deepatoms.methods.training_data:cut_crops",
     "from_atomap": "hs_deepatoms.methods.atomap:from_atomap",
+    "from_ase": "hs_deepatoms.methods.to_ase:from_ase",
     "from_xarray": "hs_deepatoms.bridge.convert:from_xarray",
     "label_images": "hs_deepatoms.methods.training_data:label_images",
     "load": "hs_deepatoms.methods.load:load",

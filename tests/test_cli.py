@@ -232,3 +232,24 @@ def test_a_grey_picture_stored_in_colour_is_read_as_grey():
     np.testing.assert_array_equal(grey.data, colour["R"])
     colour["B"] = 7
     assert _grey(hs.signals.Signal2D(colour)).data.dtype.fields
+
+
+def test_rings_and_export_of_a_table(tmp_path):
+    from hs_deepatoms.simulate.sheets import honeycomb, stone_wales
+
+    sheet = stone_wales(honeycomb(4, 6))
+    signal = _signal(np.zeros((200, 140), np.float32))
+    table = hs_deepatoms.positions(sheet.y * 0.142, sheet.x * 0.142, signal=signal, units="nm")
+    table.deepatoms.save(tmp_path / "sheet.zarr")
+    done = _run("rings", tmp_path / "sheet.zarr", tmp_path / "none.csv", "--elements", "0=C", "--out", tmp_path / "out")
+    assert done.exit_code == 1 and "none.csv" in done.stderr and done.stderr.count("\n") == 1
+    assert "2 of 5" in done.stdout and "1 x Stone-Wales" in done.stdout
+    rings = pd.read_csv(tmp_path / "out" / "sheet_rings.csv")
+    assert len(rings) == len(sheet.bonds) - sheet.y.size + 1
+    assert (tmp_path / "out" / "sheet_rings.png").read_bytes().startswith(PNG)
+    done = _run("export", tmp_path / "sheet.zarr", "--elements", "C", "--format", "vasp", "--format", "cif",
+                "--out", tmp_path / "out")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"sheet.POSCAR", "sheet.cif", "sheet_rings.zarr"}
+    failed = _run("export", tmp_path / "sheet.zarr", "--out", tmp_path / "out")
+    assert failed.exit_code == 1 and "without an element" in failed.stderr

@@ -57,6 +57,20 @@ class MovieMethods:
 
         return link(self._ds, max_step=max_step, memory=memory, drift=drift, axis=axis)
 
+    def diffusion(self, *, axis: str | int | None = None, drift: bool = True) -> xr.Dataset:
+        """Diffusion constant of linked atoms per frame. See `hs_deepatoms.methods.diffusion.diffusion`.
+
+        Parameters
+        ----------
+        axis
+            Navigation axis that is time. None: the last one.
+        drift
+            Whether the mean step of a frame is taken off.
+        """
+        from hs_deepatoms.methods.diffusion import diffusion
+
+        return diffusion(self._ds, axis=axis, drift=drift)
+
     def scan_jitter(self, signal: Any = None, *, axis: str | int | None = None) -> xr.Dataset:
         """Error of positions beyond ``y_std``, ``x_std``: of frames of the same area, or of the scan lines of an image.
 

@@ -12,6 +12,7 @@ import xarray as xr
 from hs_deepatoms.accessors.crystal import CrystalMethods
 from hs_deepatoms.accessors.movies import MovieMethods
 from hs_deepatoms.accessors.species import SpeciesMethods
+from hs_deepatoms.accessors.structure import StructureMethods
 from hs_deepatoms.tables import schema
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.plot.edit import TableEditor
 
 
-class TableAccessor(SpeciesMethods, CrystalMethods, MovieMethods):
+class TableAccessor(SpeciesMethods, CrystalMethods, MovieMethods, StructureMethods):
     """Methods of a positions table: a Dataset with the dim ``atom`` and the coordinates ``y``, ``x``."""
 
     def __init__(self, ds: xr.Dataset):

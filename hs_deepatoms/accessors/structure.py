@@ -1,0 +1,282 @@
+"""`.deepatoms` of a table: bonds, rings, and structures for simulation codes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import networkx
+    import xarray as xr
+    from ase import Atoms
+
+
+class StructureMethods:
+    """Bond network, rings, defects, ASE."""
+
+    _ds: xr.Dataset
+
+    def bonds(self, *, elements: Any = None, factor: float | None = None, cutoff: int | float | str | None = None,
+              cell: Any = None) -> xr.Dataset:  # fmt: skip
+        """The bonds between the atoms, dim ``bond``. See `hs_deepatoms.methods.bonds.bonds`.
+
+        Parameters
+        ----------
+        elements
+            ``{class: symbol}`` or one symbol: bonds from covalent radii.
+        factor
+            Of the sum of the radii (1.2); without ``elements``, of the usual distance around (1.45).
+        cutoff
+            Instead: bonds up to this length, pixels (int), axis units (float) or ``"1.8 Å"``.
+        cell
+            Sides (y, x) or vectors of a periodic cell.
+        """
+        from hs_deepatoms.methods.bonds import bonds
+
+        return bonds(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+
+    def graph(self, *, elements: Any = None, factor: float | None = None, cutoff: int | float | str | None = None,
+              cell: Any = None) -> networkx.Graph:  # fmt: skip
+        """The bonds as a ``networkx.Graph``; arguments of `bonds`. See `hs_deepatoms.methods.bonds.graph`."""
+        from hs_deepatoms.methods.bonds import graph
+
+        return graph(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+
+    def bond_events(self, *, elements: Any = None, factor: float | None = None,
+                    cutoff: int | float | str | None = None, cell: Any = None) -> xr.Dataset:  # fmt: skip
+        """Bonds that break and form in a linked movie, dim ``event``; arguments of `bonds`.
+
+        See `hs_deepatoms.methods.bond_events.bond_events`.
+        """
+        from hs_deepatoms.methods.bond_events import bond_events
+
+        return bond_events(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+
+    def coordination(self, *, elements: Any = None, factor: float | None = None,
+                     cutoff: int | float | str | None = None, cell: Any = None) -> xr.Dataset:  # fmt: skip
+        """The table with ``coordination``, ``bond_length`` and ``component``; arguments of `bonds`.
+
+        See `hs_deepatoms.methods.bonds.coordination`.
+        """
+        from hs_deepatoms.methods.bonds import coordination
+
+        return coordination(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+
+    def rings(
+        self,
+        *,
+        elements: Any = None,
+        factor: float | None = None,
+        cutoff: int | float | str | None = None,
+        cell: Any = None,
+        largest: int = 12,
+        regular: int | None = None,
+        containing: int | str | Sequence[int | str] | None = None,
+    ) -> xr.Dataset:
+        """The rings of a planar network, and the defects they form. See `hs_deepatoms.methods.rings.rings`.
+
+        Parameters
+        ----------
+        elements, factor, cutoff, cell
+            What a bond is, as in `bonds`.
+        largest
+            Atoms of the largest ring.
+        regular
+            Size of rings that are no defects. None: the most frequent.
+        containing
+            Only rings with an atom of these species.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dims ``ring``, ``member``, ``atom``, ``ring_size``, ``cluster``.
+        """
+        from hs_deepatoms.methods.rings import rings
+
+        bond = {"elements": elements, "factor": factor, "cutoff": cutoff, "cell": cell}
+        return rings(self._ds, **bond, largest=largest, regular=regular, containing=containing)
+
+    def plot_rings(
+        self,
+        signal: Any = None,
+        *,
+        rings: xr.Dataset | None = None,
+        frame: int = 0,
+        ax: matplotlib.axes.Axes | None = None,
+        regular: bool = False,
+        bonds: bool | str = True,
+    ) -> matplotlib.axes.Axes:
+        """Rings filled by their size, over the image if there is one. See `hs_deepatoms.plot.rings.plot_rings`.
+
+        Parameters
+        ----------
+        signal
+            Image to draw beneath. None: the network alone.
+        rings
+            What `rings` returned. None: found with its defaults.
+        frame
+            Flattened frame.
+        ax
+            Where to draw. None: a new figure.
+        regular
+            Whether regular rings are filled too.
+        bonds
+            Whether the sides of the rings are drawn; ``"length"``: coloured by length.
+        """
+        from hs_deepatoms.plot.rings import plot_rings
+
+        return plot_rings(self._ds, signal, ax, rings=rings, frame=frame, regular=regular, bonds=bonds)
+
+    def to_ase(
+        self,
+        *,
+        frame: int = 0,
+        species: Any = None,
+        cell: str | Sequence[Any] = "auto",
+        vacuum: float | str = 5.0,
+        pbc: bool | Sequence[bool] = False,
+        z: float | str | Callable | None = None,
+    ) -> Atoms:
+        """The atoms of one frame as an ``ase.Atoms``; lengths in Å. See `hs_deepatoms.methods.to_ase.to_ase`.
+
+        Parameters
+        ----------
+        frame
+            Flattened frame.
+        species
+            ``{class: symbol}``, or one symbol. None: the classes are named as elements.
+        cell
+            ``"auto"`` (the field of the image), sides (x, y[, z]), or three vectors.
+        vacuum
+            Above and below.
+        pbc
+            Whether the cell repeats.
+        z
+            A number, a column, or ``function(y, x)``.
+        """
+        from hs_deepatoms.methods.to_ase import to_ase
+
+        return to_ase(self._ds, frame=frame, species=species, cell=cell, vacuum=vacuum, pbc=pbc, z=z)
+
+    def export(
+        self,
+        path: str | os.PathLike,
+        *,
+        format: str | None = None,
+        frames: int | Sequence[int] | None = None,
+        options: Mapping[str, Any] | None = None,
+        species: Any = None,
+        cell: str | Sequence[Any] = "auto",
+        vacuum: float | str = 5.0,
+        pbc: bool | Sequence[bool] = False,
+        z: float | str | Callable | None = None,
+    ) -> Path:
+        """Write the atoms in any format of ASE. See `hs_deepatoms.methods.simulate_structure.export`.
+
+        Parameters
+        ----------
+        path
+            File to write.
+        format
+            ASE's name of it. None: from the path.
+        frames
+            Flattened frame or frames. None: all.
+        options
+            For ASE's writer.
+        species, cell, vacuum, pbc, z
+            As in `to_ase`.
+        """
+        from hs_deepatoms.methods.simulate_structure import export
+
+        structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
+        return export(self._ds, path, format=format, frames=frames, options=options, **structure)
+
+    def relax(
+        self,
+        calculator: Any,
+        *,
+        frame: int = 0,
+        optimizer: str = "FIRE",
+        fmax: float = 0.05,
+        steps: int = 500,
+        restraint: float | None = None,
+        flat: bool = True,
+        species: Any = None,
+        cell: str | Sequence[Any] = "auto",
+        vacuum: float | str = 5.0,
+        pbc: bool | Sequence[bool] = False,
+        z: float | str | Callable | None = None,
+    ) -> xr.Dataset:
+        """Atoms moved to where their forces vanish. See `hs_deepatoms.methods.simulate_structure.relax`.
+
+        Parameters
+        ----------
+        calculator
+            Any ASE calculator.
+        frame
+            Flattened frame.
+        optimizer
+            ``"FIRE"``, ``"BFGS"``, ``"LBFGS"``, ``"BFGSLineSearch"``.
+        fmax
+            Largest force (eV/Å) at the end.
+        steps
+            At most.
+        restraint
+            Springs to the measured positions: eV, twice the cost of one sigma.
+        flat
+            Whether z stays.
+        species, cell, vacuum, pbc, z
+            As in `to_ase`.
+        """
+        from hs_deepatoms.methods.simulate_structure import relax
+
+        structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
+        how = {"optimizer": optimizer, "fmax": fmax, "steps": steps, "restraint": restraint, "flat": flat}
+        return relax(self._ds, calculator, frame=frame, **how, **structure)
+
+    def dynamics(
+        self,
+        calculator: Any,
+        *,
+        frame: int = 0,
+        steps: int = 1000,
+        timestep: float = 1.0,
+        temperature: float = 300.0,
+        friction: float | None = None,
+        every: int = 10,
+        seed: int = 0,
+        species: Any = None,
+        cell: str | Sequence[Any] = "auto",
+        vacuum: float | str = 5.0,
+        pbc: bool | Sequence[bool] = False,
+        z: float | str | Callable | None = None,
+    ) -> xr.Dataset:
+        """Short molecular dynamics. See `hs_deepatoms.methods.simulate_structure.dynamics`.
+
+        Returns
+        -------
+        xarray.Dataset
+            Dims ``time``, ``atom``.
+        """
+        from hs_deepatoms.methods.simulate_structure import dynamics
+
+        structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
+        how = {"steps": steps, "timestep": timestep, "temperature": temperature, "friction": friction}
+        return dynamics(self._ds, calculator, frame=frame, every=every, seed=seed, **how, **structure)
+
+    def remove_overlaps(self, distance: int | float | str, *, by: str | None = None) -> xr.Dataset:
+        """The table without atoms nearer than ``distance`` to a better one.
+
+        Parameters
+        ----------
+        distance
+            Pixels (int), axis units (float) or ``"1 Å"``.
+        by
+            Column of which the larger value stays. None: ``probability``, else ``height``.
+        """
+        from hs_deepatoms.methods.simulate_structure import remove_overlaps
+
+        return remove_overlaps(self._ds, distance, by=by)

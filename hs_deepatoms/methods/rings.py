@@ -1,0 +1,167 @@
+"""Rings of the bond network of a table, their statistics, and the defects they form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.methods.bonds import Network, components_by_frame, network_attrs, read_network
+from hs_deepatoms.structure import defects as kinds
+from hs_deepatoms.structure.graph import coordination, without_crossings
+from hs_deepatoms.structure.rings import SMALLEST, Rings, check_planar, find_rings, ring_counts
+from hs_deepatoms.tables import schema
+from hs_deepatoms.tables.categories import flag_attributes
+from hs_deepatoms.tables.frames import frame_grid
+from hs_deepatoms.tables.select import of_species
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def rings(
+    ds: xr.Dataset,
+    *,
+    elements: Any = None,
+    factor: float | None = None,
+    cutoff: int | float | str | None = None,
+    cell: Any = None,
+    largest: int = 12,
+    regular: int | None = None,
+    containing: int | str | Sequence[int | str] | None = None,
+) -> xr.Dataset:
+    """The rings of a planar network: graphene, hBN, a dichalcogenide, any sheet whose bonds do not cross.
+
+    Parameters
+    ----------
+    ds
+        Positions table, of an image or a stack.
+    elements, factor, cutoff, cell
+        What a bond is, see `hs_deepatoms.methods.bonds.bonds`. By default, from the shape of the network.
+    largest
+        Atoms of the largest ring; what is larger is a hole.
+    regular
+        Size of the rings that are no defects. None: the most frequent one.
+    containing
+        Only rings with an atom of one of these species (numbers or names).
+
+    Returns
+    -------
+    xarray.Dataset
+        Dim ``ring`` (with ``member``): ``y``, ``x`` (mean of its atoms), ``size``, ``area``, ``atoms`` (ids in order
+        around it, -1 beyond its size), ``frame``, ``cluster_of_ring`` (-1: regular).
+        Dim ``atom`` (with ``ring_size``): ``rings_of_atom`` (how many rings of each size it is on), ``coordination``,
+        ``component`` (0: the largest connected part of the frame).
+        Dim ``cluster``, of rings of other sizes that touch, the largest first: ``cluster_y``, ``cluster_x``,
+        ``cluster_kind`` (classes with names: 5-7 pair, Stone-Wales, 5-8-5, ...), ``cluster_rings``, ``cluster_frame``,
+        ``cluster_excess`` (sum of regular minus real sizes; 0 for a defect seen whole), and of 5-7 pairs
+        ``cluster_angle`` (from five to seven) and ``burgers_y``, ``burgers_x``.
+        Over the navigation dims: ``ring_count`` (by ``ring_size``). The attribute ``crossing_bonds`` is the number of
+        bonds that crossed shorter ones and were left out.
+
+    Raises
+    ------
+    TableError
+        If the bonds cross (no planar network), most rings are triangles (close-packed), or as in `bonds`.
+    InvalidArgumentError
+        If a number is out of range.
+
+    Notes
+    -----
+    Rings are the faces of the drawing of the bonds, found from half-edges in time linear in the number of atoms.
+
+    Examples
+    --------
+    >>> import hs_deepatoms, numpy as np
+    >>> angle = np.arange(6) * np.pi / 3
+    >>> atoms = hs_deepatoms.positions(20 + 10 * np.sin(angle), 20 + 10 * np.cos(angle))
+    >>> atoms.deepatoms.rings()["size"].values.tolist()
+    [6]
+    """
+    _check_sizes(largest, regular)
+    net = read_network(ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+    net, crossed = _uncrossed(net)
+    found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
+    check_planar(found, crossed, net.bonds.first.size + crossed)
+    found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable")) if found.size.size else found
+    length = float(np.median(net.bonds.length)) if net.bonds.first.size else np.nan
+    usual = regular or kinds.regular_size(found)
+    odd = kinds.find_defects(found, net.bonds.first.size, length, regular=usual)
+    more = {"largest": largest, "regular": usual, "containing": containing, "crossing_bonds": crossed}
+    net = net._replace(parameters={**net.parameters, **more})
+    made = _dataset(net, found, odd, largest)
+    made.attrs |= {"crossing_bonds": crossed, "regular": usual}
+    return made if containing is None else _containing(made, net, containing)
+
+
+def _check_sizes(largest: Any, regular: Any) -> None:
+    for name, value, least in (("largest", largest, SMALLEST), ("regular", regular, SMALLEST)):
+        if value is None and name == "regular":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= 1000:
+            raise InvalidArgumentError(explain(f"{name}={value!r}", f"a whole number from {least} to 1000",
+                                               "For example 12."))  # fmt: skip
+
+
+def _uncrossed(net: Network) -> tuple[Network, int]:
+    """Longer bonds that cross others are taken out, frame by frame."""
+    frame = net.frame[net.bonds.first]
+    order = np.argsort(frame, kind="stable")
+    parts, crossed = [], 0
+    for rows in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
+        part, number = without_crossings(net.plane.y, net.plane.x, net.bonds.at(rows))
+        parts.append(part)
+        crossed += number
+    joined = type(net.bonds)(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return net._replace(bonds=joined), crossed
+
+
+def _dataset(net: Network, found: Rings, odd: kinds.Defects, largest: int) -> xr.Dataset:
+    import xarray as xr
+
+    ids, units = np.asarray(net.ds[schema.DIM].values), net.plane.units
+    inside = found.atoms >= 0
+    frame = net.frame[found.atoms[:, 0]] if found.size.size else np.empty(0, np.int64)
+    members = np.full(found.atoms.shape, -1, np.int64)
+    members[inside] = ids[found.atoms[inside]]
+    ring = {"size": (found.size, "1"), "area": (found.area, "px" if units == "px" else f"{units}^2"),
+            "frame": (frame, "1"), "cluster_of_ring": (odd.cluster, "1")}  # fmt: skip
+    made = {name: ("ring", values, {"units": unit}) for name, (values, unit) in ring.items()}
+    made["atoms"] = (("ring", "member"), members, {"long_name": "ids of the atoms in order, -1 for none"})
+    sizes = np.arange(SMALLEST, largest + 1)
+    counts = ring_counts(found, ids.size, largest)[:, SMALLEST:]
+    made["rings_of_atom"] = ((schema.DIM, "ring_size"), counts, {"units": "1"})
+    made["coordination"] = (schema.DIM, coordination(ids.size, net.bonds), {"units": "1"})
+    made["component"] = (schema.DIM, components_by_frame(net), {"units": "1"})
+    made |= _cluster_columns(odd, frame, units) | _count_columns(net, found, frame, sizes)
+    coordinates = {"y": ("ring", found.y, {"units": units}), "x": ("ring", found.x, {"units": units}),
+                   schema.DIM: net.ds[schema.DIM], "ring_size": sizes}  # fmt: skip
+    return xr.Dataset(made, coordinates, network_attrs(net, "rings"))
+
+
+def _cluster_columns(odd: kinds.Defects, frame: np.ndarray, units: str) -> dict[str, tuple]:
+    number = odd.kind.size
+    of = np.zeros(number, np.int64)
+    of[odd.cluster[odd.cluster >= 0]] = frame[odd.cluster >= 0]
+    columns = {
+        "cluster_y": (odd.y, units), "cluster_x": (odd.x, units), "cluster_rings": (odd.rings, "1"),
+        "cluster_excess": (odd.excess, "1"), "cluster_frame": (of, "1"), "cluster_angle": (odd.angle, "rad"),
+        "burgers_y": (odd.burgers[:, 0], units), "burgers_x": (odd.burgers[:, 1], units),
+    }  # fmt: skip
+    made = {name: ("cluster", values, {"units": unit}) for name, (values, unit) in columns.items()}
+    return made | {"cluster_kind": ("cluster", odd.kind, flag_attributes(dict(enumerate(kinds.KINDS))))}
+
+
+def _count_columns(net: Network, found: Rings, frame: np.ndarray, sizes: np.ndarray) -> dict[str, tuple]:
+    grid = frame_grid(net.ds)
+    width = int(sizes[-1]) + 1
+    flat = np.bincount(frame * width + found.size, minlength=grid.n_frames * width)
+    shaped = flat.reshape(*grid.sizes, width)[..., SMALLEST:]
+    return {"ring_count": ((*grid.columns, "ring_size"), shaped, {"units": "1"})}
+
+
+def _containing(made: xr.Dataset, net: Network, wanted: Any) -> xr.Dataset:
+    chosen = net.ds[schema.DIM].values[of_species(schema.check_column(net.ds, "species"), wanted)]
+    return made.isel(ring=np.isin(made["atoms"].values, chosen).any(axis=1))

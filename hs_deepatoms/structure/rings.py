@@ -1,0 +1,231 @@
+"""Rings of a planar network: the faces of its drawing. Arrays, in time linear in the number of atoms.
+
+Every bond is two half-edges, one per direction. Sorted by angle around each atom, the half-edge that follows another
+along the border of a face is the next one around the atom where it ends; the borders are the cycles of that map.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms.structure.graph import Bonds
+
+SMALLEST = 3
+CROSSED = 0.05  # share of bonds that may cross others, as where a sheet is buckled, before it counts as no network
+TRIANGLES = 0.5  # share of triangles beyond which a structure is close-packed
+
+
+class Rings(NamedTuple):
+    """``atoms`` and ``sides`` are (n_rings, largest), -1 beyond the ring's size; the rest (n_rings,).
+
+    ``sides`` are rows of bonds, from the atom in the same place to the one after it. Centres lie at the mean of the
+    atoms, next to the first one where a ring goes over the edge of a cell.
+    """
+
+    atoms: np.ndarray
+    sides: np.ndarray
+    size: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+    area: np.ndarray
+
+    def at(self, rows) -> Rings:
+        """Some of the rings."""
+        return Rings(*(column[rows] for column in self))
+
+
+def find_rings(y, x, bonds: Bonds, *, largest: int = 12) -> Rings:
+    """The faces of a planar network: no atom or bond lies inside a ring.
+
+    Parameters
+    ----------
+    y, x
+        Shape (n_atoms,), in one unit.
+    bonds
+        Without crossings, see `hs_deepatoms.structure.graph.without_crossings`.
+    largest
+        Atoms of the largest ring that is looked for; what is beyond is a hole.
+
+    Returns
+    -------
+    Rings
+        Sorted by centre, row-major; the area is in the square of the unit. Bonds that lie on no ring (chains, single
+        atoms at a rim) are left out; a border that touches itself at an atom is split there.
+
+    References
+    ----------
+    .. [1] D. E. Muller and F. P. Preparata, "Finding the intersection of two convex polyhedra", Theoretical Computer
+       Science 7 (1978) 217-236, https://doi.org/10.1016/0304-3975(78)90051-8 (half-edges)
+
+    Examples
+    --------
+    >>> from hs_deepatoms.structure.graph import bonds_within
+    >>> angle = np.arange(6) * np.pi / 3
+    >>> y, x = np.sin(angle), np.cos(angle)
+    >>> rings = find_rings(y, x, bonds_within(y, x, 1.1))
+    >>> rings.size.tolist(), rings.area.round(4).tolist()
+    ([6], [2.5981])
+    """
+    y, x = np.asarray(y, float), np.asarray(x, float)
+    kept = np.arange(bonds.first.size)
+    while True:
+        part = bonds.at(kept)
+        after = following(y.size, part)
+        face = _cycles(after)
+        bridge = face[: kept.size] == face[kept.size :]  # both of its sides are the same face: on no ring
+        if not bridge.any():
+            break
+        kept = kept[~bridge]
+    return _traced(y, x, part, kept, after, face, largest)
+
+
+def following(n_atoms: int, bonds: Bonds) -> np.ndarray:
+    """The half-edge (2 n_bonds,) after each one along the border of the face on its side.
+
+    Half-edge k runs along bond k, half-edge n_bonds + k back.
+    """
+    n = bonds.first.size
+    origin = np.concatenate([bonds.first, bonds.second])
+    angle = np.arctan2(np.concatenate([bonds.dy, -bonds.dy]), np.concatenate([bonds.dx, -bonds.dx]))
+    order = np.lexsort((angle, origin))
+    rank = np.empty(2 * n, np.int64)
+    rank[order] = np.arange(2 * n)
+    count = np.bincount(origin, minlength=n_atoms)
+    begin = np.cumsum(count) - count
+    back = np.concatenate([np.arange(n, 2 * n), np.arange(n)])
+    place = rank[back] - begin[origin[back]]
+    turned = (place - 1) % np.maximum(count[origin[back]], 1)
+    return order[begin[origin[back]] + turned]
+
+
+def _cycles(after: np.ndarray) -> np.ndarray:
+    """Number of the cycle of a permutation that each of its elements is on."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    if not after.size:
+        return after
+    links = coo_matrix((np.ones(after.size, np.int8), (np.arange(after.size), after)), shape=(after.size,) * 2)
+    return connected_components(links, directed=True, connection="weak")[1]
+
+
+def _traced(y, x, bonds: Bonds, names, after, face, largest: int) -> Rings:
+    """Walk along all borders at once."""
+    length = np.bincount(face)
+    first = np.unique(face, return_index=True)[1]
+    # a border that touches itself may be longer than the rings it is split into
+    edge = first[(length >= SMALLEST) & (length <= 2 * largest)] if length.size else np.empty(0, np.int64)
+    size = length[face[edge]] if edge.size else np.empty(0, np.int64)
+    wide = int(size.max(initial=largest))
+    half = np.full((edge.size, wide), -1, np.int64)
+    for step in range(wide):
+        on = step < size
+        half[on, step] = edge[on]
+        edge = np.where(on, after[edge], edge)
+    n = bonds.first.size
+    origin = np.concatenate([bonds.first, bonds.second])
+    delta = np.stack([np.concatenate([w, -w]) for w in (bonds.dy, bonds.dx)])
+    half = _split(half, origin)
+    size = (half >= 0).sum(axis=1)
+    half = half[(size >= SMALLEST) & (size <= largest)][:, :largest]
+    made = _measured(y, x, half, origin, delta, np.concatenate([names, names]))
+    made = made.at(made.area > 0)  # the outside goes around the other way
+    return made.at(np.lexsort((made.x, made.y))) if n else made
+
+
+def _measured(y, x, half, origin, delta, names) -> Rings:
+    inside = half >= 0
+    size = inside.sum(axis=1)
+    atoms, sides = (np.where(inside, w[half] if w.size else -1, -1) for w in (origin, names))
+    if not len(half):
+        return Rings(atoms, sides, size, *(np.empty(0) for _ in range(3)))
+    steps = np.where(inside, delta[:, half], 0.0)
+    there = np.cumsum(steps, axis=2) - steps  # from the first atom of the ring
+    closes = np.hypot(*steps.sum(axis=2)) < 1e-6 * np.hypot(*steps).max(axis=1)  # or it goes around a periodic cell
+    nearby = np.where(inside, there, 0.0).sum(axis=2) / np.maximum(size, 1)
+    area = np.where(closes, (there[1] * steps[0] - there[0] * steps[1]).sum(axis=1) / 2, 0.0)
+    first = atoms[:, 0]
+    return Rings(atoms, sides, size, y[first] + nearby[0], x[first] + nearby[1], area)
+
+
+def _split(half: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """Borders that visit an atom twice become several that do not; the few there are, one by one."""
+    if not half.size:
+        return half
+    atoms = np.where(half >= 0, origin[half], -1 - np.arange(half.shape[1]))
+    ordered = np.sort(atoms, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if not twice.any():
+        return half
+    parts = [half[~twice]]
+    for row in half[twice]:
+        for loop in _simple_loops(row[row >= 0], origin):
+            made = np.full((1, half.shape[1]), -1, np.int64)
+            made[0, : len(loop)] = loop
+            parts.append(made)
+    return np.concatenate(parts)
+
+
+def _simple_loops(row: np.ndarray, origin: np.ndarray) -> list[list[int]]:
+    made, stack, seen = [], [], {}
+    for edge in row.tolist():
+        atom = int(origin[edge])
+        if atom in seen:
+            start = seen[atom]
+            loop, stack = stack[start:], stack[:start]
+            for one in loop:
+                seen.pop(int(origin[one]), None)
+            made.append(loop)
+        seen[atom] = len(stack)
+        stack.append(edge)
+    return [*made, stack]
+
+
+def check_planar(rings: Rings, crossed: int, n_bonds: int) -> None:
+    """Refuse what is no network of rings in a plane.
+
+    Parameters
+    ----------
+    rings
+        What `find_rings` found.
+    crossed, n_bonds
+        Bonds that crossed others, and all bonds.
+
+    Raises
+    ------
+    TableError
+        If too many bonds cross, or most faces are triangles.
+    """
+    if crossed > CROSSED * n_bonds:
+        raise TableError(explain(
+            f"{crossed} of {n_bonds} bonds that cross others", "a planar network, whose bonds cross next to nowhere",
+            "Shorten the bonds (factor= or cutoff=), select one sublattice with species=, or use "
+            "coordination(), which needs no plane."))  # fmt: skip
+    triangles = np.count_nonzero(rings.size == SMALLEST)
+    if rings.size.size > 4 and triangles > TRIANGLES * rings.size.size:
+        raise TableError(explain(
+            f"{triangles} triangles among {rings.size.size} rings", "networks with open rings, as graphene or MoS2",
+            "Of a close-packed structure every ring is a triangle and says nothing: use coordination() or lattice(). "
+            "If it is none, shorten the bonds (factor= or cutoff=)."))  # fmt: skip
+
+
+def ring_counts(rings: Rings, n_atoms: int, largest: int) -> np.ndarray:
+    """How many rings of each size every atom is on, (n_atoms, largest + 1)."""
+    inside = rings.atoms >= 0
+    size = np.broadcast_to(rings.size[:, None], inside.shape)[inside]
+    flat = np.bincount(rings.atoms[inside] * (largest + 1) + size, minlength=n_atoms * (largest + 1))
+    return flat.reshape(n_atoms, largest + 1)
+
+
+def ring_neighbours(rings: Rings, n_bonds: int) -> np.ndarray:
+    """Pairs (n, 2) of rings that share a bond, first < second; as many times as they share bonds."""
+    inside = rings.sides >= 0
+    ring = np.broadcast_to(np.arange(rings.size.size)[:, None], inside.shape)[inside]
+    side = rings.sides[inside]
+    order = np.argsort(side, kind="stable")
+    side, ring = side[order], ring[order]
+    same = np.flatnonzero(side[1:] == side[:-1])
+    return np.sort(np.stack([ring[same], ring[same + 1]], axis=1), axis=1)

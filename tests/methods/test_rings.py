@@ -1,0 +1,145 @@
+"""``bonds``, ``graph``, ``coordination``, ``rings`` and ``plot_rings`` of tables: units, frames, ids, errors."""
+
+import json
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+import hs_deepatoms
+from hs_deepatoms.errors import InvalidArgumentError, TableError
+from hs_deepatoms.simulate import sheets
+
+PERFECT = sheets.honeycomb(5, 6)
+WALES = sheets.stone_wales(PERFECT)
+
+
+def _image(frames=(), scale=(0.012, 0.01), units="nm"):
+    shape = (*frames, 200, 170)
+    dims = [*(f"t{k}" for k in range(len(frames))), "y", "x"]
+    image = xr.DataArray(np.zeros(shape, np.float32), dims=dims)
+    for dim, n, step in zip("yx", shape[-2:], scale, strict=True):
+        image = image.assign_coords({dim: (dim, 3 + step * np.arange(n), {"units": units})})
+    return image
+
+
+def _table(*frames, bond=0.142, **columns):
+    """Sheets in nm on an image whose pixels are no squares; one frame per sheet."""
+    y, x = (np.concatenate([getattr(one, w) * bond for one in frames]) for w in "yx")
+    frame = np.repeat(np.arange(len(frames)), [one.y.size for one in frames])
+    image = _image((len(frames),) if len(frames) > 1 else ())
+    return hs_deepatoms.positions(y + 3.05, x + 3.05, signal=image, units="nm", frame=frame, columns=columns)
+
+
+def _kinds(rings):
+    names = json.loads(rings["cluster_kind"].attrs["names"])
+    return [names[str(k)] for k in rings["cluster_kind"].values.tolist()]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"elements": "C"}, {"elements": {0: "C"}}, {"cutoff": "1.8 Å"}, {"cutoff": 0.18}]
+)
+def test_every_kind_of_bond(arguments):
+    atoms = _table(WALES)
+    rings = atoms.deepatoms.rings(**arguments)
+    counts = rings["ring_count"].sel(ring_size=[5, 6, 7]).values.tolist()
+    assert counts == [2, len(PERFECT.bonds) - PERFECT.y.size - 3, 2] and _kinds(rings) == ["Stone-Wales"]
+    bonds = atoms.deepatoms.bonds(**arguments)
+    assert bonds["length"].attrs["units"] == "nm" and bonds["length"].values == pytest.approx(0.142, rel=0.08)
+    assert rings["area"].attrs["units"] == "nm^2"
+    perfect = rings["area"].values[rings["size"].values == 6]
+    assert np.median(perfect) == pytest.approx(1.5 * np.sqrt(3) * 0.142**2, rel=0.02)
+
+
+def test_frames_are_apart_and_counted():
+    atoms = _table(PERFECT, WALES, PERFECT)
+    rings = atoms.deepatoms.rings()
+    assert rings["ring_count"].dims == ("t0", "ring_size") and rings["ring_count"].shape == (3, 10)
+    assert rings["ring_count"].sel(ring_size=5).values.tolist() == [0, 2, 0]
+    assert rings["cluster_frame"].values.tolist() == [1] and (np.diff(rings["frame"].values) >= 0).all()
+    graph = atoms.deepatoms.graph()
+    assert all(graph.nodes[a]["frame"] == graph.nodes[b]["frame"] for a, b in graph.edges)
+    assert graph.number_of_nodes() == atoms.sizes["atom"]
+    coordination = atoms.deepatoms.coordination()
+    assert coordination["component"].values.tolist() == [0] * atoms.sizes["atom"]
+    assert coordination["coordination"].values.max() == 3
+    assert json.loads(coordination.attrs["provenance"])[-1]["operation"] == "coordination"
+
+
+def test_ids_survive_filters():
+    atoms = _table(PERFECT)
+    part = atoms.isel(atom=np.arange(atoms.sizes["atom"])[::-1])
+    part = part.where(part["atom"] != 30)
+    rings = part.deepatoms.rings()
+    own = rings["atoms"].values
+    assert 30 not in own and set(own[own >= 0]) <= set(atoms["atom"].values.tolist())
+    places = atoms.sel(atom=own[0][own[0] >= 0])
+    assert rings["y"].values[0] == pytest.approx(places["y"].values.mean())
+
+
+def test_rings_with_a_dopant():
+    species = np.where(np.arange(PERFECT.y.size) == 55, "Si", "C")
+    atoms = _table(PERFECT, species=species)
+    everything, some = atoms.deepatoms.rings(), atoms.deepatoms.rings(containing="Si")
+    dopant = atoms["atom"].values[atoms["species"].values == 1][0]
+    assert 1 <= some.sizes["ring"] <= 3 and (some["atoms"].values == dopant).any(axis=1).all()
+    assert everything["rings_of_atom"].sel(atom=dopant).sum() == some.sizes["ring"]
+    assert atoms.deepatoms.rings(elements={"Si": "Si", "C": "C"}, factor=1.0)["ring_count"].sum() > 0
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_atoms(n):
+    atoms = hs_deepatoms.positions(np.full(n, 9.0), 9 + 8.0 * np.arange(n), signal=np.zeros((40, 30)))
+    rings = atoms.deepatoms.rings()
+    assert rings.sizes["ring"] == 0 and rings.sizes["atom"] == n
+    assert atoms.deepatoms.coordination()["coordination"].values.tolist() == [max(n - 1, 0)] * n
+    plt.close(atoms.deepatoms.plot_rings().figure)
+
+
+def test_named_errors():
+    atoms = _table(PERFECT)
+    uncalibrated = hs_deepatoms.positions(PERFECT.y * 12, PERFECT.x * 12)
+    for table, arguments, error, words in [
+        (uncalibrated, {"elements": "C"}, TableError, "unit of length"),
+        (atoms, {"elements": {1: "C"}}, TableError, "without an element"),
+        (atoms, {"elements": "Xx"}, TableError, "symbols"),
+        (atoms, {"elements": {"carbon": "C"}}, TableError, "class 'carbon'"),
+        (atoms, {"cutoff": 0.2, "factor": 1.2}, InvalidArgumentError, "factor"),
+        (atoms, {"factor": -1}, InvalidArgumentError, "factor"),
+        (atoms, {"largest": 2}, InvalidArgumentError, "largest"),
+        (atoms, {"cutoff": 0.3}, TableError, "cross others"),
+        (atoms, {"containing": "Si"}, TableError, "species"),
+    ]:
+        with pytest.raises(error, match=words):
+            table.deepatoms.rings(**arguments)
+    y, x = (k.ravel() * 12.0 for k in np.mgrid[:6, :7])
+    close_packed = hs_deepatoms.positions(y * np.sqrt(3) / 2, x + 6 * (np.round(y / 12) % 2))
+    with pytest.raises(TableError, match="close-packed"):
+        close_packed.deepatoms.rings()
+
+
+def test_saved_and_read_again(tmp_path):
+    rings = _table(PERFECT, WALES).deepatoms.rings()
+    rings.to_zarr(tmp_path / "rings.zarr", consolidated=False)
+    back = xr.open_zarr(tmp_path / "rings.zarr", consolidated=False).load()
+    xr.testing.assert_equal(back, rings)
+
+
+def test_picture_has_a_polygon_per_odd_ring():
+    atoms = _table(PERFECT, WALES)
+    rings = atoms.deepatoms.rings()
+    ax = atoms.deepatoms.plot_rings(_image((2,)), rings=rings, frame=1, bonds="length")
+    drawn = [c for c in ax.collections if type(c).__name__ == "PolyCollection"]
+    assert sorted(len(c.get_paths()) for c in drawn) == [2, 2]
+    corner = drawn[0].get_paths()[0].vertices
+    assert corner[:, 0].min() >= 3 and len(corner) >= 5
+    plt.close(ax.figure)
+    with pytest.raises(TableError, match="Find them again"):
+        atoms.isel(atom=slice(0, 20)).deepatoms.plot_rings(rings=rings)
+    with pytest.raises(InvalidArgumentError, match="bonds"):
+        atoms.deepatoms.plot_rings(bonds="colour")

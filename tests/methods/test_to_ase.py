@@ -1,0 +1,164 @@
+"""Tables to ASE and back: exact, in any order of the species, on fields that are no squares; relaxation, dynamics."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from ase.build import bulk, fcc111
+from ase.calculators.emt import EMT
+from ase.io import read
+
+import hs_deepatoms
+from hs_deepatoms.errors import InvalidArgumentError, TableError
+from hs_deepatoms.structure.ase import run_dynamics, separate
+
+SHAPE, SCALE = (90, 140), (0.012, 0.01)
+
+
+def _image(frames=0):
+    shape = (frames, *SHAPE) if frames else SHAPE
+    image = xr.DataArray(np.zeros(shape, np.float32), dims=("t", "y", "x")[-len(shape) :])
+    for dim, n, step, start in zip("yx", SHAPE, SCALE, (-0.4, 2.0), strict=True):
+        image = image.assign_coords({dim: (dim, start + step * np.arange(n), {"units": "nm"})})
+    return image
+
+
+@pytest.fixture(scope="module")
+def atoms():
+    rng = np.random.default_rng(0)
+    y, x = (k.ravel() + rng.normal(0, 1, k.size) for k in np.mgrid[8:85:13.0, 9:135:17.0])
+    columns = {"species": np.where(rng.random(y.size) < 0.8, "carbon", "dopant"), "probability": rng.random(y.size),
+               "y_std_px": rng.random(y.size), "x_std_px": rng.random(y.size)}  # fmt: skip
+    return hs_deepatoms.positions(y, x, signal=_image(), columns=columns)
+
+
+@pytest.mark.parametrize("species", [{0: "C", 1: "Si"}, {1: "Si", 0: "C"}, {"dopant": "Si", "carbon": "C", 7: "U"}])
+def test_elements_by_class_whatever_the_order(atoms, species):
+    made = atoms.deepatoms.to_ase(species=species)
+    np.testing.assert_array_equal(made.numbers, np.where(atoms["species"] == 1, 14, 6))
+    np.testing.assert_allclose(made.cell.lengths(), [14.0, 10.8, 10.0])
+    np.testing.assert_allclose(made.positions[:, 0], 0.1 * (atoms["x_px"] + 0.5))
+    np.testing.assert_allclose(made.positions[:, 1], 0.12 * (atoms["y_px"] + 0.5))
+    np.testing.assert_allclose(made.arrays["sigma"][:, :2], 10 * np.stack([atoms["x_std"], atoms["y_std"]], axis=1))
+    assert json.loads(made.info["provenance"])[-1]["operation"] == "to_ase" and not made.pbc.any()
+
+
+def test_back_without_a_file(atoms):
+    back = hs_deepatoms.from_ase(atoms.deepatoms.to_ase(species={0: "C", 1: "Si"}))
+    for name in ("y", "x", "y_px", "x_px", "y_std", "x_std", "probability"):
+        np.testing.assert_allclose(back[name], atoms[name], rtol=1e-12, atol=1e-14)
+    assert back["atom"].values.tolist() == atoms["atom"].values.tolist()
+    assert json.loads(back["species"].attrs["names"]) == {"0": "C", "1": "Si"}
+    assert json.loads(back.attrs["axes"]) == json.loads(atoms.attrs["axes"])
+
+
+@pytest.mark.parametrize(
+    "name, kind", [("POSCAR", None), ("a.cif", None), ("a.xyz", "extxyz"), ("a.lmp", "lammps-data")]
+)
+def test_round_trip_through_files(atoms, tmp_path, name, kind):
+    path = atoms.deepatoms.export(tmp_path / name, format=kind, species={"dopant": "Si", 0: "C"})
+    back = hs_deepatoms.from_ase(read(path, format=kind) if kind else read(path), signal=_image())
+    order = [np.lexsort((np.round(one["x_px"], 3), np.round(one["y_px"], 3))) for one in (atoms, back)]
+    for column in ("y_px", "x_px"):
+        np.testing.assert_allclose(back[column].values[order[1]], atoms[column].values[order[0]], atol=1e-6)
+    names = json.loads(back["species"].attrs["names"])
+    symbols = np.array([names[str(k)] for k in back["species"].values])[order[1]]
+    np.testing.assert_array_equal(symbols == "Si", atoms["species"].values[order[0]] == 1)
+
+
+def test_heights_and_cells(atoms):
+    rising = atoms.deepatoms.to_ase(species="C", z=lambda y, x: 0.1 * x - 3, vacuum="0.2 nm")
+    np.testing.assert_allclose(rising.positions[:, 2].min(), 2.0)
+    np.testing.assert_allclose(np.diff(rising.positions[:, 2]), 0.1 * np.diff(rising.positions[:, 0]), atol=1e-9)
+    np.testing.assert_allclose(rising.cell[2, 2], np.ptp(rising.positions[:, 2]) + 4)
+    column = atoms.assign(tall=("atom", np.linspace(0, 0.5, atoms.sizes["atom"]), {"units": "nm"}))
+    assert np.ptp(column.deepatoms.to_ase(species="C", z="tall").positions[:, 2]) == pytest.approx(5.0)
+    assert column.deepatoms.to_ase(species="C", cell=(14, 11), pbc=True).cell.lengths().tolist() == [14, 11, 10]
+    vectors = [[14, 0, 0], [1, 11, 0], [0, 0, 8]]
+    np.testing.assert_array_equal(column.deepatoms.to_ase(species="C", cell=vectors).cell, vectors)
+
+
+def test_frames_become_a_trajectory(tmp_path):
+    image = _image(3)
+    atoms = hs_deepatoms.positions([9, 30, 12, 50], [9, 30, 12, 70], signal=image, frame=[0, 0, 1, 2])
+    assert [len(atoms.deepatoms.to_ase(species="C", frame=k)) for k in range(3)] == [2, 1, 1]
+    path = atoms.deepatoms.export(tmp_path / "all.xyz", format="extxyz", species="C")
+    back = hs_deepatoms.from_ase(read(path, index=":"), signal=_image())
+    assert back.deepatoms.count().values.tolist() == [2, 1, 1]
+    with pytest.raises(InvalidArgumentError, match="one structure per file"):
+        atoms.deepatoms.export(tmp_path / "POSCAR", species="C")
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_atoms(n):
+    atoms = hs_deepatoms.positions(np.arange(n) * 9.0, np.arange(n) * 9.0, signal=_image())
+    made = atoms.deepatoms.to_ase(species="C")
+    assert len(made) == n and hs_deepatoms.from_ase(made).sizes["atom"] == n
+
+
+def test_named_errors(atoms, tmp_path):
+    make = atoms.deepatoms.to_ase
+    for arguments, error, words in [
+        ({"species": {0: "C"}}, TableError, "'dopant' of"),
+        ({}, TableError, "carbon"),
+        ({"species": {0: "C", 1: "Foo"}}, TableError, "Foo"),
+        ({"species": ["C"]}, TableError, "species"),
+        ({"species": "C", "frame": 1}, TableError, "frame=1"),
+        ({"species": "C", "cell": (1, 2, 0)}, InvalidArgumentError, "cell"),
+        ({"species": "C", "z": [1.0, 2.0]}, InvalidArgumentError, "z of shape"),
+        ({"species": "C", "vacuum": -1}, InvalidArgumentError, "vacuum"),
+    ]:
+        with pytest.raises(error, match=words):
+            make(**arguments)
+    with pytest.raises(TableError, match="unit of length"):
+        hs_deepatoms.positions([1.0], [2.0]).deepatoms.to_ase(species="C")
+    with pytest.raises(InvalidArgumentError, match="format"):
+        atoms.deepatoms.export(tmp_path / "a.nothing", species="C")
+    with pytest.raises(InvalidArgumentError, match=r"ase\.Atoms"):
+        hs_deepatoms.from_ase("POSCAR")
+
+
+def test_overlaps_leave_the_better_one():
+    rng = np.random.default_rng(0)
+    y, x, score = rng.uniform(0, 30, (3, 200))
+    keep = separate(y, x, 3.0, score)
+    far = np.hypot(y[:, None] - y, x[:, None] - x)
+    np.fill_diagonal(far, np.inf)
+    assert far[np.ix_(keep, keep)].min() > 3
+    for row in np.flatnonzero(~keep):
+        assert (keep & (far[row] <= 3) & (score > score[row])).any()
+    same = hs_deepatoms.positions([5.0, 5.0, 9.0], [5.0, 5.0, 9.0])
+    assert same.deepatoms.remove_overlaps(1)["atom"].values.tolist() == [0, 2]
+
+
+def test_relaxation_lowers_the_energy_and_keeps_the_topology():
+    ideal = hs_deepatoms.from_ase(fcc111("Cu", (4, 5, 1), vacuum=5))
+    rng, noisy = np.random.default_rng(1), ideal.copy()
+    for axis in "yx":
+        noisy[axis] = ideal[axis].copy(data=ideal[axis].values + rng.normal(0, 0.12, ideal.sizes["atom"]))
+    noisy = noisy.drop_vars("z").assign(y_std=("atom", np.full(20, 0.1)), x_std=("atom", np.full(20, 0.1)))
+    done = noisy.deepatoms.relax(EMT(), species={0: "Cu"}, fmax=0.02)
+    assert done.attrs["converged"] and done.attrs["energy"] < done.attrs["energy_before"] - 0.1
+    assert np.hypot(done["force_y"].values, done["force_x"].values).max() < 0.021 and np.ptp(
+        done["z"].values
+    ) == pytest.approx(0, abs=1e-9)
+    edges = [set(one.deepatoms.graph(cutoff=3.3).edges) for one in (ideal, done)]
+    assert edges[0] == edges[1] and (done["atom"].values == noisy["atom"].values).all()
+    held = noisy.deepatoms.relax(EMT(), species={0: "Cu"}, fmax=0.02, restraint=5.0)
+    moved = [np.hypot(one["y"] - noisy["y"], one["x"] - noisy["x"]).mean() for one in (held, done)]
+    assert moved[0] < 0.5 * moved[1]
+    with pytest.raises(InvalidArgumentError, match="optimizer"):
+        noisy.deepatoms.relax(EMT(), species={0: "Cu"}, optimizer="Newton")
+    with pytest.raises(TableError, match="uncertainties"):
+        ideal.deepatoms.relax(EMT(), species={0: "Cu"}, restraint=1.0)
+
+
+def test_energy_is_conserved():
+    crystal = bulk("Cu", cubic=True)
+    run = run_dynamics(crystal, EMT(), steps=200, timestep=2.0, every=1)
+    total = (run.potential + run.kinetic) / len(crystal)
+    assert np.abs(total - total[0]).max() < 1e-4 and run.kinetic[0] > 0
+    table = hs_deepatoms.from_ase(fcc111("Cu", (2, 3, 1), vacuum=5))
+    made = table.deepatoms.dynamics(EMT(), species={0: "Cu"}, steps=20, every=5, friction=0.02)
+    assert made["x"].dims == ("time", "atom") and made["time"].values.tolist() == [0, 5, 10, 15, 20]

@@ -1,0 +1,44 @@
+"""Diffusion constant of planted walks with drift and localisation errors."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import hs_deepatoms
+from hs_deepatoms.errors import TableError
+from hs_deepatoms.structure.diffusion import diffusion
+
+
+@pytest.mark.parametrize("n_atoms, n_frames", [(60, 201), (5, 2501)])
+def test_within_five_percent(n_atoms, n_frames):
+    rng = np.random.default_rng(3)
+    walk = np.cumsum(rng.normal(0, np.sqrt(0.8), (2, n_atoms, n_frames)), axis=2)
+    walk += np.cumsum(rng.normal(0.4, 1.0, (2, 1, n_frames)), axis=2) + rng.normal(0, 0.5, walk.shape)
+    track, frame = (k.ravel() for k in np.indices((n_atoms, n_frames)))
+    shuffled = rng.permutation(track.size)
+    found = diffusion(track[shuffled], frame[shuffled], *(w.ravel()[shuffled] for w in walk))
+    assert found.steps == n_atoms * (n_frames - 1) >= 10_000
+    assert found.constant == pytest.approx(0.4, rel=0.05)
+    assert found.localisation == pytest.approx(0.25, rel=0.15)
+    assert diffusion(track, frame, *(w.ravel() for w in walk), drift=False).constant > 0.6
+
+
+def test_gaps_and_next_to_nothing():
+    assert diffusion([0, 0], [0, 2], [0.0, 5.0], [0.0, 5.0]).steps == 0
+    assert np.isnan(diffusion([], [], [], []).constant)
+
+
+def test_of_a_table():
+    rng = np.random.default_rng(0)
+    y, x = (k.ravel() for k in np.mgrid[30:270:40.0, 30:350:40.0])
+    walk = np.cumsum(rng.normal(0, 0.5, (2, 40, y.size)), axis=1) + np.stack([y, x])[:, None]
+    image = xr.DataArray(np.zeros((40, 300, 380), np.float32), dims=("time", "y", "x"))
+    for dim in "yx":
+        image = image.assign_coords({dim: (dim, 0.1 * np.arange(image.sizes[dim]), {"units": "nm"})})
+    frame = np.repeat(np.arange(40), y.size)
+    atoms = hs_deepatoms.positions(walk[0].ravel(), walk[1].ravel(), signal=image, frame=frame)
+    found = atoms.deepatoms.link(max_step=4).deepatoms.diffusion()
+    assert found["diffusion"].attrs["units"] == "nm^2/frame"
+    assert abs(found["diffusion"] - 0.125 * 0.01) < 4 * found["diffusion_std"] < 0.2 * 0.125 * 0.01 * 4
+    with pytest.raises(TableError):
+        atoms.deepatoms.diffusion()

@@ -1,0 +1,100 @@
+"""Bonds as arrays: by distance, radii and shape, across a cell's edges, and where there is next to nothing."""
+
+import numpy as np
+import pytest
+
+from hs_deepatoms.errors import InvalidArgumentError
+from hs_deepatoms.simulate.sheets import honeycomb
+from hs_deepatoms.structure.graph import (
+    bonds_by_shape,
+    bonds_of_elements,
+    bonds_within,
+    components,
+    coordination,
+    crossing_bonds,
+    local_distance,
+    read_cell,
+    to_networkx,
+    without_crossings,
+)
+
+
+def _as_set(bonds):
+    return set(zip(bonds.first.tolist(), bonds.second.tolist(), strict=True))
+
+
+def test_all_ways_agree_on_a_noisy_sheet():
+    sheet = honeycomb(6, 9)
+    noise = np.random.default_rng(0).normal(0, 0.05, (2, sheet.y.size))
+    y, x = 1.42 * (sheet.y + noise[0]), 1.42 * (sheet.x + noise[1])
+    truth = {tuple(pair) for pair in sheet.bonds.tolist()}
+    assert _as_set(bonds_within(y, x, 1.9)) == truth
+    assert _as_set(bonds_of_elements(y, x, np.full(y.size, 6))) == truth
+    found = bonds_by_shape(y, x)
+    assert truth <= _as_set(found)
+    np.testing.assert_allclose(found.length, np.hypot(found.dy, found.dx))
+    np.testing.assert_allclose(found.dy, y[found.second] - y[found.first])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_distance_is_that_of_brute_force_in_any_cell(seed):
+    rng = np.random.default_rng(seed)
+    cell = np.array([[7.0, 1.5], [-2.0, 5.0]])
+    y, x = (rng.random((23, 2)) @ cell).T
+    found = bonds_within(y, x, 2.2, cell=cell)
+    expected = 0
+    for i in range(-3, 4):
+        for j in range(-3, 4):
+            shift = np.array([i, j]) @ cell
+            distance = np.hypot(y[:, None] - y - shift[0], x[:, None] - x - shift[1])
+            expected += np.count_nonzero((distance <= 2.2) & (distance > 0))
+    assert found.first.size == expected / 2
+    assert (found.length <= 2.2).all() and (found.first <= found.second).all()
+
+
+def test_radii_differ_between_elements():
+    # C-C 1.52, C-Si 1.87, times 1.2
+    y, x = np.zeros(3), np.array([0.0, 2.0, 4.0])
+    assert _as_set(bonds_of_elements(y, x, [6, 14, 6])) == {(0, 1), (1, 2)}
+    assert _as_set(bonds_of_elements(y, x, [6, 6, 6])) == set()
+    assert _as_set(bonds_of_elements(y, x, [6, 6, 6], factor=1.4)) == {(0, 1), (1, 2)}
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+@pytest.mark.parametrize("cell", [None, (50.0, 40.0)])
+def test_next_to_nothing(n, cell):
+    y, x = np.zeros(n), np.arange(n) * 3.0
+    for bonds in (bonds_within(y, x, 4.0, cell=cell), bonds_by_shape(y, x, cell=cell)):
+        assert bonds.first.size == max(n - 1, 0)
+    assert coordination(n, bonds).sum() == 2 * max(n - 1, 0)
+    assert local_distance(y, x).shape == (n,) and components(n, bonds).tolist() == [0] * n
+
+
+def test_duplicates_get_no_bond():
+    y, x = np.zeros(4), np.array([0.0, 0.0, 1.0, 2.0])
+    assert (0, 1) not in _as_set(bonds_within(y, x, 1.1)) and (0, 1) not in _as_set(bonds_by_shape(y, x))
+
+
+def test_crossings_lose_the_longer_bond():
+    y, x = np.array([0.0, 0.0, 1.0, 1.2]), np.array([0.0, 1.0, 0.0, 1.2])
+    bonds = bonds_within(y, x, 1.8)
+    assert len(crossing_bonds(y, x, bonds)) == 1
+    kept, number = without_crossings(y, x, bonds)
+    assert number == 1 and _as_set(bonds) - _as_set(kept) == {(0, 3)}
+
+
+def test_parts_are_numbered_by_size():
+    bonds = bonds_within(np.zeros(6), np.array([0.0, 1.0, 10.0, 11.0, 12.0, 30.0]), 1.5)
+    assert components(6, bonds).tolist() == [1, 1, 0, 0, 0, 2]
+
+
+def test_networkx_has_lengths_and_angles():
+    bonds = bonds_within([0.0, 1.0], [0.0, 1.0], 2.0)
+    graph = to_networkx({"y": np.array([0.0, 1.0])}, np.array([7, 9]), bonds)
+    assert graph.edges[7, 9] == pytest.approx({"length": np.sqrt(2), "angle": np.pi / 4}) and graph.nodes[9]["y"] == 1
+
+
+@pytest.mark.parametrize("cell", ["auto", (1.0, 0.0), ((1, 1), (2, 2)), (1, 2, 3), np.nan])
+def test_bad_cells_are_named(cell):
+    with pytest.raises(InvalidArgumentError, match="cell"):
+        read_cell(cell)
