@@ -63,7 +63,7 @@ def _infer(model: VAE, rows: torch.Tensor) -> Inferred:
         code = model.code(mean, chosen, condition)
         pose = model.refined(patches, pose, code)
         mean, chosen, share = _encoded(model, patches, pose, condition)
-    found = refine(patches, pose, lambda z: model.look(model.code(z, chosen[: len(z)], condition[: len(z)])),
+    found = refine(patches, pose, lambda z, rows: model.look(model.code(z, chosen[rows], condition[rows])),
                    model.frame, model.prior, variance=model.variance(), z=mean, steps=STEPS)  # fmt: skip
     spread = torch.sqrt(torch.diagonal(found.covariance, dim1=1, dim2=2).clamp(min=0))
     free = model.prior.free
