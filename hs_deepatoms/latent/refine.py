@@ -36,12 +36,16 @@ def prior_of(lattice: Lattice) -> Prior:
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """Poses (n, 4), latents (n, d) or None, covariance (n, p, p) of free poses and latents, squared residual (n,)."""
+    """Poses (n, 4), latents (n, d) or None, covariance (n, p, p) of free poses and latents, squared residual (n,).
+
+    ``cost`` (n,) is minus twice the logarithm of the posterior, but for a constant.
+    """
 
     pose: torch.Tensor
     z: torch.Tensor | None
     covariance: torch.Tensor
     residual: torch.Tensor
+    cost: torch.Tensor
 
 
 def slopes(motif: torch.Tensor, step: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,7 +137,7 @@ def refine(
         damping[going] *= torch.where(better, 0.2, 10.0)
         best.put(going[better], tried.of(better))
     covariance = torch.linalg.inv(best.normal + 1e-9 * torch.eye(best.normal.shape[1], device=patches.device))
-    return Refined(best.pose, best.z, covariance, best.residual)
+    return Refined(best.pose, best.z, covariance, best.residual, best.cost)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from hs_deepatoms.latent.poses import at_grid, grid_of_size, make_frame, motif_grid, pixel_grid, render, sample, to_motif
+from hs_deepatoms.latent.poses import (
+    at_grid,
+    grid_of_size,
+    make_frame,
+    motif_grid,
+    pixel_grid,
+    render,
+    sample,
+    to_motif,
+)
 from hs_deepatoms.latent.refine import Prior, pose_basis, pose_mixing, refine, slopes
 from hs_deepatoms.latent.search import Lattice, nodes, search
 from hs_deepatoms.latent.smoothing import smooth, widths
@@ -66,7 +75,7 @@ def test_grids_are_the_maps_of_coordinates():
 
 
 def test_refinement_stops_where_nothing_changes():
-    patches, kinds, _ = planted(60, noise=0.1)
+    patches = planted(60, noise=0.1)[0]
     patches, motifs = torch.tensor(patches)[:, None], true_motifs()
     which, pose, _ = search(patches, motifs, FRAME, LATTICE)
     prior = Prior((0.0, 1.0, 1.0, None))
