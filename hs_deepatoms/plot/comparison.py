@@ -56,7 +56,7 @@ def _draw_classes(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:
     if "y" not in table:
         ax.axis("off")
         return
-    size = float(np.clip(2000 / max(1, table.sizes["atom"]), 1, 40))
+    size = float(np.clip(6000 / max(1, table.sizes["atom"]), 1, 40))
     ax.scatter(table["x"], table["y"], c=table["class"], s=size, cmap="tab10", vmin=0, vmax=9, linewidths=0)
     ax.set(aspect="equal", xticks=[], yticks=[])
     ax.invert_yaxis()
