@@ -26,8 +26,8 @@ s = hs.signals.Signal2D(image)
 atoms = hs_deepatoms.positions(rows, columns, signal=s).assign(kind=("atom", kind))
 
 # %%
-# In the small window the kinds hardly differ. In the large one only the rVAE sorts by kind: the latents of the two other
-# autoencoders tell the orientation.
+# In the small window the kinds hardly differ. In the large one only the rVAE sorts by kind: the latents of the two
+# other autoencoders tell the orientation.
 tree = s.compare_latents(atoms, windows=[9, 23], classes=2, labels="kind", steps=250, show_progressbar=False)
 tree.deepatoms.plot()
 
