@@ -18,7 +18,9 @@ on 24 turned copies. ``physics``: two phases (a lattice in two orientations, noi
 48 x 48 on a step-8 grid: share of right nodes, and distance of the found from the true boundary (nodes), by the latent
 of a VAE, by that after a 7 x 7 median, and with the edge loss. ``speed``: images/s of training, one thread. ``peers``:
 the same patches, epochs (``--epochs``) and latents through ours, and through AtomAI's rVAE and pyroVED's iVAE in the
-Python that the variable ATOMAI_PYTHON names.
+Python that the variable ATOMAI_PYTHON names. ``memory``: resident memory (MiB above the import) of ``rvae`` and of
+``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are made when they are read, in processes of their own:
+the peak, and the largest in every quarter of the time, which shows whether it grows.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ import numpy as np
 SIDE, WIDTH, BATCH = 28, 1.6, 128
 NOISES = {"noise 1/9": 1 / 9, "noise 1/3": 1 / 3}
 HARMONICS = 128
-PARTS = ("planted", "symmetric", "discrete", "labels", "physics", "speed", "peers")
+PARTS = ("planted", "symmetric", "discrete", "labels", "physics", "speed", "peers", "memory")
 
 PEER = """
 import json, sys, time, warnings; warnings.simplefilter("ignore")
@@ -65,6 +67,43 @@ else:
     found = model.encode(torch.tensor(x).float())[0].numpy()
 np.savez(path + ".found", angle=found[:, 0], z=found[:, -2:])
 print("RATE", json.dumps(epochs * len(x) / seconds))
+"""
+
+
+MEMORY = """
+import json, sys, threading, time, warnings; warnings.simplefilter("ignore")
+import dask, dask.array as da, numpy as np
+import hyperspy.api as hs, hs_deepatoms
+dask.config.set(scheduler="synchronous")
+which, n = sys.argv[1], int(sys.argv[2])
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+before, seen, done = resident(), [], threading.Event()
+def watch():
+    while not done.wait(0.1):
+        seen.append((time.perf_counter(), resident()))
+y, x = np.mgrid[-15.5:16, -15.5:16]
+def load(block_info=None):
+    (start, stop), *_ = block_info[None]["array-location"]
+    rng = np.random.default_rng(start)
+    angle = rng.uniform(-np.pi, np.pi, (stop - start, 1, 1))
+    cos, sin = np.cos(angle), np.sin(angle)
+    out = np.exp(-(y**2 + x**2) / 8) + 0.7 * np.exp(-((y - 8 * sin) ** 2 + (x - 8 * cos) ** 2) / 8)
+    return (out + 0.1 * rng.standard_normal(out.shape)).astype(np.float32)
+chunks = da.core.normalize_chunks((4096, 32, 32), (n, 32, 32), dtype=np.float32)
+data = da.map_blocks(load, chunks=chunks, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32))
+stack = hs.signals.Signal2D(data).as_lazy(); stack.set_signal_type("atom_patches")
+thread = threading.Thread(target=watch); thread.start(); start = time.perf_counter()
+if which == "rvae":
+    stack.rvae(latent_dim=1, steps=60, show_progressbar=False)
+else:
+    stack.decompose_local(method="nmf", n_components=3)
+done.set(); thread.join()
+at, size = np.array(seen).T
+part = np.minimum((4 * (at - at[0]) / (at[-1] - at[0])).astype(int), 3)
+quarters = [round(float(size[part == k].max() - before)) for k in range(4)]
+print("FOUND", json.dumps({"peak": max(quarters), "quarters": quarters, "seconds": round(time.perf_counter() - start)}))
 """
 
 
@@ -369,6 +408,19 @@ def _stack(data: dict):
     return stack
 
 
+def memory_part(options) -> dict:
+    """Peak resident memory above the import, MiB (Linux)."""
+    table = {}
+    for which in ("nmf", "rvae"):
+        command = [sys.executable, "-c", MEMORY, which, str(options.lazy)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        found = [line for line in done.stdout.splitlines() if line.startswith("FOUND")]
+        table[f"{which}, {options.lazy} patches"] = (
+            json.loads(found[0].removeprefix("FOUND ")) if found else done.stderr.strip().splitlines()[-1:]
+        )
+    return table
+
+
 def peers_part(options) -> dict:
     """The same patches, epochs and latents."""
     table = {}
@@ -411,6 +463,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--patches", type=int, default=2000)
     parser.add_argument("--strain", type=float, default=0.15)
+    parser.add_argument("--lazy", type=int, default=200_000)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--restarts", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=["planted", "speed"])

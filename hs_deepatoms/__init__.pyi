@@ -22,6 +22,7 @@ from hs_deepatoms.training.augmentation import augmented_set as augmented_set
 from hs_deepatoms.workflows.detector import Detector as Detector
 from hs_deepatoms.workflows.elit import elit as elit
 from hs_deepatoms.workflows.ensemble import Ensemble as Ensemble
+from hs_deepatoms.workflows.latent_comparison import compare_latents as compare_latents
 from hs_deepatoms.workflows.segmenter import Segmenter as Segmenter
 
 __version__: str

@@ -18,6 +18,7 @@ __all__ = ["ACCESSORS", "FUNCTIONS", "METHODS", "LazyMethod", "attach", "resolve
 
 #: verb -> ("module:function", the HyperSpy classes that carry it); ``DataArray.deepatoms`` reads the same table.
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "compare_latents": ("hs_deepatoms.workflows.latent_comparison:compare_latents", ("Signal2D",)),
     "decompose_local": ("hs_deepatoms.methods.decompose_local:decompose_local", ("Signal2D", "Signal1D")),
     "extract_patches": ("hs_deepatoms.methods.extract_patches:extract_patches", ("Signal2D",)),
     "find_atoms": ("hs_deepatoms.methods.find_atoms:find_atoms", ("Signal2D",)),

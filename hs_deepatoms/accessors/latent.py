@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hs_deepatoms.accessors.tree import TreeAccessor
 
 if TYPE_CHECKING:
+    import matplotlib.axes
     import matplotlib.figure
     import xarray as xr
     from hyperspy.signal import BaseSignal
@@ -111,6 +112,29 @@ class LatentAccessor(TreeAccessor):
         from hs_deepatoms.methods.latent_phases import latent_phases
 
         return latent_phases(self._tree, what, method=method, classes=classes, denoise=denoise, least=least)
+
+    def plot_phases(
+        self,
+        signal: Any = None,
+        what: int | str = 0,
+        *,
+        frame: int = 0,
+        method: str = "otsu",
+        classes: int = 2,
+        denoise: float | None = 1.0,
+        least: float = 0.7,
+    ) -> matplotlib.axes.Axes:
+        """Boundaries of the phases over the image. See `phases` and `hs_deepatoms.plot.phases.plot_phases`."""
+        from hs_deepatoms.plot.phases import plot_phases
+
+        table = self.phases(what, method=method, classes=classes, denoise=denoise, least=least)
+        return plot_phases(table, signal, frame=frame)
+
+    def plot_watch(self) -> matplotlib.figure.Figure:
+        """Phases at every look while the model learned (``physics_watch``)."""
+        from hs_deepatoms.plot.phases import plot_watch
+
+        return plot_watch(self._tree)
 
     def table(self) -> xr.Dataset:
         """The positions table with a column ``z_0``, ``z_1``, ... per latent, poses and classes."""

@@ -12,6 +12,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.latent.physics import LOSSES
 
 TERMS = 3  # columns of the model's output before the latents
+COMBINE = ("add", "multiply")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,12 @@ class Physics:
         Height and width of a batch, nodes of the grid.
     layout : numpy.ndarray, int, shape (n, 3)
         Frame, row and column of every training row on the grid.
+    combine : {"add", "multiply"}
+        Whether the weighted loss is added to the bound, or the bound is multiplied by the loss to the power ``weight``
+        (as published; for a bound that is never below 0).
+    jitter : (int, int)
+        Largest offset along y and x, pixels, of the origins of a block's patches: all of a block move together, drawn
+        anew each time. The rows must then have ``take(index, offset)``.
     """
 
     loss: Callable
@@ -37,6 +44,8 @@ class Physics:
     latents: Sequence[int] | None
     block: tuple[int, int]
     layout: np.ndarray
+    combine: str = "add"
+    jitter: tuple[int, int] = (0, 0)
 
 
 class BlockBatches:
@@ -51,7 +60,7 @@ class BlockBatches:
     """
 
     def __init__(self, rows, physics: Physics, *, seed: int = 0, device: str = "cpu"):
-        self.rows, self.seed, self.device = rows, seed, device
+        self.rows, self.physics, self.seed, self.device = rows, physics, seed, device
         shape = physics.layout.max(0) + 1
         self.index = np.full(shape, -1)
         self.index[tuple(physics.layout.T)] = np.arange(len(physics.layout))
@@ -67,9 +76,14 @@ class BlockBatches:
             rng = np.random.default_rng([self.seed, step * size + rank, 5])
             rows, places = self._block(rng)
             if len(rows) > 1:
-                values = torch.from_numpy(self.rows.take(rows)).to(self.device)
+                values = torch.from_numpy(self._taken(rows, rng)).to(self.device)
                 yield values, torch.from_numpy(places).to(self.device)
             step += 1
+
+    def _taken(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if not any(self.physics.jitter):
+            return self.rows.take(rows)
+        return self.rows.take(rows, tuple(int(rng.integers(-one, one + 1)) for one in self.physics.jitter))
 
     def _block(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         frames, *grid = self.index.shape
@@ -80,8 +94,8 @@ class BlockBatches:
         return part[tuple(places.T)], places
 
 
-def physics_loss(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> torch.Tensor:
-    """The weighted mean loss of the maps of a batch.
+def map_loss(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> torch.Tensor:
+    """The mean loss of the maps of a batch.
 
     Parameters
     ----------
@@ -96,7 +110,23 @@ def physics_loss(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> t
     flat = places[:, 0] * w + places[:, 1]
     maps = torch.zeros(latents.shape[1], h * w, device=out.device).index_copy(1, flat, latents.T)
     mask = torch.zeros(h * w, device=out.device).index_fill(0, flat, 1.0)
-    return physics.weight * physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w))).mean()
+    return physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w))).mean()
+
+
+def together(own: torch.Tensor, found: torch.Tensor, physics: Physics) -> torch.Tensor:
+    """The bound per pixel and the loss of the maps as one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A product with a loss below 0, which would reward a worse bound.
+    """
+    if physics.combine == "add":
+        return own + physics.weight * found
+    if not found > 0:
+        got = f'a loss of the maps of {float(found):g} with combine="multiply"'
+        raise InvalidArgumentError(explain(got, "a loss above 0", 'Choose "add", or another loss.'))
+    return own * found**physics.weight
 
 
 def loss_named(loss: str | Callable) -> Callable:

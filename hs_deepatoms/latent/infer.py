@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from hs_deepatoms.latent.model import VAE
 from hs_deepatoms.latent.poses import disc
-from hs_deepatoms.latent.refine import refine
+from hs_deepatoms.latent.refine import Refined, refine
 
 STEPS = 6
 BATCH = 256
@@ -57,14 +57,15 @@ def joined(parts: list[Inferred], model: VAE) -> Inferred:
 @torch.no_grad()
 def _infer(model: VAE, rows: torch.Tensor) -> Inferred:
     patches, condition, _ = model.split(rows)
-    pose = model.find(patches)[1]
-    mean, chosen, share = _encoded(model, patches, pose, condition)
+    which, first = model.find(patches)
+    mean, chosen, share = _encoded(model, patches, first, condition)
+    pose = first
     if model.moves:  # again, against the patch's own motif: the search may have met another kind
-        code = model.code(mean, chosen, condition)
-        pose = model.refined(patches, pose, code)
+        pose = model.refined(patches, first, model.code(mean, chosen, condition))
         mean, chosen, share = _encoded(model, patches, pose, condition)
-    found = refine(patches, pose, lambda z: model.look(model.code(z, chosen[: len(z)], condition[: len(z)])),
-                   model.frame, model.prior, variance=model.variance(), z=mean, steps=STEPS)  # fmt: skip
+    found = _settled(model, patches, pose, mean, chosen, condition, STEPS)
+    if model.moves and not model.classes:
+        found = _best(model, patches, found, first, model.bank[which, : model.latent_dim], chosen, condition)
     spread = torch.sqrt(torch.diagonal(found.covariance, dim1=1, dim2=2).clamp(min=0))
     free = model.prior.free
     pose_std = torch.zeros_like(pose)
@@ -73,6 +74,29 @@ def _infer(model: VAE, rows: torch.Tensor) -> Inferred:
     count = disc(model.frame).square().sum().item() * model.channels
     arrays = (found.z, spread[:, len(free) :], found.pose, pose_std, share, found.residual / count / model.variance())
     return Inferred(*(one.cpu().numpy().astype(np.float32) for one in arrays))
+
+
+def _settled(model: VAE, patches, pose, z, chosen, condition, steps: int) -> Refined:
+    """The maximum of the posterior of pose and latents next to these."""
+
+    def decode(z, rows):
+        return model.look(model.code(z, chosen[rows], condition[rows]))
+
+    return refine(patches, pose, decode, model.frame, model.prior, variance=model.variance(), z=z, steps=steps)
+
+
+def _best(model: VAE, patches, found: Refined, pose, z, chosen, condition) -> Refined:
+    """What was found, or what is next to another start where that one is better before its first step.
+
+    The other start is the motif that the search met: the encoder may be wrong about a patch that is unlike others.
+    """
+    start = _settled(model, patches, pose, z, chosen, condition, 0)
+    rows = (start.cost < found.cost).nonzero()[:, 0]
+    if len(rows):
+        other = _settled(model, patches[rows], pose[rows], z[rows], chosen[rows], condition[rows], STEPS)
+        for field in fields(Refined):
+            getattr(found, field.name)[rows] = getattr(other, field.name)
+    return found
 
 
 def _encoded(model: VAE, patches, pose, condition):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
-from hs_deepatoms.latent.blocks import TERMS, BlockBatches, Physics, physics_loss
+from hs_deepatoms.latent.blocks import TERMS, BlockBatches, Physics, map_loss, together
 from hs_deepatoms.latent.model import BANK, VAE
 from hs_deepatoms.latent.smoothing import widths
 from hs_deepatoms.latent.templates import class_averages, groups
@@ -18,6 +20,10 @@ from hs_deepatoms.training.batches import Batches
 from hs_deepatoms.training.fit import Fitted, fit
 from hs_deepatoms.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+Watch = Callable[[VAE, int], None]
 FOR_AVERAGES = 1024  # patches that class averages are made of
 OWN_MOTIFS = 0.25  # share of the training after which poses are refined against the decoder's own motifs
 
@@ -30,6 +36,44 @@ class Rows(Protocol):
 
     def take(self, index: np.ndarray) -> np.ndarray:
         """Rows (k, f), float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Counted:
+    """Batches that tell the model at which step they begin: a training that goes on from a checkpoint knows where."""
+
+    batches: Batches | BlockBatches
+    model: VAE
+
+    def __iter__(self):
+        return self.starting(0)
+
+    def starting(self, step: int, share: tuple[int, int] = (0, 1)):
+        self.model.rounds = step
+        return self.batches.starting(step, share)
+
+
+class _Loss:
+    """The bound per pixel, with the loss of the maps where there is one, which it keeps step by step."""
+
+    def __init__(self, pixels: int, physics: Physics | None):
+        self.pixels, self.physics, self.maps = pixels, physics, []
+
+    def __call__(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        own = negative_bound(out) / self.pixels
+        if self.physics is None:
+            return own
+        found = map_loss(out, target, self.physics)
+        self.maps.append(found.detach())
+        return together(own, found, self.physics)
+
+    def history(self, own: xr.Dataset) -> xr.Dataset:
+        """With ``physics``; NaN for steps before a checkpoint that the training went on from."""
+        if self.physics is None:
+            return own
+        values = np.full(own.sizes["step"], np.nan)
+        values[len(values) - len(self.maps) :] = torch.stack(self.maps).cpu().numpy() if self.maps else []
+        return own.assign(physics=("step", values, {"long_name": "loss of the maps of a block, before its weight"}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +93,8 @@ def negative_bound(out: torch.Tensor) -> torch.Tensor:
 
 
 def train(model: VAE, rows: Rows, recipe: Recipe, *, batch_size: int = 128, device: str = "cpu",
-          physics: Physics | None = None, show_progressbar: bool | None = True) -> Fitted:  # fmt: skip
+          physics: Physics | None = None, checkpoint: str | Path | None = None, job: dict | None = None,
+          watch: Watch | None = None, show_progressbar: bool | None = True) -> Fitted:  # fmt: skip
     """Train in place, from initial weights that depend on the seed alone.
 
     Parameters
@@ -61,6 +106,10 @@ def train(model: VAE, rows: Rows, recipe: Recipe, *, batch_size: int = 128, devi
     device : str
     physics : Physics, optional
         A loss of the map of latents; batches are then blocks of neighbours.
+    checkpoint, job
+        As for :func:`~hs_deepatoms.training.fit.fit`.
+    watch : callable, optional
+        ``watch(model, step)`` every ``recipe.checkpoint_every`` steps, with a copy of the averaged model.
     show_progressbar : bool, optional
 
     Returns
@@ -69,26 +118,26 @@ def train(model: VAE, rows: Rows, recipe: Recipe, *, batch_size: int = 128, devi
     """
     initialise(model, recipe.seed)
     model.noise_variance.fill_(1.0)
-    model.rounds, model.alone_after = 0, round(OWN_MOTIFS * recipe.steps)
+    model.rounds, model.length, model.alone_after = 0, recipe.steps, round(OWN_MOTIFS * recipe.steps)
     model.to(device)
     begin(model, rows, recipe, device)
     batches = Batches(_OneByOne(rows), batch_size, seed=recipe.seed, device=device)
-    pixels = model.channels * model.shape[0] * model.shape[1]
     if physics is not None:
         batches = BlockBatches(rows, physics, seed=recipe.seed, device=device)
+    loss = _Loss(model.channels * model.shape[0] * model.shape[1], physics)
 
-    def loss(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        own = negative_bound(out) / pixels
-        return own if physics is None else own + physics_loss(out, target, physics)
+    def look(average: VAE, step: int) -> None:
+        watch(settle(copy.deepcopy(average), rows, recipe.seed, device), step)
 
-    fitted = fit(model, batches, loss, recipe, device=device, show_progressbar=show_progressbar)
+    fitted = fit(model, _Counted(batches, model), loss, recipe, device=device, checkpoint=checkpoint, job=job,
+                 watch=None if watch is None else look, show_progressbar=show_progressbar)  # fmt: skip
     settle(fitted.module, rows, recipe.seed, device)
-    return fitted
+    return replace(fitted, history=loss.history(fitted.history))
 
 
 @torch.no_grad()
-def settle(model: VAE, rows: Rows, seed: int, device: str) -> None:
-    """Put codes that stand for all patches into the bank: from now on the decoder's own motifs are searched."""
+def settle(model: VAE, rows: Rows, seed: int, device: str) -> VAE:
+    """The model, with codes that stand for all patches in its bank: the decoder's own motifs are searched now."""
     from sklearn.cluster import KMeans
 
     model.eval()
@@ -100,6 +149,7 @@ def settle(model: VAE, rows: Rows, seed: int, device: str) -> None:
     model.bank = torch.from_numpy(codes[nearest]).to(device)
     model.bank = model.bank.repeat(-(-BANK // k), 1)[:BANK]
     model.known, model.kinds = model.known[:0], model.kinds[:0]
+    return model
 
 
 def begin(model: VAE, rows: Rows, recipe: Recipe, device: str) -> None:
@@ -111,7 +161,7 @@ def begin(model: VAE, rows: Rows, recipe: Recipe, device: str) -> None:
     if not model.moves and not model.classes:
         return
     generator = torch.Generator().manual_seed(recipe.seed)
-    model.known = class_averages(patches, model.frame, model.lattice, BANK, generator)
+    model.known = class_averages(patches, model.frame, model.lattice, BANK, generator, blur=model.blur[0])
     if model.classes and labels is None:
         model.kinds = groups(model.known, model.classes, model.frame).to(device)
 

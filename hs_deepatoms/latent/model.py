@@ -47,8 +47,12 @@ class VAE(nn.Module):
         Largest scale factor; the smallest is one over it.
     oversampling : float
         Samples of the canonical image per pixel.
-    beta : float
-        Weight of the Kullback-Leibler terms (Higgins et al., ICLR 2017).
+    beta : float or (float, float)
+        Weight of the Kullback-Leibler terms (Higgins et al., ICLR 2017); two: at the beginning of a training, and from
+        its middle on.
+    capacity : float, optional
+        Nats that the divergence of the latents is held at, reached from 0 in the first half of a training (Burgess et
+        al., arXiv:1804.03599).
     variational : bool
         False: a plain autoencoder.
     blur : (float, float), optional
@@ -77,7 +81,8 @@ class VAE(nn.Module):
         max_shift: tuple[float, float] = (0.0, 0.0),
         max_scale: float = 1.0,
         oversampling: float = 1.0,
-        beta: float = 1.0,
+        beta: float | tuple[float, float] = 1.0,
+        capacity: float | None = None,
         variational: bool = True,
         blur: tuple[float, float] | None = None,
     ):
@@ -85,7 +90,8 @@ class VAE(nn.Module):
         self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.shape, self.channels, self.latent_dim = tuple(shape), channels, latent_dim
         self.invariances, self.classes, self.condition = tuple(invariances), max(discrete, labels), condition
-        self.labelled, self.likelihood, self.beta, self.variational = bool(labels), likelihood, beta, variational
+        self.labelled, self.likelihood, self.variational = bool(labels), likelihood, variational
+        self.betas, self.capacity = tuple(beta) if isinstance(beta, tuple | list) else (beta, beta), capacity
         self.frame: Frame = make_frame(self.shape, self.invariances, oversampling)
         self.lattice = _lattice(self.shape, self.invariances, max_shift, max_scale)
         self.prior = prior_of(self.lattice)
@@ -96,7 +102,7 @@ class VAE(nn.Module):
         self.to_latent = nn.Linear(width + self.classes, 2 * latent_dim)
         self.decoder = make_decoder(decoder, latent_dim + extra, channels, self.frame.size)
         self.blur, self.noise = tuple(blur or (0.0, 0.0)), SeededNoise()
-        self.rounds, self.alone_after = 0, 0
+        self.rounds, self.length, self.alone_after = 0, 0, 0
         self.register_buffer("noise_variance", torch.ones(()))
         self.register_buffer("bank", torch.zeros(BANK, latent_dim + extra))
         # while it learns: class averages, and the class (-1: none) of each
@@ -222,7 +228,22 @@ class VAE(nn.Module):
         code = self.code(z, z[:, :0] if chosen is None else chosen, condition)
         cost, square = self._likelihood(patches, self.picture(code, pose))
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
-        return cost, self.beta * divergence * self.variational, square
+        return cost, self._weighed(divergence) * self.variational, square
+
+    @property
+    def beta(self) -> float:
+        """Weight of the divergences, at this step of a training."""
+        return self.betas[0] + (self.betas[1] - self.betas[0]) * self._ramp()
+
+    def _ramp(self) -> float:
+        """From 0 to 1 in the first half of a training; 1 without one."""
+        return min(1.0, 2 * self.rounds / self.length) if self.training and self.length else 1.0
+
+    def _weighed(self, divergence: torch.Tensor) -> torch.Tensor:
+        if self.capacity is None or not self.training:
+            return self.beta * divergence
+        excess = divergence - self._ramp() * self.capacity
+        return self.beta * excess * torch.sign(excess.mean().detach())  # the gradient of |mean excess|
 
     def _likelihood(self, patches, picture) -> tuple[torch.Tensor, torch.Tensor]:
         """Negative log likelihood (n,), and the mean squared difference (n,)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.nn import functional as F
@@ -85,19 +86,60 @@ def sample(images: torch.Tensor, y: torch.Tensor, x: torch.Tensor, step: float =
     """Images (n, c, H, W) at coordinates (n, h, w) from their middle, linear between samples; the rim goes on."""
     height, width = images.shape[2:]
     grid = torch.stack([2 * x / (width * step), 2 * y / (height * step)], -1)
+    return at_grid(images, grid)
+
+
+def motif_grid(pose: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """Where the pixels of patches lie in the canonical image, (n, h, w, 2): x and y from -1 to 1, for `at_grid`.
+
+    The same as `to_motif` on all pixels, as one matrix product per patch: several times faster.
+    """
+    angle, ty, tx, log_scale = pose.unbind(1)
+    scale = torch.exp(-log_scale)
+    cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+    along_x = torch.stack([cos, sin, -cos * tx - sin * ty], 1)
+    along_y = torch.stack([-sin, cos, sin * tx - cos * ty], 1)
+    return _grid(along_x, along_y, frame.shape, [n * frame.step for n in frame.size])
+
+
+def patch_grid(pose: torch.Tensor, frame: Frame) -> torch.Tensor:
+    """Where the pixels of straightened patches lie in the patches, (n, h, w, 2), as `motif_grid`."""
+    angle, ty, tx, log_scale = pose.unbind(1)
+    scale = torch.exp(log_scale)
+    cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+    return _grid(torch.stack([cos, -sin, tx], 1), torch.stack([sin, cos, ty], 1), frame.shape, frame.shape)
+
+
+def _grid(along_x, along_y, shape: tuple[int, int], extent) -> torch.Tensor:
+    """Rows (n, 3) of maps of (x, y, 1) in pixels, as coordinates of an image of that extent (height, width)."""
+    along = torch.cat([along_x * (2 / extent[1]), along_y * (2 / extent[0])], 1)
+    return (along @ _places(*shape).to(along)).unflatten(1, (*shape, 2))
+
+
+@lru_cache(maxsize=16)
+def _places(h: int, w: int) -> torch.Tensor:
+    """x, y and 1 of all pixels, for both numbers of a grid: (6, h * w * 2), so that a grid is one matrix product."""
+    y, x = pixel_grid((h, w))
+    rows = torch.zeros(2, 3, h, w, 2)
+    for k in range(2):
+        rows[k, :, ..., k] = torch.stack([x, y, torch.ones_like(x)])
+    return rows.reshape(6, -1)
+
+
+def at_grid(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """Images (n, c, H, W) at a grid, linear between samples; the rim goes on."""
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def render(motif: torch.Tensor, pose: torch.Tensor, frame: Frame) -> torch.Tensor:
     """Canonical images (n, c, *frame.size) as patches (n, c, h, w) in their poses."""
-    y, x = pixel_grid(frame.shape, device=motif.device)
-    return sample(motif, *to_motif(y, x, pose), frame.step)
+    return at_grid(motif, motif_grid(pose, frame))
 
 
 def straighten(patches: torch.Tensor, pose: torch.Tensor, frame: Frame) -> torch.Tensor:
     """Patches (n, c, h, w) without their poses, same size; inside the disc only where they can turn."""
-    y, x = pixel_grid(frame.shape, device=patches.device)
-    return sample(patches, *to_patch(y, x, pose)) * disc(frame, patches.device)
+    straight = at_grid(patches, patch_grid(pose, frame))
+    return straight * disc(frame, patches.device) if frame.round else straight
 
 
 def grid_of_size(frame: Frame, device=None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 import torch
 
-from hs_deepatoms.latent.poses import Frame, disc, pixel_grid, sample, to_motif
+from hs_deepatoms.latent.poses import Frame, at_grid, disc, motif_grid
 from hs_deepatoms.latent.search import Lattice
 
 LARGEST = (0.35, 1.5, 1.5, 0.15)  # one step: rad, pixels, pixels, log scale
+SETTLED = 1e-3  # chi squared that a further step would gain: 3 % of a standard deviation
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,16 @@ def prior_of(lattice: Lattice) -> Prior:
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """Poses (n, 4), latents (n, d) or None, covariance (n, p, p) of free poses and latents, squared residual (n,)."""
+    """Poses (n, 4), latents (n, d) or None, covariance (n, p, p) of free poses and latents, squared residual (n,).
+
+    ``cost`` (n,) is minus twice the logarithm of the posterior, but for a constant.
+    """
 
     pose: torch.Tensor
     z: torch.Tensor | None
     covariance: torch.Tensor
     residual: torch.Tensor
+    cost: torch.Tensor
 
 
 def slopes(motif: torch.Tensor, step: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,25 +59,41 @@ def slopes(motif: torch.Tensor, step: float) -> tuple[torch.Tensor, torch.Tensor
     return found[0], found[1]
 
 
-def pose_columns(views: torch.Tensor, pose: torch.Tensor, v: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-    """Derivatives (n, 4, c, h, w) of rendered patches with respect to the pose.
+def pose_basis(views: torch.Tensor, grid: torch.Tensor, frame: Frame, free: list[int]) -> list[torch.Tensor]:
+    """Pictures (n, c, h, w) of which the derivatives of rendered patches with respect to the pose are made.
 
-    ``views`` (n, 2, c, h, w) are the slopes of the motif along its own y and x at the motif coordinates v, u (n, h, w).
+    ``views`` (n, 2, c, h, w) are the slopes of the motif along its own y and x. The first two are these slopes; one
+    more for the angle and one for the scale, where they are free.
     """
     dv, du = views[:, 0], views[:, 1]
-    v, u = v[:, None], u[:, None]
-    scale = torch.exp(-pose[:, 3])[:, None, None, None]
-    cos, sin = (f(pose[:, 0])[:, None, None, None] for f in (torch.cos, torch.sin))
-    angle = du * v - dv * u
-    along_y = -scale * (dv * cos + du * sin)
-    along_x = -scale * (du * cos - dv * sin)
-    return torch.stack([angle, along_y, along_x, -(dv * v + du * u)], 1)
+    basis = [dv, du]
+    if 0 in free or 3 in free:
+        v, u = (grid[:, None, ..., k] * (frame.size[1 - k] * frame.step / 2) for k in (1, 0))
+        basis += [du * v - dv * u] if 0 in free else []
+        basis += [-(dv * v + du * u)] if 3 in free else []
+    return basis
+
+
+def pose_mixing(pose: torch.Tensor, free: list[int]) -> torch.Tensor:
+    """How the free derivatives are made of that basis: (n, free, basis)."""
+    scale = torch.exp(-pose[:, 3])
+    cos, sin = scale * torch.cos(pose[:, 0]), scale * torch.sin(pose[:, 0])
+    more = [k for k in (0, 3) if k in free]
+    mixing = torch.zeros(len(pose), len(free), 2 + len(more), device=pose.device)
+    for row, k in enumerate(free):
+        if k in more:
+            mixing[:, row, 2 + more.index(k)] = 1
+        else:
+            along_y = k == 1
+            mixing[:, row, 0] = -cos if along_y else sin
+            mixing[:, row, 1] = -sin if along_y else -cos
+    return mixing
 
 
 def refine(
     patches: torch.Tensor,
     pose: torch.Tensor,
-    decode: Callable[[torch.Tensor], torch.Tensor] | torch.Tensor,
+    decode: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | torch.Tensor,
     frame: Frame,
     prior: Prior,
     *,
@@ -87,7 +109,7 @@ def refine(
     pose : tensor, shape (n, 4)
         Where to begin.
     decode : callable or tensor
-        Canonical images (n, c, *frame.size), or the function of z that gives them.
+        Canonical images (n, c, *frame.size), or the function ``decode(z, rows)`` that gives those of some rows.
     frame : Frame
     prior : Prior
         Of the pose; latents have a standard normal one.
@@ -96,21 +118,26 @@ def refine(
     z : tensor, shape (n, d), optional
         Latents to begin with; None: they stay as they are.
     steps : int
+        At most; a patch that has settled is left alone.
 
     Returns
     -------
     Refined
     """
     problem = _Problem(patches, decode, frame, prior, variance, z is not None)
-    best = problem.look(pose, z)
+    best = problem.look(pose.clone(), None if z is None else z.clone())
     damping = torch.full((len(patches),), 1e-3, device=patches.device)
     for _ in range(steps):
-        tried = problem.look(*problem.stepped(best, damping))
-        better = tried.cost < best.cost
-        damping = torch.where(better, damping / 5, damping * 10)
-        best = problem.chosen(better, tried, best)
+        going = (best.promised() > SETTLED).nonzero()[:, 0]
+        if not len(going):
+            break
+        part, now = problem.of(going), best.of(going)
+        tried = part.look(*part.stepped(now, damping[going]))
+        better = tried.cost < now.cost
+        damping[going] *= torch.where(better, 0.2, 10.0)
+        best.put(going[better], tried.of(better))
     covariance = torch.linalg.inv(best.normal + 1e-9 * torch.eye(best.normal.shape[1], device=patches.device))
-    return Refined(best.pose, best.z, covariance, best.residual)
+    return Refined(best.pose, best.z, covariance, best.residual, best.cost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,31 +151,71 @@ class _Look:
     normal: torch.Tensor
     residual: torch.Tensor
 
+    def promised(self) -> torch.Tensor:
+        """What a step without damping would take from the cost, (n,)."""
+        ridge = 1e-9 * torch.eye(self.normal.shape[1], device=self.normal.device)
+        return (self.gradient * torch.linalg.solve(self.normal + ridge, self.gradient)).sum(1)
+
+    def of(self, rows: torch.Tensor) -> _Look:
+        """Some rows."""
+        return _Look(*(None if one is None else one[rows] for one in self._all()))
+
+    def put(self, rows: torch.Tensor, other: _Look) -> None:
+        """Write over some rows."""
+        for own, new in zip(self._all(), other._all(), strict=True):
+            if own is not None:
+                own[rows] = new
+
+    def _all(self) -> list:
+        return [getattr(self, name) for name in self.__dataclass_fields__]
+
 
 class _Problem:
     def __init__(self, patches, decode, frame: Frame, prior: Prior, variance: float, joint: bool):
         self.patches, self.decode, self.frame, self.prior = patches, decode, frame, prior
         self.variance, self.joint, self.free = variance, joint, prior.free
         self.weight = disc(frame, patches.device)
-        self.grid = pixel_grid(frame.shape, device=patches.device)
+        self.rows = torch.arange(len(patches), device=patches.device)
+        self._fixed: torch.Tensor | None = None
         self.precision = torch.tensor([prior.precision[k] for k in self.free], device=patches.device)
 
     def look(self, pose, z) -> _Look:
-        motif, along_z = self._motif(z)
-        c = motif.shape[1]
-        v, u = to_motif(*self.grid, pose)
-        stack = torch.cat([motif, *slopes(motif, self.frame.step), *along_z], 1)
-        views = sample(stack, v, u, self.frame.step).unflatten(1, (-1, c))
-        difference = (self.patches - views[:, 0]) * self.weight
-        columns = pose_columns(views[:, 1:3], pose, v, u)[:, self.free]
-        columns = (torch.cat([columns, views[:, 3:]], 1) * self.weight).flatten(2)
-        normal = columns @ columns.transpose(1, 2) / self.variance
-        gradient = (columns @ difference.flatten(1)[:, :, None])[..., 0] / self.variance
+        stack = self._stack(z)
+        grid = motif_grid(pose, self.frame)
+        views = at_grid(stack, grid).unflatten(1, (-1, self.patches.shape[1]))
+        # sums over pixels once, of pictures that no pose mixes; the mixing is then one of small matrices
+        basis = pose_basis(views[:, 1:3], grid, self.frame, self.free)
+        pictures = torch.stack([self.patches - views[:, 0], *basis, *views[:, 3:].unbind(1)], 1)
+        if self.frame.round:
+            pictures *= self.weight
+        pictures = pictures.flatten(2)
+        sums = pictures @ pictures.transpose(1, 2)
+        mixing = self._mixing(pose, len(basis), pictures.shape[1] - 1)
+        normal = mixing @ sums[:, 1:, 1:] @ mixing.transpose(1, 2) / self.variance
+        gradient = (mixing @ sums[:, 1:, :1])[..., 0] / self.variance
         precision, values = self._prior(pose, z)
         normal = normal + torch.diag(precision)
-        residual = (difference**2).sum((1, 2, 3))
+        residual = sums[:, 0, 0]
         cost = residual / self.variance + (precision * values**2).sum(1)
         return _Look(pose, z, cost, gradient - precision * values, normal, residual)
+
+    def _mixing(self, pose, first: int, n: int) -> torch.Tensor:
+        """That of the pose, and the latents' derivatives as they are."""
+        free = len(self.free)
+        mixing = torch.zeros(len(pose), free + n - first, n, device=pose.device)
+        mixing[:, :free, :first] = pose_mixing(pose, self.free)
+        mixing[:, free:, first:] = torch.eye(n - first, device=pose.device)
+        return mixing
+
+    def _stack(self, z) -> torch.Tensor:
+        """Motifs, their slopes and the derivatives by the latents, (n, k * c, H, W)."""
+        if z is None and self._fixed is not None:
+            return self._fixed
+        motif, along_z = self._motif(z)
+        stack = torch.cat([motif, *slopes(motif, self.frame.step), *along_z], 1)
+        if not callable(self.decode):
+            self._fixed = stack  # the same at every step
+        return stack
 
     def stepped(self, at: _Look, damping) -> tuple[torch.Tensor, torch.Tensor | None]:
         extra = torch.diagonal(at.normal, dim1=1, dim2=2) * damping[:, None] + 1e-9
@@ -160,24 +227,26 @@ class _Problem:
         z = at.z + change[:, len(self.free) :].clamp(-1, 1) if self.joint else at.z
         return pose, z
 
-    def chosen(self, better, tried: _Look, best: _Look) -> _Look:
-        def choose(one, two):
-            return two if one is None else torch.where(better.view(-1, *(1,) * (one.ndim - 1)), one, two)
-
-        return _Look(*(choose(getattr(tried, k), getattr(best, k)) for k in _Look.__dataclass_fields__))
+    def of(self, rows: torch.Tensor) -> _Problem:
+        """The same for some of the patches."""
+        part = copy(self)
+        part.patches, part.rows = self.patches[rows], self.rows[rows]
+        part._fixed = None if self._fixed is None else self._fixed[rows]
+        return part
 
     def _motif(self, z) -> tuple[torch.Tensor, list[torch.Tensor]]:
         if not callable(self.decode):
-            return self.decode, []
+            return self.decode[self.rows], []
+
+        def decode(one):
+            return self.decode(one, self.rows)
+
         if not self.joint:
-            return self.decode(z), []
-        along = []
-        for k in range(z.shape[1]):
-            unit = torch.zeros_like(z)
-            unit[:, k] = 1
-            motif, slope = torch.func.jvp(self.decode, (z,), (unit,))
-            along.append(slope)
-        return motif, along
+            return decode(z), []
+        units = torch.eye(z.shape[1], device=z.device)[:, None].expand(-1, *z.shape)
+        both = torch.func.vmap(lambda unit: torch.func.jvp(decode, (z,), (unit,)), out_dims=(None, 0))
+        motif, along = both(units)  # the motif is made once, whatever the number of latents
+        return motif, list(along)
 
     def _prior(self, pose, z) -> tuple[torch.Tensor, torch.Tensor]:
         values = pose[:, self.free]

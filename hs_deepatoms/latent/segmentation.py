@@ -61,6 +61,18 @@ def phases(
     return labels
 
 
+def phases_of_nodes(values: np.ndarray, layout: np.ndarray, **options) -> np.ndarray:
+    """`phases` of values (n,) at frame, row and column (n, 3) of a grid, every frame by itself."""
+    found = np.full(values.size, -1)
+    for one in np.unique(layout[:, 0]):
+        here = layout[:, 0] == one
+        row, column = layout[here, 1], layout[here, 2]
+        grid = np.full((row.max() + 1, column.max() + 1), np.nan)
+        grid[row, column] = values[here]
+        found[here] = phases(grid, **options)[row, column]
+    return found
+
+
 def explained(values: np.ndarray, labels: np.ndarray) -> float:
     """Share of the variance of values (n,) that lies between the labels (n,)."""
     total = values.var()

@@ -9,6 +9,7 @@ import torch
 
 LARGEST = 3.0  # sigma in pixels
 SMALLEST = 0.3  # below it the filter does nothing
+SURE = 4.0  # standard deviations
 FAR = 0.02  # share of the noise's power at which the average motif has no more detail
 
 
@@ -53,15 +54,22 @@ def widths(patches: torch.Tensor) -> tuple[float, float]:
     noise = power[k > 0.42 if h > 1 else k > 0.45].mean()
     step = 1 / max(h, w)
     ring = (k / step).round().long()
-    rings = torch.bincount(ring.ravel(), power.ravel()) / torch.bincount(ring.ravel()).clamp(min=1)
-    excess = rings[1 : math.ceil(0.42 / step)] - noise
-    return tuple(_sigma(excess, share * noise, step) for share in (1.0, FAR))
+    count = torch.bincount(ring.ravel())
+    rings = torch.bincount(ring.ravel(), power.ravel()) / count.clamp(min=1)
+    inside = slice(1, math.ceil(0.42 / step))
+    # a mean over this many coefficients is that uncertain: what is less above the noise may be none
+    doubt = SURE / torch.sqrt(0.5 * len(patches) * patches.shape[1] * count[inside].clamp(min=1))
+    return tuple(_sigma((rings[inside] - noise) / noise, doubt.clamp(min=share), step) for share in (1.0, FAR))
 
 
 def _sigma(excess: torch.Tensor, least: torch.Tensor, step: float) -> float:
-    """Of the Gaussian that is a half where the spectrum falls below ``least``."""
-    below = (excess < least).nonzero()
-    if not len(below):
+    """Of the Gaussian that is a half where the spectrum falls below ``least`` for good.
+
+    Between the harmonics of a lattice there is nothing: the last ring above it counts, not the first below.
+    """
+    above = (excess >= least).nonzero()
+    last = int(above[-1]) + 1 if len(above) else 0
+    if last == len(excess):
         return 0.0
-    frequency = 2 * math.pi * step * max(float(below[0]) + 0.5, 1.0)
+    frequency = 2 * math.pi * step * max(last + 0.5, 1.0)
     return min(LARGEST, math.sqrt(2 * math.log(2)) / frequency)

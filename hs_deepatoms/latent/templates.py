@@ -16,6 +16,7 @@ import torch
 from hs_deepatoms.latent.poses import Frame, disc, grid_of_size, pixel_grid, sample, to_patch
 from hs_deepatoms.latent.refine import prior_of, refine
 from hs_deepatoms.latent.search import Lattice, distances, search
+from hs_deepatoms.latent.smoothing import smooth
 
 FEWEST = 5  # patches of an average; a single one fits its own noise
 LINKED = 0.35  # of a motif's own contrast: two motifs nearer than this are of one kind
@@ -23,8 +24,9 @@ MEMBERS = 20  # patches per average, at least: of fewer the average says nothing
 
 
 def class_averages(
-    patches: torch.Tensor, frame: Frame, lattice: Lattice, n: int, generator: torch.Generator, rounds: int = 3
-) -> torch.Tensor:
+    patches: torch.Tensor, frame: Frame, lattice: Lattice, n: int, generator: torch.Generator, rounds: int = 3,
+    blur: float = 0.0,
+) -> torch.Tensor:  # fmt: skip
     """Up to n average motifs (m, c, *frame.size) in agreeing orientations, the most frequent first.
 
     Parameters
@@ -37,6 +39,8 @@ def class_averages(
         Chooses the patches to begin with.
     rounds : int
         How often new averages are begun with patches that fit none, and the least needed ones are dropped.
+    blur : float
+        Sigma in pixels of a Gaussian through which averages are compared with each other: finer detail is noise.
     """
     n = min(n, max(2, len(patches) // MEMBERS), len(patches))
     far = replace(lattice, shift=tuple(2 * one for one in lattice.shift))
@@ -51,9 +55,11 @@ def class_averages(
         # an average that is off its middle does not reach the patches that are shifted the other way
         motifs, count = averaged(patches, motifs, frame, far, 1)
     motifs = motifs[torch.argsort(count, descending=True)]
-    motifs = agreeing(motifs, frame, far)
+    motifs = agreeing(motifs, frame, far, blur)
     if not lattice.movable:
         return motifs
+    which, pose, _ = search_all(patches, motifs, frame, lattice)  # what was moved in from beyond the rim is not there
+    motifs = _means(patches, which, pose, frame, motifs)[0]
     # turned every way, the patches of each average say where its middle is; without turns only all of them do
     group = torch.arange(len(motifs)) if lattice.rotation else torch.zeros(len(motifs), dtype=torch.long)
     for _ in range(2):
@@ -121,21 +127,33 @@ def unrolled(patches: torch.Tensor, pose: torch.Tensor, frame: Frame) -> torch.T
 
 
 def _means(patches, which, pose, frame: Frame, before: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    total, count = torch.zeros_like(before), torch.bincount(which, minlength=len(before)).float()
+    """Mean over the patches that show a sample; where none does, over what their rims go on with."""
+    total, rims = torch.zeros_like(before), torch.zeros_like(before)
+    seen = torch.zeros_like(before[:, :1])
+    count = torch.bincount(which, minlength=len(before)).float()
+    v, u = grid_of_size(frame, patches.device)
     for k in range(0, len(patches), 256):
-        total.index_add_(0, which[k : k + 256], unrolled(patches[k : k + 256], pose[k : k + 256], frame))
-    return total / count.clamp(min=1)[:, None, None, None], count
+        part = which[k : k + 256]
+        y, x = to_patch(v, u, pose[k : k + 256])
+        images = sample(patches[k : k + 256], y, x)
+        there = ((y.abs() <= frame.shape[0] / 2) & (x.abs() <= frame.shape[1] / 2)).float()[:, None]
+        rims.index_add_(0, part, images)
+        total.index_add_(0, part, images * there)
+        seen.index_add_(0, part, there)
+    enough = seen >= 0.25 * count[:, None, None, None].clamp(min=1)
+    return torch.where(enough, total / seen.clamp(min=1), rims / count.clamp(min=1)[:, None, None, None]), count
 
 
-def agreeing(motifs: torch.Tensor, frame: Frame, lattice: Lattice) -> torch.Tensor:
+def agreeing(motifs: torch.Tensor, frame: Frame, lattice: Lattice, blur: float = 0.0) -> torch.Tensor:
     """Motifs, each moved to match the most similar of its kind.
 
     Of one kind are those that a chain of good matches links; kinds have nothing to agree on.
     """
     from scipy.sparse.csgraph import connected_components
 
-    crops = inside(motifs, frame)
-    least = distances(crops, motifs, frame, lattice)[0].amin((1, 3))  # (k, j): k moved onto j
+    clear = smooth(motifs, blur / frame.step)
+    crops = inside(clear, frame)
+    least = distances(crops, clear, frame, lattice)[0].amin((1, 3))  # (k, j): k moved onto j
     energy = (crops - crops.mean((2, 3), keepdim=True)).square().sum((1, 2, 3))
     linked = least < LINKED * torch.minimum(energy[:, None], energy)
     kind = torch.from_numpy(connected_components(linked.cpu().numpy(), directed=False)[1]).long().to(motifs.device)
@@ -147,7 +165,7 @@ def agreeing(motifs: torch.Tensor, frame: Frame, lattice: Lattice) -> torch.Tens
             near = [k for k in members if k in done]
             at = int(least[outside][:, near].argmin())
             k, j = outside[at // len(near)], near[at % len(near)]
-            done[k] = _moved(motifs[k], crops[k], done[j], frame, lattice)
+            done[k] = _moved(motifs[k], crops[k], smooth(done[j][None], blur / frame.step)[0], frame, lattice)
     return torch.stack([done[k] for k in range(len(motifs))])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
-from hs_deepatoms.latent.segmentation import LEAST, phases
+from hs_deepatoms.latent.segmentation import LEAST, phases, phases_of_nodes
 from hs_deepatoms.methods.image_stack import layout_of
 from hs_deepatoms.tables.flatten import flat_table
 
@@ -59,15 +59,9 @@ def _phases(table: xr.Dataset, values: np.ndarray, options: dict[str, Any]) -> n
     from hs_deepatoms.tables.frames import frame_of
 
     layout = layout_of(table)
-    frame = frame_of(table) if layout is None else layout[:, 0]
-    found = np.full(values.size, -1)
+    if layout is not None:
+        return phases_of_nodes(values, layout, **options)
+    frame, found = frame_of(table), np.full(values.size, -1)
     for one in np.unique(frame):
-        here = frame == one
-        if layout is None:
-            found[here] = phases(values[here], **options)
-            continue
-        row, column = layout[here, 1], layout[here, 2]
-        grid = np.full((row.max() + 1, column.max() + 1), np.nan)
-        grid[row, column] = values[here]
-        found[here] = phases(grid, **options)[row, column]
+        found[frame == one] = phases(values[frame == one], **options)
     return found

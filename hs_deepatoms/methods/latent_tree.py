@@ -55,6 +55,8 @@ def build_latent_tree(
         "/metrics": _metrics(model, inferred, scaling, extras),
         "/model": node,
     }
+    if extras["watch"] is not None:
+        nodes["/watch"] = extras["watch"]
     return xr.DataTree.from_dict(nodes, name=KIND)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.methods.patch_set import PatchSet, load_rows
+from hs_deepatoms.patches.normalise import normalise
 
 MEMORY = 256 * 2**20  # bytes of float32 patches that a training keeps
 BATCH = 32 * 2**20  # bytes of float32 patches that are read together
@@ -112,6 +113,60 @@ class Kept:
     def take(self, index: np.ndarray) -> np.ndarray:
         """Rows (k, f)."""
         return self.values[index]
+
+
+@dataclass(frozen=True, eq=False)
+class Movable:
+    """Rows (n, f) in memory whose patches can be taken a few pixels beside their places.
+
+    Attributes
+    ----------
+    wide : numpy.ndarray, shape (n, c, h + 2 y, w + 2 x)
+        Patches with a margin, as they are.
+    reach : (int, int)
+        The margin.
+    more : numpy.ndarray, float32, shape (n, k)
+        Conditions and labels.
+    scaling : Scaling
+    normalisation : str or None
+    """
+
+    wide: np.ndarray
+    reach: tuple[int, int]
+    more: np.ndarray
+    scaling: Scaling
+    normalisation: str | None
+
+    def __len__(self) -> int:
+        return len(self.wide)
+
+    def take(self, index: np.ndarray, offset: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Rows (k, f), the patches moved by ``offset`` (y, x), pixels."""
+        y, x = (slice(reach + one, size - reach + one)
+                for reach, one, size in zip(self.reach, offset, self.wide.shape[2:], strict=True))  # fmt: skip
+        patches = normalise(self.wide[index][..., y, x], self.normalisation)
+        return np.concatenate([self.scaling.apply(patches).reshape(len(patches), -1), self.more[index]], 1)
+
+
+def kept_rows(rows: PatchRows, index: np.ndarray, patches: np.ndarray, scaling: Scaling, jitter: tuple[int, int]):
+    """The rows that a training keeps in memory: `Movable` where their origins are to be jittered."""
+    values = rows.rows(index, patches, scaling)
+    if not any(jitter):
+        return Kept(values)
+    from dataclasses import replace
+
+    found, shape = rows.found, patches.shape[2:]
+    size = tuple(n + 2 * one for n, one in zip(shape, jitter, strict=True))
+    wide = PatchRows(replace(found, data=found.recut(size)), rows.condition, rows.labels)
+    parts = [wide.raw(int(one[0]), int(one[-1]) + 1)[one - one[0]] for one in _runs(index)]
+    more = values[:, int(np.prod(patches.shape[1:])) :]
+    return Movable(np.concatenate(parts), jitter, more, scaling, found.notes.get("normalisation"))
+
+
+def _runs(index: np.ndarray) -> list[np.ndarray]:
+    """Rising indices in pieces without large gaps, of at most 4096."""
+    breaks = np.flatnonzero(np.diff(index) > 64) + 1
+    return [part for run in np.split(index, breaks) for part in np.split(run, range(4096, len(run), 4096))]
 
 
 def scaling_of(patches: np.ndarray, likelihood: str) -> Scaling:

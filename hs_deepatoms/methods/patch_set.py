@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,9 @@ class PatchSet:
         Per image axis the centres in pixels, for patches on a grid, else empty.
     notes : dict
         How they were cut and what was dropped.
+    recut : callable, optional
+        Patches (channels, n, h, w) about the same places of another height and width, not normalised; beyond the rim
+        the image is mirrored.
     """
 
     data: np.ndarray | da.Array
@@ -58,6 +61,7 @@ class PatchSet:
     spectral: bool = False
     nodes: tuple = ()
     notes: dict = field(default_factory=dict)
+    recut: Callable[[tuple[int, int]], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,13 @@ def read_patch_set(signal: Any, atoms: Any, request: Request, *, operation: str,
     notes = {"window_px": list(shape), "centring": centring, "edge": request.edge, "dropped": dropped,
              "normalisation": request.normalisation,
              "grid": None if request.grid is None else str(request.grid)}  # fmt: skip
+    edge = "reflect" if request.edge == "drop" else request.edge
+
+    def recut(size: tuple[int, int]):
+        return cut_patches(images.data, *place, Cutting(size, centring, edge), lazy=lazy)
+
     return PatchSet(data, table, window_axes(images.axes, shape), images.channel, images.source, images.spectral,
-                    () if dropped else nodes, notes)  # fmt: skip
+                    () if dropped else nodes, notes, recut)  # fmt: skip
 
 
 def load_rows(found: PatchSet, start: int, stop: int) -> np.ndarray:

@@ -4,55 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
-from hs_deepatoms.bridge.lengths import read_length
 from hs_deepatoms.bridge.patches import is_patches
-from hs_deepatoms.methods.image_stack import grid_layout, read_samples
-from hs_deepatoms.methods.patch_rows import Kept, PatchRows, read_condition, read_labels, scaling_of
-from hs_deepatoms.methods.patch_set import PatchSet, Request
+from hs_deepatoms.methods.image_stack import read_samples
+from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of
+from hs_deepatoms.methods.latent_watch import Watched
+from hs_deepatoms.methods.patch_rows import PatchRows, kept_rows, read_condition, read_labels, scaling_of
+from hs_deepatoms.methods.patch_set import Request
 
 if TYPE_CHECKING:
     import xarray as xr
-
-INVARIANCES = ("rotation", "shift", "scale")
-LIKELIHOODS = ("gaussian", "bernoulli")
-SHIFT = 0.07  # of the window
-PASSES, FEWEST, MOST = 50, 400, 3000
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user wants to be learned; the names are those of `rvae`."""
-
-    latent_dim: int = 2
-    invariances: tuple[str, ...] = ()
-    discrete: int = 0
-    condition: Any = None
-    labels: Any = None
-    likelihood: str = "gaussian"
-    encoder: str = "dense"
-    decoder: str = "dense"
-    max_shift: Any = None
-    max_scale: float = 1.2
-    beta: float = 1.0
-    variational: bool = True
-    steps: int | None = None
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    restarts: int = 1
-    physics: Any = None
-    physics_weight: float = 0.1
-    physics_latents: Any = None
-    physics_block: int | tuple[int, int] = 16
-    device: str = "auto"
-    seed: int = 0
-    show_progressbar: bool | None = None
 
 
 def rvae(
@@ -75,7 +42,8 @@ def rvae(
     decoder: str = "dense",
     max_shift: int | float | str | None = None,
     max_scale: float = 1.2,
-    beta: float = 1.0,
+    beta: float | tuple[float, float] = 1.0,
+    capacity: float | None = None,
     steps: int | None = None,
     batch_size: int = 128,
     learning_rate: float = 2e-3,
@@ -84,6 +52,10 @@ def rvae(
     physics_weight: float = 0.1,
     physics_latents: Sequence[int] | None = None,
     physics_block: int | tuple[int, int] = 16,
+    physics_combine: str = "add",
+    physics_jitter: int | float | str = 0,
+    physics_watch: int | Callable = 0,
+    checkpoint: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
     signal_dims: tuple[str, ...] | None = None,
@@ -116,8 +88,11 @@ def rvae(
         Largest shift: pixels, axis units or text. None: 7 % of the window.
     max_scale : float
         Largest scale factor, with the invariance ``"scale"``.
-    beta : float
-        Weight of the Kullback-Leibler terms.
+    beta : float or (float, float)
+        Weight of the Kullback-Leibler terms; two: at the beginning, and from the middle of the training on.
+    capacity : float, optional
+        Nats per patch that the latents may hold for nothing, reached from 0 in the first half of the training; the
+        divergence is held at them (Burgess et al., arXiv:1804.03599).
     steps : int, optional
         Batches to train with. None: 50 passes over the patches, 400 to 3000.
     batch_size : int
@@ -133,6 +108,18 @@ def rvae(
         Latents that it acts on. None: all.
     physics_block : int or (int, int)
         Height and width of a block, nodes.
+    physics_combine : {"add", "multiply"}
+        Add the weighted loss, or multiply by the loss to the power of the weight; the latter with
+        ``likelihood="bernoulli"`` only, whose term is never below 0.
+    physics_jitter : int, float or str
+        Largest offset of the origins of the patches while the model learns, drawn anew for every block: pixels, axis
+        units or text.
+    physics_watch : int or callable
+        How often to cut the first of ``physics_latents`` into phases while the model learns: kept in ``/watch`` as
+        ``z`` and ``phase`` (watch_step, atom). A function is called with the table and the step instead, ten times.
+    checkpoint : path, optional
+        A file from which the same call goes on if it was stopped. It is written every 500 steps, or every tenth of
+        shorter trainings, and removed at the end.
     device : str
     seed : int
     show_progressbar : bool, optional
@@ -175,9 +162,9 @@ def rvae(
     request = Request(window, grid, channels, centring, edge, normalisation, signal_dims, None if is_patches(signal)
                       else True)  # fmt: skip
     asked = Asked(latent_dim, tuple(invariances), discrete, condition, labels, likelihood, encoder, decoder, max_shift,
-                  max_scale, beta, True, steps, batch_size, learning_rate, restarts, physics, physics_weight,
-                  physics_latents, physics_block, device, seed,
-                  show_progressbar)  # fmt: skip
+                  max_scale, beta, capacity, True, steps, batch_size, learning_rate, restarts, physics, physics_weight,
+                  physics_latents, physics_block, physics_combine, physics_jitter, physics_watch, checkpoint, device,
+                  seed, show_progressbar)  # fmt: skip
     return learn(signal, atoms, request, asked, operation="rvae", spectra=False)
 
 
@@ -201,7 +188,8 @@ def vae(
     decoder: str = "dense",
     max_shift: int | float | str | None = None,
     max_scale: float = 1.2,
-    beta: float = 1.0,
+    beta: float | tuple[float, float] = 1.0,
+    capacity: float | None = None,
     variational: bool = True,
     steps: int | None = None,
     batch_size: int = 128,
@@ -211,6 +199,10 @@ def vae(
     physics_weight: float = 0.1,
     physics_latents: Sequence[int] | None = None,
     physics_block: int | tuple[int, int] = 16,
+    physics_combine: str = "add",
+    physics_jitter: int | float | str = 0,
+    physics_watch: int | Callable = 0,
+    checkpoint: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
     signal_dims: tuple[str, ...] | None = None,
@@ -228,8 +220,9 @@ def vae(
     variational : bool
         False: a plain autoencoder, without prior and noise.
     atoms, window, latent_dim, discrete, condition, labels, grid, channels, centring, edge, normalisation, likelihood, \
-encoder, decoder, max_shift, max_scale, beta, steps, batch_size, learning_rate, restarts, physics, \
-physics_weight, physics_latents, physics_block, device, seed, signal_dims, show_progressbar
+encoder, decoder, max_shift, max_scale, beta, capacity, steps, batch_size, learning_rate, restarts, physics, \
+physics_weight, physics_latents, physics_block, physics_combine, physics_jitter, physics_watch, checkpoint, device, \
+seed, signal_dims, show_progressbar
         As for :func:`~hs_deepatoms.rvae`.
 
     Returns
@@ -258,9 +251,9 @@ physics_weight, physics_latents, physics_block, device, seed, signal_dims, show_
     request = Request(window, grid, channels, centring, edge, normalisation, signal_dims, None if is_patches(signal)
                       else True)  # fmt: skip
     asked = Asked(latent_dim, tuple(invariances), discrete, condition, labels, likelihood, encoder, decoder, max_shift,
-                  max_scale, beta, variational, steps, batch_size, learning_rate, restarts, physics, physics_weight,
-                  physics_latents, physics_block, device, seed,
-                  show_progressbar)  # fmt: skip
+                  max_scale, beta, capacity, variational, steps, batch_size, learning_rate, restarts, physics,
+                  physics_weight, physics_latents, physics_block, physics_combine, physics_jitter, physics_watch,
+                  checkpoint, device, seed, show_progressbar)  # fmt: skip
     return learn(signal, atoms, request, asked, operation="vae", spectra=True)
 
 
@@ -282,9 +275,12 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
         got = f"{len(patches)} patches without NaN for {operation}"
         raise InvalidArgumentError(explain(got, "at least 2, better hundreds", todo))
     scaling = scaling_of(patches, asked.likelihood)
-    kept = Kept(rows.rows(index, patches, scaling))
+    physics = physics_of(asked, found, index)
+    kept = kept_rows(rows, index, patches, scaling, (0, 0) if physics is None else physics.jitter)
     config = model_config(found, asked, condition.shape[1], len(names))
-    options = {"batch_size": asked.batch_size, "device": device, "physics": physics_of(asked, found, index)}
+    watched = Watched(asked, rows, scaling, device)
+    options = {"batch_size": asked.batch_size, "device": device, "physics": physics, "watch": watched.asked_for,
+               "checkpoint": asked.checkpoint, "job": watched.job(config, kept)}  # fmt: skip
     fitted, bound = best_of(lambda: VAE(**config), kept, recipe_of(asked, len(kept)), asked.restarts,
                             show_progressbar=asked.show_progressbar, **options)  # fmt: skip
     inferred = infer_all(fitted.module, rows, scaling, device)
@@ -292,113 +288,9 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     lost = int(np.isnan(inferred.residual).sum())
     if lost:
         warnings.warn(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents", stacklevel=3)
-    extras = {"condition": moments, "labels": names, "bound": bound, "trained_on": len(kept), "operation": operation}
+    extras = {"condition": moments, "labels": names, "bound": bound, "trained_on": len(kept), "operation": operation,
+              "watch": watched.dataset()}  # fmt: skip
     return build_latent_tree(rows, asked, fitted, scaling, inferred, extras)
-
-
-def physics_of(asked: Asked, found: PatchSet, index: np.ndarray):
-    """The loss of the maps of latents, for training rows that are these patches; None without one.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If the patches are not on a grid, or there is no such loss or latent.
-    """
-    if asked.physics is None:
-        return None
-    from hs_deepatoms.latent.blocks import Physics, loss_named
-
-    loss = loss_named(asked.physics)
-    latents = asked.physics_latents
-    if latents is not None and not set(latents) <= set(range(asked.latent_dim)):
-        _refuse("physics_latents", asked, f"some of 0 to {asked.latent_dim - 1}")
-    block = asked.physics_block
-    block = tuple(block) if isinstance(block, tuple | list) else (block, block)
-    if len(block) != 2 or min(block) < 2:
-        _refuse("physics_block", asked, "2 or more, or two such numbers")
-    return Physics(loss, asked.physics_weight, latents, block, grid_layout(found)[index])
-
-
-def recipe_of(asked: Asked, n: int):
-    """The recipe of a training on n patches."""
-    from hs_deepatoms.training.recipe import Recipe
-
-    steps = asked.steps or int(np.clip(PASSES * n / asked.batch_size, FEWEST, MOST))
-    return Recipe(steps=steps, learning_rate=asked.learning_rate, averaging="ema", ema_decay=0.99, seed=asked.seed,
-                  validate_every=steps)  # fmt: skip
-
-
-def model_config(found: PatchSet, asked: Asked, conditions: int, labels: int) -> dict[str, Any]:
-    """The arguments of the model, JSON."""
-    channels, _, h, w = found.data.shape
-    return {
-        "shape": [h, w],
-        "channels": channels,
-        "latent_dim": asked.latent_dim,
-        "invariances": [one for one in asked.invariances if h > 1 or one != "rotation"],
-        "discrete": asked.discrete,
-        "condition": conditions,
-        "labels": labels,
-        "likelihood": asked.likelihood,
-        "encoder": asked.encoder,
-        "decoder": asked.decoder,
-        "max_shift": list(largest_shift(found, asked.max_shift)),
-        "max_scale": asked.max_scale,
-        "beta": asked.beta,
-        "variational": asked.variational,
-    }
-
-
-def largest_shift(found: PatchSet, max_shift: Any) -> tuple[float, float]:
-    """Along y and x, pixels.
-
-    Raises
-    ------
-    InvalidArgumentError
-        Half of the window or more.
-    """
-    shape = found.data.shape[-2:]
-    if max_shift is None:
-        return tuple(float(SHIFT * n) for n in shape)
-    reach = tuple(float(read_length(max_shift, axis)) for axis in found.axes[-1:] * 2)
-    for size, one in zip(shape, reach, strict=True):
-        if size > 1 and not 0 < one < size / 2:
-            got = f"max_shift={max_shift!r}, {one:g} pixels"
-            raise InvalidArgumentError(explain(got, f"above 0 and less than half of the window's {size}",
-                                               "Give a shorter length, or leave the shift out."))  # fmt: skip
-    return reach
-
-
-def check_asked(asked: Asked) -> None:
-    """Refuse options that are none.
-
-    Raises
-    ------
-    InvalidArgumentError
-    """
-    from hs_deepatoms.nets.autoencoders import DECODERS, ENCODERS
-
-    choices = {"likelihood": LIKELIHOODS, "encoder": ENCODERS, "decoder": DECODERS}
-    for name, allowed in choices.items():
-        if getattr(asked, name) not in allowed:
-            _refuse(name, asked, ", ".join(map(repr, allowed)))
-    unknown = set(asked.invariances) - set(INVARIANCES)
-    if isinstance(asked.invariances, str) or unknown:
-        _refuse("invariances", asked, f"a list of {INVARIANCES}")
-    for name, least in {"latent_dim": 1, "discrete": 0, "batch_size": 1, "restarts": 1, "seed": 0}.items():
-        value = getattr(asked, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            _refuse(name, asked, f"a whole number of {least} or more")
-    if asked.discrete == 1 or (asked.discrete and asked.labels is not None):
-        _refuse("discrete", asked, "0, or 2 and more classes; left out with labels, whose classes it then has")
-    for name, above in {"max_scale": 1.0, "beta": -1e-9, "learning_rate": 0.0, "steps": 0}.items():
-        value = getattr(asked, name)
-        if value is not None and not value > above:
-            _refuse(name, asked, f"above {max(above, 0):g}")
-
-
-def _refuse(name: str, asked: Asked, allowed: str) -> None:
-    raise InvalidArgumentError(explain(f"{name}={getattr(asked, name)!r}", allowed, "Choose another value."))
 
 
 def _standardised(condition: np.ndarray) -> tuple[np.ndarray, list]:

@@ -62,12 +62,16 @@ def plot_manifold(tree: xr.DataTree, *, chosen: int = 0) -> matplotlib.figure.Fi
 
 
 def plot_history(tree: xr.DataTree) -> matplotlib.figure.Figure:
-    """The loss (nats per pixel) by step."""
+    """The loss (nats per pixel) by step, and that of the maps where there is one."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots(figsize=(1.5 * SIDE, SIDE), layout="constrained")
     ax.plot(tree["history/step"], tree["history/loss"], lw=1)
     ax.set(xlabel="step", ylabel="negative evidence lower bound per pixel")
+    if "physics" in tree["history"]:
+        beside = ax.twinx()
+        beside.plot(tree["history/step"], tree["history/physics"], lw=1, color="C1")
+        beside.set_ylabel("loss of the maps", color="C1")
     return figure
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hs_deepatoms.errors import InvalidArgumentError
-from hs_deepatoms.latent.blocks import BlockBatches, Physics, loss_named, physics_loss
+from hs_deepatoms.latent.blocks import BlockBatches, Physics, loss_named, map_loss, together
 from hs_deepatoms.latent.physics import edge_loss
 
 LAYOUT = np.stack([one.ravel() for one in np.indices((2, 7, 9))], 1)
@@ -53,13 +53,35 @@ def test_loss_of_the_map():
     places = torch.from_numpy(LAYOUT[:63, 1:])
     latents = torch.rand(63, 2, generator=torch.Generator().manual_seed(0))
     out = torch.cat([torch.zeros(63, 3), latents], 1).requires_grad_()
-    expected = 2 * edge_loss(latents.T.reshape(2, 7, 9)).mean()
-    found = physics_loss(out, places, physics())
+    expected = edge_loss(latents.T.reshape(2, 7, 9)).mean()
+    found = map_loss(out, places, physics())
     np.testing.assert_allclose(found.detach(), expected, rtol=1e-5)
     found.backward()
     assert (out.grad[:, 3:] != 0).any() and (out.grad[:, :3] == 0).all()
-    one = physics_loss(out, places, physics(latents=[1]))
-    np.testing.assert_allclose(one.detach(), 2 * edge_loss(latents[:, 1].reshape(7, 9))[0], rtol=1e-5)
+    one = map_loss(out, places, physics(latents=[1]))
+    np.testing.assert_allclose(one.detach(), edge_loss(latents[:, 1].reshape(7, 9))[0], rtol=1e-5)
+
+
+def test_sum_and_product():
+    own, found = torch.tensor(3.0), torch.tensor(0.25)
+    assert float(together(own, found, physics())) == 3.5
+    assert float(together(own, found, physics(combine="multiply", weight=0.5))) == 1.5
+    with pytest.raises(InvalidArgumentError, match="above 0"):
+        together(own, -found, physics(combine="multiply"))
+
+
+def test_blocks_move_together():
+    class Moved(Numbers):
+        def take(self, index, offset):
+            return self.layout[index].astype(np.float32) + np.array([0, *offset], np.float32)
+
+    batches = BlockBatches(Moved(), physics(jitter=(3, 0)), seed=0).starting(0)
+    offsets = set()
+    for _ in range(20):
+        rows, _ = next(batches)
+        assert (rows[:, 2] >= 0).all() and len((rows[:, 1].unique() * 2 % 2).unique()) == 1
+        offsets.add(float(rows[:, 1].max()))
+    assert max(offsets) > 6 or min(offsets) < 3
 
 
 def test_names():

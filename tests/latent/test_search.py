@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from hs_deepatoms.latent.poses import grid_of_size, make_frame, pixel_grid, render, sample, to_motif
-from hs_deepatoms.latent.refine import Prior, pose_columns, refine, slopes
+from hs_deepatoms.latent.poses import (
+    at_grid,
+    grid_of_size,
+    make_frame,
+    motif_grid,
+    pixel_grid,
+    render,
+    sample,
+    to_motif,
+)
+from hs_deepatoms.latent.refine import Prior, pose_basis, pose_mixing, refine, slopes
 from hs_deepatoms.latent.search import Lattice, nodes, search
 from hs_deepatoms.latent.smoothing import smooth, widths
 from hs_deepatoms.latent.templates import class_averages, search_all
@@ -46,14 +55,39 @@ def test_columns_are_the_derivatives():
     frame = make_frame(SHAPE, ("rotation", "shift", "scale"), oversampling=3.0)
     motif = true_motifs(frame)[:1]
     pose = torch.tensor([[0.7, 0.4, -0.8, 0.1]])
-    v, u = to_motif(*pixel_grid(SHAPE), pose)
-    views = sample(torch.cat(slopes(motif, frame.step), 1), v, u, frame.step).unflatten(1, (2, 1))
-    columns = pose_columns(views, pose, v, u)[0, :, 0]
+    grid = motif_grid(pose, frame)
+    views = at_grid(torch.cat(slopes(motif, frame.step), 1), grid).unflatten(1, (2, 1))
+    basis = torch.stack(pose_basis(views, grid, frame, [0, 1, 2, 3]), 1)
+    columns = torch.einsum("nfb,nbchw->nfchw", pose_mixing(pose, [0, 1, 2, 3]), basis)[0, :, 0]
     for k in range(4):
         step = torch.zeros(1, 4)
         step[0, k] = (0.06, 0.5, 0.5, 0.06)[k]
         numeric = (render(motif, pose + step, frame) - render(motif, pose - step, frame))[0, 0] / (2 * step[0, k])
         assert (numeric - columns[k]).abs().max() < 0.1 * numeric.abs().max()
+
+
+def test_grids_are_the_maps_of_coordinates():
+    frame = make_frame((9, 14), ("rotation", "shift", "scale"), oversampling=1.5)
+    pose = torch.tensor([[0.7, 0.4, -0.8, 0.1], [-2.0, 0.0, 1.0, -0.2]])
+    motif = torch.rand(2, 3, *frame.size, generator=torch.Generator().manual_seed(0))
+    expected = sample(motif, *to_motif(*pixel_grid(frame.shape), pose), frame.step)
+    np.testing.assert_allclose(render(motif, pose, frame), expected, atol=1e-5)
+
+
+def test_refinement_stops_where_nothing_changes():
+    patches = planted(60, noise=0.1)[0]
+    patches, motifs = torch.tensor(patches)[:, None], true_motifs()
+    which, pose, _ = search(patches, motifs, FRAME, LATTICE)
+    prior = Prior((0.0, 1.0, 1.0, None))
+    calls = []
+
+    def decode(z, rows):
+        calls.append(len(rows))
+        return motifs[which[rows]] * (1 + 0 * z[:, :1, None, None])
+
+    found = refine(patches, pose, decode, FRAME, prior, variance=0.01, z=torch.zeros(60, 1), steps=9)
+    again = refine(patches, found.pose, decode, FRAME, prior, variance=0.01, z=found.z, steps=3)
+    assert (again.pose - found.pose).abs().max() < 0.05 and calls[-1] < 60 == calls[0]
 
 
 def test_class_averages_agree_in_orientation():

@@ -1,0 +1,204 @@
+"""What a user asks an autoencoder to learn: checked, and turned into a model, a recipe and a loss of maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.bridge.lengths import read_length
+from hs_deepatoms.methods.image_stack import grid_layout
+from hs_deepatoms.methods.patch_set import PatchSet
+
+INVARIANCES = ("rotation", "shift", "scale")
+LIKELIHOODS = ("gaussian", "bernoulli")
+SHIFT = 0.07  # of the window
+PASSES, FEWEST, MOST = 50, 400, 3000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user wants to be learned; the names are those of `rvae`."""
+
+    latent_dim: int = 2
+    invariances: tuple[str, ...] = ()
+    discrete: int = 0
+    condition: Any = None
+    labels: Any = None
+    likelihood: str = "gaussian"
+    encoder: str = "dense"
+    decoder: str = "dense"
+    max_shift: Any = None
+    max_scale: float = 1.2
+    beta: float | Sequence[float] = 1.0
+    capacity: float | None = None
+    variational: bool = True
+    steps: int | None = None
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    restarts: int = 1
+    physics: Any = None
+    physics_weight: float = 0.1
+    physics_latents: Any = None
+    physics_block: int | tuple[int, int] = 16
+    physics_combine: str = "add"
+    physics_jitter: Any = 0
+    physics_watch: Any = 0
+    checkpoint: str | Path | None = None
+    device: str = "auto"
+    seed: int = 0
+    show_progressbar: bool | None = None
+
+
+def physics_of(asked: Asked, found: PatchSet, index: np.ndarray):
+    """The loss of the maps of latents, for training rows that are these patches; None without one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the patches are not on a grid, or there is no such loss or latent.
+    """
+    if asked.physics is None:
+        return None
+    from hs_deepatoms.latent.blocks import Physics, loss_named
+
+    loss = loss_named(asked.physics)
+    latents = asked.physics_latents
+    if latents is not None and not set(latents) <= set(range(asked.latent_dim)):
+        _refuse("physics_latents", asked, f"some of 0 to {asked.latent_dim - 1}")
+    block = asked.physics_block
+    block = tuple(block) if isinstance(block, tuple | list) else (block, block)
+    if len(block) != 2 or min(block) < 2:
+        _refuse("physics_block", asked, "2 or more, or two such numbers")
+    return Physics(loss, asked.physics_weight, latents, block, grid_layout(found)[index], asked.physics_combine,
+                   jitter_of(asked, found))  # fmt: skip
+
+
+def jitter_of(asked: Asked, found: PatchSet) -> tuple[int, int]:
+    """Largest offset of the patches' origins along y and x, pixels.
+
+    Raises
+    ------
+    InvalidArgumentError
+        No length, or for patches that are not cut out of an image.
+    """
+    if not asked.physics_jitter:
+        return 0, 0
+    if found.recut is None:
+        got = f"physics_jitter={asked.physics_jitter!r} for patches that are taken as they are"
+        raise InvalidArgumentError(explain(got, "patches of an image on a grid", "Leave it out, or give the image."))
+    return tuple(round(read_length(asked.physics_jitter, axis)) for axis in found.axes)
+
+
+def recipe_of(asked: Asked, n: int):
+    """The recipe of a training on n patches."""
+    from hs_deepatoms.training.recipe import Recipe
+
+    steps = asked.steps or int(np.clip(PASSES * n / asked.batch_size, FEWEST, MOST))
+    return Recipe(steps=steps, learning_rate=asked.learning_rate, averaging="ema", ema_decay=0.99, seed=asked.seed,
+                  validate_every=steps, checkpoint_every=interval(asked, steps))  # fmt: skip
+
+
+def interval(asked: Asked, steps: int) -> int:
+    """Steps between looks at the phases, and between checkpoints."""
+    if asked.physics_watch and asked.physics is not None:
+        return max(1, steps // (10 if callable(asked.physics_watch) else int(asked.physics_watch)))
+    return min(500, max(1, steps // 10))
+
+
+def model_config(found: PatchSet, asked: Asked, conditions: int, labels: int) -> dict[str, Any]:
+    """The arguments of the model, JSON."""
+    channels, _, h, w = found.data.shape
+    return {
+        "shape": [h, w],
+        "channels": channels,
+        "latent_dim": asked.latent_dim,
+        "invariances": [one for one in asked.invariances if h > 1 or one != "rotation"],
+        "discrete": asked.discrete,
+        "condition": conditions,
+        "labels": labels,
+        "likelihood": asked.likelihood,
+        "encoder": asked.encoder,
+        "decoder": asked.decoder,
+        "max_shift": list(largest_shift(found, asked.max_shift)),
+        "max_scale": asked.max_scale,
+        "beta": list(asked.beta) if isinstance(asked.beta, tuple | list) else asked.beta,
+        "capacity": asked.capacity,
+        "variational": asked.variational,
+    }
+
+
+def largest_shift(found: PatchSet, max_shift: Any) -> tuple[float, float]:
+    """Along y and x, pixels.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Half of the window or more.
+    """
+    shape = found.data.shape[-2:]
+    if max_shift is None:
+        return tuple(float(SHIFT * n) for n in shape)
+    reach = tuple(float(read_length(max_shift, axis)) for axis in found.axes[-1:] * 2)
+    for size, one in zip(shape, reach, strict=True):
+        if size > 1 and not 0 < one < size / 2:
+            got = f"max_shift={max_shift!r}, {one:g} pixels"
+            raise InvalidArgumentError(explain(got, f"above 0 and less than half of the window's {size}",
+                                               "Give a shorter length, or leave the shift out."))  # fmt: skip
+    return reach
+
+
+def check_asked(asked: Asked) -> None:
+    """Refuse options that are none.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    from hs_deepatoms.nets.autoencoders import DECODERS, ENCODERS
+
+    choices = {"likelihood": LIKELIHOODS, "encoder": ENCODERS, "decoder": DECODERS}
+    for name, allowed in choices.items():
+        if getattr(asked, name) not in allowed:
+            _refuse(name, asked, ", ".join(map(repr, allowed)))
+    unknown = set(asked.invariances) - set(INVARIANCES)
+    if isinstance(asked.invariances, str) or unknown:
+        _refuse("invariances", asked, f"a list of {INVARIANCES}")
+    for name, least in {"latent_dim": 1, "discrete": 0, "batch_size": 1, "restarts": 1, "seed": 0}.items():
+        value = getattr(asked, name)
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            _refuse(name, asked, f"a whole number of {least} or more")
+    if asked.discrete == 1 or (asked.discrete and asked.labels is not None):
+        _refuse("discrete", asked, "0, or 2 and more classes; left out with labels, whose classes it then has")
+    _check_schedules(asked)
+    for name, above in {"max_scale": 1.0, "learning_rate": 0.0, "steps": 0}.items():
+        value = getattr(asked, name)
+        if value is not None and not value > above:
+            _refuse(name, asked, f"above {max(above, 0):g}")
+
+
+def _check_schedules(asked: Asked) -> None:
+    beta = asked.beta if isinstance(asked.beta, tuple | list) else (asked.beta,)
+    if len(beta) not in (1, 2) or not all(isinstance(one, int | float) and one >= 0 for one in beta):
+        _refuse("beta", asked, "0 or more, or two such numbers: at the beginning and from the middle on")
+    if asked.capacity is not None and not asked.capacity >= 0:
+        _refuse("capacity", asked, "None, or 0 and more nats")
+    if asked.checkpoint is not None and asked.restarts > 1:
+        _refuse("restarts", asked, "1 with a checkpoint, which is that of one training")
+    if asked.physics_combine not in ("add", "multiply"):
+        _refuse("physics_combine", asked, "'add' or 'multiply'")
+    if asked.physics_combine == "multiply" and asked.likelihood != "bernoulli":
+        todo = 'Choose likelihood="bernoulli", or physics_combine="add".'
+        got = f'physics_combine="multiply" with likelihood={asked.likelihood!r}'
+        raise InvalidArgumentError(explain(got, "a likelihood term that is never below 0", todo))
+    watch = asked.physics_watch
+    if not callable(watch) and (not isinstance(watch, int | np.integer) or watch < 0):
+        _refuse("physics_watch", asked, "how often, or a function of a table and a step")
+
+
+def _refuse(name: str, asked: Asked, allowed: str) -> None:
+    raise InvalidArgumentError(explain(f"{name}={getattr(asked, name)!r}", allowed, "Choose another value."))
