@@ -97,6 +97,15 @@ def model_node(model: Model, describe: Pixels, found: PatchSet) -> xr.Dataset:
     return xr.Dataset({"weights": ("byte", np.frombuffer(content, np.uint8))}, attrs=attrs)
 
 
+def model_content(node: Any, what: str) -> bytes:
+    """The bytes in the node ``/model`` of a tree, which ``what`` names in the error if they are not those written."""
+    content = np.asarray(node["weights"].values, np.uint8).tobytes()
+    if hashlib.sha256(content).hexdigest() != node.attrs.get("sha256"):
+        got = f"{what} whose model is damaged (its sha256 differs)"
+        raise ModelFileError(explain(got, "the bytes that were saved", "Get the file again."))
+    return content
+
+
 def model_of(node: Any) -> Model:
     """The model in the node ``/model`` of a tree.
 
@@ -107,11 +116,7 @@ def model_of(node: Any) -> Model:
     """
     from safetensors.numpy import load
 
-    content = np.asarray(node["weights"].values, np.uint8).tobytes()
-    if hashlib.sha256(content).hexdigest() != node.attrs.get("sha256"):
-        got = "a decomposition whose model is damaged (its sha256 differs)"
-        raise ModelFileError(explain(got, "the bytes that were saved", "Get the file again."))
-    arrays = load(content)
+    arrays = load(model_content(node, "a decomposition"))
     if "offset" in arrays:
         arrays["offset"] = arrays["offset"].reshape(())
     return Model(str(node.attrs["method"]), arrays, json.loads(node.attrs["parameters"]))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import ModelFileError, explain
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.patches import WINDOW_DIMS
 from hs_deepatoms.bridge.provenance import plain, provenance_entry, read_provenance
 from hs_deepatoms.latent.infer import Inferred, infer, joined, pictures
+from hs_deepatoms.methods.decomposition_tree import model_content
 from hs_deepatoms.methods.patch_rows import PatchRows, Scaling
 from hs_deepatoms.methods.patch_set import PatchSet
 
@@ -203,11 +203,7 @@ def model_in(node: Any) -> VAE:
     ModelFileError
         If its bytes are not those that were written.
     """
-    content = np.asarray(node["weights"].values, np.uint8).tobytes()
-    if hashlib.sha256(content).hexdigest() != node.attrs.get("sha256"):
-        got = "a tree whose model is damaged (its sha256 differs)"
-        raise ModelFileError(explain(got, "the bytes that were saved", "Get the file again."))
-    return _model_of(content)
+    return _model_of(model_content(node, "a tree"))
 
 
 @lru_cache(maxsize=4)
