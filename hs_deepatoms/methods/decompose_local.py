@@ -12,6 +12,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.methods.decomposition_tree import build_tree
 from hs_deepatoms.methods.patch_set import PatchSet, Request, load_rows, read_patch_set
+from hs_deepatoms.methods.unmixing import Options, decompose_spectra, is_spectra, refuse_patch_options
 from hs_deepatoms.patches.descriptors import KINDS, Pixels
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def decompose_local(
     signal: Any,
     atoms: Any = None,
     *,
-    method: Any = "nmf",
+    method: Any = None,
     n_components: int | None = None,
     window: int | float | str | tuple | None = None,
     grid: int | float | str | tuple | None = None,
@@ -35,6 +36,13 @@ def decompose_local(
     normalisation: str | None = None,
     signal_dims: tuple[str, ...] | None = None,
     incremental: bool | None = None,
+    endmembers: Any = None,
+    poisson: bool | None = None,
+    sum_to_one: bool = False,
+    smoothness: float = 0.0,
+    spikes: bool = True,
+    navigation_mask: Any = None,
+    signal_mask: Any = None,
     seed: int | np.random.Generator | None = 0,
     show_progressbar: bool | None = None,
 ) -> xr.DataTree:
@@ -103,6 +111,15 @@ def decompose_local(
     """
     from hs_deepatoms.decompose.fit import check_method, fit_samples
 
+    options = Options(endmembers, poisson, sum_to_one, smoothness, spikes, navigation_mask, signal_mask)
+    patches = {"atoms": atoms, "window": window, "grid": grid, "descriptor": descriptor, "channels": channels,
+               "centring": centring, "normalisation": normalisation}  # fmt: skip
+    if is_spectra(signal, signal_dims) and all(patches[name] is None for name in ("atoms", "window", "grid")):
+        refuse_patch_options(patches, edge)
+        return decompose_spectra(signal, method, n_components, options, signal_dims=signal_dims, seed=seed,
+                                 show_progressbar=show_progressbar)  # fmt: skip
+    options.refuse()
+    method = "nmf" if method is None else method
     check_method(method, n_components)
     check_descriptor(descriptor)
     ready = is_patches(signal)

@@ -1,0 +1,73 @@
+"""Non-negative factors of spectra, in the space that `reduce_cube` gives: no pass over the spectra per iteration."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hs_deepatoms.spectra.reduce import Reduced
+
+ROUNDS = 300
+TOLERANCE = 1e-5
+
+
+def fit_factors(reduced: Reduced, spectra: np.ndarray, rounds: int = ROUNDS) -> tuple[np.ndarray, int]:
+    """Non-negative spectra whose non-negative multiples come nearest to the cube, weighted by the noise.
+
+    Hierarchical alternating least squares (Cichocki & Phan, IEICE Trans. Fundamentals E92-A, 708 (2009),
+    doi:10.1587/transfun.E92.A.708); noise of counts made even as by Keenan & Kotula, Surf. Interface Anal. 36, 203
+    (2004), doi:10.1002/sia.1657.
+
+    Parameters
+    ----------
+    reduced : Reduced
+    spectra : numpy.ndarray, shape (k, channels)
+        Where to begin.
+    rounds : int
+
+    Returns
+    -------
+    spectra : numpy.ndarray, shape (k, channels)
+    rounds : int
+        That were needed.
+
+    Notes
+    -----
+    Many factors fit equally well. It ends, where it can, as soon as what is left is no more than noise: half of the
+    variance along each abundance that is zero. That is the first one on the way from ``spectra`` outwards; going on
+    would fit the noise by making the components ever more extreme.
+    """
+    size = np.maximum(spectra.sum(1, keepdims=True), 1e-300)
+    spectra = np.maximum(spectra / size, 0)
+    weight = 1 / (reduced.brightness if reduced.noise.poisson else np.ones(len(reduced.points)))
+    scores = np.maximum(reduced.points @ (reduced.up @ (spectra / reduced.level).T), 0)
+    weighted = reduced.points * weight[:, None]
+    done = 0
+    for done in range(1, rounds + 1):
+        scaled = spectra / reduced.level
+        target = reduced.points @ (reduced.up @ scaled.T)
+        _descend(scores, target, scaled @ spectra.T, 3 if done > 1 else 30)
+        if _excess(reduced, scores, spectra, weight) <= 0.5 * (len(spectra) - 1):
+            break
+        before = spectra.copy()
+        target = (scores.T @ weighted) @ reduced.up
+        _descend(spectra.T, target.T, (scores * weight[:, None]).T @ scores, 2)
+        spectra /= np.maximum(spectra.sum(1, keepdims=True), 1e-300)
+        if np.abs(spectra - before).max() <= TOLERANCE * before.max():
+            break
+    return spectra * size.mean(), done
+
+
+def _excess(reduced: Reduced, scores: np.ndarray, spectra: np.ndarray, weight: np.ndarray) -> float:
+    """Mean squared misfit of a pixel along the leading components, in variances of the noise."""
+    k = len(spectra)
+    left = reduced.points[:, :k] - scores @ (spectra @ reduced.down[:, :k])
+    return float((np.einsum("mk,mk->m", left, left) * weight).mean() / reduced.noise.factor)
+
+
+def _descend(values: np.ndarray, target: np.ndarray, gram: np.ndarray, sweeps: int) -> None:
+    """Coordinate descent in place, one column of values (m, k) >= 0 at a time."""
+    gram = gram + 1e-12 * np.trace(gram) * np.eye(len(gram))
+    for _ in range(sweeps):
+        for k in range(len(gram)):
+            step = (target[:, k] - values @ gram[:, k]) / gram[k, k]
+            values[:, k] = np.maximum(values[:, k] + step, 0)
