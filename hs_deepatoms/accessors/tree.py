@@ -128,8 +128,12 @@ def tree_accessor(tree: xr.DataTree) -> TreeAccessor | NotAResult:
     from hs_deepatoms.accessors.latent import LatentAccessor
     from hs_deepatoms.accessors.unmixing import UnmixingAccessor
 
-    kinds: dict[Any, type[TreeAccessor]] = {"decomposition": DecompositionAccessor, "latent": LatentAccessor,
-                                            "latent_comparison": ComparisonAccessor, "unmixing": UnmixingAccessor}  # fmt: skip
+    kinds: dict[Any, type[TreeAccessor]] = {
+        "decomposition": DecompositionAccessor,
+        "latent": LatentAccessor,
+        "latent_comparison": ComparisonAccessor,
+        "unmixing": UnmixingAccessor,
+    }
     kind = tree.attrs.get("kind")
     return kinds.get(kind if isinstance(kind, str) else "", NotAResult)(tree)
 

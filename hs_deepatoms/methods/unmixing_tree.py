@@ -105,8 +105,10 @@ def _scree(found: Unmixed) -> xr.Dataset:
     import xarray as xr
 
     values = found.values[: min(50, found.values.size)]
-    columns: dict[str, Any] = {"explained_variance": ("rank", values, {"long_name": "second moment, noise made even"}),
-                               "explained_variance_ratio": ("rank", values / max(found.values.sum(), 1e-300))}  # fmt: skip
+    columns: dict[str, Any] = {
+        "explained_variance": ("rank", values, {"long_name": "second moment, noise made even"}),
+        "explained_variance_ratio": ("rank", values / max(found.values.sum(), 1e-300)),
+    }
     coords: dict[str, Any] = {"rank": np.arange(1, values.size + 1)}
     bic = None if found.decomposition is None else found.decomposition.bic
     if bic:

@@ -1,4 +1,4 @@
-"""What a tree of decomposed spectra gives back: signals of its parts, a model of the cube, abundances of other cubes."""
+"""What a tree of decomposed spectra gives back: its parts as signals, a model of the cube, scores of other cubes."""
 
 from __future__ import annotations
 
@@ -151,4 +151,9 @@ def _projector(node: Any, arrays: dict) -> Projector:
 
 
 def _given(tree: xr.DataTree, array: xr.DataArray) -> Any:
-    return from_xarray(array) if tree.attrs.get("source_kind") == "signal" else array
+    """The array as what went in was: a signal under the array's own title, or the array."""
+    if tree.attrs.get("source_kind") != "signal":
+        return array
+    signal = from_xarray(array)
+    signal.metadata.General.title = str(array.attrs.get("long_name", ""))
+    return signal

@@ -28,6 +28,8 @@ def poisson_abundances(rows: np.ndarray, endmembers: np.ndarray, first: np.ndarr
     abundances : numpy.ndarray, shape (m, k)
     information : numpy.ndarray, shape (m, k, k)
         Fisher information for Poisson noise.
+    target : numpy.ndarray, shape (m, k)
+        ``information @ a`` of the unconstrained maximum ``a``.
     """
     k = len(endmembers)
     thin = endmembers.astype(np.float32)
@@ -49,7 +51,7 @@ def poisson_abundances(rows: np.ndarray, endmembers: np.ndarray, first: np.ndarr
         information[:, upper[0], upper[1]] = packed
         information[:, upper[1], upper[0]] = packed
         abundances = constrained(information, target, sum_to_one)
-    return abundances, information
+    return abundances, information, target
 
 
 def constrained(gram: np.ndarray, target: np.ndarray, sum_to_one: bool = False) -> np.ndarray:

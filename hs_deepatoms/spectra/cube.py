@@ -1,4 +1,4 @@
-"""A spectrum image, read block by block: rows of float32 spectra with their places, without spikes and dead channels."""
+"""A spectrum image, read block by block: float32 spectra with their places, without spikes and dead channels."""
 
 from __future__ import annotations
 

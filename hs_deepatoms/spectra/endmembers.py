@@ -32,7 +32,7 @@ def corner_spectra(reduced: Reduced, k: int, method: str, rng: np.random.Generat
 
 
 class _Simplex(NamedTuple):
-    """Points (m, k) in a plane, its mean and axes (k - 1, k), and the width of their noise over that of a mean pixel."""
+    """Points (m, k) in a plane, its mean and axes (k - 1, k), and the width of their noise over a mean pixel's."""
 
     points: np.ndarray
     mean: np.ndarray

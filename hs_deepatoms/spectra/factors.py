@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from hs_deepatoms.spectra.abundances import constrained
 from hs_deepatoms.spectra.reduce import Reduced
 
 ROUNDS = 300
 TOLERANCE = 1e-5
+EXACT = 10  # rounds after which the scores are solved for, and it is seen whether it may end
 
 
-def fit_factors(reduced: Reduced, spectra: np.ndarray, rounds: int = ROUNDS) -> tuple[np.ndarray, int]:
+def fit_factors(
+    reduced: Reduced, spectra: np.ndarray, *, same_sum: bool = True, rounds: int = ROUNDS
+) -> tuple[np.ndarray, int]:
     """Non-negative spectra whose non-negative multiples come nearest to the cube, weighted by the noise.
 
     Hierarchical alternating least squares (Cichocki & Phan, IEICE Trans. Fundamentals E92-A, 708 (2009),
@@ -22,6 +26,8 @@ def fit_factors(reduced: Reduced, spectra: np.ndarray, rounds: int = ROUNDS) -> 
     reduced : Reduced
     spectra : numpy.ndarray, shape (k, channels)
         Where to begin.
+    same_sum : bool
+        All spectra get the mean sum of those to begin with; else the sums with which scores add up to about one.
     rounds : int
 
     Returns
@@ -32,29 +38,34 @@ def fit_factors(reduced: Reduced, spectra: np.ndarray, rounds: int = ROUNDS) -> 
 
     Notes
     -----
-    Many factors fit equally well. It ends, where it can, as soon as what is left is no more than noise: half of the
-    variance along each abundance that is zero. That is the first one on the way from ``spectra`` outwards; going on
+    Many factors fit equally well. It ends, where it can, as soon as what is left along the leading components is no
+    more than noise, one variance for each abundance but one. That is the first one on the way from ``spectra`` outwards; going on
     would fit the noise by making the components ever more extreme.
     """
     size = np.maximum(spectra.sum(1, keepdims=True), 1e-300)
     spectra = np.maximum(spectra / size, 0)
     weight = 1 / (reduced.brightness if reduced.noise.poisson else np.ones(len(reduced.points)))
-    scores = np.maximum(reduced.points @ (reduced.up @ (spectra / reduced.level).T), 0)
     weighted = reduced.points * weight[:, None]
-    done = 0
-    for done in range(1, rounds + 1):
+    done, scores = 0, np.empty(0)
+    for done in range(rounds + 1):
         scaled = spectra / reduced.level
-        target = reduced.points @ (reduced.up @ scaled.T)
-        _descend(scores, target, scaled @ spectra.T, 3 if done > 1 else 30)
-        if _excess(reduced, scores, spectra, weight) <= 0.5 * (len(spectra) - 1):
-            break
+        target, gram = reduced.points @ (reduced.up @ scaled.T), scaled @ spectra.T
+        if done % EXACT == 0:
+            scores = constrained(np.broadcast_to(gram, (len(target), *gram.shape)), target)
+            if _excess(reduced, scores, spectra, weight) <= len(spectra) - 1:
+                break
+        else:
+            _descend(scores, target, gram, 3)
         before = spectra.copy()
         target = (scores.T @ weighted) @ reduced.up
         _descend(spectra.T, target.T, (scores * weight[:, None]).T @ scores, 2)
         spectra /= np.maximum(spectra.sum(1, keepdims=True), 1e-300)
         if np.abs(spectra - before).max() <= TOLERANCE * before.max():
             break
-    return spectra * size.mean(), done
+    if same_sum:
+        return spectra * size.mean(), done
+    share = np.linalg.lstsq(scores, np.ones(len(scores)), rcond=None)[0]
+    return spectra / np.where(share > 0, share, 1 / size.mean())[:, None], done
 
 
 def _excess(reduced: Reduced, scores: np.ndarray, spectra: np.ndarray, weight: np.ndarray) -> float:

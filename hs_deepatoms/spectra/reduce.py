@@ -102,9 +102,18 @@ def look_over(cube: Cube, poisson: bool | None, spikes: bool) -> Survey:
     return Survey(replace(cube, channels=channels), noise, known, float(some.sum(1, dtype=float).mean()))
 
 
-def reduce_cube(survey: Survey) -> tuple[Cube, Reduced]:
-    """Two passes over the spectra, second moments and then projections; and the cube with its spikes repaired."""
-    cube, places, total, moments = _moments(survey)
+def reduce_cube(survey: Survey) -> tuple[Cube, Reduced, int]:
+    """Two passes over the spectra, second moments and then projections.
+
+    Returns
+    -------
+    cube : Cube
+        With its spikes repaired.
+    reduced : Reduced
+    spikes : int
+        How many.
+    """
+    cube, spikes, places, total, moments = _moments(survey)
     values, axes = _axes(moments)
     rank = count_components(values, moments.n)
     scale = np.sqrt(moments.level)
@@ -120,7 +129,11 @@ def reduce_cube(survey: Survey) -> tuple[Cube, Reduced]:
         start = stop
     left = values[rank.number :].sum() / max(1, values.size - rank.number) / max(0.1, 1 - rank.number / moments.n)
     noise = survey.noise._replace(factor=max(float(left), 1e-12 * float(values[0]), 1e-300))
-    return cube, Reduced(places, points, total, square, down, up, moments.level, moments.mean, values, rank, noise)
+    return (
+        cube,
+        Reduced(places, points, total, square, down, up, moments.level, moments.mean, values, rank, noise),
+        spikes,
+    )
 
 
 def brightness_of(total: np.ndarray, mean: float) -> np.ndarray:
@@ -130,7 +143,7 @@ def brightness_of(total: np.ndarray, mean: float) -> np.ndarray:
     return np.maximum(total / mean, FAINT)
 
 
-def _moments(survey: Survey) -> tuple[Cube, np.ndarray, np.ndarray, _Moments]:
+def _moments(survey: Survey) -> tuple[Cube, int, np.ndarray, np.ndarray, _Moments]:
     """One pass: spikes, which pixels count, their sums, and the second moments over the brightness of each."""
     cube, poisson = survey.cube, survey.noise.poisson
     f = cube.n_channels
@@ -147,11 +160,21 @@ def _moments(survey: Survey) -> tuple[Cube, np.ndarray, np.ndarray, _Moments]:
         square += rows.T @ rows
         places.append(index)
         totals.append(total)
+    if not places:
+        got = "spectra that all have NaN"
+        raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
     n = sum(map(len, places))
     level = level / n
     level = np.maximum(level, 1e-3 * level[level > 0].mean()) if poisson else np.ones(f)
-    cube = replace(cube, repair=joined(spikes).repair)
-    return cube, np.concatenate(places), np.concatenate(totals), _Moments(n, mean / n, level, square / n)
+    repairs = joined(spikes)
+    cube = replace(cube, repair=repairs.repair)
+    return (
+        cube,
+        len(repairs.places),
+        np.concatenate(places),
+        np.concatenate(totals),
+        _Moments(n, mean / n, level, square / n),
+    )
 
 
 def without_spikes(survey: Survey, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Repairs]:

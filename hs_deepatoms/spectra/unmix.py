@@ -16,8 +16,10 @@ from hs_deepatoms.spectra.cube import Cube
 from hs_deepatoms.spectra.endmembers import corner_spectra
 from hs_deepatoms.spectra.factors import fit_factors
 from hs_deepatoms.spectra.noise import Noise
+from hs_deepatoms.spectra.posterior import sample_abundances
 from hs_deepatoms.spectra.projections import project
 from hs_deepatoms.spectra.reduce import Reduced, Survey, joined, look_over, reduce_cube, without_spikes
+from hs_deepatoms.spectra.smoothing import smooth_abundances
 
 CORNERS = ("nfindr", "vca")
 MIXTURES = ("nmf", *CORNERS, "bayes")
@@ -104,22 +106,39 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
     survey = look_over(cube, wish.poisson, wish.spikes)
     if endmembers is not None:
         return _with_known(survey, endmembers[:, survey.cube.channels], wish)
-    cube, reduced = reduce_cube(survey)
+    cube, reduced, spikes = reduce_cube(survey)
     if len(reduced.places) < 2:
         got = f"{len(reduced.places)} spectrum without NaN to decompose"
         raise InvalidArgumentError(explain(got, "at least 2", "Give more spectra, or the spectra of its components."))
     if wish.method not in MIXTURES:
-        return _projected(cube, reduced, wish)
+        found = _projected(cube, reduced, wish)
+        return replace(found, notes={**found.notes, "spikes": spikes})
     k, reason = number_of(reduced, wish.n_components)
     rng = generator(wish.seed)
     corners = wish.method if wish.method in CORNERS else "nfindr"
     spectra, error = corner_spectra(reduced, k, corners, rng, sum_to_one=wish.sum_to_one)
-    notes = {"n_components_reason": reason, "corner_errors": np.where(np.isfinite(error), error, -1).tolist()}
+    notes = {
+        "n_components_reason": reason,
+        "spikes": spikes,
+        "corner_errors": np.where(np.isfinite(error), error, -1).tolist(),
+    }
     if wish.method == "nmf":
-        spectra, notes["rounds"] = fit_factors(reduced, spectra)
-    order = np.argsort(-(reduced.points @ (reduced.up @ (spectra / reduced.level).T)).sum(0))
-    found = abundances_of(cube, reduced.noise, spectra[order], reduced.places, wish)
-    return replace(found, values=reduced.values, notes={**notes, **found.notes})
+        spectra, notes["rounds"] = fit_factors(reduced, spectra, same_sum=not wish.sum_to_one)
+        error = error if not notes["rounds"] else None
+    found = abundances_of(cube, reduced.noise, spectra, reduced.places, wish, error)
+    return _ordered(replace(found, values=reduced.values, notes={**notes, **found.notes}))
+
+
+def _ordered(found: Unmixed) -> Unmixed:
+    """Components by how much there is of them, most first."""
+    order = np.argsort(-found.scores.sum(0), kind="stable")
+    spectra = found.components[order]
+    error = found.notes.get("corner_errors")
+    notes = (
+        found.notes if error is None else {**found.notes, "corner_errors": np.array(error)[order][:, order].tolist()}
+    )
+    return replace(found, scores=found.scores[:, order], components=spectra, std=found.std[:, order], notes=notes,
+                   arrays={**found.arrays, "spectra": spectra})  # fmt: skip
 
 
 def _projected(cube: Cube, reduced: Reduced, wish: Wish) -> Unmixed:
@@ -152,34 +171,59 @@ def number_of(reduced: Reduced, asked: int | None) -> tuple[int, str]:
     return asked, "asked for"
 
 
-def abundances_of(cube: Cube, noise: Noise, spectra: np.ndarray, places: np.ndarray, wish: Wish) -> Unmixed:
-    """One pass: abundances of known spectra (k, channels) in all pixels, with errors and misfit."""
+def abundances_of(cube: Cube, noise: Noise, spectra: np.ndarray, places: np.ndarray, wish: Wish,
+                  error: np.ndarray | None = None) -> Unmixed:  # fmt: skip
+    """One pass: abundances of known spectra (k, channels) in all pixels, with errors and misfit.
+
+    ``error`` (k, k) are the standard errors of the shares of the components in the spectra of one another.
+    """
     m, k = len(places), len(spectra)
     scores, std, misfit = np.empty((m, k)), np.empty((m, k)), np.empty(m)
-    mean, start = np.zeros(cube.n_channels), 0
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    mean, start, rng = np.zeros(cube.n_channels), 0, generator(wish.seed)
     for _, rows in cube.blocks("unmixing"):
         here = slice(start, start + len(rows))
-        scores[here], information, misfit[here] = _solve(rows, spectra, noise, wish.sum_to_one)
-        std[here] = standard_errors(information, noise.factor, wish.sum_to_one)
+        scores[here], information, target, misfit[here] = _solve(rows, spectra, noise, wish.sum_to_one)
+        if wish.method == "bayes":
+            known = information / noise.factor, target / noise.factor
+            scores[here], std[here] = sample_abundances(scores[here], *known, rng, sum_to_one=wish.sum_to_one)
+        else:
+            std[here] = standard_errors(information, noise.factor, wish.sum_to_one)
+        if wish.smoothness:
+            kept.append((information / noise.factor, target / noise.factor))
         mean += rows.sum(0, dtype=float)
         start = here.stop
+    if wish.smoothness:
+        information, target = (np.concatenate(one) for one in zip(*kept, strict=True))
+        scores = smooth_abundances(scores, information, target, places, cube.scan, wish.smoothness,
+                                   sum_to_one=wish.sum_to_one)  # fmt: skip
+    if error is not None:
+        std = _with_errors_of_spectra(std, scores, error)
     return Unmixed(places, scores, spectra, "endmember", mean / max(1, m), cube.channels, noise, std, misfit,
                    arrays={"spectra": spectra})  # fmt: skip
 
 
+def _with_errors_of_spectra(std: np.ndarray, scores: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """A share e of component j that is wrong in the spectrum of i takes a_i e from i and gives it to j."""
+    variance = np.nan_to_num(error) ** 2
+    np.fill_diagonal(variance, 0)
+    np.fill_diagonal(variance, variance.sum(1))
+    return np.sqrt(std**2 + scores**2 @ variance)
+
+
 def _solve(rows: np.ndarray, spectra: np.ndarray, noise: Noise, sum_to_one: bool):
-    """Abundances (m, k), Fisher information but for the noise's factor, and misfit (m,)."""
+    """Abundances (m, k), Fisher information but for the noise's factor, its target, and misfit (m,)."""
     if noise.poisson:
-        scores, information = poisson_abundances(rows, spectra, sum_to_one=sum_to_one)
+        scores, information, target = poisson_abundances(rows, spectra, sum_to_one=sum_to_one)
     else:
         gram = spectra @ spectra.T
-        information = np.broadcast_to(gram, (len(rows), *gram.shape))
-        scores = constrained(information, rows @ spectra.T, sum_to_one)
+        information, target = np.broadcast_to(gram, (len(rows), *gram.shape)), rows @ spectra.T
+        scores = constrained(information, target, sum_to_one)
     model = scores @ spectra
     left = (rows - model) ** 2
     if noise.poisson:
         left /= np.maximum(model, 1e-3 * max(float(spectra.mean()), 1e-300))
-    return scores, information, left.sum(1) / (noise.factor * max(1, rows.shape[1] - spectra.shape[0]))
+    return scores, information, target, left.sum(1) / (noise.factor * max(1, rows.shape[1] - spectra.shape[0]))
 
 
 def unmix_known(cube: Cube, spectra: np.ndarray, noise: Noise, wish: Wish) -> Unmixed:
@@ -194,6 +238,10 @@ def _with_known(survey: Survey, spectra: np.ndarray, wish: Wish) -> Unmixed:
     for index, rows in survey.cube.blocks("surveying"):
         parts.append(without_spikes(survey, index, rows)[1])
         places.append(index)
-    cube = replace(survey.cube, repair=joined(parts).repair)
+    repairs = joined(parts)
+    if not places:
+        got = "spectra that all have NaN"
+        raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
+    cube = replace(survey.cube, repair=repairs.repair)
     found = abundances_of(cube, survey.noise, spectra, np.concatenate(places), wish)
-    return replace(found, notes={"n_components_reason": "that of the known spectra"})
+    return replace(found, notes={"n_components_reason": "that of the known spectra", "spikes": len(repairs.places)})
