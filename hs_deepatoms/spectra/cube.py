@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from hs_deepatoms._core.progress import progress
+from hs_deepatoms.engine.boxes import frame_boxes
 
 BLOCK = 32 * 2**20  # bytes of float32 spectra that are read together
 SOME = 2048  # spectra that stand for all of them
-LOOKS = 8  # blocks that these are taken from
+LOOKS = 8  # places in the scan that these are taken from
+FARTHEST = 16  # times as many pixels, where most are masked
 
 Box = tuple[slice, ...]
 
@@ -77,17 +79,28 @@ class Cube:
                     yield index, rows if self.repair is None else self.repair(index, rows)
 
     def some(self, n: int = SOME) -> np.ndarray:
-        """Spectra (m, energies) of unmasked pixels from all over the scan, as they are, masked energies included."""
-        boxes = scan_boxes(self.scan, self.data.shape[-1], getattr(self.data, "chunks", None))
-        places = np.arange(self.n).reshape(self.scan)
-        boxes = [box for box in boxes if self.used[places[box]].any()]
-        chosen = [boxes[k] for k in np.unique(np.linspace(0, len(boxes) - 1, LOOKS).astype(int))] if boxes else []
-        parts = []
-        for box in chosen:
-            rows = self._read(box)[np.atleast_1d(self.used[places[box]]).ravel()]
-            few = min(len(rows), max(1, n // len(chosen)))
-            parts.append(rows[np.linspace(0, len(rows) - 1, few).astype(int)])
-        return np.concatenate(parts) if parts else np.empty((0, self.data.shape[-1]), np.float32)
+        """Spectra (m, energies) of unmasked pixels from all over the scan, as they are, masked energies included.
+
+        Which ones does not depend on the chunks: some runs of neighbours, so that few chunks are read.
+        """
+        used = np.flatnonzero(self.used)
+        if used.size <= n:
+            starts, length = [0] if used.size else [], used.size
+        else:
+            length = n // LOOKS
+            starts = np.linspace(0, used.size - length, LOOKS).astype(int)
+        parts = [np.empty((0, self.data.shape[-1]), np.float32)]
+        for start in starts:
+            run = used[start : start + length]
+            run = run[run < run[0] + FARTHEST * length]
+            parts += [self._read(box)[self.used[first:stop]] for first, stop, box in self._runs(run[0], run[-1] + 1)]
+        return np.concatenate(parts)
+
+    def _runs(self, first: int, stop: int) -> Iterator[tuple[int, int, Box]]:
+        for box in frame_boxes(int(first), int(stop), self.scan):
+            size = math.prod(one.stop - one.start for one in box)
+            yield first, first + size, box
+            first += size
 
     def _read(self, box: Box) -> np.ndarray:
         part = self.data[box]

@@ -43,19 +43,20 @@ class _Simplex(NamedTuple):
 
 def _simplex(reduced: Reduced, k: int, sum_to_one: bool) -> _Simplex:
     points, total = reduced.points[:, :k], reduced.total
-    bright = np.sqrt(reduced.brightness) if reduced.noise.poisson else np.ones(len(points))
+    spread = np.ones(len(points))  # without a sum to divide by, all pixels at a corner are equally bright
     usable = np.ones(len(points), bool)
     shapes = bool(not sum_to_one and total.mean() > 0)
     if shapes:
         usable = total > max(FAINT * float(np.median(total)), 0.0)
         points = points[usable] / total[usable, None]
-        bright = 1 / bright[usable] if reduced.noise.poisson else total.mean() / total[usable]
+        bright = reduced.brightness[usable]
+        spread = 1 / (np.sqrt(bright) if reduced.noise.poisson else bright)
     if usable.sum() < k:
         got = f"{k} components for {int(usable.sum())} spectra that are not empty"
         raise InvalidArgumentError(explain(got, "at least as many spectra", "Give fewer components."))
     mean = points.mean(0)
     plane = np.linalg.svd(points - mean, full_matrices=False)[2][: k - 1]
-    return _Simplex(mean + (points - mean) @ plane.T @ plane, mean, plane, bright, shapes)
+    return _Simplex(mean + (points - mean) @ plane.T @ plane, mean, plane, spread, shapes)
 
 
 def _less_extreme(reduced: Reduced, simplex: _Simplex, corners: np.ndarray) -> np.ndarray:

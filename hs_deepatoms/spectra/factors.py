@@ -1,4 +1,4 @@
-"""Non-negative factors of spectra, in the space that `reduce_cube` gives: no pass over the spectra per iteration."""
+"""Non-negative factors of spectra, in the space that `reduce_cube` gives: no pass per iteration."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def fit_factors(
     Notes
     -----
     Many factors fit equally well. It ends, where it can, as soon as what is left along the leading components is no
-    more than noise, one variance for each abundance but one. That is the first one on the way from ``spectra`` outwards; going on
-    would fit the noise by making the components ever more extreme.
+    more than noise, one variance for each abundance but one. These are the first on the way from ``spectra`` outwards;
+    going on would fit the noise by making the components ever more extreme.
     """
     size = np.maximum(spectra.sum(1, keepdims=True), 1e-300)
     spectra = np.maximum(spectra / size, 0)

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hs_deepatoms.spectra.rank import above_edge
+
 BINS = 24
-MOST_PARTS = 12  # principal components that are taken for signal
+MOST_PARTS = 12  # principal components that are taken for signal at most
 STEEP = 0.5  # of variance on mean, both as logarithms: above, the noise is that of counts
 FLAT = 1.5  # ratio of means below which a slope says nothing
 
@@ -56,11 +58,16 @@ def _residual_variance(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]
     scale = np.sqrt(np.maximum(rows.mean(0), 1e-3 * max(float(rows.mean()), 1e-300)))
     if not np.isfinite(scale).all() or (scale <= 0).any():
         scale = np.ones(rows.shape[1])
-    rank = int(min(MOST_PARTS, *(n // 3 for n in rows.shape)))
-    u, s, vt = np.linalg.svd(rows / scale, full_matrices=False)
-    model = (u[:, :rank] * s[:rank]) @ vt[:rank] * scale
-    freedom = max(0.1, (1 - rank / len(rows)) * (1 - rank / rows.shape[1]))
-    square = (rows - model) ** 2 / freedom
+    most = int(min(MOST_PARTS, *(n // 3 for n in rows.shape)))
+    if most:
+        u, s, vt = np.linalg.svd(rows / scale, full_matrices=False)
+        values = np.pad(s**2 / len(rows), (0, max(0, rows.shape[1] - s.size)))
+        rank = max(1, above_edge(values, len(rows), most))
+        model = (u[:, :rank] * s[:rank]) @ vt[:rank] * scale
+        square = (rows - model) ** 2 / max(0.1, (1 - rank / len(rows)) * (1 - rank / rows.shape[1]))
+    else:  # so few that next channels have to say it
+        model = rows[:, 1:-1] if rows.shape[1] > 2 else rows
+        square = np.diff(rows, 2, axis=1) ** 2 / 6 if rows.shape[1] > 2 else np.ones_like(rows)
     order = np.argsort(model, axis=None)
     parts = [part for part in np.array_split(order, BINS) if part.size]
     # spikes: the variance of most of a bin, made that of all of it

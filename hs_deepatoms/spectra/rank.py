@@ -26,7 +26,7 @@ def count_components(values: np.ndarray, n: int) -> Rank:
     """
     p = values.size
     most = int(min(MOST, max(1, (min(n, p) - BEHIND - 2) // 2)))
-    above = _above_edge(values, n, most)
+    above = above_edge(values, n, most)
     apart, step = _apart(values, most)
     number = max(1, min(above, apart))
     return Rank(number, f"{above} eigenvalues above the edge of white noise, {apart} apart from the next by more than "
@@ -34,7 +34,8 @@ def count_components(values: np.ndarray, n: int) -> Rank:
                         "one")  # fmt: skip
 
 
-def _above_edge(values: np.ndarray, n: int, most: int) -> int:
+def above_edge(values: np.ndarray, n: int, most: int) -> int:
+    """How many of the largest eigenvalues, at most so many, are above the edge of white noise."""
     p, number = values.size, 0
     margin = 1 + 4 * min(n, p) ** (-2 / 3) * 0.5
     for _ in range(most):
