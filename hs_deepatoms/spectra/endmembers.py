@@ -55,7 +55,7 @@ def _simplex(reduced: Reduced, k: int, sum_to_one: bool) -> _Simplex:
         got = f"{k} components for {int(usable.sum())} spectra that are not empty"
         raise InvalidArgumentError(explain(got, "at least as many spectra", "Give fewer components."))
     mean = points.mean(0)
-    plane = np.linalg.svd(points - mean, full_matrices=False)[2][: k - 1]
+    plane = np.linalg.eigh((points - mean).T @ (points - mean))[1].T[::-1][: k - 1]
     return _Simplex(mean + (points - mean) @ plane.T @ plane, mean, plane, spread, shapes)
 
 

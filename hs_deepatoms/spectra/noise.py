@@ -60,10 +60,11 @@ def _residual_variance(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]
         scale = np.ones(rows.shape[1])
     most = int(min(MOST_PARTS, *(n // 3 for n in rows.shape)))
     if most:
-        u, s, vt = np.linalg.svd(rows / scale, full_matrices=False)
-        values = np.pad(s**2 / len(rows), (0, max(0, rows.shape[1] - s.size)))
-        rank = max(1, above_edge(values, len(rows), most))
-        model = (u[:, :rank] * s[:rank]) @ vt[:rank] * scale
+        scaled = rows / scale
+        values, axes = np.linalg.eigh(scaled.T @ scaled / len(rows))
+        rank = max(1, above_edge(np.maximum(values[::-1], 0), len(rows), most))
+        axes = axes[:, -rank:]
+        model = (scaled @ axes) @ axes.T * scale
         square = (rows - model) ** 2 / max(0.1, (1 - rank / len(rows)) * (1 - rank / rows.shape[1]))
     else:  # so few that next channels have to say it
         model = rows[:, 1:-1] if rows.shape[1] > 2 else rows
