@@ -39,9 +39,9 @@ def matched(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def planted(args) -> list[dict]:
     """All cases and methods."""
     rows = []
-    for random in (False, True):
-        for counts in COUNTS:
-            for jump in JUMPS:
+    for random in (one == "random" for one in args.maps):
+        for counts in args.counts:
+            for jump in args.jumps:
                 rows += planted_case(args, random, counts, jump)
     return rows
 
@@ -249,6 +249,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--methods", nargs="+", default=["nfindr", "vca", "nmf"])
     parser.add_argument("--components", type=int, default=3)
+    parser.add_argument("--counts", type=float, nargs="+", default=COUNTS)
+    parser.add_argument("--jumps", type=float, nargs="+", default=JUMPS)
+    parser.add_argument("--maps", nargs="+", choices=("phases", "random"), default=("phases", "random"))
     parser.add_argument("--shape", type=int, nargs=2, default=(128, 120))
     parser.add_argument("--channels", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)
