@@ -41,7 +41,9 @@ class Options:
         ------
         InvalidArgumentError
         """
-        given = [name for name, default in vars(Options()).items() if getattr(self, name) is not default]
+        plain = {"sum_to_one": False, "smoothness": 0.0, "spikes": True}
+        given = [name for name, value in vars(self).items()
+                 if (value != plain[name] if name in plain else value is not None)]  # fmt: skip
         if given:
             got = f"{', '.join(given)} for patches"
             raise InvalidArgumentError(explain(got, "these for spectra without a window", "Leave them out."))

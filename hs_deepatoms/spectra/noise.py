@@ -55,9 +55,8 @@ def _judge(mean: np.ndarray, variance: np.ndarray, counts: bool) -> tuple[bool, 
 def _residual_variance(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Mean and variance in bins of equal number of the mean, and the ratio of their sums."""
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), 1024)).astype(int)].astype(float)
-    scale = np.sqrt(np.maximum(rows.mean(0), 1e-3 * max(float(rows.mean()), 1e-300)))
-    if not np.isfinite(scale).all() or (scale <= 0).any():
-        scale = np.ones(rows.shape[1])
+    typical = float(rows.mean())
+    scale = np.sqrt(np.maximum(rows.mean(0), 1e-3 * typical)) if typical > 0 else np.ones(rows.shape[1])
     most = int(min(MOST_PARTS, *(n // 3 for n in rows.shape)))
     if most:
         scaled = rows / scale

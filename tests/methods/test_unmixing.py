@@ -176,7 +176,7 @@ def test_refusals_of_data():
         eels(-truth()[0]).decompose_local(poisson=True, **QUIET)
     with pytest.raises(InvalidArgumentError, match="without a window"):
         eels().decompose_local(edge="reflect", **QUIET)
-    with pytest.raises(InvalidArgumentError, match="endmembers for patches"):
+    with pytest.raises(InvalidArgumentError, match="Got endmembers for patches"):
         hs.signals.Signal2D(np.ones((40, 44))).decompose_local(grid=4, window=8, endmembers=np.ones((2, 4)))
     moved = eels()
     moved.axes_manager[-1].offset = 210
