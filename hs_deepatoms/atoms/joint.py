@@ -32,9 +32,11 @@ TOLERANCE = 1e-3  # of misfit per column
 # where more are odd the model does not fit, and that is to be seen in the error bars
 MISSED, FEW = 6.0, 0.05
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
+MANY = 0.9  # share of the columns that are looked at to tell how far they are
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
-# of a step, in standard deviations: a smaller one changes nothing; one that is larger in the end has not converged
+# in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
+SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 # least share by which the diagonal is raised (Levenberg): what columns and background hardly tell apart stays where it
 # was instead of running off, and what they do tell is off by hardly a hundredth of a step
 DAMPING = 0.03
@@ -64,6 +66,7 @@ class State:
     damping: float = 0.0
     least: float = DAMPING  # damping of any step
     last: torch.Tensor | None = None  # (n, k) the step before, in standard deviations
+    ahead: torch.Tensor | None = None  # (n,) how far a place may still have to go, in standard deviations
     taken: int = 0  # steps that were not undone
     change: float = np.inf  # of most columns in the last step, relative to their size
     drawn: tuple | None = None  # columns and splines whose image was made last, and the image
@@ -75,11 +78,10 @@ class State:
 
     def kept(self, rows: torch.Tensor) -> State:
         """With only the columns of a mask or of some indices."""
-        last = None if self.last is None else self.last[rows]
-        settled = None if self.settled is None else self.settled[rows]
+        last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
-                       reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, before=None,
-                       change=np.inf)  # fmt: skip
+                       reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, ahead=ahead,
+                       before=None, change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns) -> State:
         """With further columns, of which little is known, and all of them free to move."""
@@ -87,8 +89,8 @@ class State:
         free = torch.ones_like(leeway, dtype=torch.bool)
         start = Columns.join(self.start, new)
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                        reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, before=None,
-                        change=np.inf)  # fmt: skip
+                        reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, ahead=None,
+                        before=None, change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
@@ -343,7 +345,8 @@ def step(state: State) -> State:
     before = (replace(state, before=None, drawn=None), now)
     columns = _moved(state, da)
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
-                  taken=state.taken + 1, change=_change(state.columns, columns), before=before)  # fmt: skip
+                  ahead=_ahead(da * scale, state.last), taken=state.taken + 1, change=_change(state.columns, columns),
+                  before=before)  # fmt: skip
     return _called_back(new, normal)
 
 
@@ -357,7 +360,7 @@ def verified(state: State) -> State:
     return state if misfit <= then.misfit + TOLERANCE * len(state.columns) else replace(old, change=state.change)
 
 
-def matrix_near(state: State, share: float = 0.9, within: float = ALIKE) -> Equations | None:
+def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
     """Normal equations of an earlier step that will do: of the same free parameters, and of columns much the same.
 
     ``share`` of the columns have not changed by more than ``within`` since, relative to their size.
@@ -368,7 +371,7 @@ def matrix_near(state: State, share: float = 0.9, within: float = ALIKE) -> Equa
     return earlier if _change(earlier.at, state.columns, share) < within else None
 
 
-def _change(old: Columns, new: Columns, share: float = 0.9) -> float:
+def _change(old: Columns, new: Columns, share: float = MANY) -> float:
     """How much most columns have changed, relative to their size."""
     if not len(new):
         return 0.0
@@ -402,11 +405,29 @@ def _settled(step: torch.Tensor) -> torch.Tensor:
     return (step[:, :2].abs() < SETTLED).all(1)
 
 
+def _ahead(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
+    """How far (n,) places may still have to go if steps go on to shrink as they did from the last one to this."""
+    share = torch.full_like(step[:, 0], SHRINKING)
+    if last is not None and last.shape == step.shape and len(step):
+        now, then = step.norm(dim=1), last.norm(dim=1)
+        share = (now / then.clamp(min=1e-30)).clamp(max=SHRINKING)
+        share = share.clamp(min=float(share.median()))  # one alone may be small by chance
+    return step[:, :2].abs().amax(1) * share / (1 - share)
+
+
+def arrived(state: State, within: float) -> bool:
+    """Whether most columns have no farther to go than that, in standard deviations."""
+    ahead = state.ahead
+    if ahead is None:
+        return False
+    return not len(ahead) or bool(ahead.kthvalue(max(1, int(MANY * len(ahead))))[0] < within)
+
+
 def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = torch.nonzero((state.last[:, :2].abs() > RESTLESS).any(1) & state.free)[:, 0]
+    rows = torch.nonzero((state.ahead > RESTLESS) & state.free)[:, 0]
     if not len(rows):
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))

@@ -71,21 +71,21 @@ def _numbers(ground: Ground) -> Numbers:
 
 
 def weigh(noise: Noise, image, mean, valid, *, judged: bool = True) -> tuple[torch.Tensor, torch.Tensor, float]:
-    weight, weighed, misfit = torch.empty_like(mean), torch.empty_like(mean), np.empty(len(mean))
+    weight, weighed, misfit = torch.empty_like(mean), torch.empty_like(mean), np.zeros(len(mean))
     arrays = (v.contiguous().numpy() for v in (image, mean, valid))
-    in_parts(_pixels.weigh, len(mean), *arrays, *_figures(noise), judged, weight.numpy(), weighed.numpy(), misfit,
+    in_parts(_pixels.weigh, len(mean), *arrays, _figures(noise), judged, weight.numpy(), weighed.numpy(), misfit,
              part=ROWS)  # fmt: skip
     return weight, weighed, float(misfit.sum())
 
 
-def _figures(noise: Noise) -> tuple[float, ...]:
-    return tuple(float(v) for v in (noise.gain, noise.offset, noise.dark, noise.least, noise.excess))
+def _figures(noise: Noise) -> tuple[np.float32, ...]:
+    return tuple(np.float32(v) for v in (noise.gain, noise.offset, noise.dark, noise.least, noise.excess))
 
 
 def weigh_under(noise: Noise, c: Columns, window: Window, image, mean, valid, weight, weighed) -> None:
     """Weights and weighed residuals, which are written to, of what may have changed: the pixels under columns."""
     arrays = (v.numpy() for v in (image, mean, valid))
-    _pixels.weigh_under(c.stacked().numpy(), window.half, *arrays, *_figures(noise), weight.numpy(), weighed.numpy())
+    _pixels.weigh_under(c.stacked().numpy(), window.half, *arrays, _figures(noise), weight.numpy(), weighed.numpy())
 
 
 def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
@@ -183,7 +183,7 @@ class Elimination:
         return self._root
 
 
-def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float = 1e-3, most: int = 40):
+def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float = 2e-2, most: int = 40):
     """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner."""
     x, y, inverse = np.zeros(a.shape), np.zeros(b.shape), normal.eliminated
     _system.solve(normal.own.contiguous().numpy(), *(v.numpy() for v in normal.pairs), normal.index.numpy(),
