@@ -32,6 +32,8 @@ TOLERANCE = 1e-3  # of misfit per column
 # where more are odd the model does not fit, and that is to be seen in the error bars
 MISSED, FEW = 6.0, 0.05
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
+# of a step, relative, after a long one and after a short one: the next step corrects it
+EXACT, ROUGH = 1e-3, 0.02
 MANY = 0.9  # share of the columns that are looked at to tell how far they are
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 # in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
@@ -339,7 +341,8 @@ def step(state: State) -> State:
     else:
         state = replace(state, damping=max(0.2 * state.damping, state.least))
     normal = now.normal
-    da, db = kernels(normal.own).solve(damped(normal, state.damping), now.columns, now.splines)
+    accuracy = ROUGH if state.change < LONG else EXACT
+    da, db = kernels(normal.own).solve(damped(normal, state.damping), now.columns, now.splines, accuracy=accuracy)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
     da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
     before = (replace(state, before=None, drawn=None), now)

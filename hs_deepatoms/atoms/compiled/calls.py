@@ -183,7 +183,7 @@ class Elimination:
         return self._root
 
 
-def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float = 2e-2, most: int = 40):
+def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float = 1e-3, most: int = 40):
     """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner."""
     x, y, inverse = np.zeros(a.shape), np.zeros(b.shape), normal.eliminated
     _system.solve(normal.own.contiguous().numpy(), *(v.numpy() for v in normal.pairs), normal.index.numpy(),

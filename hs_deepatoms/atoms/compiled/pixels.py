@@ -11,15 +11,15 @@ from hs_deepatoms.atoms.compiled.loops import kernel
 SERIES = tuple(np.float32((-1) ** k / ((k + 1) * (k + 2))) for k in range(9))
 # the area tangent of z over z: 1 + z^2/3 + z^4/5 + ...
 AREA_TANGENT = tuple(np.float32(1 / (2 * k + 1)) for k in range(6))
-ZERO, ONE, TWO, EIGHT, CLOSE, LEAST = (np.float32(v) for v in (0, 1, 2, 8, 0.15, 1e-6))
+ZERO, ONE, TWO, SIXTEEN, CLOSE, LEAST = (np.float32(v) for v in (0, 1, 2, 16, 0.25, 1e-6))
 
 
 @kernel
 def logarithm(v):
-    """Of a positive number, in steps that vectors can take: four times that of its fourth root, near one."""
-    root = np.sqrt(np.sqrt(v))
+    """Of a positive number, in steps that vectors can take: eight times that of its eighth root, near one."""
+    root = np.sqrt(np.sqrt(np.sqrt(v)))
     z = (root - ONE) / (root + ONE)
-    return EIGHT * z * polynomial(AREA_TANGENT, z * z)
+    return SIXTEEN * z * polynomial(AREA_TANGENT, z * z)
 
 
 @kernel
