@@ -21,8 +21,7 @@ STIFFNESS = 1e-3
 # weak priors: log width and ellipticity around the frame's own; place around the detector's, at least and at most so
 # many column sigmas
 WIDTH_SPREAD, SHAPE_SPREAD, LEEWAY = 0.3, 0.15, (0.25, 0.7)
-PLACES = {"y": 0, "x": 1, "log_width": 3, "plus": 4, "cross": 5}  # rows of the parameters; 2 is the height
-LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
+LONGEST = (0.6, 0.6, np.inf, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, height, log width, plus, cross
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
 LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 # a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
@@ -132,7 +131,7 @@ def begin(
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool)
     )
-    return measured(state) if noise is None else replace(state, noise=noise, judged=True)
+    return _guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 
 
 def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -159,6 +158,17 @@ def _first_guess(state: State) -> State:
     splines = torch.from_numpy(matrix.solved(slope.cpu().numpy())).to(rest.device)
     drawn += work.surface(state.ground, splines)
     return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
+
+
+def _guessed(state: State) -> State:
+    """The state with the noise that its residual shows, whatever else that may be."""
+    mean = expected(state)
+    mean, rest = (_picked(values, state.valid) for values in (mean, state.image - mean))
+    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind))
+
+
+def _picked(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    return values.flatten() if where.all() else values[where]
 
 
 def measured(state: State) -> State:
@@ -194,7 +204,7 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
     if 0 < sum(int(o.sum()) for o in odd) < FEW * sum(o.numel() for o in odd):
         used = [u & ~o for u, o in zip(used, odd, strict=True)]
         noise, ratio = _noise_and_ratio(parts, used, kind)
-    ratio = torch.cat([r[u] for r, u in zip(ratio, used, strict=True)])
+    ratio = torch.cat([_picked(r, u) for r, u in zip(ratio, used, strict=True)])
     excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
     noise = replace(noise, excess=max(excess, 1.0))
     clear = torch.cat([_clearness(p, noise) for p in parts])
@@ -203,7 +213,9 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
 
 def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):
     """Noise by the pixels used, and how far column-sized remains stand out of it at every pixel of each part."""
-    mean, rest = (torch.cat([getattr(p, n)[u] for p, u in zip(parts, used, strict=True)]) for n in ("mean", "rest"))
+    mean, rest = (
+        torch.cat([_picked(getattr(p, n), u) for p, u in zip(parts, used, strict=True)]) for n in ("mean", "rest")
+    )
     noise = noise_of(mean, rest, sum(p.parameters for p in parts), kind)
     return noise, [evidence(replace(p.state, noise=noise), p.mean)[0].abs() for p in parts]
 
@@ -312,19 +324,17 @@ class Prior:
 
 def _prior(state: State) -> Prior:
     c, start = state.columns, state.start or state.columns
-    middle = {"y": start.y, "x": start.x, "log_width": np.log(state.sigma)}
-    spread = {"y": state.leeway, "x": state.leeway, "log_width": WIDTH_SPREAD}
+    one, known = torch.ones_like(state.leeway), 1 / state.leeway**2
+    middle, precision = [start.y, start.x, c.height, np.log(state.sigma) * one], [known, known, 0 * one]
+    precision.append(one / WIDTH_SPREAD**2)
     if state.elliptical and len(c):
-        middle |= dict(zip(("plus", "cross"), state.shape or (c.plus.median(), c.cross.median()), strict=True))
-        spread |= {"plus": SHAPE_SPREAD, "cross": SHAPE_SPREAD}
-    hessian = torch.zeros(len(c), 6 if state.elliptical else 4, dtype=torch.float64, device=c.y.device)
-    gradient, misfit = torch.zeros_like(hessian), 0.0
-    for name, place in middle.items():
-        k, away = PLACES[name], (getattr(c, name) - place) / spread[name]
-        hessian[:, k] = 1 / spread[name] ** 2
-        gradient[:, k] = -away / spread[name]
-        misfit += float((away**2).sum())
-    return Prior(hessian, gradient, misfit)
+        middle += [shape * one for shape in state.shape or (c.plus.median(), c.cross.median())]
+        precision += [one / SHAPE_SPREAD**2] * 2
+    elif state.elliptical:
+        middle, precision = middle + [one] * 2, precision + [one] * 2
+    away, precision = torch.stack(middle, 1) - c.table[:, : len(middle)], torch.stack(precision, 1)
+    gradient = away * precision
+    return Prior(precision, gradient, float((gradient * away).sum()))
 
 
 def step(state: State) -> State:
@@ -378,30 +388,31 @@ def _change(old: Columns, new: Columns, share: float = MANY) -> float:
     """How much most columns have changed, relative to their size."""
     if not len(new):
         return 0.0
-    width = torch.exp(-new.log_width)
-    parts = [(new.y - old.y) * width, (new.x - old.x) * width, (new.height - old.height) / new.height.abs(),
-             new.log_width - old.log_width]  # fmt: skip
-    change = torch.stack(parts).abs().amax(0).nan_to_num(1.0)
+    width, one = torch.exp(new.log_width), torch.ones_like(new.y)
+    size = torch.stack([width, width, new.height, one], 1)
+    change = ((new.table - old.table)[:, :4] / size).abs().amax(1).nan_to_num(1.0)
     return float(change.kthvalue(max(1, int(share * len(change))))[0])
 
 
 def _moved(state: State, da: torch.Tensor) -> Columns:
     """The columns after a bounded step."""
-    c, s = state.columns, torch.exp(state.columns.log_width)
-    limits = [s * LONGEST[0], s * LONGEST[1], LONGEST[2] + 0 * s, LONGEST[3] + 0 * s, LONGEST[4] + 0 * s]
-    new = {n: getattr(c, n) + torch.minimum(torch.maximum(da[:, k], -limit), limit)
-           for (n, k), limit in zip(PLACES.items(), limits, strict=True) if k < da.shape[1]}  # fmt: skip
-    away = torch.hypot(new["y"] - state.start.y, new["x"] - state.start.x)
-    share = (state.reach / away.clamp(min=1e-9)).clamp(max=1.0)
-    new |= {n: getattr(state.start, n) + share * (new[n] - getattr(state.start, n)) for n in ("y", "x")}
+    c, k = state.columns, da.shape[1]
+    limit = torch.tensor(LONGEST[:k], dtype=da.dtype, device=da.device).repeat(len(c), 1)
+    limit[:, :2] *= torch.exp(c.log_width)[:, None]
+    new = c.table.clone()
+    new[:, :k] += torch.minimum(torch.maximum(da, -limit), limit)
     # a column may fade, not turn into a hole
-    height = torch.where(state.free, torch.maximum(c.height + da[:, 2], 0.2 * c.height), c.height + da[:, 2])
+    new[:, 2] = torch.where(state.free, torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
+    first = state.start.table[:, :2]
+    way = new[:, :2] - first
+    share = (state.reach / torch.hypot(way[:, 0], way[:, 1]).clamp(min=1e-9)).clamp(max=1.0)
+    new[:, :2] = first + share[:, None] * way
     # bounds of the whole way: no column becomes a pixel or a cloud
-    new["log_width"] = new["log_width"].clamp(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
-    if "plus" in new:
-        long = torch.hypot(new["plus"], new["cross"]).clamp(min=LONGEST_SHAPE) / LONGEST_SHAPE
-        new |= {name: new[name] / long for name in ("plus", "cross")}
-    return replace(c, height=height, **new)
+    new[:, 3].clamp_(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
+    if k > 4:
+        long = torch.hypot(new[:, 4], new[:, 5]).clamp(min=LONGEST_SHAPE) / LONGEST_SHAPE
+        new[:, 4:] /= long[:, None]
+    return Columns.of(new)
 
 
 def _settled(step: torch.Tensor) -> torch.Tensor:
@@ -446,14 +457,14 @@ def settle(state: State, rounds: int) -> State:
         few = new
         if bool(few.settled.all()):
             break
-    columns, settled = state.columns.stacked(), state.settled.clone()
-    columns[rows], settled[rows] = few.columns.stacked(), few.settled
+    columns, settled = state.columns.table.clone(), state.settled.clone()
+    columns[rows], settled[rows] = few.columns.table, few.settled
     there = replace(state, columns=Columns.of(columns), settled=settled)
     there.drawn = (there.columns, there.splines, mean)
     lost = ~torch.isfinite(columns).all(1)
     if not lost.any():
         return there
-    return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.stacked(), columns)))
+    return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.table, columns)))
 
 
 def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> State:
@@ -510,6 +521,6 @@ def _called_back(state: State, normal: Normal) -> State:
         return state
     old = state.before[0]
     back = replace(start, height=old.columns.height)
-    back = Columns.of(torch.where(lost[:, None], back.stacked(), old.columns.stacked()))
+    back = Columns.of(torch.where(lost[:, None], back.table, old.columns.table))
     settled = torch.zeros_like(lost)
     return replace(old, columns=back, free=state.free & ~lost, settled=settled)

@@ -8,6 +8,7 @@ columns at once and no derivative image is ever made.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from scipy.spatial import cKDTree
@@ -39,18 +40,22 @@ class Columns:
         return len(self.y)
 
     def __getitem__(self, index) -> Columns:
-        return Columns(*(getattr(self, f.name)[index] for f in fields(self)))
+        return Columns.of(self.table[index])
 
-    def stacked(self) -> torch.Tensor:
+    @cached_property
+    def table(self) -> torch.Tensor:
+        """All parameters, (n, 6); not to be written to."""
         return torch.stack([getattr(self, f.name) for f in fields(self)], 1)
 
     @staticmethod
     def of(table: torch.Tensor) -> Columns:
-        return Columns(*table.unbind(1))
+        columns = Columns(*table.unbind(1))
+        columns.table = table
+        return columns
 
     @staticmethod
     def join(*parts: Columns) -> Columns:
-        return Columns.of(torch.cat([p.stacked() for p in parts]))
+        return Columns.of(torch.cat([p.table for p in parts]))
 
 
 def precision(c: Columns, elliptical: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,10 +29,10 @@ from hs_deepatoms.atoms.peaks import Columns
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
-CLOSE = 0.02  # relative change of columns in a step that no longer shows in the residual
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
-THERE = {"quick": 0.003, "full": 0.0}  # of a standard deviation: who has no farther to go has converged
+# standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
+THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.1
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
@@ -154,21 +154,20 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
 
 def first_fit(state: State, how: str) -> State:
     """Close enough for the residual to show the noise; missed columns are not noise."""
-    state = _converge(state, 2)
     if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
-        return _converge(measured(state), 2, enough=CLOSE)
+        return _converge(measured(_converge(state, 2)), 2, there=CLOSE)
+    state = _converge(state, 2)
     state = _converge(replace(measured(_converge(state, 2)), judged=True), 2)
     state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
     return state
 
 
-def _converge(state: State, most: int, enough: float = 0.0, there: float = 0.0) -> State:
-    """Up to ``most`` steps that hold, however many are undone on the way, or until one changes less than ``enough``, or
-    until most columns are ``there``, standard deviations."""
+def _converge(state: State, most: int, there: float = 0.0) -> State:
+    """Up to ``most`` steps that hold, however many are undone on the way, or until most columns are ``there``."""
     goal = state.taken + most
     for _ in range(3 * most):
         state = step(state)
-        if state.taken >= goal or state.change < enough or bool(state.settled.all()) or arrived(state, there):
+        if state.taken >= goal or bool(state.settled.all()) or arrived(state, there):
             break
     return verified(state)
 
