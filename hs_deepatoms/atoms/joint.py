@@ -15,8 +15,7 @@ from hs_deepatoms.atoms.normal import Normal, damped
 from hs_deepatoms.atoms.peaks import Columns, Window
 
 KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
-# sigmas: columns nearer than this share normal equations (ellipses, round ones), from TAILS on only with their tails
-NEAR, FAR, TAILS = 6.0, 7.5, 5.0
+NEAR, FAR = 6.0, 7.5  # sigmas: columns nearer than this share normal equations (ellipses, round ones)
 STIFFNESS = 1e-3
 # weak priors: log width and ellipticity around the frame's own; place around the detector's, at least and at most so
 # many column sigmas
@@ -153,8 +152,8 @@ def _first_guess(state: State) -> State:
     state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
     drawn = torch.zeros_like(state.image)
     work.draw_on(drawn, state.columns, window)
-    rest = torch.where(state.valid, state.image - drawn, 0.0)
-    matrix, slope = work.hessian(state.ground, state.valid.float(), STIFFNESS), work.project(state.ground, rest)
+    weight, rest, _ = work.weigh(state.noise, state.image, drawn, state.valid, judged=False)  # all pixels alike
+    matrix, slope = work.hessian(state.ground, weight, STIFFNESS), work.project(state.ground, rest)
     splines = torch.from_numpy(matrix.solved(slope.cpu().numpy())).to(rest.device)
     drawn += work.surface(state.ground, splines)
     return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
@@ -301,16 +300,8 @@ def _held(hessian: torch.Tensor, prior: Prior) -> None:
 
 def _pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pairs of columns that touch, and their blocks of the normal equations."""
-    c, sigma, work = state.columns, state.sigma, kernels(weight)
-    i, j = near_pairs(c, (NEAR if state.elliptical else FAR) * sigma)
-    if state.elliptical:
-        return i, j, work.pair_blocks(c, i, j, weight, state.window, sigma, True)
-    widest = torch.exp(torch.maximum(c.log_width[i], c.log_width[j])).clamp(min=sigma)
-    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * widest
-    i, j = torch.cat([i[near], i[~near]]), torch.cat([j[near], j[~near]])
-    n = int(near.sum())
-    close = work.pair_blocks(c, i[:n], j[:n], weight, state.window, sigma, False)
-    return i, j, torch.cat([close, work.far_blocks(c, i[n:], j[n:], weight, state.window, sigma)])
+    i, j = near_pairs(state.columns, (NEAR if state.elliptical else FAR) * state.sigma)
+    return kernels(weight).blocks(state.columns, i, j, weight, state.window, state.sigma, state.elliptical)
 
 
 @dataclass

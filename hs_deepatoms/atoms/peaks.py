@@ -14,6 +14,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
+TAILS = 5.0  # sigmas: round columns that are farther apart touch with their tails only
 REACH = 3.7  # a column is drawn and weighed out to this many sigmas
 AT_ONCE = 1024  # columns per pass: their windows stay in the processor's cache
 PAIRS_AT_ONCE = 8192
@@ -289,6 +290,17 @@ def _slopes(t: torch.Tensor, bell: Bells, rest: torch.Tensor, u: torch.Tensor, v
     low = POWERS.to(rest.device)
     first = bell.moments(rest, u, v, 3)[:, low[:, 0], low[:, 1]].double()
     return (t @ first[:, :, None])[:, :, 0]
+
+
+def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool):
+    """Pairs (i, j), those of round columns that touch with their tails only after all others; and their blocks."""
+    if elliptical:
+        return i, j, pair_blocks(c, i, j, weight, window, unit, True)
+    widest = torch.exp(torch.maximum(c.log_width[i], c.log_width[j])).clamp(min=unit)
+    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * widest
+    i, j, n = torch.cat([i[near], i[~near]]), torch.cat([j[near], j[~near]]), int(near.sum())
+    close = pair_blocks(c, i[:n], j[:n], weight, window, unit, False)
+    return i, j, torch.cat([close, far_blocks(c, i[n:], j[n:], weight, window, unit)])
 
 
 def pair_blocks(

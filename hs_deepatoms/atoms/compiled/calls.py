@@ -20,7 +20,7 @@ from hs_deepatoms.atoms.covariance import FAINT, MOST
 from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
-from hs_deepatoms.atoms.peaks import Columns, Sums, Window
+from hs_deepatoms.atoms.peaks import TAILS, Columns, Sums, Window
 
 STRIP = 64  # rows of an image that are drawn together
 ROWS = 32  # of pixels that are weighed together
@@ -120,19 +120,30 @@ def near_pairs(c: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]
     return i, j
 
 
-def pair_blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool) -> torch.Tensor:
+def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool):
+    if elliptical:
+        return i, j, pair_blocks(c, i, j, weight, window, unit, True)
+    one, two = np.empty(len(i), np.int64), np.empty(len(i), np.int64)
+    n = _pairs.parted(c.table.numpy(), i.numpy(), j.numpy(), float(unit), TAILS, one, two)
+    i, j, out = torch.from_numpy(one), torch.from_numpy(two), torch.empty(len(one), 4, 4, dtype=torch.float64)
+    pair_blocks(c, i[:n], j[:n], weight, window, unit, False, out[:n])
+    far_blocks(c, i[n:], j[n:], weight, window, unit, out[n:])
+    return i, j, out
+
+
+def pair_blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool, out=None) -> torch.Tensor:
     k = 6 if elliptical else 4
-    out = np.empty((len(i), k, k))
+    out = torch.empty(len(i), k, k, dtype=torch.float64) if out is None else out
     in_parts(_pairs.near_blocks, len(i), c.table.numpy(), i.numpy(), j.numpy(), weight.numpy(), window.half,
-             float(unit), elliptical, out)  # fmt: skip
-    return torch.from_numpy(out)
+             float(unit), elliptical, out.numpy())  # fmt: skip
+    return out
 
 
-def far_blocks(c: Columns, i, j, weight, window: Window, unit: float) -> torch.Tensor:
-    out = np.empty((len(i), 4, 4))
-    in_parts(_pairs.far_blocks, len(i), c.table.numpy(), i.numpy(), j.numpy(), weight.numpy(), float(unit), out,
-             part=1024)  # fmt: skip
-    return torch.from_numpy(out)
+def far_blocks(c: Columns, i, j, weight, window: Window, unit: float, out=None) -> torch.Tensor:
+    out = torch.empty(len(i), 4, 4, dtype=torch.float64) if out is None else out
+    in_parts(_pairs.far_blocks, len(i), c.table.numpy(), i.numpy(), j.numpy(), weight.numpy(), float(unit),
+             out.numpy(), part=1024)  # fmt: skip
+    return out
 
 
 def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Splines, unit: float) -> Normal:
