@@ -236,7 +236,7 @@ def by_atomai(python: str, y, x, largest: int) -> dict:
         np.save(f"{folder}/c.npy", np.column_stack([y, x]))
         command = [python, "-c", ATOMAI, f"{folder}/c.npy", str(largest), "3" if largest < 10 else "1"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={"OMP_NUM_THREADS": "1"})
+            done = subprocess.run(command, capture_output=True, text=True, timeout=400, env={"OMP_NUM_THREADS": "1"})
         except subprocess.TimeoutExpired:
             return {"seconds": float("inf"), "rings": None}
     return json.loads(done.stdout.strip().splitlines()[-1])
