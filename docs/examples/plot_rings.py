@@ -22,8 +22,8 @@ for axis, name in zip(s.axes_manager.signal_axes, ("x", "y"), strict=True):
     axis.name, axis.units, axis.scale = name, "nm", 0.142 / bond
 
 # %%
-# One missed atom changes three rings, so the fit with ``refine="full"`` pays off.
-atoms = s.find_atoms(refine="full", show_progressbar=False)
+# One missed atom would change three rings.
+atoms = s.find_atoms(show_progressbar=False)
 rings = atoms.deepatoms.rings()
 atoms.deepatoms.plot_rings(s, rings=rings)
 
@@ -37,6 +37,11 @@ rings[["cluster_kind", "cluster_rings", "cluster_excess"]]
 # %%
 # Bonds coloured by their length.
 atoms.deepatoms.plot_rings(s, rings=rings, bonds="length")
+
+# %%
+# Local environments, averaged: rings of five and seven bend the angles.
+motifs = atoms.deepatoms.motifs(rings=True)
+atoms.deepatoms.plot_motifs(motifs, most=8)
 
 # %%
 # The same atoms as a structure: any format of ASE, any calculator.

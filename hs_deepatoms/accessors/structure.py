@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import matplotlib.axes
+    import matplotlib.figure
     import networkx
     import xarray as xr
     from ase import Atoms
@@ -54,6 +55,54 @@ class StructureMethods:
         from hs_deepatoms.methods.bond_events import bond_events
 
         return bond_events(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+
+    def ring_events(self, rings: xr.Dataset | None = None) -> xr.Dataset:
+        """Rings that change their size, open or close in a linked movie, dim ``event``, and how long rings last.
+
+        See `hs_deepatoms.methods.ring_events.ring_events`.
+
+        Parameters
+        ----------
+        rings
+            What `rings` returned. None: found with its defaults.
+        """
+        from hs_deepatoms.methods.ring_events import ring_events
+
+        return ring_events(self._ds, rings)
+
+    def motifs(self, *, elements: Any = None, factor: float | None = None, cutoff: int | float | str | None = None,
+               cell: Any = None, rings: bool = False, seed: int = 0) -> xr.Dataset:  # fmt: skip
+        """Local environments, named, averaged and counted, dims ``motif``, ``member``, ``atom``.
+
+        See `hs_deepatoms.methods.motifs.motifs`.
+
+        Parameters
+        ----------
+        elements, factor, cutoff, cell
+            What a bond is, as in `bonds`.
+        rings
+            Whether the sizes of the rings around keep environments apart too.
+        seed
+            Of the mixtures.
+        """
+        from hs_deepatoms.methods.motifs import motifs
+
+        return motifs(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell, rings=rings, seed=seed)
+
+    def plot_motifs(self, motifs: xr.Dataset | None = None, *, most: int = 12) -> matplotlib.figure.Figure:
+        """The library of averaged motifs, a panel each. See `hs_deepatoms.plot.motifs.plot_motifs`.
+
+        Parameters
+        ----------
+        motifs
+            What `motifs` returned. None: found with its defaults.
+        most
+            Panels.
+        """
+        from hs_deepatoms.methods.motifs import motifs as find
+        from hs_deepatoms.plot.motifs import plot_motifs
+
+        return plot_motifs(find(self._ds) if motifs is None else motifs, most=most)
 
     def coordination(self, *, elements: Any = None, factor: float | None = None,
                      cutoff: int | float | str | None = None, cell: Any = None) -> xr.Dataset:  # fmt: skip

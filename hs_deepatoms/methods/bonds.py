@@ -159,9 +159,10 @@ def components_by_frame(net: Network) -> np.ndarray:
     label = kernels.components(net.frame.size, net.bonds)
     if not label.size:
         return label
-    pairs, which = np.unique(np.stack([net.frame, label]), axis=1, return_inverse=True)
-    begins = np.searchsorted(pairs[0], pairs[0])
-    return (np.arange(pairs.shape[1]) - begins)[np.ravel(which)]
+    width = int(label.max()) + 1
+    pairs, which = np.unique(net.frame * width + label, return_inverse=True)
+    begins = np.searchsorted(pairs // width, pairs // width)
+    return (np.arange(pairs.size) - begins)[which]
 
 
 def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff: Any, cell: Any) -> Network:
