@@ -240,7 +240,7 @@ def planted_part(options) -> dict:
     table = {}
     for name, noise in NOISES.items():
         runs = []
-        for seed in range(options.seeds):
+        for seed in range(options.first, options.first + options.seeds):
             data = planted(seed, options.patches, noise, options.strain)
             start = time.perf_counter()
             tree = learn(data, seed)
@@ -257,7 +257,7 @@ def symmetric_part(options) -> dict:
     table = {}
     for fold in (2, 3, 4, 6):
         errors = []
-        for seed in range(options.seeds):
+        for seed in range(options.first, options.first + options.seeds):
             data = planted(seed, options.patches // 2, 1 / 9, 0.0, [symmetric_motif(fold)])
             angle = learn(data, seed)["latent/angle"].values
             errors.append(float(np.median(angle_errors(angle, data, fold))))
@@ -270,7 +270,7 @@ def discrete_part(options) -> dict:
     from scipy.optimize import linear_sum_assignment
 
     shares = []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         data = planted(seed, options.patches, 1 / 9, options.strain)
         tree = learn(data, seed, discrete=3, restarts=options.restarts)
         table = np.zeros((3, 3))
@@ -286,7 +286,7 @@ def labels_part(options) -> dict:
     from sklearn.neighbors import KNeighborsClassifier
 
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         data = planted(seed, options.patches, 1 / 3, options.strain)
         known = np.concatenate([np.flatnonzero(data["class"] == k)[:10] for k in range(3)])
         given = np.full(len(data["x"]), -1)
@@ -310,7 +310,7 @@ def physics_part(options) -> dict:
     from scipy.ndimage import median_filter
 
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         image, truth = two_phases(seed)
         plain, smooth = (phase_tree(image, seed, loss) for loss in (None, "edges"))
         maps = [tree["latent/z"].values[:, 0].reshape(truth.shape) for tree in (plain, smooth)]
@@ -461,6 +461,7 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--patches", type=int, default=2000)
     parser.add_argument("--strain", type=float, default=0.15)
     parser.add_argument("--lazy", type=int, default=200_000)

@@ -58,7 +58,9 @@ def encode_latent(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: An
     found = read_samples(signal, atoms, request, operation="encode", spectra=bool(node.attrs["one_dimensional"]))
     _check_shape(found, model)
     check_pixels(found, node)
-    labels = np.full(found.data.shape[1], -1) if model.labelled else None
+    labels = None
+    if model.labelled or model.quantity:
+        labels = np.full(found.data.shape[1], -1.0 if model.labelled else np.nan)
     rows = PatchRows(found, _condition(condition, found, node, model), labels)
     device = choose_device(device)
     own = model if device == "cpu" else copy.deepcopy(model).to(device)  # the one in the cache stays where it is
