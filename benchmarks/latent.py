@@ -18,8 +18,9 @@ on 24 turned copies. ``physics``: two phases (a lattice in two orientations, noi
 48 x 48 on a step-8 grid: share of right nodes, and distance of the found from the true boundary (nodes), by the latent
 of a VAE, by that after a 7 x 7 median, and with the edge loss. ``speed``: images/s of training, one thread. ``peers``:
 the same patches, epochs (``--epochs``) and latents through ours, and through AtomAI's rVAE and pyroVED's iVAE in the
-Python that the variable ATOMAI_PYTHON names. ``memory``: resident memory (MiB above the import) of ``rvae`` and of
-``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are made when they are read, in processes of their own:
+Pythons that the variables ATOMAI_PYTHON and PYROVED_PYTHON name. ``memory``: resident memory (MiB above the import) of
+``rvae`` and of ``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are made when they are read, in
+processes of their own:
 the peak, and the largest in every quarter of the time, which shows whether it grows.
 """
 
@@ -43,9 +44,12 @@ HARMONICS = 128
 PARTS = ("planted", "symmetric", "discrete", "labels", "physics", "speed", "peers", "memory")
 
 PEER = """
-import json, sys, time, warnings; warnings.simplefilter("ignore")
+import importlib.util, json, sys, time, types, warnings; warnings.simplefilter("ignore")
 import numpy as np, torch
 torch.set_num_threads(1)
+if importlib.util.find_spec("torchvision") is None:  # a peer imports it to draw
+    empty = types.ModuleType("torchvision.utils"); empty.make_grid = None
+    sys.modules["torchvision"], sys.modules["torchvision.utils"] = types.ModuleType("torchvision"), empty
 which, path, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 x = np.load(path)["x"]; x = (x - x.min()) / (x.max() - x.min())
 if which == "atomai":
@@ -440,7 +444,7 @@ def peers_part(options) -> dict:
 
 def peer(which: str, data: dict, epochs: int):
     """Angle and latents of a peer and its images/s; None where it is not there."""
-    python = os.environ.get("ATOMAI_PYTHON")
+    python = os.environ.get(f"{which.upper()}_PYTHON")
     if not python:
         return None
     with tempfile.TemporaryDirectory() as folder:

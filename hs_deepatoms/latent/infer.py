@@ -66,7 +66,7 @@ def bank_symmetry(model: VAE) -> torch.Tensor:
     """n of the n-fold axis of every motif of the bank; 1 for all where nothing turns."""
     if 0 not in model.prior.free:
         return torch.ones(len(model.bank), device=model.bank.device)
-    return symmetry(model.look(model.bank), model.frame)
+    return symmetry(model.look(model.bank), model.frame, model.variance())
 
 
 @torch.no_grad()

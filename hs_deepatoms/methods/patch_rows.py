@@ -234,9 +234,10 @@ class Labels:
         """1 for a quantity, 0 for classes or nothing."""
         return int(bool(self.moments))
 
-    def meta(self) -> dict[str, list]:
-        """What a tree keeps of them, JSON."""
-        return {"names": self.names, "moments": self.moments}
+    def amounts(self) -> np.ndarray:
+        """The quantity (n,) as it was given, NaN unknown."""
+        mean, deviation = self.moments
+        return self.values.astype(float) * deviation + mean
 
 
 def read_labels(labels: Any, found: PatchSet) -> Labels:

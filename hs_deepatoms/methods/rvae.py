@@ -133,11 +133,11 @@ def rvae(
         ``/latent``: the table with ``z`` (atom, latent), ``z_std``, ``angle`` (rad, from +x towards +y, each kind of
         motif with a free zero), ``angle_std``, ``symmetry`` (n: the angle is known modulo 360/n degrees; 0: the motif
         is round), ``shift_y``, ``shift_x`` (units of the axes), ``scale``,
-        ``class_probability`` (atom, class), ``class``, ``value`` and ``value_std`` (of a quantity in ``labels``, which
-        is one more latent, the last, standardised), ``residual`` (1: as expected), ``anomaly`` (robust standard
-        deviations of the residual). NaN for patches with NaN. ``/manifold``: pictures over the latents. ``/history``,
-        ``/metrics``, ``/model``. ``tree.deepatoms`` has ``encode``, ``decode``, ``reconstruct``, ``manifold``,
-        ``traverse``, ``latent_map``, ``table``, ``plot`` and ``save``.
+        ``class_probability`` (atom, class), ``class``, ``value`` and ``value_std`` (of a quantity in ``labels``: from
+        the latents, of which one more, the last, is trained to be the quantity, standardised), ``residual`` (1: as
+        expected), ``anomaly`` (robust standard deviations of the residual). NaN for patches with NaN. ``/manifold``:
+        pictures over the latents. ``/history``, ``/metrics``, ``/model``. ``tree.deepatoms`` has ``encode``,
+        ``decode``, ``reconstruct``, ``manifold``, ``traverse``, ``latent_map``, ``table``, ``plot`` and ``save``.
 
     Raises
     ------
@@ -257,6 +257,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     """Read the samples, train on some of them, and give all of them their latents."""
     from hs_deepatoms.latent.learn import best_of
     from hs_deepatoms.latent.model import VAE
+    from hs_deepatoms.latent.quantity import fit_quantity
     from hs_deepatoms.methods.latent_tree import build_latent_tree, infer_all
 
     check_asked(asked)
@@ -284,8 +285,9 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     lost = int(np.isnan(inferred.residual).sum())
     if lost:
         warnings.warn(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents", stacklevel=3)
-    extras = {"condition": moments, "labels": labels.meta(), "bound": bound, "trained_on": len(kept),
-              "operation": operation, "watch": watched.dataset()}  # fmt: skip
+    quantity = fit_quantity(inferred.z, labels.amounts(), asked.seed) if labels.quantity else None
+    extras = {"condition": moments, "labels": labels.names, "bound": bound, "trained_on": len(kept),
+              "operation": operation, "watch": watched.dataset(), "quantity": quantity}  # fmt: skip
     return build_latent_tree(rows, asked, fitted, scaling, inferred, extras)
 
 
