@@ -1,0 +1,203 @@
+"""A trained pairing used: spectra of other images, their uncertainty, latents."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hs_deepatoms._core.devices import choose_device
+from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
+from hs_deepatoms.bridge.axes import Axis
+from hs_deepatoms.bridge.convert import to_xarray
+from hs_deepatoms.bridge.lengths import unit_factor
+from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
+from hs_deepatoms.bridge.source import Source, read_source
+from hs_deepatoms.bridge.spectrum_results import signal_like
+from hs_deepatoms.methods.pair_tree import Stored, stored_model
+from hs_deepatoms.spectra.grid import Line, aligned
+from hs_deepatoms.spectra.model import applied
+
+SCALES_DIFFER = 0.02
+CHUNK = 64 * 2**20  # bytes of spectra in a lazy chunk
+KINDS = ("total", "epistemic")
+
+
+def predict(tree: Any, image: Any, *, lazy_output: bool | None = None, std: bool = True, device: str = "auto") -> Any:
+    """Spectra of an image.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `im2spec`.
+    image : Signal2D, xarray.DataArray, numpy or dask array
+        Channels and pixel size as in the training; further navigation axes are frames.
+    lazy_output : bool, optional
+        None: as the image is.
+    std : bool
+        Whether the variance is attached (as HyperSpy's noise variance; of a DataArray as the coordinate ``std``).
+    device : str
+
+    Returns
+    -------
+    hyperspy signal or xarray.DataArray
+        Spectra on the axes of the image, of the type of the spectra that were learned; counts.
+    """
+    stored, source, maps, navigation = _mapped(tree, image, device)
+    lazy = source.lazy if lazy_output is None else lazy_output
+    data = _decoded(stored, maps, partial(_spectra, stored), lazy)
+    variance = _decoded(stored, maps, partial(_variance, stored, noise=True), lazy) if std else None
+    return _result(tree, stored, source, navigation, data, variance, "predicted")
+
+
+def predict_std(tree: Any, image: Any, *, kind: str = "total", lazy_output: bool | None = None,
+                device: str = "auto") -> Any:  # fmt: skip
+    """Standard deviation of predicted spectra.
+
+    Parameters
+    ----------
+    kind : {"total", "epistemic"}
+        Of a measurement, noise included, or of the noise-free spectrum alone.
+
+    Other parameters and the result as for `predict`.
+    """
+    if kind not in KINDS:
+        raise InvalidArgumentError(explain(f"kind={kind!r}", f"one of {KINDS}", "Choose one of these."))
+    stored, source, maps, navigation = _mapped(tree, image, device)
+    lazy = source.lazy if lazy_output is None else lazy_output
+    data = _decoded(stored, maps, partial(_deviation, stored, noise=kind == "total"), lazy)
+    return _result(tree, stored, source, navigation, data, None, f"{kind} standard deviation of predicted")
+
+
+def _mapped(tree: Any, image: Any, device: str) -> tuple[Stored, Source, np.ndarray, list[Axis]]:
+    """The model's outputs (k, *frames, ny, nx) of an image, and the navigation axes of the result."""
+    stored = stored_model(tree)
+    device = choose_device(device)
+    source = read_source(image, n_signal=2, operation="predict")
+    frames, stack = _stack(source, stored)
+    lines, axes = _grid(source, stored)
+    _check_pixels(source, stored)
+    model = stored.model if device == "cpu" else stored.model.to(device)
+    parts = []
+    for one in stack:
+        channels = np.asarray(one.compute() if hasattr(one, "dask") else one, np.float32)
+        padded = aligned(channels, lines, model.window)
+        holes = ~np.isfinite(padded).all(0)
+        out = applied(model, np.nan_to_num(padded), device=device)
+        if holes.any():
+            views = np.lib.stride_tricks.sliding_window_view(holes, (model.window,) * 2)[:: model.step, :: model.step]
+            out[:, views.any((2, 3))] = np.nan
+        parts.append(out)
+    maps = np.stack(parts, 1)
+    maps = maps.reshape(len(maps), *(axis.size for axis in frames), *maps.shape[2:])
+    return stored, source, maps, [*frames, *axes]
+
+
+def _stack(source: Source, stored: Stored) -> tuple[list[Axis], Any]:
+    """Axes of the frames, and the frames (n, c, h, w)."""
+    channels = stored.model.config["net"]["channels"]
+    navigation = list(source.navigation)
+    data = source.data
+    if channels > 1:
+        if not navigation or navigation[-1].size != channels:
+            got = f"an image with {navigation[-1].size if navigation else 1} channels"
+            todo = "Give them as the last navigation axis, in the order of the training."
+            raise InvalidAxesError(explain(got, f"{channels} channels, as in the training", todo))
+        frames = navigation[:-1]
+    else:
+        frames, data = navigation, data[..., None, :, :]
+    return frames, data.reshape(-1, *data.shape[-3:])
+
+
+def _grid(source: Source, stored: Stored) -> tuple[tuple[Line, Line], list[Axis]]:
+    """Where spectra lie in an image, and their axes."""
+    lines, axes = [], []
+    known = [Axis.from_dict(fields) for fields in stored.attrs["image_axes"]]
+    for axis, trained, fields in zip(source.signal, known, stored.attrs["lines"], strict=True):
+        pitch = fields["pitch"]
+        if pitch == 1.0 and fields["forced"] == 1:
+            lines.append(Line(0.0, 1.0, axis.size, 1))
+            axes.append(axis)
+            continue
+        same = axis.size == trained.size and axis.scale == trained.scale and axis.offset == trained.offset
+        first = fields["first"] % pitch if same else (pitch - 1) / 2
+        size = int(np.floor((axis.size - 0.5 - first) / pitch)) + 1
+        lines.append(Line(first, pitch, max(1, size), fields["forced"]))
+        axes.append(Axis(axis.name, max(1, size), axis.units, float(axis.scale or 1.0) * pitch,
+                         float(axis.to_value(first)), None, True, axis.named))  # fmt: skip
+    return (lines[0], lines[1]), axes
+
+
+def _check_pixels(source: Source, stored: Stored) -> None:
+    for axis, fields in zip(source.signal, stored.attrs["image_axes"], strict=True):
+        known = Axis.from_dict(fields)
+        ratio = axis.step * unit_factor(axis.units, known.units) / known.step
+        if abs(ratio - 1) > SCALES_DIFFER:
+            got = f"pixels of {axis.step:.4g} {axis.units} along {axis.name}"
+            todo = "Rebin or interpolate the image first."
+            raise InvalidArgumentError(explain(got, f"those of the training, {known.step:.4g} {known.units}", todo))
+
+
+def _decoded(stored: Stored, maps: np.ndarray, function: Any, lazy: bool) -> Any:
+    """Spectra (*navigation, n) of maps of outputs, now or when they are asked for."""
+    n = len(stored.space.mean) if stored.channels is None else _length(stored)
+    shape = maps.shape[1:]
+    if not lazy:
+        out = np.empty((*shape, n), np.float32)
+        flat, rows = out.reshape(-1, n), maps.reshape(len(maps), -1)
+        step = max(1, CHUNK // (16 * n))
+        for start in range(0, rows.shape[1], step):
+            flat[start : start + step] = function(rows[:, start : start + step])
+        return out
+    import dask.array as da
+
+    side = max(1, int(np.sqrt(CHUNK / (4 * n))))
+    chunks = (len(maps), *(1,) * (len(shape) - 2), side, side)
+    source = da.from_array(maps, chunks=chunks)
+    return da.map_blocks(function, source, dtype=np.float32, drop_axis=0, new_axis=len(shape),
+                         chunks=(*source.chunks[1:], (n,)), meta=np.empty((0,) * (len(shape) + 1), np.float32))  # fmt: skip
+
+
+def _length(stored: Stored) -> int:
+    from hs_deepatoms.bridge.encode import decode_json
+
+    return int(decode_json(stored.attrs["template"])["axes"][0]["size"])
+
+
+def _spread(stored: Stored, values: np.ndarray) -> np.ndarray:
+    """Values of the channels that are predicted at their places, NaN in the others."""
+    values = values.astype(np.float32, copy=False)
+    if stored.channels is None:
+        return values
+    out = np.full((*values.shape[:-1], _length(stored)), np.nan, np.float32)
+    out[..., stored.channels] = values
+    return out
+
+
+def _spectra(stored: Stored, out: np.ndarray) -> np.ndarray:
+    return _spread(stored, stored.output.spectra(out))
+
+
+def _variance(stored: Stored, out: np.ndarray, *, noise: bool) -> np.ndarray:
+    return _spread(stored, stored.output.variance(out, noise=noise))
+
+
+def _deviation(stored: Stored, out: np.ndarray, *, noise: bool) -> np.ndarray:
+    return np.sqrt(_variance(stored, out, noise=noise))
+
+
+def _result(tree: Any, stored: Stored, source: Source, navigation, data, variance, what: str) -> Any:
+    history = read_provenance(tree.attrs.get("provenance"))
+    entry = provenance_entry("predict", {"image": source.title, "what": what}, model={"sha256": stored.attrs["sha256"]})
+    title = f"{what} from {source.title or 'an image'}" + (
+        f" ({tree.attrs['spectra']})" if tree.attrs["spectra"] else ""
+    )
+    signal = signal_like(stored.attrs["template"], data, navigation, title=title, provenance=[*history, entry],
+                         variance=variance)  # fmt: skip
+    if source.kind == "signal":
+        return signal
+    array = to_xarray(signal)
+    if variance is not None:
+        array = array.assign_coords(std=(array.dims, np.sqrt(variance)))
+    return array
