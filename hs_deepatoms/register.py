@@ -25,6 +25,7 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "im2spec": ("hs_deepatoms.methods.im2spec:im2spec", ("Signal2D",)),
     "rvae": ("hs_deepatoms.methods.rvae:rvae", ("Signal2D",)),
     "segment": ("hs_deepatoms.methods.segment:segment", ("Signal2D",)),
+    "spec2im": ("hs_deepatoms.methods.im2spec:spec2im", ("Signal1D",)),
     "elit": ("hs_deepatoms.workflows.elit:elit", ("Signal2D",)),
     "vae": ("hs_deepatoms.methods.rvae:vae", ("Signal2D", "Signal1D")),
 }

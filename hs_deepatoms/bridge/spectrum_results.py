@@ -87,6 +87,15 @@ def signal_like(template: str, data: Any, navigation: Sequence[Axis], *, title: 
     return signal
 
 
+def map_signal(data: np.ndarray, axes: Sequence[Axis], title: str, provenance: list[dict]) -> BaseSignal:
+    """A map (ny, nx) as a plain ``Signal2D``."""
+    from hs_deepatoms.bridge.convert import build_signal
+
+    metadata = {"General": {"title": title}, "deepatoms": {"provenance": provenance}}
+    fields = [axis_dictionary(axis) | {"navigate": False} for axis in axes]
+    return build_signal(data, fields, metadata, {}, "")
+
+
 def axis_dictionary(axis: Axis) -> dict[str, Any]:
     """The fields of a HyperSpy axis."""
     fields: dict[str, Any] = {"size": axis.size}

@@ -154,3 +154,50 @@ def _edge_table(net: dict) -> dict:
         table[edge] = {name: float(1 - ((np.concatenate(parts) - measured) ** 2).sum() / around) if around > 0
                        else np.nan for name, parts in values.items()}  # fmt: skip
     return table
+
+
+@dataclass(frozen=True, eq=False)
+class ImageReport:
+    """As `SpectrumReport`, for images; ``error`` is in standard deviations of the image."""
+
+    table: dict
+    gain: float
+    gain_std: float
+    best: str
+    coverage: float
+    error: np.ndarray
+
+
+def score_images(learned: Learned, seed: int) -> ImageReport:
+    """Scores on the test pixels of all splits."""
+    tiles, held_out = learned.tiles, learned.paired.held_out
+    k = len(tiles)
+    weights = np.full(k, 1 / k)
+    sums: dict[str, dict[int, np.ndarray]] = {}
+    block = small_blocks(tiles.shape[1:], max(2, learned.window))
+    for split in learned.splits:
+        train, look, test = (split.of(part) for part in (TRAIN, LOOK, TEST))
+        rng = np.random.default_rng([seed, 33])
+        found = fit_regressions(learned.image, learned.window, 1, tiles, train, look, weights, test, rng)
+        mean = tiles[:, train].mean(1)[:, None]
+        guesses = {OWN: held_out[:k, test], "mean": np.broadcast_to(mean, (k, int(test.sum()))),
+                   "knn": found["knn"][:, test], "pca_ridge": found["ridge"][:, test]}  # fmt: skip
+        around = ((tiles[:, test] - mean) ** 2).sum(0)
+        for name, guess in guesses.items():
+            square = ((tiles[:, test] - guess) ** 2).sum(0)
+            own = sums.setdefault(name, {})
+            for key in np.unique(block[test]):
+                mine = block[test] == key
+                own.setdefault(int(key), np.zeros(3))
+                own[int(key)] += [square[mine].sum(), around[mine].sum(), k * mine.sum()]
+    totals = {name: np.sum(list(own.values()), 0) for name, own in sums.items()}
+    table = {name: {"r2": float(1 - t[0] / t[1]), "rmse": float(np.sqrt(t[0] / t[2]))} for name, t in totals.items()}
+    best = max((name for name in table if name != OWN), key=lambda name: table[name]["r2"])
+    gains = np.array([sums[best][key][0] - sums[OWN][key][0] for key in sums[OWN]])
+    spread = gains.std(ddof=1) * np.sqrt(len(gains)) if len(gains) > 1 else 0.0
+    held = learned.part(TEST)
+    inside = np.abs(tiles[:, held] - held_out[:k, held]) < held_out[k : 2 * k, held]
+    width = tiles[:, learned.valid].std()
+    error = np.where(learned.valid, np.sqrt(((tiles - held_out[:k]) ** 2).mean(0)) / width, np.nan)
+    return ImageReport(table, float(gains.sum() / totals[best][0]), float(spread / totals[best][0]), best,
+                       float(inside.mean()), error.astype(np.float32))  # fmt: skip

@@ -13,7 +13,7 @@ from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_sources import Pair
 from hs_deepatoms.spectra.blocks import TRAIN, Split, block_splits, default_folds, given_split, random_split
 from hs_deepatoms.spectra.fitting import Options, Paired, Pairing, fit_pairing
-from hs_deepatoms.spectra.grid import aligned
+from hs_deepatoms.spectra.grid import aligned, first_pixel
 from hs_deepatoms.spectra.output import SpectrumOutput
 from hs_deepatoms.spectra.rows import SpectrumRows
 from hs_deepatoms.spectra.space import SpectrumSpace, fit_space, with_channel_variance
@@ -40,9 +40,12 @@ class Learned:
         The aligned, padded images (c, H, W).
     window : int
     totals : numpy.ndarray, shape (ny, nx)
+    scores : numpy.ndarray, shape (k, ny, nx)
     valid : numpy.ndarray of bool, shape (ny, nx)
     notes : dict
         What was decided or left out.
+    tiles : numpy.ndarray, shape (c, ny, nx), optional
+        Pixels of the image, where these are the targets.
     """
 
     rows: SpectrumRows
@@ -56,6 +59,7 @@ class Learned:
     scores: np.ndarray
     valid: np.ndarray
     notes: dict = field(default_factory=dict)
+    tiles: np.ndarray | None = None
 
     @property
     def output(self) -> SpectrumOutput:
@@ -70,10 +74,10 @@ class Learned:
 
 def learn_spectra(pair: Pair, window: int, asked: PairRequest) -> Learned:
     """Train on a pair: from the image to the spectra."""
-    prepared = prepare(pair, window, asked)
+    step = max(line.step for line in pair.lines)
+    prepared = prepare(pair, window, max(1, -(-window // step)), asked)
     rows, space, image, splits = prepared.rows, prepared.space, prepared.image, prepared.splits
     targets, noise = targets_of(prepared)
-    step = prepared.step
     whole = asked.target == "spectrum"
     spread = None if space.poisson else space.channel_variance
     pairing = Pairing(image, targets, noise, target_weights(space), window, step,
@@ -83,7 +87,44 @@ def learn_spectra(pair: Pair, window: int, asked: PairRequest) -> Learned:
     return prepared
 
 
-def prepare(pair: Pair, window: int, asked: PairRequest) -> Learned:
+def learn_image(pair: Pair, window: int, asked: PairRequest) -> Learned:
+    """Train on a pair: from ``window`` x ``window`` spectra to the pixels of the image in their middle."""
+    step = max(line.step for line in pair.lines)
+    prepared = prepare(pair, step, window, asked)
+    tiles = image_tiles(prepared.image, step)
+    maps = spectral_maps(prepared.space, prepared.scores, prepared.totals, prepared.valid)
+    prepared.image, prepared.window, prepared.step = padded(maps, window), window, 1
+    prepared.tiles = tiles
+    weights = np.full(len(tiles), 1 / len(tiles))
+    pairing = Pairing(prepared.image, tiles, np.zeros_like(tiles), weights, window, 1)
+    prepared.paired = fit_pairing(pairing, prepared.splits, recipe_of(asked, prepared), options_of(asked))
+    return prepared
+
+
+def image_tiles(image: np.ndarray, step: int) -> np.ndarray:
+    """Images (c, ny * step, nx * step) as the pixels of each spectrum, (c * step ** 2, ny, nx)."""
+    c, h, w = image.shape
+    tiles = image.reshape(c, h // step, step, w // step, step).transpose(0, 2, 4, 1, 3)
+    return np.ascontiguousarray(tiles.reshape(-1, h // step, w // step))
+
+
+def spectral_maps(space: SpectrumSpace, scores: np.ndarray, totals: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Scores and the logarithm of the total of every spectrum, (k + 1, ny, nx); those without one have the mean's."""
+    if not space.normalised:
+        return scores
+    log = np.log(np.where(valid & (totals > 0), totals, 1)).astype(np.float32)
+    log[~valid] = np.median(log[valid]) if valid.any() else 0
+    return np.concatenate([scores, log[None]])
+
+
+def padded(maps: np.ndarray, window: int) -> np.ndarray:
+    """Maps with mirrored rims, so that every pixel has a window."""
+    before = first_pixel(window, 1)
+    after = window - 1 - before
+    return np.pad(maps, ((0, 0), (before, after), (before, after)), mode="symmetric")
+
+
+def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
     """Everything up to the training: which spectra are used, their scores, the split."""
     shape = pair.inside.shape
     steps = {line.step for line in pair.lines}
@@ -97,21 +138,27 @@ def prepare(pair: Pair, window: int, asked: PairRequest) -> Learned:
     if count < LEAST:
         got = f"{count} usable spectra, of {valid.size}"
         raise InvalidImageError(explain(got, f"at least {LEAST}", "Check the masks, NaN and the overlap."))
-    splits = _splits(valid, max(1, -(-window // step)), asked)
+    splits = _splits(valid, gap, asked)
     poisson, counted = notes.pop("poisson"), notes.pop("counted")
     train = np.any([split.of(TRAIN) for split in splits], axis=0)
     space, values = fit_space(rows, train, poisson=poisson, counted=counted, n_components=asked.n_components)
     if asked.likelihood == "learned":
         space = with_channel_variance(space, rows, train)
-    scores = np.zeros((space.k, *shape), np.float32)
-    for place, block in rows.blocks(valid):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found = np.moveaxis(space.scores(space.shapes(block)), -1, 0)
-        scores[(slice(None), *place)] = np.where(valid[place], found, 0)
+    scores = scores_of(space, rows, valid)
     notes |= {"spikes": rows.spikes, "components": space.k, "gain": float(space.gain), "pixels": count,
               "likelihood": "poisson" if poisson else "gaussian", "eigenvalues": values[: space.k + 5].tolist(),
               "folds": len(splits)}  # fmt: skip
     return Learned(rows, space, None, splits, image, window, step, totals, scores, valid, notes)
+
+
+def scores_of(space: SpectrumSpace, rows: SpectrumRows, valid: np.ndarray) -> np.ndarray:
+    """Scores (k, ny, nx) of all valid spectra, 0 for the others."""
+    scores = np.zeros((space.k, *valid.shape), np.float32)
+    for place, block in rows.blocks(valid):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = np.moveaxis(space.scores(space.shapes(block)), -1, 0)
+        scores[(slice(None), *place)] = np.where(valid[place], found, 0)
+    return scores
 
 
 def targets_of(learned: Learned) -> tuple[np.ndarray, np.ndarray]:
@@ -267,8 +314,8 @@ def _splits(valid: np.ndarray, gap: int, asked: PairRequest) -> list[Split]:
             raise InvalidArgumentError(explain(got, f"{valid.shape}, True for the test", "Give one value each."))
         return given_split(valid, given, gap, asked.seed)
     if asked.split == "random":
-        warnings.warn("split='random': windows of the test overlap those of the training, so the scores are those of an "
-                      "interpolation between neighbours, and too good", stacklevel=5)  # fmt: skip
+        warnings.warn("split='random': windows of the test overlap those of the training, so the scores are those of "
+                      "an interpolation between neighbours, and too good", stacklevel=5)  # fmt: skip
         return random_split(valid, asked.seed)
     folds = asked.folds or default_folds(int(valid.sum()), valid.shape, gap)
     return block_splits(valid, gap, folds, asked.seed)

@@ -12,13 +12,15 @@ import numpy as np
 
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.provenance import plain, provenance_entry
+from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.bridge.spectrum_results import template_of
 from hs_deepatoms.methods.decomposition_tree import model_content
 from hs_deepatoms.methods.pair_request import PairRequest
-from hs_deepatoms.methods.pair_scores import OWN, SpectrumReport, score_spectra
+from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport, score_images, score_spectra
 from hs_deepatoms.methods.pair_sources import Pair
 from hs_deepatoms.methods.pair_training import Learned
-from hs_deepatoms.spectra.blocks import NAMES
+from hs_deepatoms.spectra.baselines import patch_rows
+from hs_deepatoms.spectra.blocks import NAMES, TEST, TRAIN
 from hs_deepatoms.spectra.model import Arrays, PairModel, applied
 from hs_deepatoms.spectra.output import SpectrumOutput
 from hs_deepatoms.spectra.space import SpectrumSpace
@@ -26,7 +28,11 @@ from hs_deepatoms.spectra.space import SpectrumSpace
 if TYPE_CHECKING:
     import xarray as xr
 
-KIND = "im2spec"
+KIND, REVERSE = "im2spec", "spec2im"
+NODES = 9
+SPAN = 2.0  # standard deviations of a latent to either side
+EXAMPLES = (0.02, 0.5, 0.9, 0.98)  # quantiles of the error of the spectra that are kept to be looked at
+NEAR = 0.35  # standard deviations of a latent within which windows are averaged
 FORMAT_VERSION = 1
 UNITS = {"spectral_angle": "rad"}
 
@@ -63,26 +69,43 @@ def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.
     energy = pair.spectra.signal[0]
     edges = asked.edges if asked.edges is not None else edges_of(pair)
     report = score_spectra(learned, energy.coordinates(), edges, asked.seed)
-    parameters = {one.name: getattr(asked, one.name) for one in fields(asked)}
-    parameters |= {"window_px": learned.window, **learned.notes, "steps_used": learned.paired.steps}
-    history = [*pair.spectra.provenance, provenance_entry(KIND, parameters, seed=asked.seed, device=asked.device)]
     nodes = {
-        "/": xr.Dataset(
-            attrs={
-                "kind": KIND,
-                "format_version": FORMAT_VERSION,
-                "method": KIND,
-                "image": pair.image.title,
-                "spectra": pair.spectra.title,
-                "provenance": json.dumps(plain(history)),
-            }
-        ),  # fmt: skip
-        "/latent": _latent(pair, learned, report),
+        "/": _root(KIND, pair, learned, asked),
+        "/latent": _latent(pair, learned, report.error, "error over that of the noise alone"),
         "/metrics": _metrics(report, energy, learned),
         "/history": _history(learned.paired.histories),
-        "/model": _model_node(pair, learned),
+        "/traversal": _traversal(learned, energy),
+        "/examples": _examples(learned, report.error, energy, pair),
+        "/model": _model_node(pair, learned, pair.spectra),
     }
     return xr.DataTree.from_dict(nodes, name=KIND)
+
+
+def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:
+    """The tree that `spec2im` returns."""
+    import xarray as xr
+
+    report = score_images(learned, asked.seed)
+    nodes = {
+        "/": _root(REVERSE, pair, learned, asked),
+        "/latent": _latent(pair, learned, report.error, "error over the standard deviation of the image"),
+        "/metrics": _image_metrics(report, learned),
+        "/history": _history(learned.paired.histories),
+        "/model": _model_node(pair, learned, pair.image),
+    }
+    return xr.DataTree.from_dict(nodes, name=REVERSE)
+
+
+def _root(kind: str, pair: Pair, learned: Learned, asked: PairRequest) -> xr.Dataset:
+    import xarray as xr
+
+    parameters = {one.name: getattr(asked, one.name) for one in fields(asked)}
+    parameters |= {"window_px": learned.window, **learned.notes, "steps_used": learned.paired.steps}
+    entry = provenance_entry(kind, parameters, seed=asked.seed, device=asked.device)
+    source = pair.spectra if kind == KIND else pair.image
+    return xr.Dataset(attrs={"kind": kind, "format_version": FORMAT_VERSION, "method": kind,
+                             "image": pair.image.title, "spectra": pair.spectra.title,
+                             "provenance": json.dumps(plain([*source.provenance, entry]))})  # fmt: skip
 
 
 def edges_of(pair: Pair) -> dict[str, float]:
@@ -113,7 +136,9 @@ def stored_model(tree: xr.DataTree) -> Stored:
     """
     node = tree["model"].to_dataset()
     model, arrays = _modules(model_content(node, "a tree of im2spec"))
-    attrs = {key: json.loads(node.attrs[key]) for key in ("navigation", "image_axes", "lines", "normalised")}
+    attrs = {
+        key: json.loads(node.attrs[key]) for key in ("navigation", "image_axes", "lines", "normalised", "spectral")
+    }
     attrs["template"] = node.attrs["template"]
     attrs["sha256"] = node.attrs["sha256"]
     values = arrays.as_dict()
@@ -129,7 +154,7 @@ def _modules(content: bytes) -> tuple[PairModel, Arrays]:
     return modules["pair"], modules["space"]
 
 
-def _model_node(pair: Pair, learned: Learned) -> xr.Dataset:
+def _model_node(pair: Pair, learned: Learned, predicted: Source) -> xr.Dataset:
     import xarray as xr
 
     from hs_deepatoms.modelfile.files import modules_to_bytes
@@ -141,10 +166,11 @@ def _model_node(pair: Pair, learned: Learned) -> xr.Dataset:
     content = modules_to_bytes({"pair": ("PairModel", model.config, model), "space": ("Arrays", arrays.config, arrays)})
     attrs = {
         "architecture": "PairModel",
-        "template": template_of(pair.spectra),
+        "template": template_of(predicted),
         "navigation": json.dumps([axis.as_dict() for axis in pair.spectra.navigation]),
         "image_axes": json.dumps([axis.as_dict() for axis in pair.image.signal]),
-        "lines": json.dumps([asdict(line) | {"forced": learned.step} for line in pair.lines]),
+        "lines": json.dumps([asdict(line) | {"forced": max(one.step for one in pair.lines)} for line in pair.lines]),
+        "spectral": json.dumps(pair.spectra.signal[0].as_dict()),
         "normalised": json.dumps(learned.space.normalised),
         "sha256": hashlib.sha256(content).hexdigest(),
         "format_version": FORMAT_VERSION,
@@ -152,7 +178,7 @@ def _model_node(pair: Pair, learned: Learned) -> xr.Dataset:
     return xr.Dataset({"weights": ("byte", np.frombuffer(content, np.uint8))}, attrs=attrs)
 
 
-def _latent(pair: Pair, learned: Learned, report: SpectrumReport) -> xr.Dataset:
+def _latent(pair: Pair, learned: Learned, error: np.ndarray, meaning: str) -> xr.Dataset:
     import xarray as xr
 
     z = applied(learned.paired.model, learned.image, what="latents")
@@ -165,7 +191,7 @@ def _latent(pair: Pair, learned: Learned, report: SpectrumReport) -> xr.Dataset:
             "z": (("latent", "y", "x"), z, {"long_name": "latent"}),
             "part": (("y", "x"), part, {"long_name": "what the spectrum was used for",
                                         "flag_values": list(names), "flag_meanings": " ".join(names.values())}),
-            "error": (("y", "x"), report.error, {"long_name": "error over that of the noise alone", "units": "1"}),
+            "error": (("y", "x"), error, {"long_name": meaning, "units": "1"}),
         },
         {"latent": np.arange(len(z)), **map_coordinates(pair.spectra.navigation)},
     )  # fmt: skip
@@ -177,10 +203,80 @@ def map_coordinates(axes: tuple[Axis, ...]) -> dict[str, Any]:
             for dim, axis in zip(("y", "x"), axes, strict=True)}  # fmt: skip
 
 
+def _traversal(learned: Learned, energy: Axis) -> xr.Dataset:
+    """Spectra, and means of the windows that have them, along every latent."""
+    import torch
+    import xarray as xr
+
+    model, output, train = learned.paired.model, learned.output, learned.part(TRAIN)
+    z = applied(model, learned.image, what="latents")[:, train]
+    d, steps = len(z), np.linspace(-SPAN, SPAN, NODES, dtype=np.float32)
+    codes = np.zeros((d, NODES, d), np.float32)
+    codes[np.arange(d), :, np.arange(d)] = steps
+    out = model.decode(torch.from_numpy(codes.reshape(-1, d))).numpy().T
+    k = output.n_outputs
+    spectra = output.spectra(np.concatenate([out[:k], np.zeros((k, out.shape[1]), np.float32), out[k:]]))
+    places = np.argwhere(train)
+    windows = [[_mean_window(learned, places, row, step) for step in steps] for row in z]
+    kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
+    return xr.Dataset(
+        {"spectrum": (("latent", "step", "energy"), spectra.reshape(d, NODES, -1), {"long_name": "predicted spectrum"}),
+         "window": (("latent", "step", "channel", "window_y", "window_x"), np.array(windows),
+                    {"long_name": "mean of the windows with such a latent"})},
+        {"latent": np.arange(d), "step": ("step", steps, {"long_name": "standard deviations of the latent"}),
+         "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})},
+    )  # fmt: skip
+
+
+def _mean_window(learned: Learned, places: np.ndarray, values: np.ndarray, wanted: float) -> np.ndarray:
+    """Mean (c, w, w) of at most a thousand windows whose latent is near a value; NaN where there are none."""
+    near = np.flatnonzero(np.abs(values - wanted) < NEAR)
+    c, w = len(learned.image), learned.window
+    if not len(near):
+        return np.full((c, w, w), np.nan, np.float32)
+    near = near[:: max(1, len(near) // 1000)]
+    return patch_rows(learned.image, w, learned.step, places[near]).mean(0).reshape(c, w, w)
+
+
+def _examples(learned: Learned, error: np.ndarray, energy: Axis, pair: Pair) -> xr.Dataset:
+    """Measured and predicted spectra of some held-out pixels, from well to badly predicted."""
+    import xarray as xr
+
+    held = np.argwhere(learned.part(TEST) & np.isfinite(error))
+    order = np.argsort(error[held[:, 0], held[:, 1]])
+    chosen = held[order[[min(len(order) - 1, int(q * len(order))) for q in EXAMPLES]]]
+    out = learned.paired.held_out[:, chosen[:, 0], chosen[:, 1]]
+    measured = np.concatenate([learned.rows.read((slice(y, y + 1), slice(x, x + 1)))[0] for y, x in chosen])
+    output = learned.output
+    dims = ("example", "energy")
+    kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
+    axes = zip(("y", "x"), pair.spectra.navigation, chosen.T, strict=True)
+    return xr.Dataset(
+        {"measured": (dims, measured), "predicted": (dims, output.spectra(out)),
+         "std": (dims, np.sqrt(output.variance(out, noise=True))),
+         "epistemic_std": (dims, np.sqrt(output.variance(out, noise=False)))},
+        {"energy": ("energy", kept, {"units": energy.units, "long_name": energy.name}),
+         **{dim: ("example", axis.to_value(place), {"units": axis.units}) for dim, axis, place in axes}},
+    )  # fmt: skip
+
+
+def _image_metrics(report: ImageReport, learned: Learned) -> xr.Dataset:
+    import xarray as xr
+
+    methods = np.array(list(report.table), object)
+    columns: dict[str, Any] = {name: ("method", [report.table[m][name] for m in methods]) for name in ("r2", "rmse")}
+    columns["coverage"] = ((), report.coverage, {"long_name": "measured values inside the interval of 68 %"})
+    columns["gain"] = ((), report.gain, {"long_name": "share of the best baseline's error that is removed"})
+    columns["gain_std"] = ((), report.gain_std, {"long_name": "one-sigma uncertainty of gain, from blocks"})
+    won = report.gain > max(0.0, report.gain_std)
+    return xr.Dataset(columns, {"method": methods}, {"beats_baselines": int(won), "best_baseline": report.best,
+                                                     "verdict": _verdict(report, won), **_notes(learned)})  # fmt: skip
+
+
 def _metrics(report: SpectrumReport, energy: Axis, learned: Learned) -> xr.Dataset:
     import xarray as xr
 
-    methods = list(report.table)
+    methods = np.array(list(report.table), object)  # a fixed length of text is nothing that zarr writes for good
     names = list(report.table[OWN])
     columns: dict[str, Any] = {
         name: ("method", [report.table[m][name] for m in methods], {"units": UNITS.get(name, "1")}) for name in names
@@ -195,7 +291,7 @@ def _metrics(report: SpectrumReport, energy: Axis, learned: Learned) -> xr.Datas
     coords = {"method": methods, "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})}
     if report.edges:
         columns["r2_edge"] = (("edge", "method"), [[report.edges[e][m] for m in methods] for e in report.edges])
-        coords["edge"] = list(report.edges)
+        coords["edge"] = np.array(list(report.edges), object)
     won = report.gain > max(0.0, report.gain_std)
     return xr.Dataset(columns, coords, {"beats_baselines": int(won), "best_baseline": report.best,
                                         "verdict": _verdict(report, won), **_notes(learned)})  # fmt: skip
@@ -206,7 +302,7 @@ def _notes(learned: Learned) -> dict[str, Any]:
     return {f"data_{name}": learned.notes[name] for name in kept}
 
 
-def _verdict(report: SpectrumReport, won: bool) -> str:
+def _verdict(report: SpectrumReport | ImageReport, won: bool) -> str:
     own, best = report.table[OWN]["r2"], report.table[report.best]["r2"]
     change = f"R2 {own:.3f} against {best:.3f} of {report.best} on held-out blocks"
     share = f"{100 * report.gain:.0f} +- {100 * report.gain_std:.0f} % of its error"

@@ -14,10 +14,12 @@ from hs_deepatoms.bridge.convert import to_xarray
 from hs_deepatoms.bridge.lengths import unit_factor
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
 from hs_deepatoms.bridge.source import Source, read_source
-from hs_deepatoms.bridge.spectrum_results import signal_like
+from hs_deepatoms.bridge.spectrum_results import axis_dictionary, map_signal, signal_like
+from hs_deepatoms.methods.pair_training import padded, spectral_maps
 from hs_deepatoms.methods.pair_tree import Stored, stored_model
 from hs_deepatoms.spectra.grid import Line, aligned
 from hs_deepatoms.spectra.model import applied
+from hs_deepatoms.spectra.rows import SpectrumRows
 
 SCALES_DIFFER = 0.02
 CHUNK = 64 * 2**20  # bytes of spectra in a lazy chunk
@@ -68,6 +70,11 @@ def predict_std(tree: Any, image: Any, *, kind: str = "total", lazy_output: bool
     lazy = source.lazy if lazy_output is None else lazy_output
     data = _decoded(stored, maps, partial(_deviation, stored, noise=kind == "total"), lazy)
     return _result(tree, stored, source, navigation, data, None, f"{kind} standard deviation of predicted")
+
+
+def mapped_outputs(tree: Any, image: Any, device: str = "auto") -> np.ndarray:
+    """What the model says of an image before it is decoded: (k, *frames, ny, nx), see `SpectrumOutput`."""
+    return _mapped(tree, image, device)[2]
 
 
 def _mapped(tree: Any, image: Any, device: str) -> tuple[Stored, Source, np.ndarray, list[Axis]]:
@@ -155,8 +162,15 @@ def _decoded(stored: Stored, maps: np.ndarray, function: Any, lazy: bool) -> Any
     side = max(1, int(np.sqrt(CHUNK / (4 * n))))
     chunks = (len(maps), *(1,) * (len(shape) - 2), side, side)
     source = da.from_array(maps, chunks=chunks)
-    return da.map_blocks(function, source, dtype=np.float32, drop_axis=0, new_axis=len(shape),
-                         chunks=(*source.chunks[1:], (n,)), meta=np.empty((0,) * (len(shape) + 1), np.float32))  # fmt: skip
+    return da.map_blocks(
+        function,
+        source,
+        dtype=np.float32,
+        drop_axis=0,
+        new_axis=len(shape),
+        chunks=(*source.chunks[1:], (n,)),
+        meta=np.empty((0,) * (len(shape) + 1), np.float32),
+    )
 
 
 def _length(stored: Stored) -> int:
@@ -201,3 +215,183 @@ def _result(tree: Any, stored: Stored, source: Source, navigation, data, varianc
     if variance is not None:
         array = array.assign_coords(std=(array.dims, np.sqrt(variance)))
     return array
+
+
+def predict_image(tree: Any, spectra: Any, *, std: bool = True, lazy_output: bool | None = None, device: str = "auto",
+                  num_workers: int | None = None) -> Any:  # fmt: skip
+    """The image of spectra.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `spec2im`.
+    spectra : Signal1D, xarray.DataArray, numpy or dask array
+        A spectrum image with the energy axis of the training; read block by block.
+    std, lazy_output, device
+        As for `predict`.
+    num_workers : int, optional
+        Threads that dask uses.
+
+    Returns
+    -------
+    hyperspy signal or xarray.DataArray
+        With as many pixels per spectrum as the image of the training had.
+    """
+    stored, source, maps = _mapped_spectra(tree, spectra, device, num_workers)
+    k = stored.model.outputs
+    return _image(tree, stored, source, maps[:k], maps[k:] ** 2 if std else None, lazy_output, "predicted image")
+
+
+def predict_image_std(tree: Any, spectra: Any, *, lazy_output: bool | None = None, device: str = "auto",
+                      num_workers: int | None = None) -> Any:  # fmt: skip
+    """Standard deviation of a predicted image; as `predict_image`."""
+    stored, source, maps = _mapped_spectra(tree, spectra, device, num_workers)
+    what = "standard deviation of the predicted image"
+    return _image(tree, stored, source, maps[stored.model.outputs :], None, lazy_output, what)
+
+
+def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | None):
+    """The model's outputs (2 * k, ny, nx) of a spectrum image; NaN where there is no spectrum."""
+    stored = stored_model(tree)
+    device = choose_device(device)
+    source = read_source(spectra, n_signal=1, operation="predict")
+    if len(source.navigation) != 2:
+        got = f"spectra with {len(source.navigation)} navigation dimensions for predict"
+        raise InvalidAxesError(explain(got, "two: rows and columns of a map", "Give a spectrum image."))
+    _check_energy(source.signal[0], Axis.from_dict(stored.attrs["spectral"]))
+    rows = SpectrumRows(source.data, stored.channels, stored.space.mean if stored.space.poisson else None, num_workers)
+    valid, totals = np.zeros(rows.shape, bool), np.ones(rows.shape, np.float32)
+    scores = np.zeros((stored.space.k, *rows.shape), np.float32)
+    for place, block in rows.blocks():
+        totals[place] = stored.space.totals(block)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = stored.space.scores(stored.space.shapes(block))
+        good = np.isfinite(block).all(-1) & (totals[place] > 0)
+        scores[(slice(None), *place)] = np.where(good[..., None], found, 0).transpose(2, 0, 1)
+        valid[place] = good
+    maps = spectral_maps(stored.space, scores, totals, valid)
+    model = stored.model.to(device)
+    out = applied(model, padded(maps, model.window), device=device)
+    out[:, ~valid] = np.nan
+    return stored, source, out
+
+
+def _check_energy(axis: Axis, known: Axis) -> None:
+    first, second = axis.coordinates(), known.coordinates()
+    if axis.size != known.size or np.abs(first - second).max() > 0.5 * known.step:
+        got = f"spectra of {axis.size} channels from {first[0]:.6g} to {first[-1]:.6g} {axis.units}"
+        allowed = f"those of the training: {known.size} from {second[0]:.6g} to {second[-1]:.6g} {known.units}"
+        raise InvalidAxesError(explain(got, allowed, "Crop, rebin or interpolate the spectra first."))
+
+
+def _image(tree, stored: Stored, source: Source, maps: np.ndarray, variance, lazy_output, what: str) -> Any:
+    history = read_provenance(tree.attrs.get("provenance"))
+    entry = provenance_entry(
+        "predict", {"spectra": source.title, "what": what}, model={"sha256": stored.attrs["sha256"]}
+    )
+    step = stored.attrs["lines"][0]["forced"]
+    axes = [_finer(axis, step) for axis in source.navigation]
+    lazy = source.lazy if lazy_output is None else lazy_output
+    data, wide = (None if one is None else _untiled(one, step, lazy) for one in (maps, variance))
+    channels = [] if data.ndim == 2 else [Axis("channel", len(data), navigate=True)]
+    title = f"{what} from {source.title or 'spectra'}" + (f" ({tree.attrs['image']})" if tree.attrs["image"] else "")
+    signal = signal_like(stored.attrs["template"], data, channels, title=title, provenance=[*history, entry],
+                         variance=wide, signal_axes=[axis_dictionary(axis) for axis in axes])  # fmt: skip
+    if source.kind == "signal":
+        return signal
+    array = to_xarray(signal)
+    return array if wide is None else array.assign_coords(std=(array.dims, np.sqrt(wide)))
+
+
+def _finer(axis: Axis, step: int) -> Axis:
+    """The axis of an image with ``step`` pixels per spectrum."""
+    if step == 1:
+        return axis
+    scale = axis.step if axis.scale is None else float(axis.scale)
+    first = float(axis.to_value(0)) - scale * (step - 1) / (2 * step)
+    return Axis(axis.name, axis.size * step, axis.units, scale / step, first, None, False, axis.named)
+
+
+def _untiled(maps: np.ndarray, step: int, lazy: bool) -> Any:
+    """Pixels of every spectrum (c * step ** 2, ny, nx) as images ([c,] ny * step, nx * step)."""
+    _, ny, nx = maps.shape
+    image = maps.reshape(-1, step, step, ny, nx).transpose(0, 3, 1, 4, 2).reshape(-1, ny * step, nx * step)
+    image = image[0] if len(image) == 1 else image
+    if not lazy:
+        return image
+    import dask.array as da
+
+    return da.from_array(image)
+
+
+def latent_map(tree: Any, latent: int = 0, image: Any = None, *, device: str = "auto") -> Any:
+    """A latent on the axes of the spectra that were learned from, or of another input, as a ``Signal2D``.
+
+    Parameters
+    ----------
+    latent : int
+        0 changes the prediction most; each has mean 0 and standard deviation 1 over the training.
+    image : as for `predict`, optional
+        None: the map of the training.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such latent.
+    """
+    d = stored_model(tree).model.config["net"]["latent_dim"]
+    if isinstance(latent, bool) or not isinstance(latent, int | np.integer) or not 0 <= latent < d:
+        raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
+    stored = stored_model(tree)
+    if image is None:
+        data = tree["latent/z"].values[latent]
+        axes = [Axis.from_dict(fields) for fields in stored.attrs["navigation"]]
+    else:
+        source = read_source(image, n_signal=2, operation="latent_map")
+        lines, axes = _grid(source, stored)
+        _check_pixels(source, stored)
+        frames, stack = _stack(source, stored)
+        if frames:
+            got = f"an image with {len(frames)} navigation dimensions for latent_map"
+            raise InvalidAxesError(explain(got, "a single frame", "Give one frame, image.inav[0]."))
+        one = np.asarray(stack[0].compute() if hasattr(stack[0], "dask") else stack[0], np.float32)
+        data = applied(stored.model, np.nan_to_num(aligned(one, lines, stored.model.window)), what="latents")[latent]
+    return map_signal(data, axes, f"latent {latent}", read_provenance(tree.attrs.get("provenance")))
+
+
+def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -> Any:
+    """Spectra along one latent, the others at their mean, and the mean windows of the image that have it.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `im2spec`.
+    latent : int
+    n : int
+        Steps.
+    span : float
+        Standard deviations to either side.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``spectrum`` (step, energy) in counts, ``window`` (step, channel, window_y, window_x); NaN beyond what the
+        training had.
+    """
+    import torch
+    import xarray as xr
+
+    stored = stored_model(tree)
+    d = stored.model.config["net"]["latent_dim"]
+    if isinstance(latent, bool) or not isinstance(latent, int | np.integer) or not 0 <= latent < d:
+        raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
+    steps = np.linspace(-span, span, n)
+    codes = np.zeros((n, d), np.float32)
+    codes[:, latent] = steps
+    out, k = stored.model.decode(torch.from_numpy(codes)).numpy().T, stored.output.n_outputs
+    spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
+    kept = tree["traversal"].to_dataset().isel(latent=latent)
+    windows = kept["window"].interp(step=steps) if n else kept["window"]
+    coords = {"step": ("step", steps, {"long_name": f"latent {latent}, standard deviations"}),
+              "energy": kept["energy"]}  # fmt: skip
+    return xr.Dataset({"spectrum": (("step", "energy"), spectra), "window": (windows.dims, windows.values)}, coords)

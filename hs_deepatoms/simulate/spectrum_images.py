@@ -48,6 +48,7 @@ def planted_cube(
     counts: tuple[float, float] = (20.0, 200.0),
     thickness: tuple[float, float] = (0.5, 2.0),
     link: str = "texture",
+    linear: float = 2.0,
     steepness: float = 2.0,
     noise: float = 0.02,
     seed: int = 0,
@@ -65,8 +66,10 @@ def planted_cube(
     thickness : (float, float)
         Smallest and largest; the image grows with it, too.
     link : {"texture", "pointwise", "quadratic"}
-        What decides the composition: size and direction of the local contrast; the local mean through sines; products
-        of smoothed images.
+        What decides the composition: size and direction of the local contrast; the smoothed image through sines;
+        products of smoothed images.
+    linear : float
+        How much of what decides the composition is a linear function of the image, next to the rest.
     steepness : float
         How sharply the phases are separated.
     noise : float
@@ -90,7 +93,7 @@ def planted_cube(
         spectra = spectra / spectra.sum(1, keepdims=True)
     else:
         spectra = edge_spectra(energy, int(endmembers))
-    clean, drivers, thick = _world(shape, len(spectra), link, rng)
+    clean, drivers, thick = _world(shape, len(spectra), link, linear, rng)
     shares = np.exp(steepness * drivers)
     shares = (shares / shares.sum(0)).astype(np.float32)
     low, high = thickness
@@ -132,7 +135,7 @@ def _edge(energy: np.ndarray, onset: float, first: float, *, white: bool) -> np.
     return edge
 
 
-def _world(shape, k: int, link: str, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _world(shape, k: int, link: str, linear: float, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The image without noise, what drives the composition (k, ny, nx), and the thickness from 0 to 1."""
     from scipy.ndimage import gaussian_filter
 
@@ -140,18 +143,85 @@ def _world(shape, k: int, link: str, rng) -> tuple[np.ndarray, np.ndarray, np.nd
     contrast = 1 / (1 + np.exp(-2 * smooth_field(shape, 10, rng)))
     thick = 1 / (1 + np.exp(-1.2 * slow))
     image = 0.8 * slow + 1.5 * contrast * fine
+    near, far = gaussian_filter(image, 1.0), gaussian_filter(image, 2.0)
+    rise = [gaussian_filter(image, 1.0, order=order) for order in ((1, 0), (0, 1))]
     if link == "pointwise":
-        local = gaussian_filter(image, 1.5)
-        drivers = [np.sin((1.0 + 0.6 * i) * local + i) for i in range(k)]
+        parts = [np.sin((0.8 + 0.4 * i) * near + i) for i in range(k)]
     elif link == "quadratic":
-        near, far = gaussian_filter(image, 1.0), gaussian_filter(image, 2.0)
         parts = [near**2 / 2, near * far / 2 - 0.5, far, np.tanh(near) ** 2 * far, near - far]
-        drivers = parts[:k]
     else:
-        near = gaussian_filter(image, 1.0)
-        rise = [gaussian_filter(image, 1.0, order=order) for order in ((1, 0), (0, 1))]
         slope = np.sqrt(gaussian_filter(rise[0] ** 2 + rise[1] ** 2, 1.5))
         parts = [3 * slope, np.cos(1.5 * near), np.sin(1.5 * near), 4 * np.abs(rise[0]), 1.5 - 4 * np.abs(rise[1])]
-        drivers = parts[:k]
-    drivers = np.stack([(one - one.mean()) / one.std() for one in drivers])
-    return image, drivers, thick
+    straight = [near, rise[0], rise[1], near - far, far]
+    drivers = [_standard(part) + linear * _standard(line) for part, line in zip(parts[:k], straight, strict=False)]
+    return image, np.stack([_standard(one) for one in drivers]), thick
+
+
+def _standard(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / values.std()
+
+
+def hysteresis_loops(
+    shape: tuple[int, int] = (96, 96), channels: int = 64, *, noise: float = 0.05, seed: int = 0
+) -> PlantedCube:
+    """Ferroelectric switching loops whose coercive and imprint bias follow from the topography around a pixel.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    channels : int
+        Points of the bias, which goes up and comes down again.
+    noise : float
+        Standard deviation of the response's noise; its saturation is about 1.
+    seed : int
+
+    Returns
+    -------
+    PlantedCube
+        ``counts`` is the response (float32, negative too), ``shapes`` the same without noise, ``totals`` 1; ``energy``
+        is the number of the bias step. Endmembers and abundances are empty.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    height = 0.7 * smooth_field(shape, 6, rng) + 0.7 * smooth_field(shape, 2.5, rng)
+    local = gaussian_filter(height, 1.0)
+    slope = np.hypot(gaussian_filter(height, 1.0, order=(1, 0)), gaussian_filter(height, 1.0, order=(0, 1)))
+    coercive = 1.0 + 0.5 * np.tanh(1.5 * local)
+    imprint = 0.8 * np.sin(1.5 * local)
+    size = np.exp(-2.0 * slope)
+    bias = 3 * np.interp(np.arange(channels), [0, channels / 4, 3 * channels / 4, channels], [0, 1, -1, 0])
+    rising = np.gradient(bias) > 0
+    centre = np.where(rising, coercive[..., None], -coercive[..., None]) + imprint[..., None]
+    clean = (size[..., None] * np.tanh((bias - centre) / 0.4)).astype(np.float32)
+    return _bare(height + rng.normal(0, 0.02, shape), clean, noise, np.arange(channels, dtype=float), rng)
+
+
+def tunnelling_spectra(
+    shape: tuple[int, int] = (96, 96), channels: int = 128, *, noise: float = 0.03, seed: int = 0
+) -> PlantedCube:
+    """Differential conductance with a gap that follows from the topography around a pixel.
+
+    Parameters and result as for `hysteresis_loops`; ``energy`` is the bias in mV.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    height = 0.6 * smooth_field(shape, 8, rng) + 0.8 * smooth_field(shape, 2.0, rng)
+    local, wide = gaussian_filter(height, 1.0), gaussian_filter(height, 2.5)
+    gap = 12 + 5 * np.tanh(1.5 * wide) + 2 * np.cos(2 * local)
+    peak = 0.6 + 0.5 / (1 + np.exp(3 * local))
+    resonance = 0.8 * np.exp(-0.5 * ((local - 0.8) / 0.4) ** 2)
+    bias = np.linspace(-40, 40, channels)
+    edge = np.abs(bias) - gap[..., None]
+    clean = 1 / (1 + np.exp(-edge / 1.5)) + peak[..., None] * np.exp(-0.5 * (edge / 2.5) ** 2)
+    clean = (clean + resonance[..., None] * np.exp(-0.5 * (bias / 3) ** 2)).astype(np.float32)
+    return _bare(height + rng.normal(0, 0.02, shape), clean, noise, bias, rng)
+
+
+def _bare(image, clean, noise: float, energy, rng) -> PlantedCube:
+    """A cube that is not made of counts."""
+    measured = (clean + rng.normal(0, noise, clean.shape)).astype(np.float32)
+    nothing = np.zeros((0, len(energy)))
+    return PlantedCube(image.astype(np.float32), measured, clean, np.ones(clean.shape[:2], np.float32), nothing,
+                       np.zeros((0, *clean.shape[:2]), np.float32), energy)  # fmt: skip

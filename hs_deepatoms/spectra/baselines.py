@@ -43,7 +43,8 @@ def patch_rows(image: np.ndarray, window: int, step: int, places: np.ndarray) ->
 
 
 def fit_regressions(image: np.ndarray, window: int, step: int, targets: np.ndarray, train: np.ndarray,
-                    look: np.ndarray, weights: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> dict:  # fmt: skip
+                    look: np.ndarray, weights: np.ndarray, wanted: np.ndarray,
+                    rng: np.random.Generator) -> dict:  # fmt: skip
     """Nearest neighbours and ridge regression from patches to targets.
 
     Parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import torch
 from torch import nn
@@ -153,7 +152,7 @@ def rotate_latents(model: PairModel, image: np.ndarray, use: np.ndarray, device:
     white = axes / np.sqrt(values)  # raw - mean = axes sqrt(values) z
     some = torch.from_numpy((raw[:, :: max(1, raw.shape[1] // 2000)]).T.astype(np.float32)).to(device)
     gain = _sensitivity(model, some) @ (axes * np.sqrt(values))
-    _, strength, turn = np.linalg.svd(gain, full_matrices=True)
+    turn = np.linalg.eigh(gain.T @ gain)[1].T[::-1]  # the direction that changes the targets most first
     rotation = turn @ white.T
     rotation = rotation * np.where(np.take_along_axis(rotation, np.abs(rotation).argmax(1)[:, None], 1) < 0, -1, 1)
     model.basis.copy_(torch.from_numpy(np.column_stack([rotation, mean]).astype(np.float32)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,8 @@ def fit_space(
     n_components : int, optional
         None: as many as stand out of the noise (their eigenvalue is above the edge of the Marchenko-Pastur
         distribution), at most 20.
+    scale : numpy.ndarray, shape (n,), optional
+        What channels are divided by; None: as for Poisson noise, or nothing.
 
     Returns
     -------
@@ -146,7 +148,8 @@ def fit_space(
         inverse += float((1 / totals.astype(float)).sum())
         count += len(some)
     mean = total / count
-    scale = np.ones(n)
+    if scale is None:
+        scale = np.ones(n)
     if poisson:
         scale = np.sqrt(np.maximum(mean, FLOOR * np.abs(mean).mean()))
     covariance, weight, squares = np.zeros((n, n)), 0.0, 0.0
@@ -162,14 +165,14 @@ def fit_space(
     covariance /= squares
     k, axes, values, gain = _principal(covariance, squares, n_components)
     variance = values[:k] * squares / weight
-    spread = _spread(mean, scale, gain, inverse / count if poisson else 1.0, count, poisson)
+    spread = _spread(scale, gain, inverse / count if poisson else 1.0, count)
     space = SpectrumSpace(mean, scale, axes[:k], np.sqrt(np.maximum(variance, 1e-30)), counted, gain, poisson, spread,
-                          np.full(n, gain))  # fmt: skip
+                          gain * scale**2)  # fmt: skip
     return space, values / gain
 
 
 def with_channel_variance(space: SpectrumSpace, rows: SpectrumRows, used: np.ndarray) -> SpectrumSpace:
-    """The space, with the variance of each channel's noise measured from what its scores leave of the spectra."""
+    """A space scaled by the noise of each channel, which is measured from what the scores leave of the spectra."""
     total, count = np.zeros(rows.n_channels), 0.0
     for place, block in rows.blocks(used):
         spectra = block[used[place]]
@@ -178,7 +181,10 @@ def with_channel_variance(space: SpectrumSpace, rows: SpectrumRows, used: np.nda
         rest = shapes - space.spectra(space.scores(shapes))
         total += ((rest * totals[:, None]) ** 2).sum(0, dtype=float)
         count += len(spectra)
-    return replace(space, channel_variance=np.maximum(total / max(count, 1.0), 1e-12 * total.max() + 1e-30))
+    kept = np.maximum(1 - (space.components**2).sum(0), 0.05)  # of the noise of a channel, not taken up by the scores
+    variance = total / max(count, 1.0) / kept
+    scale = np.sqrt(np.maximum(variance, 1e-6 * variance.mean() + 1e-30))
+    return fit_space(rows, used, poisson=False, counted=space.counted, scale=scale)[0]
 
 
 def _thinned(used: np.ndarray) -> np.ndarray:
@@ -224,6 +230,6 @@ def noise_level(values: np.ndarray, count: int) -> float:
     return max(float(np.median(values)) / middle, 1e-12 * float(values[0]), 1e-30)
 
 
-def _spread(mean, scale, gain: float, inverse: float, count: int, poisson: bool) -> np.ndarray:
+def _spread(scale: np.ndarray, gain: float, inverse: float, count: int) -> np.ndarray:
     """Variance of the mean of ``count`` noisy normalised spectra."""
-    return gain * (scale**2 if poisson else np.ones_like(mean)) * inverse / count
+    return gain * scale**2 * inverse / count
