@@ -113,7 +113,13 @@ class SpectrumSpace:
 
 
 def fit_space(
-    rows: SpectrumRows, used: np.ndarray, *, poisson: bool, counted: np.ndarray, n_components: int | None = None
+    rows: SpectrumRows,
+    used: np.ndarray,
+    *,
+    poisson: bool,
+    counted: np.ndarray,
+    n_components: int | None = None,
+    scale: np.ndarray | None = None,
 ) -> tuple[SpectrumSpace, np.ndarray]:
     """The space of spectra, and the eigenvalues by which the scores were chosen.
 
