@@ -86,7 +86,7 @@ def one_cube(cube, *, window: int = WINDOW, keep: dict | None = None, **options)
 def planted(args) -> dict:
     """Cubes of 256 x 256 x 1024 with three kinds of non-linear links."""
     out = {}
-    for link in LINKS if not args.quick else LINKS[:1]:
+    for link in args.link or LINKS:
         shape = (128, 128) if args.quick else (256, 256)
         out[link] = one_cube(planted_cube(shape, 256 if args.quick else 1024, link=link, seed=args.seed))
         print(link, json.dumps(out[link]), flush=True)
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with real data")
     parser.add_argument("--picture", type=Path, help="folder for pictures of the real cubes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--link", choices=LINKS, action="append", help="of the planted cubes, these only")
     parser.add_argument("--quick", action="store_true", help="small cubes")
     args = parser.parse_args()
     found = {}

@@ -167,18 +167,29 @@ def _predicted(models, whole, pairing: Pairing, splits: list[Split], device: str
 
 
 def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits: list[Split]) -> None:
-    """Widths from the validation blocks of one split, or from everything that was held out from several."""
+    """Widths from held-out blocks.
+
+    Those of ``held_out``, which are judged on the test, come from other blocks: the validation of one split, the tests
+    of the other splits. Those of the model, for data to come, come from all blocks that were held out.
+    """
     k = len(pairing.targets)
-    part = LOOK if len(splits) == 1 else TEST
-    where = np.any([split.of(part) for split in splits], axis=0)
-    if not where.any():
-        where = np.any([split.of(TEST) for split in splits], axis=0)
-    block = small_blocks(where.shape, max(2, -(-pairing.window // pairing.step)))[where]
-    factors, root = calibrate((pairing.targets - held_out[:k])[:, where], held_out[k : 2 * k, where],
-                              pairing.noise[:, where], block)  # fmt: skip
+    block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
+
+    def widths(where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return calibrate((pairing.targets - held_out[:k])[:, where], held_out[k : 2 * k, where],
+                         pairing.noise[:, where], block[where])  # fmt: skip
+
+    tests = [split.of(TEST) for split in splits]
+    look = splits[0].of(LOOK) if len(splits) == 1 else np.zeros_like(tests[0])
+    factors, root = widths(np.any([look, *tests], axis=0))
+    scale = np.broadcast_to(factors[:, None, None], held_out[:k].shape).copy()
+    for number, test in enumerate(tests):
+        others = look if len(splits) == 1 else np.any([one for j, one in enumerate(tests) if j != number], axis=0)
+        if others.any():
+            scale[:, test] = widths(others)[0][:, None]
+    held_out[k : 2 * k] *= scale
     whole.inflation.copy_(torch.from_numpy(factors.astype(np.float32)))
     whole.correlation.copy_(torch.from_numpy(root.astype(np.float32)))
-    held_out[k : 2 * k] *= factors[:, None, None]
 
 
 def small_blocks(shape: tuple[int, int], side: int) -> np.ndarray:
