@@ -264,12 +264,12 @@ def _image_metrics(report: ImageReport, learned: Learned) -> xr.Dataset:
     import xarray as xr
 
     methods = np.array(list(report.table), object)
-    columns: dict[str, Any] = {name: ("method", [report.table[m][name] for m in methods]) for name in ("r2", "rmse")}
+    columns: dict[str, Any] = {name: ("predictor", [report.table[m][name] for m in methods]) for name in ("r2", "rmse")}
     columns["coverage"] = ((), report.coverage, {"long_name": "measured values inside the interval of 68 %"})
     columns["gain"] = ((), report.gain, {"long_name": "share of the best baseline's error that is removed"})
     columns["gain_std"] = ((), report.gain_std, {"long_name": "one-sigma uncertainty of gain, from blocks"})
     won = report.gain > max(0.0, report.gain_std)
-    return xr.Dataset(columns, {"method": methods}, {"beats_baselines": int(won), "best_baseline": report.best,
+    return xr.Dataset(columns, {"predictor": methods}, {"beats_baselines": int(won), "best_baseline": report.best,
                                                      "verdict": _verdict(report, won), **_notes(learned)})  # fmt: skip
 
 
@@ -279,18 +279,18 @@ def _metrics(report: SpectrumReport, energy: Axis, learned: Learned) -> xr.Datas
     methods = np.array(list(report.table), object)  # a fixed length of text is nothing that zarr writes for good
     names = list(report.table[OWN])
     columns: dict[str, Any] = {
-        name: ("method", [report.table[m][name] for m in methods], {"units": UNITS.get(name, "1")}) for name in names
+        name: ("predictor", [report.table[m][name] for m in methods], {"units": UNITS.get(name, "1")}) for name in names
     }
     columns["peak_error"][2]["units"] = energy.units
     kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
-    columns["r2_energy"] = (("method", "energy"), np.array([report.per_energy[m] for m in methods], np.float32),
+    columns["r2_energy"] = (("predictor", "energy"), np.array([report.per_energy[m] for m in methods], np.float32),
                             {"long_name": "R2 of each channel"})  # fmt: skip
     columns["coverage"] = ((), report.coverage, {"long_name": "measured values inside the interval of 68 %"})
     columns["gain"] = ((), report.gain, {"long_name": "share of the best baseline's error that is removed"})
     columns["gain_std"] = ((), report.gain_std, {"long_name": "one-sigma uncertainty of gain, from blocks"})
-    coords = {"method": methods, "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})}
+    coords = {"predictor": methods, "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})}
     if report.edges:
-        columns["r2_edge"] = (("edge", "method"), [[report.edges[e][m] for m in methods] for e in report.edges])
+        columns["r2_edge"] = (("edge", "predictor"), [[report.edges[e][m] for m in methods] for e in report.edges])
         coords["edge"] = np.array(list(report.edges), object)
     won = report.gain > max(0.0, report.gain_std)
     return xr.Dataset(columns, coords, {"beats_baselines": int(won), "best_baseline": report.best,

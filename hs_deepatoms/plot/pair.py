@@ -82,7 +82,7 @@ def plot_scores(tree: xr.DataTree) -> matplotlib.figure.Figure:
     figure, (first, second) = plt.subplots(1, 2, figsize=(2.6 * WIDTH, HEIGHT), layout="constrained",
                                            width_ratios=(1, 1.6))  # fmt: skip
     _draw_bars(first, metrics, "r2_noise_removed", "R2, noise taken out")
-    for k, name in enumerate(metrics["method"].values):
+    for k, name in enumerate(metrics["predictor"].values):
         if str(name) != "mean":
             second.plot(metrics["energy"], metrics["r2_energy"][k], lw=0.8, label=NAMES.get(str(name), str(name)))
     second.axhline(0, color="0.6", lw=0.6)
@@ -147,7 +147,7 @@ def _draw_part(ax: matplotlib.axes.Axes, part: xr.DataArray) -> None:
 
 
 def _draw_bars(ax: matplotlib.axes.Axes, metrics: xr.Dataset, name: str, title: str) -> None:
-    names = [NAMES.get(str(one), str(one)) for one in metrics["method"].values]
+    names = [NAMES.get(str(one), str(one)) for one in metrics["predictor"].values]
     values = metrics[name].values
     ax.barh(range(len(names)), np.maximum(values, -0.2), color=["C0", *["0.7"] * (len(names) - 1)])
     for k, value in enumerate(values):

@@ -29,6 +29,8 @@ class PlantedCube:
         Shares that add up to 1.
     energy : numpy.ndarray, shape (n,)
         eV.
+    clean_image : numpy.ndarray, float32, shape (ny, nx)
+        The image without noise.
     """
 
     image: np.ndarray
@@ -38,6 +40,7 @@ class PlantedCube:
     endmembers: np.ndarray
     abundances: np.ndarray
     energy: np.ndarray
+    clean_image: np.ndarray
 
 
 def planted_cube(
@@ -102,7 +105,8 @@ def planted_cube(
     shapes = np.tensordot(shares, spectra.astype(np.float32), ((0,), (0,)))
     totals = channels * (counts[0] + (counts[1] - counts[0]) * (depth - low) / (high - low))
     drawn = rng.poisson(shapes * totals[..., None].astype(np.float32)).astype(np.uint16)
-    return PlantedCube(image.astype(np.float32), drawn, shapes, totals.astype(np.float32), spectra, shares, energy)
+    return PlantedCube(image.astype(np.float32), drawn, shapes, totals.astype(np.float32), spectra, shares, energy,
+                       clean.astype(np.float32))  # fmt: skip
 
 
 def edge_spectra(energy: np.ndarray, k: int) -> np.ndarray:
@@ -194,7 +198,7 @@ def hysteresis_loops(
     rising = np.gradient(bias) > 0
     centre = np.where(rising, coercive[..., None], -coercive[..., None]) + imprint[..., None]
     clean = (size[..., None] * np.tanh((bias - centre) / 0.4)).astype(np.float32)
-    return _bare(height + rng.normal(0, 0.02, shape), clean, noise, np.arange(channels, dtype=float), rng)
+    return _bare(height, clean, noise, np.arange(channels, dtype=float), rng)
 
 
 def tunnelling_spectra(
@@ -216,12 +220,13 @@ def tunnelling_spectra(
     edge = np.abs(bias) - gap[..., None]
     clean = 1 / (1 + np.exp(-edge / 1.5)) + peak[..., None] * np.exp(-0.5 * (edge / 2.5) ** 2)
     clean = (clean + resonance[..., None] * np.exp(-0.5 * (bias / 3) ** 2)).astype(np.float32)
-    return _bare(height + rng.normal(0, 0.02, shape), clean, noise, bias, rng)
+    return _bare(height, clean, noise, bias, rng)
 
 
-def _bare(image, clean, noise: float, energy, rng) -> PlantedCube:
+def _bare(height, clean, noise: float, energy, rng) -> PlantedCube:
     """A cube that is not made of counts."""
     measured = (clean + rng.normal(0, noise, clean.shape)).astype(np.float32)
     nothing = np.zeros((0, len(energy)))
+    image = height + rng.normal(0, 0.02, height.shape)
     return PlantedCube(image.astype(np.float32), measured, clean, np.ones(clean.shape[:2], np.float32), nothing,
-                       np.zeros((0, *clean.shape[:2]), np.float32), energy)  # fmt: skip
+                       np.zeros((0, *clean.shape[:2]), np.float32), energy, height.astype(np.float32))  # fmt: skip
