@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 
+import hs_deepatoms  # noqa: F401
 from hs_deepatoms.methods.pair_tree import stored_model
 from hs_deepatoms.methods.pair_use import mapped_outputs
-from hs_deepatoms.simulate.spectrum_images import LINKS, planted_cube
+from hs_deepatoms.simulate.spectrum_images import LINKS, hysteresis_loops, planted_cube, tunnelling_spectra
 
 WINDOW = 12
 ROWS = 16  # of the map whose spectra are compared with the truth together
@@ -78,8 +83,9 @@ def one_cube(cube, *, window: int = WINDOW, keep: dict | None = None, **options)
     found = against_truth(tree, image, cube, test)
     both = zip(metrics["predictor"].values, metrics["r2_noise_removed"].values, strict=True)
     r2 = {str(m): round(float(v), 4) for m, v in both}
-    return {**{k: round(v, 4) for k, v in found.items() if k != "error"}, "r2_noise_removed": r2,
-            "removed_of_best_baseline": round(float(metrics["gain"]), 3), "coverage_measured": round(float(metrics["coverage"]), 4),
+    rounded = {key: round(value, 4) for key, value in found.items() if key != "error"}
+    return {**rounded, "r2_noise_removed": r2, "removed_of_best_baseline": round(float(metrics["gain"]), 3),
+            "coverage_measured": round(float(metrics["coverage"]), 4),
             "components": int(tree["metrics"].attrs["data_components"]), "seconds": round(seconds, 1),
             "cpu_seconds": round(cpu, 1)}  # fmt: skip
 
@@ -139,8 +145,9 @@ def _real(image, spectra, args, name: str, **options) -> dict:
         warnings.simplefilter("ignore")
         tree = image.im2spec(spectra, folds=5, show_progressbar=False, **options)
     metrics = tree["metrics"].to_dataset()
-    table = {str(m): {key: round(float(metrics[key].sel(predictor=m)), 4) for key in
-                      ("r2", "r2_noise_removed", "spectral_angle", "peak_error")} for m in metrics["predictor"].values}  # fmt: skip
+    keys = ("r2", "r2_noise_removed", "spectral_angle", "peak_error")
+    table = {str(m): {key: round(float(metrics[key].sel(predictor=m)), 4) for key in keys}
+             for m in metrics["predictor"].values}  # fmt: skip
     if args.picture:
         import matplotlib
 

@@ -81,7 +81,8 @@ def learn_spectra(pair: Pair, window: int, asked: PairRequest) -> Learned:
     whole = asked.target == "spectrum"
     spread = None if space.poisson else space.channel_variance
     pairing = Pairing(image, targets, noise, target_weights(space), window, step,
-                      _reader(rows, space) if whole else None, rows.n_channels if whole else 0, spread)  # fmt: skip
+                      _reader(rows, space) if whole else None, rows.n_channels if whole else 0, spread,
+                      _log(space.mean) if space.poisson else space.mean)  # fmt: skip
     prepared.paired = fit_pairing(pairing, splits, recipe_of(asked, prepared), options_of(asked))
     prepared.rows.spikes = prepared.notes["spikes"]
     return prepared
@@ -319,6 +320,10 @@ def _splits(valid: np.ndarray, gap: int, asked: PairRequest) -> list[Split]:
         return random_split(valid, asked.seed)
     folds = asked.folds or default_folds(int(valid.sum()), valid.shape, gap)
     return block_splits(valid, gap, folds, asked.seed)
+
+
+def _log(mean: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(mean, 1e-6 * mean.mean()))
 
 
 def _reader(rows: SpectrumRows, space: SpectrumSpace):

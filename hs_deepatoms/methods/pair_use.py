@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,14 +16,15 @@ from hs_deepatoms.bridge.lengths import unit_factor
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
 from hs_deepatoms.bridge.source import Source, read_source
 from hs_deepatoms.bridge.spectrum_results import axis_dictionary, map_signal, signal_like
+from hs_deepatoms.methods.pair_lazy import CHUNK, AskedImage, lazy_spectra, outputs_of, padded_frame
+from hs_deepatoms.methods.pair_sources import read_images
 from hs_deepatoms.methods.pair_training import padded, spectral_maps
 from hs_deepatoms.methods.pair_tree import Stored, stored_model
-from hs_deepatoms.spectra.grid import Line, aligned
+from hs_deepatoms.spectra.grid import Line
 from hs_deepatoms.spectra.model import applied
 from hs_deepatoms.spectra.rows import SpectrumRows
 
 SCALES_DIFFER = 0.02
-CHUNK = 64 * 2**20  # bytes of spectra in a lazy chunk
 KINDS = ("total", "epistemic")
 
 
@@ -46,11 +48,17 @@ def predict(tree: Any, image: Any, *, lazy_output: bool | None = None, std: bool
     hyperspy signal or xarray.DataArray
         Spectra on the axes of the image, of the type of the spectra that were learned; counts.
     """
-    stored, source, maps, navigation = _mapped(tree, image, device)
-    lazy = source.lazy if lazy_output is None else lazy_output
-    data = _decoded(stored, maps, partial(_spectra, stored), lazy)
-    variance = _decoded(stored, maps, partial(_variance, stored, noise=True), lazy) if std else None
-    return _result(tree, stored, source, navigation, data, variance, "predicted")
+    asked = _asked(tree, image, device)
+    lazy = asked.source.lazy if lazy_output is None else lazy_output
+    stored = asked.stored
+    if lazy:
+        data = lazy_spectra(asked, partial(_spectra, stored))
+        variance = lazy_spectra(asked, partial(_variance, stored, noise=True)) if std else None
+    else:
+        maps = _mapped(asked)
+        data = _decoded(stored, maps, partial(_spectra, stored))
+        variance = _decoded(stored, maps, partial(_variance, stored, noise=True)) if std else None
+    return _result(tree, asked, data, variance, "predicted")
 
 
 def predict_std(tree: Any, image: Any, *, kind: str = "total", lazy_output: bool | None = None,
@@ -66,39 +74,37 @@ def predict_std(tree: Any, image: Any, *, kind: str = "total", lazy_output: bool
     """
     if kind not in KINDS:
         raise InvalidArgumentError(explain(f"kind={kind!r}", f"one of {KINDS}", "Choose one of these."))
-    stored, source, maps, navigation = _mapped(tree, image, device)
-    lazy = source.lazy if lazy_output is None else lazy_output
-    data = _decoded(stored, maps, partial(_deviation, stored, noise=kind == "total"), lazy)
-    return _result(tree, stored, source, navigation, data, None, f"{kind} standard deviation of predicted")
+    asked = _asked(tree, image, device)
+    function = partial(_deviation, asked.stored, noise=kind == "total")
+    lazy = asked.source.lazy if lazy_output is None else lazy_output
+    data = lazy_spectra(asked, function) if lazy else _decoded(asked.stored, _mapped(asked), function)
+    return _result(tree, asked, data, None, f"{kind} standard deviation of predicted")
 
 
 def mapped_outputs(tree: Any, image: Any, device: str = "auto") -> np.ndarray:
     """What the model says of an image before it is decoded: (k, *frames, ny, nx), see `SpectrumOutput`."""
-    return _mapped(tree, image, device)[2]
+    return _mapped(_asked(tree, image, device))
 
 
-def _mapped(tree: Any, image: Any, device: str) -> tuple[Stored, Source, np.ndarray, list[Axis]]:
-    """The model's outputs (k, *frames, ny, nx) of an image, and the navigation axes of the result."""
+def _asked(tree: Any, image: Any, device: str) -> AskedImage:
+    """An image for a model, checked."""
     stored = stored_model(tree)
-    device = choose_device(device)
-    source = read_source(image, n_signal=2, operation="predict")
+    if isinstance(image, list | tuple):
+        images, first = read_images(image, "predict")
+        source = replace(first, data=images, navigation=(Axis("channel", len(images), navigate=True),), lazy=False)
+    else:
+        source = read_source(image, n_signal=2, operation="predict")
     frames, stack = _stack(source, stored)
     lines, axes = _grid(source, stored)
     _check_pixels(source, stored)
-    model = stored.model if device == "cpu" else stored.model.to(device)
-    parts = []
-    for one in stack:
-        channels = np.asarray(one.compute() if hasattr(one, "dask") else one, np.float32)
-        padded = aligned(channels, lines, model.window)
-        holes = ~np.isfinite(padded).all(0)
-        out = applied(model, np.nan_to_num(padded), device=device)
-        if holes.any():
-            views = np.lib.stride_tricks.sliding_window_view(holes, (model.window,) * 2)[:: model.step, :: model.step]
-            out[:, views.any((2, 3))] = np.nan
-        parts.append(out)
-    maps = np.stack(parts, 1)
-    maps = maps.reshape(len(maps), *(axis.size for axis in frames), *maps.shape[2:])
-    return stored, source, maps, [*frames, *axes]
+    n = len(stored.space.mean) if stored.channels is None else _length(stored)
+    return AskedImage(stored, source, stack, lines, frames, axes, choose_device(device), n)
+
+
+def _mapped(asked: AskedImage) -> np.ndarray:
+    """The model's outputs (k, *frames, ny, nx) of an image."""
+    maps = np.stack([outputs_of(asked.stored.model, padded_frame(one, asked), asked.device) for one in asked.stack], 1)
+    return maps.reshape(len(maps), *(axis.size for axis in asked.frames), *maps.shape[2:])
 
 
 def _stack(source: Source, stored: Stored) -> tuple[list[Axis], Any]:
@@ -109,7 +115,7 @@ def _stack(source: Source, stored: Stored) -> tuple[list[Axis], Any]:
     if channels > 1:
         if not navigation or navigation[-1].size != channels:
             got = f"an image with {navigation[-1].size if navigation else 1} channels"
-            todo = "Give them as the last navigation axis, in the order of the training."
+            todo = "Give a list, or one signal with the channels as its navigation axis, in the order of the training."
             raise InvalidAxesError(explain(got, f"{channels} channels, as in the training", todo))
         frames = navigation[:-1]
     else:
@@ -146,31 +152,15 @@ def _check_pixels(source: Source, stored: Stored) -> None:
             raise InvalidArgumentError(explain(got, f"those of the training, {known.step:.4g} {known.units}", todo))
 
 
-def _decoded(stored: Stored, maps: np.ndarray, function: Any, lazy: bool) -> Any:
-    """Spectra (*navigation, n) of maps of outputs, now or when they are asked for."""
+def _decoded(stored: Stored, maps: np.ndarray, function: Any) -> np.ndarray:
+    """Spectra (*navigation, n) of maps of outputs."""
     n = len(stored.space.mean) if stored.channels is None else _length(stored)
-    shape = maps.shape[1:]
-    if not lazy:
-        out = np.empty((*shape, n), np.float32)
-        flat, rows = out.reshape(-1, n), maps.reshape(len(maps), -1)
-        step = max(1, CHUNK // (16 * n))
-        for start in range(0, rows.shape[1], step):
-            flat[start : start + step] = function(rows[:, start : start + step])
-        return out
-    import dask.array as da
-
-    side = max(1, int(np.sqrt(CHUNK / (4 * n))))
-    chunks = (len(maps), *(1,) * (len(shape) - 2), side, side)
-    source = da.from_array(maps, chunks=chunks)
-    return da.map_blocks(
-        function,
-        source,
-        dtype=np.float32,
-        drop_axis=0,
-        new_axis=len(shape),
-        chunks=(*source.chunks[1:], (n,)),
-        meta=np.empty((0,) * (len(shape) + 1), np.float32),
-    )
+    out = np.empty((*maps.shape[1:], n), np.float32)
+    flat, rows = out.reshape(-1, n), maps.reshape(len(maps), -1)
+    step = max(1, CHUNK // (16 * n))
+    for start in range(0, rows.shape[1], step):
+        flat[start : start + step] = function(rows[:, start : start + step])
+    return out
 
 
 def _length(stored: Stored) -> int:
@@ -201,20 +191,18 @@ def _deviation(stored: Stored, out: np.ndarray, *, noise: bool) -> np.ndarray:
     return np.sqrt(_variance(stored, out, noise=noise))
 
 
-def _result(tree: Any, stored: Stored, source: Source, navigation, data, variance, what: str) -> Any:
+def _result(tree: Any, asked: AskedImage, data, variance, what: str) -> Any:
     history = read_provenance(tree.attrs.get("provenance"))
+    stored, source = asked.stored, asked.source
     entry = provenance_entry("predict", {"image": source.title, "what": what}, model={"sha256": stored.attrs["sha256"]})
-    title = f"{what} from {source.title or 'an image'}" + (
-        f" ({tree.attrs['spectra']})" if tree.attrs["spectra"] else ""
-    )
-    signal = signal_like(stored.attrs["template"], data, navigation, title=title, provenance=[*history, entry],
-                         variance=variance)  # fmt: skip
+    title = f"{what} from {source.title or 'an image'}"
+    title += f" ({tree.attrs['spectra']})" if tree.attrs["spectra"] else ""
+    signal = signal_like(stored.attrs["template"], data, [*asked.frames, *asked.axes], title=title,
+                         provenance=[*history, entry], variance=variance)  # fmt: skip
     if source.kind == "signal":
         return signal
     array = to_xarray(signal)
-    if variance is not None:
-        array = array.assign_coords(std=(array.dims, np.sqrt(variance)))
-    return array
+    return array if variance is None else array.assign_coords(std=(array.dims, np.sqrt(variance)))
 
 
 def predict_image(tree: Any, spectra: Any, *, std: bool = True, lazy_output: bool | None = None, device: str = "auto",
@@ -347,15 +335,12 @@ def latent_map(tree: Any, latent: int = 0, image: Any = None, *, device: str = "
         data = tree["latent/z"].values[latent]
         axes = [Axis.from_dict(fields) for fields in stored.attrs["navigation"]]
     else:
-        source = read_source(image, n_signal=2, operation="latent_map")
-        lines, axes = _grid(source, stored)
-        _check_pixels(source, stored)
-        frames, stack = _stack(source, stored)
-        if frames:
-            got = f"an image with {len(frames)} navigation dimensions for latent_map"
+        asked = _asked(tree, image, device)
+        if asked.frames:
+            got = f"an image with {len(asked.frames)} navigation dimensions for latent_map"
             raise InvalidAxesError(explain(got, "a single frame", "Give one frame, image.inav[0]."))
-        one = np.asarray(stack[0].compute() if hasattr(stack[0], "dask") else stack[0], np.float32)
-        data = applied(stored.model, np.nan_to_num(aligned(one, lines, stored.model.window)), what="latents")[latent]
+        axes = asked.axes
+        data = outputs_of(stored.model, padded_frame(asked.stack[0], asked), asked.device, what="latents")[latent]
     return map_signal(data, axes, f"latent {latent}", read_provenance(tree.attrs.get("provenance")))
 
 

@@ -64,13 +64,11 @@ def fit_regressions(image: np.ndarray, window: int, step: int, targets: np.ndarr
     dict of str to numpy.ndarray
         ``"knn"`` and ``"ridge"``: targets (k, ny, nx), 0 where not wanted.
     """
-    from sklearn.decomposition import PCA
-
     some = _some(train, MOST, rng)
     chosen = _some(look if look.any() else train, MOST // 4, rng)
     rows, checked = (patch_rows(image, window, step, places) for places in (some, chosen))
     known, checks = (targets[:, p[:, 0], p[:, 1]].T for p in (some, chosen))
-    reduce = PCA(min(256, rows.shape[1], len(rows)), random_state=0).fit(rows)
+    reduce = _reduction(rows)
     ridge = _best_ridge(reduce.transform(rows), known, reduce.transform(checked), checks, weights)
     near = _best_neighbours(reduce.transform(rows)[:, :KNN_FEATURES], known,
                             reduce.transform(checked)[:, :KNN_FEATURES], checks, weights)  # fmt: skip
@@ -125,6 +123,15 @@ def non_negative_shares(scores: np.ndarray, space: SpectrumSpace, basis: np.ndar
 def _some(use: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     places = np.argwhere(use)
     return places[np.sort(rng.permutation(len(places))[:most])]
+
+
+def _reduction(rows: np.ndarray):
+    """Principal components of patches that vary at all."""
+    from sklearn.decomposition import PCA
+
+    found = PCA(min(256, *rows.shape), random_state=0).fit(rows)
+    kept = max(1, int((found.explained_variance_ > 1e-8 * found.explained_variance_[0]).sum()))
+    return PCA(kept, random_state=0).fit(rows) if kept < found.n_components_ else found
 
 
 def _best_ridge(rows, known, checked, checks, weights):

@@ -32,7 +32,7 @@ class Pairing:
     window, step : int
     spectra : callable, optional
         ``spectra(y0, y1, x0, x1)``: whole spectra of a tile; ``spread``: variance of the noise of each channel, None
-        for counts.
+        for counts; ``start``: what their decoder says at first.
     """
 
     image: np.ndarray
@@ -44,6 +44,7 @@ class Pairing:
     spectra: Any = None
     n_spectrum: int = 0
     spread: np.ndarray | None = None
+    start: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,8 @@ def _maps_and_loss(pairing: Pairing, model: PairModel, used: np.ndarray, options
     base = noise.sum(0) / max(float(level.sum()), 1e-30)  # all targets of a pixel have noise in the same proportion
     image = (pairing.image - model.centre.numpy()[:, None, None]) / model.width.numpy()[:, None, None]
     stacked = np.concatenate([targets, base[None], used[None]]).astype(np.float32)
-    maps = PairedMaps(image.astype(np.float32), stacked, pairing.window, pairing.step, pairing.spectra)
+    maps = PairedMaps(image.astype(np.float32), stacked, pairing.window, pairing.step, pairing.spectra,
+                      pairing.start)  # fmt: skip
     loss = PairLoss(torch.tensor(pairing.weights, dtype=torch.float32), torch.tensor(level, dtype=torch.float32),
                     pairing.n_spectrum, None if pairing.spread is None else torch.tensor(pairing.spread).float(),
                     options.beta if options.variational else 0.0)  # fmt: skip

@@ -32,6 +32,8 @@ class PairedMaps:
     window, step : int
     spectra : callable, optional
         ``spectra(y0, y1, x0, x1)`` gives whole spectra (h, w, n) of a tile.
+    start : numpy.ndarray, shape (n,), optional
+        What a decoder of whole spectra says at first: the mean spectrum, or its logarithm.
     """
 
     image: np.ndarray
@@ -39,6 +41,7 @@ class PairedMaps:
     window: int
     step: int
     spectra: Callable[[int, int, int, int], np.ndarray] | None = None
+    start: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -124,6 +127,10 @@ def train_pairs(net: PairNet, maps: PairedMaps, train: np.ndarray, look: np.ndar
         for layer in (net.log_variance, net.mean, net.direct):
             layer.weight.mul_(0.1)
         net.log_variance.bias.fill_(-2.0)
+        if net.decoder is not None and maps.start is not None:
+            net.decoder.head.weight.mul_(0.1)
+            net.decoder.direct.weight.mul_(0.1)
+            net.decoder.direct.bias.copy_(torch.from_numpy(maps.start.astype(np.float32)))
     side = TILE if maps.spectra is None else max(4, TILE // 4)
     batches = Batches(Tiles(maps, train, side), batch, seed=recipe.seed, device=device)
     validation = Looked(maps, look, WIDE if maps.spectra is None else 16) if look.any() else None
