@@ -6,6 +6,8 @@ from hs_deepatoms.methods.atomap import from_atomap as from_atomap
 from hs_deepatoms.methods.decompose_local import decompose_local as decompose_local
 from hs_deepatoms.methods.extract_patches import extract_patches as extract_patches
 from hs_deepatoms.methods.find_atoms import find_atoms as find_atoms
+from hs_deepatoms.methods.im2spec import im2spec as im2spec
+from hs_deepatoms.methods.im2spec import spec2im as spec2im
 from hs_deepatoms.methods.load import load as load
 from hs_deepatoms.methods.rvae import rvae as rvae
 from hs_deepatoms.methods.rvae import vae as vae

@@ -22,8 +22,10 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "decompose_local": ("hs_deepatoms.methods.decompose_local:decompose_local", ("Signal2D", "Signal1D")),
     "extract_patches": ("hs_deepatoms.methods.extract_patches:extract_patches", ("Signal2D",)),
     "find_atoms": ("hs_deepatoms.methods.find_atoms:find_atoms", ("Signal2D",)),
+    "im2spec": ("hs_deepatoms.methods.im2spec:im2spec", ("Signal2D",)),
     "rvae": ("hs_deepatoms.methods.rvae:rvae", ("Signal2D",)),
     "segment": ("hs_deepatoms.methods.segment:segment", ("Signal2D",)),
+    "spec2im": ("hs_deepatoms.methods.im2spec:spec2im", ("Signal1D",)),
     "elit": ("hs_deepatoms.workflows.elit:elit", ("Signal2D",)),
     "vae": ("hs_deepatoms.methods.rvae:vae", ("Signal2D", "Signal1D")),
 }

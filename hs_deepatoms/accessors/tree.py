@@ -126,9 +126,11 @@ def tree_accessor(tree: xr.DataTree) -> TreeAccessor | NotAResult:
     """The accessor that fits the kind of the tree; never raises."""
     from hs_deepatoms.accessors.comparison import ComparisonAccessor
     from hs_deepatoms.accessors.latent import LatentAccessor
+    from hs_deepatoms.accessors.pair import ImageAccessor, SpectrumAccessor
 
     kinds: dict[Any, type[TreeAccessor]] = {"decomposition": DecompositionAccessor, "latent": LatentAccessor,
-                                            "latent_comparison": ComparisonAccessor}  # fmt: skip
+                                            "latent_comparison": ComparisonAccessor,
+                                            "im2spec": SpectrumAccessor, "spec2im": ImageAccessor}  # fmt: skip
     kind = tree.attrs.get("kind")
     return kinds.get(kind if isinstance(kind, str) else "", NotAResult)(tree)
 
