@@ -115,7 +115,10 @@ def find_atoms(
         backed by dask arrays. If the run is stopped, whatever the reason, the same call goes on where it was and ends
         with the same arrays; finished blocks wait in a folder beside the store, ``<store>.parts``. The call after
         that only opens the store. Whether the data are the same is told by lines of every frame, of lazy data by
-        lines of eight frames.
+        lines of eight frames. Blocks are in pixels: a run that is taken up with other axes or metadata ends with
+        those of the call that finishes it. A finished store is not opened for axes (scale, offset, units, names) that
+        have changed since; the error says how to give its atoms the axes of now. Its metadata are replaced by the
+        signal's in the table returned, not on disk. One run at a time writes a store (``<store>.lock``).
 
     Returns
     -------
@@ -140,7 +143,8 @@ def find_atoms(
     DeviceError
         A device that is not there.
     StoreError
-        A store of other data, another model or other parameters, or something that is no store.
+        A store of other data, another model, other parameters or axes calibrated otherwise, something that is no
+        store, or one that another run is writing.
 
     Notes
     -----
@@ -210,7 +214,7 @@ def find_atoms(
     if path is None:
         table = table_of(_found(source, blocks, job, look, how))
         return table if species is None else classify(table, species, signal=whole if refine == "none" else None)
-    return _found_into(path, source, blocks, job, look, asked, table_of, how)
+    return _found_into(path, whole, source, blocks, job, look, asked, table_of, how)
 
 
 def check_shape(elliptical: bool, refine: str) -> None:
@@ -245,18 +249,22 @@ def _found(source: Source, blocks, job: Detection, look: Look, how: dict):
     return pile.points(keep=_believed(look, pile.indecision()))
 
 
-def _found_into(path: Path, source: Source, blocks, job: Detection, look: Look, asked, table_of, how) -> xr.Dataset:
+def _found_into(path, whole: Source, source: Source, blocks, job: Detection, look: Look, asked, table_of, how):
     """The table of the whole signal, on disk."""
     from hs_deepatoms.atoms.filed import Filed
     from hs_deepatoms.atoms.passes import find_columns
 
     this = stored.describe_job(source.data, blocks, job, asked)
-    table = stored.finished(path, this)
+    table = stored.finished(path, this, whole)
     if table is not None:
         return table
-    filed = Filed(stored.begin(path, this), look.threshold)
-    find_columns(source.data, blocks, job, look.method, filed, **how)
-    return stored.complete(path, filed, this, table_of, _believed(look, filed.indecision()))
+    with stored.only_run(path):
+        table = stored.finished(path, this, whole)  # of a run that ended just now
+        if table is not None:
+            return table
+        filed = Filed(stored.begin(path, this), look.threshold)
+        find_columns(source.data, blocks, job, look.method, filed, **how)
+        return stored.complete(path, filed, this, table_of, _believed(look, filed.indecision()))
 
 
 def _believed(look: Look, indecision: float) -> bool:
