@@ -437,14 +437,15 @@ def settle(state: State, rounds: int) -> State:
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
     mean = expected(state).clone()
-    weight, weighed, _ = _weighed(state, judged=False)
-    work = kernels(mean)
+    weight, weighed, work = torch.zeros_like(mean), torch.zeros_like(mean), kernels(mean)
+    noise, known = state.noise, (state.image, mean, state.valid, weight, weighed)
+    work.weigh_under(noise, few.columns, state.window, *known)
     for _ in range(rounds):
         new = _alone_moved(few, weighed, weight)
         for part, sign in ((new, 1.0), (few, -1.0)):
             work.draw_on(mean, part.columns, state.window, state.elliptical, sign)
         for part in (new, few):
-            work.weigh_under(state.noise, part.columns, state.window, state.image, mean, state.valid, weight, weighed)
+            work.weigh_under(noise, part.columns, state.window, *known)
         few = new
         if bool(few.settled.all()):
             break

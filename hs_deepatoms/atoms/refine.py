@@ -32,7 +32,7 @@ LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, 
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
-THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.1
+THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
@@ -152,10 +152,10 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
     return begin(pixels, there, y, x, sigma, origin=origin, std=std, **known)
 
 
-def first_fit(state: State, how: str) -> State:
+def first_fit(state: State, how: str, there: float = CLOSE) -> State:
     """Close enough for the residual to show the noise; missed columns are not noise."""
     if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
-        return _converge(measured(_converge(state, 2)), 2, there=CLOSE)
+        return _converge(measured(_converge(state, 2)), 2, there=there)
     state = _converge(state, 2)
     state = _converge(replace(measured(_converge(state, 2)), judged=True), 2)
     state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))

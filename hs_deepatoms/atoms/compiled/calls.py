@@ -125,7 +125,7 @@ def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bo
         return i, j, pair_blocks(c, i, j, weight, window, unit, True)
     one, two = np.empty(len(i), np.int64), np.empty(len(i), np.int64)
     n = _pairs.parted(c.table.numpy(), i.numpy(), j.numpy(), float(unit), TAILS, one, two)
-    i, j, out = torch.from_numpy(one), torch.from_numpy(two), torch.empty(len(one), 4, 4, dtype=torch.float64)
+    i, j, out = torch.from_numpy(one), torch.from_numpy(two), torch.empty(len(one), 4, 4)
     pair_blocks(c, i[:n], j[:n], weight, window, unit, False, out[:n])
     far_blocks(c, i[n:], j[n:], weight, window, unit, out[n:])
     return i, j, out
@@ -133,14 +133,14 @@ def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bo
 
 def pair_blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool, out=None) -> torch.Tensor:
     k = 6 if elliptical else 4
-    out = torch.empty(len(i), k, k, dtype=torch.float64) if out is None else out
+    out = torch.empty(len(i), k, k) if out is None else out
     in_parts(_pairs.near_blocks, len(i), c.table.numpy(), i.numpy(), j.numpy(), weight.numpy(), window.half,
              float(unit), elliptical, out.numpy())  # fmt: skip
     return out
 
 
 def far_blocks(c: Columns, i, j, weight, window: Window, unit: float, out=None) -> torch.Tensor:
-    out = torch.empty(len(i), 4, 4, dtype=torch.float64) if out is None else out
+    out = torch.empty(len(i), 4, 4) if out is None else out
     in_parts(_pairs.far_blocks, len(i), c.table.numpy(), i.numpy(), j.numpy(), weight.numpy(), float(unit),
              out.numpy(), part=1024)  # fmt: skip
     return out
@@ -148,7 +148,7 @@ def far_blocks(c: Columns, i, j, weight, window: Window, unit: float, out=None) 
 
 def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Splines, unit: float) -> Normal:
     n, numbers = len(columns), _numbers(ground)
-    index, out = np.empty((n, 16), np.int64), np.empty((n, total.ground.shape[1], 16))
+    index, out = np.empty((n, 16), np.int64), np.empty((n, total.ground.shape[1], 16), np.float32)
     in_parts(_system.coupling, n, columns.y.contiguous().numpy(), columns.x.contiguous().numpy(), total.ground.numpy(),
              ground.shape, ground.origin, ground.first, numbers.knots, float(ground.knot), float(unit), index,
              out)  # fmt: skip
@@ -209,9 +209,16 @@ def covariances(normal: Normal) -> torch.Tensor:
     index, ground, schur = normal.index.numpy(), normal.ground.numpy(), normal.eliminated.schur
     coupling = np.empty(len(i))
     in_parts(_spread.couplings, len(i), own, i, j, blocks, coupling, part=1024)
-    firsts, cell = np.unique(index[:, 0], return_inverse=True)
+    firsts, cell = _numbered(index[:, 0], len(schur.values))
     factors = np.empty((len(firsts), 16, 16))
     in_parts(_spread.grounds, len(firsts), schur.values, schur.nx, firsts, factors)
     in_parts(_spread.covariances, n, own, *_spread.adjacency(n, i, j), coupling, i, blocks, index, ground, cell,
              factors, MOST, FAINT, out, part=256)  # fmt: skip
     return torch.from_numpy(out)
+
+
+def _numbered(values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which integers below ``most`` there are, and the place of each value among them."""
+    there = np.zeros(most, bool)
+    there[values] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[values]

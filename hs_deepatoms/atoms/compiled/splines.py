@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
+from scipy.linalg import LinAlgError, cholesky_banded
 
 from hs_deepatoms.atoms.compiled import surface
 from hs_deepatoms.atoms.ground import Ground, coarse, fewest
@@ -33,7 +33,7 @@ class Splines:
         return out
 
     def root(self, safe: Splines) -> np.ndarray:
-        """Cholesky factor (m, width) for preconditioning, float32; where the matrix is not positive, of one as near to
+        """Cholesky factor (m, width) in single precision; where the matrix is not positive, of one as near to
         it as is, on the way to ``safe``."""
         for share, digits in ((1.0, np.float32), *((share, np.float64) for share in (1.0, 0.9, 0.7, 0.4, 0.1))):
             near = self.values if share == 1 else share * self.values + (1 - share) * safe.values
@@ -51,8 +51,10 @@ class Splines:
         return cholesky_banded(lower.T, overwrite_ab=True, lower=True, check_finite=False).T
 
     def solved(self, vector: np.ndarray) -> np.ndarray:
-        """The solution of a system with this matrix."""
-        return cho_solve_banded((self._factor(self.values).T, True), vector, check_finite=False)
+        """The solution of a system with this matrix, to single precision."""
+        out = vector.copy()
+        surface.solve(self.root(self), out)
+        return out
 
 
 @dataclass
