@@ -3,6 +3,7 @@ from hs_deepatoms import register as register
 from hs_deepatoms.bridge.convert import from_xarray as from_xarray
 from hs_deepatoms.bridge.convert import to_xarray as to_xarray
 from hs_deepatoms.methods.atomap import from_atomap as from_atomap
+from hs_deepatoms.methods.build_structure import hand_over as hand_over
 from hs_deepatoms.methods.decompose_local import decompose_local as decompose_local
 from hs_deepatoms.methods.extract_patches import extract_patches as extract_patches
 from hs_deepatoms.methods.find_atoms import find_atoms as find_atoms

@@ -41,6 +41,7 @@ FUNCTIONS: dict[str, str] = {
     "cut_crops": "hs_deepatoms.methods.training_data:cut_crops",
     "from_atomap": "hs_deepatoms.methods.atomap:from_atomap",
     "from_ase": "hs_deepatoms.methods.to_ase:from_ase",
+    "hand_over": "hs_deepatoms.methods.build_structure:hand_over",
     "from_xarray": "hs_deepatoms.bridge.convert:from_xarray",
     "label_images": "hs_deepatoms.methods.training_data:label_images",
     "load": "hs_deepatoms.methods.load:load",

@@ -210,6 +210,59 @@ class StructureMethods:
 
         return to_ase(self._ds, frame=frame, species=species, cell=cell, vacuum=vacuum, pbc=pbc, z=z)
 
+    def to_slab(
+        self,
+        *,
+        spacing: float | str,
+        layers: int = 1,
+        repeat: Sequence[int] = (1, 1),
+        vacuum: float | str | None = 5.0,
+        shifts: Mapping[Any, float | str] | None = None,
+        frame: int = 0,
+        species: Any = None,
+        cell: str | Sequence[Any] = "auto",
+    ) -> Atoms:
+        """Columns as columns of atoms: slab, supercell or bulk. See `hs_deepatoms.methods.build_structure.to_slab`.
+
+        Parameters
+        ----------
+        spacing
+            Of the atoms along the beam, Å or text.
+        layers
+            Atoms of a column.
+        repeat
+            Cells along (x, y).
+        vacuum
+            Above and below. None: bulk.
+        shifts
+            ``{class: Å}``: how much deeper columns begin.
+        frame, species, cell
+            As in `to_ase`.
+        """
+        from hs_deepatoms.methods.build_structure import to_slab
+
+        return to_slab(self._ds, spacing=spacing, layers=layers, repeat=repeat, vacuum=vacuum, shifts=shifts,
+                       frame=frame, species=species, cell=cell)  # fmt: skip
+
+    def plot_ase(self, *, species: Any = None, frame: int = 0, rotation: str = "180x", radii: float = 0.5,
+                 ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:  # fmt: skip
+        """The atoms of one frame as ASE draws them. See `hs_deepatoms.plot.structure.plot_structure`.
+
+        Parameters
+        ----------
+        species, frame
+            As in `to_ase`.
+        rotation
+            Angles about the axes, as ``"-80x,10y"``.
+        radii
+            Of the spheres, in covalent radii.
+        ax
+            Where to draw. None: a new figure.
+        """
+        from hs_deepatoms.plot.structure import plot_structure
+
+        return plot_structure(self.to_ase(frame=frame, species=species), ax, rotation=rotation, radii=radii)
+
     def export(
         self,
         path: str | os.PathLike,

@@ -219,6 +219,30 @@ def coordination(n_atoms: int, bonds: Bonds) -> np.ndarray:
     return np.bincount(np.concatenate([bonds.first, bonds.second]), minlength=n_atoms)
 
 
+def angle_spread(n_atoms: int, bonds: Bonds) -> np.ndarray:
+    """How far the angles between the successive bonds of every atom are from equal ones, rms (n_atoms,), radians.
+
+    NaN for atoms with fewer than two bonds.
+
+    Examples
+    --------
+    >>> bonds = bonds_within([0.0, 0.0, 0.0], [-1.0, 0.0, 1.0], 1.1)
+    >>> angle_spread(3, bonds).round(6).tolist()
+    [nan, 0.0, nan]
+    """
+    origin = np.concatenate([bonds.first, bonds.second])
+    angle = np.concatenate([bonds.angle, np.arctan2(-bonds.dy, -bonds.dx)])
+    order = np.lexsort((angle, origin))
+    origin, angle = origin[order], angle[order]
+    number = np.bincount(origin, minlength=n_atoms)
+    last = np.cumsum(number)[origin] - 1  # of the same atom; after it comes its first, one turn on
+    place = np.arange(origin.size)
+    after = np.where(place == last, angle[last - number[origin] + 1] + 2 * np.pi, np.roll(angle, -1))
+    off = (after - angle) - 2 * np.pi / number[origin]
+    total = np.bincount(origin, off**2, n_atoms)
+    return np.sqrt(np.divide(total, number, out=np.full(n_atoms, np.nan), where=number > 1))
+
+
 def components(n_atoms: int, bonds: Bonds) -> np.ndarray:
     """Which connected part every atom belongs to, (n_atoms,): 0 is the largest, then in order of size."""
     from scipy.sparse import coo_matrix
