@@ -17,8 +17,8 @@ def test_straight_lines_have_their_length_and_direction(angle):
     lines = label_lines(band(rows.shape, across) * (np.abs(along) < 40))
     found = measure_lines(lines)
     assert lines.max() == 1 and found["ends"][0] == 2
-    # thinning ends half a band before either end
-    assert found["length"][0] == pytest.approx(80 - 2 * 1.6, abs=3)
+    # thinning ends up to half a band before either end
+    assert found["length"][0] == pytest.approx(80 - 1.6, abs=4)
     turned = found["rotation"][0]
     assert min(abs(turned - t % np.pi), np.pi - abs(turned - t % np.pi)) < 0.05
     assert (found["y_px"][0], found["x_px"][0]) == pytest.approx((60, 70), abs=1)
