@@ -62,8 +62,7 @@ def look_at(
     whole = whole or source
     found = images.find_model(model)
     device = choose_device(device)
-    limit = images.read_threshold(threshold, found.threshold if method == "network" else SIGNAL_TO_NOISE,
-                                  probability=method == "network")  # fmt: skip
+    limit = _limit(threshold, found, method)
     masked = images.read_mask(signal_mask, whole.data.shape[-2:], "signal_mask", images.names(whole.signal))
     if masked is not None:
         height, width = source.data.shape[-2:]
@@ -81,6 +80,18 @@ def look_at(
     if seen.confidence == 0:
         return look
     return replace(look, sigma=on_the_ladder(measured_width(source, look, seen.frames[0], limits)))
+
+
+def _limit(threshold: float | str, model: images.Model, method: str) -> float:
+    """The threshold in the detector's own probabilities; in signal-to-noise ratio for the blob finders."""
+    from hs_deepatoms.atoms.reliability import raw, reliable
+
+    if method != "network":
+        return images.read_threshold(threshold, SIGNAL_TO_NOISE, probability=False)
+    if isinstance(threshold, str) and threshold == "auto":
+        return model.threshold
+    default = round(float(reliable(model.threshold, model.reliability)), 2)
+    return float(raw(images.read_threshold(threshold, default), model.reliability))
 
 
 def on_the_ladder(sigma: float) -> float:

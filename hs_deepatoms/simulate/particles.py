@@ -85,8 +85,8 @@ def simulate_particles(
     expected = np.maximum(ground, 0.05) + body
     if dark:
         expected = rng.uniform(1.3, 2.0) * ground.max() * np.exp(-rng.uniform(0.5, 1.2) * expected)
-    # a plate's single pixel stands out of the noise by 0.8 to 5 sigma
-    contrast = np.exp(rng.uniform(np.log(0.8), np.log(5.0)))
+    # a plate's single pixel stands out of the noise by 1.2 to 6 sigma
+    contrast = np.exp(rng.uniform(np.log(1.2), np.log(6.0)))
     step = np.abs(expected[objects > 0].mean() - expected[objects == 0].mean()) if objects.any() else 1.0
     counts = contrast**2 * expected.mean() / max(step, 1e-3) ** 2
     how = Recording(counts=float(counts), jitter=float(rng.choice([0.0, 0.3])))
