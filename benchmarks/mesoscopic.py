@@ -1,6 +1,6 @@
 """Particles, domain walls and atomic steps: networks trained and judged on simulated images, each with its own truth.
 
-    python benchmarks/mesoscopic.py [--only particles walls steps] [--steps 250] [--seed 0] [--json FILE]
+    python benchmarks/mesoscopic.py [--only particles walls steps] [--steps 600] [--seed 0] [--json FILE]
         [--pictures FOLDER] [--micrographs FILE ...]
 
 Every network is trained on images of ``hs_deepatoms.simulated_set`` and judged on others of the same kinds (other
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(NETS), default=list(NETS))
     parser.add_argument("--images", type=int, default=64, help="training images per kind")
     parser.add_argument("--tests", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json")
     parser.add_argument("--pictures", type=Path)

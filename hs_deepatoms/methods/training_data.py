@@ -78,6 +78,42 @@ def label_images(
                       lazy_output=False)  # fmt: skip
 
 
+def object_labels(objects: Any) -> np.ndarray:
+    """Classes for training from objects that are numbered one by one, as ``instances`` and other tools give them.
+
+    Parameters
+    ----------
+    objects : array, signal or DataArray of int, shape (..., h, w)
+        Number of the object at every pixel, 0 for none.
+
+    Returns
+    -------
+    ndarray, int64, shape (..., h, w)
+        1 in objects, 0 elsewhere and where two objects touch: a network that learns this gap tells them apart.
+
+    Raises
+    ------
+    LabelError
+        Values that are no whole numbers, or less than 0.
+
+    Examples
+    --------
+    >>> import hs_deepatoms, numpy as np
+    >>> hs_deepatoms.object_labels(np.array([[0, 1, 1, 1, 2, 2, 2, 0]])).tolist()
+    [[0, 1, 1, 0, 0, 1, 1, 0]]
+    """
+    from hs_deepatoms.bridge.source import read_source
+    from hs_deepatoms.methods.labels import as_readable
+    from hs_deepatoms.simulate.masks import parted
+
+    data = np.asarray(read_source(as_readable(objects), n_signal=2, operation="object_labels").data)
+    if data.dtype.kind not in "bui" or data.min(initial=0) < 0:
+        got = f"objects of type {data.dtype} from {data.min(initial=0)}"
+        raise LabelError(explain(got, "whole numbers of 0 or more", "0 is what belongs to no object."))
+    frames = data.astype(np.int64).reshape(-1, *data.shape[-2:])
+    return np.stack([parted(frame) for frame in frames]).astype(np.int64).reshape(data.shape)
+
+
 def labels_frames(source) -> int:
     """How many frames a source has."""
     return int(np.prod(source.data.shape[:-2], dtype=np.int64))

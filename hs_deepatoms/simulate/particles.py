@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
+from scipy.ndimage import gaussian_filter
 
 from hs_deepatoms.simulate.background import smooth_field, texture
 from hs_deepatoms.simulate.detector import Recording, record
+from hs_deepatoms.simulate.masks import parted
 
 TRIES = 60  # places that are tried for a particle before the field counts as full
 OVERLAP = 0.06  # share of a new particle that may lie on others
@@ -91,25 +92,6 @@ def simulate_particles(
     counts = contrast**2 * expected.mean() / max(step, 1e-3) ** 2
     how = Recording(counts=float(counts), jitter=float(rng.choice([0.0, 0.3])))
     return ParticleScene(record(rng, expected, how).astype(np.float32), objects)
-
-
-def parted(objects: np.ndarray) -> np.ndarray:
-    """True in objects, but not in the pixels beside another object: a network that learns this gap tells them apart.
-
-    Parameters
-    ----------
-    objects : ndarray, int, shape (h, w)
-        Numbers of the objects, 0 for none.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> parted(np.array([[0, 1, 1, 1, 2, 2, 2, 0]])).astype(int).tolist()
-    [[0, 1, 1, 0, 0, 1, 1, 0]]
-    """
-    highest = maximum_filter(objects, 3)
-    lowest = minimum_filter(np.where(objects > 0, objects, objects.max(initial=0) + 1), 3)
-    return (objects > 0) & (highest == lowest)
 
 
 def _placed(rng, shape, radius, covered: float, touching: float) -> tuple[np.ndarray, np.ndarray]:

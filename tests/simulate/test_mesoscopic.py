@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt, label
 
-from hs_deepatoms.simulate.particles import parted, simulate_particles
+from hs_deepatoms.simulate.masks import parted
+from hs_deepatoms.simulate.particles import simulate_particles
 from hs_deepatoms.simulate.walls import simulate_steps, simulate_walls
 
 SHAPE = (96, 130)
