@@ -19,7 +19,7 @@ images, labels = hs_deepatoms.simulated_set(32, size=80, kind="walls")
 # %%
 # The labels are a band of some three pixels along every wall: a line of one pixel would hardly be anything to learn.
 segmenter = hs_deepatoms.Segmenter(["wall"], net="reshednet", net_options={"filters": 8, "layers": 1})
-segmenter.fit(images, labels, steps=120, batch_size=6, window=80, learning_rate=1e-2,
+segmenter.fit(images, labels, steps=200, batch_size=6, window=80, learning_rate=1e-2,
               augmentation=hs_deepatoms.Augmentation(), show_progressbar=False)  # fmt: skip
 segmenter.scores
 
@@ -40,7 +40,7 @@ axes[1].imshow(probability.data, cmap="magma", vmin=0, vmax=1)
 axes[2].imshow(s.data, cmap="gray")
 for mask, colour in ((scene.line, "tab:blue"), (lines.data > 0, "tab:orange")):
     y, x = np.nonzero(mask)
-    axes[2].scatter(x, y, s=3, color=colour, linewidths=0)
+    axes[2].scatter(x, y, s=7, color=colour, linewidths=0)
 for ax, title in zip(axes, ("image", "probability of a wall", "found and true walls"), strict=True):
     ax.set_title(title)
     ax.set_axis_off()
