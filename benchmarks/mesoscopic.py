@@ -31,7 +31,8 @@ from hs_deepatoms.simulate.particles import simulate_particles
 from hs_deepatoms.simulate.walls import simulate_steps, simulate_walls
 
 SIZE, TEST_SHAPE, CUT_OFF = 96, (160, 192), 30
-NETS = {"particles": ("unet", {"filters": 8}), "walls": ("reshednet", {"filters": 8, "layers": 1}),
+NETS = {"particles": ("unet", {"filters": 8, "depth": 2, "layers": (1, 1, 2)}),
+        "walls": ("reshednet", {"filters": 8, "layers": 1}),
         "steps": ("reshednet", {"filters": 8, "layers": 1})}  # fmt: skip
 SIMULATORS = {"particles": simulate_particles, "walls": simulate_walls, "steps": simulate_steps}
 ASKED = {"particles": 0.95, "walls": 0.9, "steps": 0.9}

@@ -34,7 +34,7 @@ NEAR = 0.3  # of the distance of neighbours: a column this near to an atom is th
 ALONE = 3.0  # column sigmas, where there are no neighbours
 MARGIN = 6.0  # pixels at the rim, where nothing is counted
 LEAST = 0.0501  # find_atoms wants a threshold above 0.05
-MOST = 60  # doubtful detections of one image that count fully: few images may not decide
+MOST = 200  # doubtful detections of one image that count fully: few images may not decide
 TRUST = 0.8  # how far it is believed: on plain lattices, which may come more often, probabilities hold as they are
 AT = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.998)  # where the map has its knots
 
