@@ -16,6 +16,7 @@ from hs_deepatoms.methods.segment import segment as segment
 from hs_deepatoms.methods.to_ase import from_ase as from_ase
 from hs_deepatoms.methods.training_data import cut_crops as cut_crops
 from hs_deepatoms.methods.training_data import label_images as label_images
+from hs_deepatoms.methods.training_data import object_labels as object_labels
 from hs_deepatoms.methods.training_data import read_label_files as read_label_files
 from hs_deepatoms.methods.training_data import simulated_set as simulated_set
 from hs_deepatoms.tables.join import concat as concat

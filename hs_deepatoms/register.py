@@ -47,6 +47,7 @@ FUNCTIONS: dict[str, str] = {
     "load": "hs_deepatoms.methods.load:load",
     "positions": "hs_deepatoms.tables.positions:positions",
     "read_label_files": "hs_deepatoms.methods.training_data:read_label_files",
+    "object_labels": "hs_deepatoms.methods.training_data:object_labels",
     "simulated_set": "hs_deepatoms.methods.training_data:simulated_set",
     "to_xarray": "hs_deepatoms.bridge.convert:to_xarray",
 }

@@ -278,14 +278,18 @@ def _believed(look: Look, indecision: float) -> bool:
 
 def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dataset:
     from hs_deepatoms.atoms.block import QUALITY
+    from hs_deepatoms.atoms.reliability import reliable, reliable_rows
 
-    strength = "probability" if look.method == "network" else "signal_to_noise"
-    columns = {"y_std_px": found.y_std, "x_std_px": found.x_std, strength: found.probability.astype(np.float32)}
+    strength, limit, said = "signal_to_noise", look.threshold, found.probability
+    if look.method == "network":
+        knots = look.model.reliability
+        strength, limit, said = "probability", float(reliable(limit, knots)), reliable_rows(said, knots)
+    columns = {"y_std_px": found.y_std, "x_std_px": found.x_std, strength: said.astype(np.float32, copy=False)}
     columns |= found.fitted
     measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
     entry = provenance_entry(
         "find_atoms",
-        {**asked, "threshold_used": look.threshold, **measured},
+        {**asked, "threshold_used": limit, **measured},
         model={"name": look.model.name, "sha256": look.model.sha256},
         device=look.device,
     )
