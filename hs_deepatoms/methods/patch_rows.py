@@ -10,7 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.methods.patch_set import PatchSet, load_rows
-from hs_deepatoms.patches.normalise import normalise
+from hs_deepatoms.patches.normalise import ROUNDINGS, normalise, rounding_of
 
 MEMORY = 256 * 2**20  # bytes of float32 patches that a training keeps
 BATCH = 32 * 2**20  # bytes of float32 patches that are read together
@@ -182,7 +182,7 @@ def scaling_of(patches: np.ndarray, likelihood: str) -> Scaling:
         scaling = Scaling(low, high - low, True)
     else:
         scaling = Scaling(float(patches.mean()), float(patches.std()))
-    if not scaling.scale > 1e-12 * max(1.0, abs(scaling.offset)):
+    if not scaling.scale > ROUNDINGS * rounding_of(patches.dtype) * float(np.abs(patches).max()):
         todo = "There is nothing to learn; check the image and the normalisation."
         raise InvalidArgumentError(
             explain(f"{len(patches)} patches that are all the same", "patches that differ", todo)

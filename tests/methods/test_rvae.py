@@ -244,6 +244,15 @@ def test_few_and_broken_patches():
     np.testing.assert_array_equal(np.isnan(tree["latent/anomaly"]), np.arange(30) == 4)
     with pytest.raises(InvalidArgumentError, match="all the same"):
         patches_of(np.full((5, 9, 8), 3.0)).rvae(steps=2, **QUICK)
+    even = hs.signals.Signal2D(np.full((60, 71), 3.0, np.float32))  # interpolated, it differs by rounding
+    atoms = hs_deepatoms.positions([20.3, 30.7, 41.2], [25.9, 31.1, 44.4], signal=even)
+    for call in (lambda: even.rvae(atoms, window=11, steps=2, **QUICK),
+                 lambda: even.decompose_local(atoms, window=11, method="pca", n_components=1)):  # fmt: skip
+        with pytest.raises(InvalidArgumentError, match="all the same"):
+            call()
+    assert (even.extract_patches(atoms, window=11, normalisation="zscore").data == 0).all()
+    small = patches_of(1e-13 * data).rvae(steps=2, **QUICK)  # the size of a unit says nothing
+    assert np.isfinite(small["latent/z"]).all()
     flat = data.copy()
     flat[7] = 2.0
     assert np.isfinite(patches_of(flat).rvae(steps=2, **QUICK)["latent/z"]).all()
