@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
-from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
+from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.methods.image_stack import read_samples
 from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of, request_of
 from hs_deepatoms.methods.latent_watch import Watched
@@ -235,6 +236,8 @@ device, seed, signal_dims, show_progressbar
     ------
     InvalidArgumentError, TrainingError
         As for :func:`~hs_deepatoms.rvae`.
+    InvalidAxesError
+        Invariances along an energy axis whose steps differ.
 
     Notes
     -----
@@ -263,6 +266,9 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     check_asked(asked)
     device = choose_device(asked.device)
     found = read_samples(signal, atoms, request, operation=operation, spectra=spectra)
+    if asked.invariances and not all(axis.is_uniform for axis in found.axes):
+        got = f"invariances={asked.invariances!r} along an axis whose steps differ"
+        raise InvalidAxesError(explain(got, "a uniform axis", "Interpolate the data on one first."))
     condition, moments = _standardised(read_condition(asked.condition, found))
     labels = read_labels(asked.labels, found)
     rows = PatchRows(found, condition, labels.values)
