@@ -197,7 +197,10 @@ def _result(tree: Any, asked: AskedImage, data, variance, what: str) -> Any:
     entry = provenance_entry("predict", {"image": source.title, "what": what}, model={"sha256": stored.attrs["sha256"]})
     title = f"{what} from {source.title or 'an image'}"
     title += f" ({tree.attrs['spectra']})" if tree.attrs["spectra"] else ""
-    signal = signal_like(stored.attrs["template"], data, [*asked.frames, *asked.axes], title=title,
+    axes = [*asked.frames, *asked.axes]
+    if source.kind != "signal":
+        axes = [replace(axis, named=True) for axis in axes]
+    signal = signal_like(stored.attrs["template"], data, axes, title=title,
                          provenance=[*history, entry], variance=variance)  # fmt: skip
     if source.kind == "signal":
         return signal
