@@ -376,7 +376,7 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
     steps = np.linspace(-span, span, n)
     codes = np.zeros((n, d), np.float32)
     codes[:, latent] = steps
-    out, k = stored.model.decode(torch.from_numpy(codes)).numpy().T, stored.output.n_outputs
+    out, k = stored.model.to("cpu").decode(torch.from_numpy(codes)).numpy().T, stored.output.n_outputs
     spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
     kept = tree["traversal"].to_dataset().isel(latent=latent)
     windows = kept["window"].interp(step=steps) if n else kept["window"]
