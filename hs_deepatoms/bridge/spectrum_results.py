@@ -37,6 +37,8 @@ def template_of(source: Source) -> str:
     for axis, own in zip(axes, source.signal, strict=True):
         axis.pop("navigate", None)
         axis["size"] = own.size
+        if source.kind == "array" and len(source.signal) == 1:
+            axis["name"] = "energy"  # "x", which it is called here, is that of a map
     tree = result_metadata(signal, title="", provenance=[])
     tree.pop("deepatoms", None)
     fields = {"axes": axes, "metadata": tree, "original_metadata": tree_dictionary(signal.original_metadata),

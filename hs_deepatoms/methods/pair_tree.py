@@ -59,7 +59,7 @@ class Stored:
     @property
     def output(self) -> SpectrumOutput:
         """How outputs become spectra."""
-        return SpectrumOutput(self.space, self.model.correlation.numpy(), bool(self.model.spectrum))
+        return SpectrumOutput(self.space, self.model.correlation.cpu().numpy(), bool(self.model.spectrum))
 
 
 def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:

@@ -197,7 +197,10 @@ def _result(tree: Any, asked: AskedImage, data, variance, what: str) -> Any:
     entry = provenance_entry("predict", {"image": source.title, "what": what}, model={"sha256": stored.attrs["sha256"]})
     title = f"{what} from {source.title or 'an image'}"
     title += f" ({tree.attrs['spectra']})" if tree.attrs["spectra"] else ""
-    signal = signal_like(stored.attrs["template"], data, [*asked.frames, *asked.axes], title=title,
+    axes = [*asked.frames, *asked.axes]
+    if source.kind != "signal":
+        axes = [replace(axis, named=True) for axis in axes]
+    signal = signal_like(stored.attrs["template"], data, axes, title=title,
                          provenance=[*history, entry], variance=variance)  # fmt: skip
     if source.kind == "signal":
         return signal
@@ -373,7 +376,7 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
     steps = np.linspace(-span, span, n)
     codes = np.zeros((n, d), np.float32)
     codes[:, latent] = steps
-    out, k = stored.model.decode(torch.from_numpy(codes)).numpy().T, stored.output.n_outputs
+    out, k = stored.model.to("cpu").decode(torch.from_numpy(codes)).numpy().T, stored.output.n_outputs
     spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
     kept = tree["traversal"].to_dataset().isel(latent=latent)
     windows = kept["window"].interp(step=steps) if n else kept["window"]

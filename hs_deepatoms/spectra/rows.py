@@ -82,11 +82,8 @@ class SpectrumRows:
         ny, nx, n = self.data.shape
         most = max(1, BATCH // (4 * n))
         if hasattr(self.data, "chunks"):
-            spans = [_joined(chunks, limit) for chunks, limit in zip(self.data.chunks[:2], (most, most), strict=True)]
-            if max(b - a for a, b in spans[0]) * max(b - a for a, b in spans[1]) > most:
-                spans[0] = [(a, b) for a, b in _joined(self.data.chunks[0], 1)]
-                spans[1] = [(a, b) for a, b in _joined(self.data.chunks[1], 1)]
-            return [(slice(*y), slice(*x)) for y, x in product(*spans)]
+            spans = [_joined(chunks, most) for chunks in self.data.chunks[:2]]
+            return [part for y, x in product(*spans) for part in _cut(y, x, most)]
         step = max(1, most // nx)
         return [(slice(y, min(y + step, ny)), slice(0, nx)) for y in range(0, ny, step)]
 
@@ -132,6 +129,13 @@ def running_median(rows: np.ndarray) -> np.ndarray:
     low, high = np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d))
     small, large = np.minimum(low, high), np.maximum(low, high)
     return np.maximum(small, np.minimum(large, e))
+
+
+def _cut(y: tuple[int, int], x: tuple[int, int], most: int) -> list[tuple[slice, slice]]:
+    """A box as it is, or in strips where it has far too many spectra: its chunks are then read more than once."""
+    rows, columns = y[1] - y[0], x[1] - x[0]
+    step = rows if rows * columns <= 4 * most else max(1, most // columns)
+    return [(slice(a, min(a + step, y[1])), slice(*x)) for a in range(y[0], y[1], step)]
 
 
 def _joined(chunks: tuple[int, ...], limit: int) -> list[tuple[int, int]]:

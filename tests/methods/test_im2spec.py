@@ -186,6 +186,19 @@ def test_kind_of_the_image_decides_that_of_the_prediction(learned, cube):
     np.testing.assert_allclose(movie.data[0], found.values, rtol=1e-4, atol=1e-2)
 
 
+def test_arrays_and_data_arrays(cube):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bare = hs_deepatoms.im2spec(cube.image, cube.counts, **SHORT)
+        spectra = hs_deepatoms.to_xarray(eels_of(cube.counts, cube.energy))
+        named = hs_deepatoms.to_xarray(image_of(cube.image)).deepatoms.im2spec(spectra, **SHORT)
+    found = bare.deepatoms.predict(cube.image)
+    assert found.dims == ("y", "x", "energy") and found.shape == cube.counts.shape
+    predicted = named.deepatoms.predict(image_of(cube.image))
+    assert type(predicted).__name__ == "EELSSpectrum" and predicted.axes_manager[-1].units == "eV"
+    assert predicted.metadata.Acquisition_instrument.TEM.beam_energy == 200
+
+
 def test_an_image_with_other_pixels_is_refused(learned, cube):
     with pytest.raises(InvalidArgumentError, match="those of the training"):
         learned.deepatoms.predict(image_of(cube.image, scale=0.2))

@@ -42,6 +42,17 @@ def test_lazy_blocks_cover_the_map_as_eager_ones_do(chunks):
     np.testing.assert_array_equal(out[1], data)
 
 
+def test_chunks_that_are_too_large_are_read_in_strips(monkeypatch):
+    monkeypatch.setattr("hs_deepatoms.spectra.rows.BATCH", 4 * 6 * 30)  # thirty spectra
+    data = np.random.default_rng(0).random((40, 50, 6))
+    sizes, whole = [], np.zeros(data.shape, np.float32)
+    for place, block in SpectrumRows(da.from_array(data, chunks=(40, 25, 2))).blocks():
+        sizes.append(block.shape[0] * block.shape[1])
+        whole[place] += block
+    assert max(sizes) <= 30
+    np.testing.assert_allclose(whole, data.astype(np.float32))
+
+
 def test_only_blocks_with_wanted_pixels_are_read():
     lazy = da.from_array(np.zeros((8, 8, 6)), chunks=(4, 4, 6)) + 0
     wanted = np.zeros((8, 8), bool)
