@@ -188,3 +188,33 @@ def test_refused_arguments(image, atoms, arguments, error):
     if "frame" not in arguments:
         with pytest.raises(error, match="Allowed"):
             atoms.deepatoms.to_markers(**arguments)
+
+
+@pytest.mark.parametrize("reused", [False, True])
+@pytest.mark.parametrize("what", ["plot", "edit", "stack"])
+def test_a_plot_whose_figure_was_closed_opens_again(image, atoms, what, reused):
+    """As Jupyter's inline backend closes all figures after a cell; their numbers may belong to others then."""
+    from matplotlib import pyplot as plt
+
+    signal = calibrated(np.random.default_rng(0).random((3, 40, 60))) if what == "stack" else image
+    if what == "stack":
+        atoms = hs_deepatoms.positions(Y, X, signal=signal, frame=[0, 1, 2, 2])
+
+    def draw():
+        made = atoms.deepatoms.edit(signal) if what == "edit" else atoms.deepatoms.plot(signal)
+        return (made.ax if what == "edit" else made).figure
+
+    first, number = draw(), len(plt.get_fignums())
+    plt.close("all")
+    others = [plt.figure() for _ in range(2)] if reused else []
+    second = draw()
+    assert second is not first and plt.figure(second.number) is second
+    assert len(plt.get_fignums()) == len(others) + number
+    assert draw() is second and len(plt.get_fignums()) == len(others) + number  # open: drawn there
+
+
+def test_an_editor_whose_figure_was_closed_can_be_closed(image, atoms):
+    editor = atoms.deepatoms.edit(image)
+    matplotlib.pyplot.close("all")
+    editor.close()
+    assert editor.result().sizes == atoms.sizes
