@@ -219,3 +219,13 @@ def test_an_editor_whose_figure_was_closed_can_be_closed(image, atoms):
     matplotlib.pyplot.close("all")
     editor.close()
     assert editor.result().sizes == atoms.sizes
+
+
+@pytest.mark.parametrize(("frames", "said"), [(3, None), (5, "4 of 5 frames")])
+def test_an_overlay_says_that_it_shows_some_of_the_frames(tmp_path, monkeypatch, frames, said):
+    from matplotlib.figure import Figure
+
+    signal, titles = calibrated(np.random.default_rng(0).random((frames, 40, 60))), []
+    monkeypatch.setattr(Figure, "suptitle", lambda self, text, **options: titles.append(text))
+    save_overlay(hs_deepatoms.positions(Y, X, signal=signal, frame=[0, 0, 1, 2]), signal, tmp_path / "overlay.png")
+    assert titles == ([said] if said else [])
