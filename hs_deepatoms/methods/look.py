@@ -199,7 +199,7 @@ def _resolved(source: Source, look: Look, coarse: Sight, window: np.ndarray, mas
         one = _sight(source, look, sigma, window, masked)
         if len(one.columns.y) < WIDTH_COLUMNS or one.indecision > CLEAR:
             continue
-        if one.unexplained < EXPLAINED * best.unexplained:
+        if one.unexplained < min(EXPLAINED * coarse.unexplained, best.unexplained):
             best = one
     return best
 
