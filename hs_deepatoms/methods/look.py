@@ -23,6 +23,7 @@ WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixel
 # whiteness of what a fit leaves over below which it is no noise; finer widths to try then; how undecided columns may be
 # there, and the share of what was unexplained that may be left
 PURE_NOISE, FINER, CLEAR, EXPLAINED = 0.7, (2**-0.5, 0.5), 0.1, 0.7
+POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 
 
@@ -43,6 +44,7 @@ class Look:
     doubtful: bool = False
     refine: str = "none"
     elliptical: bool = False
+    poor: bool = False  # a fit at this width leaves over much that is no noise
 
 
 def look_at(
@@ -86,7 +88,8 @@ def look_at(
         look = _compared(source, look, seen, contrast)
     if look.confidence == 0:
         return look
-    return replace(look, sigma=on_the_ladder(measured_width(source, look, seen.frames[0], limits)))
+    width, poor = measured_width(source, look, seen.frames[0], limits)
+    return replace(look, sigma=on_the_ladder(width), poor=poor)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:
@@ -114,25 +117,29 @@ def on_the_ladder(sigma: float) -> float:
     return float(max(2 ** (np.round(10 * np.log2(sigma)) / 10), images.NARROWEST))
 
 
-def measured_width(source: Source, look: Look, frame: int, limits) -> float:
-    """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame."""
+def measured_width(source: Source, look: Look, frame: int, limits) -> tuple[float, bool]:
+    """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame.
+
+    And whether a fit there leaves over much that is no noise.
+    """
     from hs_deepatoms.atoms.block import fitted_width, whole_residue
     from hs_deepatoms.atoms.pile import indecision
 
     window, masked = _middle(source, look, frame)
     found, job = _columns_of(source, look, look.sigma, window, masked)
-    start, finer = look.sigma, _finer(source, look, found, job, window, masked)
-    if finer is not None:
-        start, width = finer.sigma, fitted_width(finer.remains) or float(np.median(finer.columns.width))
+    sight = _best_sight(source, look, found, job, window, masked)
+    start, poor = sight.sigma, not sight.explains and sight.unexplained > POOR
+    if start < look.sigma:
+        width = fitted_width(sight.remains) or float(np.median(sight.columns.width))
     elif len(found.width) < WIDTH_COLUMNS:
-        return look.sigma
+        return look.sigma, poor
     elif indecision(found.probability) <= WIDTH_DECIDED:
         width = float(np.median(found.width))
     else:
         width = fitted_width(whole_residue(found, window, job)) or look.sigma
     sigma = start * float(np.clip(width / start, 0.75, 1.33))
     sigma = max(sigma, images.NARROWEST)
-    return float(np.clip(sigma, *limits)) if limits else sigma
+    return (float(np.clip(sigma, *limits)) if limits else sigma), poor
 
 
 @dataclass(frozen=True)
@@ -172,8 +179,8 @@ def _sight(source: Source, look: Look, sigma: float, window: np.ndarray, masked)
     return Sight(sigma, found, whole_residue(found, window, job))
 
 
-def _finer(source: Source, look: Look, found: Points, job: Detection, window, masked) -> Sight | None:
-    """What is seen at a finer width in the middle of a window, where that explains it much better; else None."""
+def _best_sight(source: Source, look: Look, found: Points, job: Detection, window, masked) -> Sight:
+    """Of what was found in a window its middle, or that at a finer width where it explains the image much better."""
     from hs_deepatoms.atoms.block import whole_residue
 
     rows, columns = (_inner(n, WIDTH_WINDOW / 2 / job.zoom) for n in window.shape)
@@ -181,8 +188,7 @@ def _finer(source: Source, look: Look, found: Points, job: Detection, window, ma
     here = (found.y > rows.start) & (found.y < rows.stop) & (found.x > columns.start) & (found.x < columns.stop)
     coarse = Sight(look.sigma, found.keep(here), whole_residue(found, window, job, box))
     masked = None if masked is None else masked[rows, columns]
-    best = _resolved(source, look, coarse, window[rows, columns], masked)
-    return None if best is coarse else best
+    return _resolved(source, look, coarse, window[rows, columns], masked)
 
 
 def _resolved(source: Source, look: Look, coarse: Sight, window: np.ndarray, masked) -> Sight:
