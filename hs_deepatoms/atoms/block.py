@@ -167,10 +167,11 @@ def window_residue(points: Points, frame, k: int, block: Block, job: Detection, 
     return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine, there))
 
 
-def whole_residue(points: Points, frame: np.ndarray, job: Detection) -> Residue:
-    """What a first fit to a whole small frame leaves over."""
-    box = (0, frame.shape[0], 0, frame.shape[1])
-    return on_one_core(window_residue, points, frame, 0, Block((0, 1), box, box), job, box, there=0.0)
+def whole_residue(points: Points, frame: np.ndarray, job: Detection, box=None) -> Residue:
+    """What a first fit to a whole small frame, or to a part of it, leaves over."""
+    whole = (0, frame.shape[0], 0, frame.shape[1])
+    return on_one_core(window_residue, points, frame, 0, Block((0, 1), whole, whole), job, box or whole,
+                       there=0.0)  # fmt: skip
 
 
 def fitted_width(remains: Residue) -> float | None:
@@ -195,6 +196,19 @@ def unexplained(remains: Residue) -> float:
     valid = remains.state.valid
     free = max(int(valid.sum()) - remains.parameters, 1)
     return float(remains.rest[valid].square().sum() / free / remains.state.image[valid].var().clamp(min=1e-12))
+
+
+def whiteness(remains: Residue) -> float:
+    """How far what a fit leaves over is noise: the mean square of its steps from pixel to pixel, half of that of its
+    values; 1 for noise, about 0 for something smooth. Of the two axes the one with more of it, for lines that are off.
+
+    Durbin and Watson, Biometrika 37, 409 (1950), doi:10.1093/biomet/37.3-4.409.
+    """
+    rest, valid = remains.rest, remains.state.valid
+    steps = [rest.diff(dim=k)[valid.narrow(k, 1, n - 1) & valid.narrow(k, 0, n - 1)] for k, n in enumerate(rest.shape)]
+    typical = float(rest[valid].square().mean()) if valid.any() else 0.0
+    rough = max((float(s.square().mean()) for s in steps if len(s)), default=0.0)
+    return rough / (2 * typical) if typical > 0 else 1.0
 
 
 def _places(points: Points, chosen: np.ndarray, box) -> tuple[np.ndarray, np.ndarray]:

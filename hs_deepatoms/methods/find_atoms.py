@@ -24,6 +24,8 @@ from hs_deepatoms.tables.select import inside_region
 
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.detect import Detection
+    from hs_deepatoms.atoms.filed import Filed
+    from hs_deepatoms.atoms.pile import Pile
 
 METHODS = ("network", "log", "max")
 REFINEMENTS = ("quick", "full", "none")
@@ -246,7 +248,7 @@ def _found(source: Source, blocks, job: Detection, look: Look, how: dict):
 
     pile = Pile(look.threshold)
     find_columns(source.data, blocks, job, look.method, pile, **how)
-    return pile.points(keep=_believed(look, pile.indecision()))
+    return pile.points(keep=_believed(look, pile))
 
 
 def _found_into(path, whole: Source, source: Source, blocks, job: Detection, look: Look, asked, table_of, how):
@@ -264,16 +266,19 @@ def _found_into(path, whole: Source, source: Source, blocks, job: Detection, loo
             return table
         filed = Filed(stored.begin(path, this), look.threshold)
         find_columns(source.data, blocks, job, look.method, filed, **how)
-        return stored.complete(path, filed, this, table_of, _believed(look, filed.indecision()))
+        return stored.complete(path, filed, this, table_of, _believed(look, filed))
 
 
-def _believed(look: Look, indecision: float) -> bool:
-    """False, with a warning, where what was found is not convincing as a whole."""
-    doubted = look.method == "network" and look.spacing_px is None
-    if not doubted or indecision <= (TOO_UNDECIDED if look.doubtful else HOPELESS):
+def _believed(look: Look, found: Pile | Filed) -> bool:
+    """False, with a warning, where what was found is not convincing as a whole; one, too, where nothing was found."""
+    if look.method != "network" or look.spacing_px is not None:
         return True
-    images.warn_of_nothing()
-    return False
+    believed = found.indecision() <= (TOO_UNDECIDED if look.doubtful else HOPELESS)
+    if not believed or (found.rows == 0 and not (look.skipped is not None and look.skipped.all())):
+        images.warn_of_nothing(None if look.doubtful or not believed else look.sigma)
+    elif look.poor:
+        images.warn_of_much_left(look.sigma)
+    return believed
 
 
 def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dataset:

@@ -11,7 +11,6 @@ import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
-from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.methods.image_stack import read_samples
 from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of, request_of
 from hs_deepatoms.methods.latent_watch import Watched
