@@ -31,8 +31,7 @@ from hs_deepatoms.simulate.particles import simulate_particles
 from hs_deepatoms.simulate.walls import simulate_steps, simulate_walls
 
 SIZE, TEST_SHAPE, CUT_OFF = 96, (160, 192), 30
-NETS = {"particles": ("unet", {"filters": 8, "depth": 2, "layers": (1, 1, 2)}),
-        "walls": ("reshednet", {"filters": 8, "layers": 1}),
+NETS = {"particles": ("unet", {"filters": 8}), "walls": ("reshednet", {"filters": 8, "layers": 1}),
         "steps": ("reshednet", {"filters": 8, "layers": 1})}  # fmt: skip
 SIMULATORS = {"particles": simulate_particles, "walls": simulate_walls, "steps": simulate_steps}
 ASKED = {"particles": 0.95, "walls": 0.9, "steps": 0.9}
@@ -53,7 +52,8 @@ def judged(kind: str, segmenter, options) -> tuple[dict, list]:
     for k in range(options.tests):
         scene = SIMULATORS[kind](np.random.default_rng([options.seed, k, 99]), TEST_SHAPE)
         if kind == "particles":
-            found, true = segmenter.instances(scene.image, show_progressbar=False)[0].data, scene.objects
+            found = segmenter.instances(scene.image, smallest=CUT_OFF, show_progressbar=False)[0].data
+            true = scene.objects
             hits.append(object_hits(found, true, smallest=CUT_OFF))
         else:
             found, true = segmenter.lines(scene.image, show_progressbar=False)[0].data, scene.line
