@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 from scipy.special import expit
 
 from hs_deepatoms.atoms.alike import MOST, brightness_at, likeness, reconsidered_with_alike, weighed
@@ -36,6 +37,9 @@ FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit 
 FAINT, FAINTER = 3.0, 0.4
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
+# a column that the detector saw and only the crystal speaks against, as in the core of a defect, stays where the fit
+# shows it as plainly as this, and as nearly so many of the columns around it
+PLAIN_TO_SEE, LIKE_NEIGHBOURS, NEIGHBOURS = 10.0, 0.6, 8
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
 
@@ -95,8 +99,9 @@ def _with_brightness(points: Points, frames: np.ndarray, block: Block, job: Dete
 def in_light_of_crystal(points: Points, job: Detection) -> Points:
     """All candidates of whole frames -> those that are probable enough once their equivalents have been seen.
 
-    With ``job.heights`` also less probable ones on sites of a crystal, to be fitted and then judged by their heights;
-    ``fitted`` says of each its number, and the numbers of the columns that it should be like.
+    With ``job.heights`` also less probable ones on sites of a crystal, to be fitted and then judged by their heights,
+    and those that were probable before; ``fitted`` says of each its number, the numbers of the columns that it should
+    be like, and what the detector had said away from the rim.
     """
     if job.order is None:
         return points.keep(points.probability >= job.reported)
@@ -114,8 +119,9 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
         alike[here] = np.where(near >= 0, here[near], -1)
     keep, fitted = probability >= job.reported, {}
     if alike is not None:
-        keep |= (probability >= HOPED) & (alike[:, 0] >= 0)
-        fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike}
+        seen = np.where(_at_rim(points.y, points.x, job), 0, points.probability)
+        keep |= ((probability >= HOPED) & (alike[:, 0] >= 0)) | (seen >= job.certain)
+        fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike, "seen": seen}
     return replace(points, probability=probability, fitted=fitted).keep(keep)
 
 
@@ -185,9 +191,10 @@ def widths(remains: Residue) -> np.ndarray:
 
 
 def unexplained(remains: Residue) -> float:
-    """Share of the variance of an image that a fit leaves over."""
+    """Share of the variance of an image that a fit leaves over, were its parameters for nothing."""
     valid = remains.state.valid
-    return float(remains.rest[valid].square().mean() / remains.state.image[valid].var().clamp(min=1e-12))
+    free = max(int(valid.sum()) - remains.parameters, 1)
+    return float(remains.rest[valid].square().sum() / free / remains.state.image[valid].var().clamp(min=1e-12))
 
 
 def _places(points: Points, chosen: np.ndarray, box) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +216,9 @@ def _chosen(points: Points, job: Detection, box, which: np.ndarray) -> np.ndarra
 def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
     """True for the columns that are certain, and for those that their heights will decide on."""
     certain = points.probability >= job.certain
-    return certain | (points.fitted["alike"][:, 0] >= 0) if "alike" in points.fitted else certain
+    if "alike" not in points.fitted:
+        return certain
+    return certain | (points.fitted["alike"][:, 0] >= 0) | (points.fitted["seen"] >= job.certain)
 
 
 @dataclass(frozen=True)
@@ -268,7 +277,9 @@ def _refined(
     absent &= ~(fit.clearness[known] > LIKE * typical)
     mine[done.rows[absent]] = False
     if job.heights is not None:
+        spared = overruled(points, done, job)
         points.probability[done.rows] = weighed(points.probability[done.rows], ratio, job.heights)
+        points.probability[spared] = points.fitted["seen"][spared]
     seen = Block(block.frames, block.core, box)
     points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)
@@ -288,6 +299,20 @@ def compared(points: Points, done: FrameFit) -> tuple[np.ndarray, np.ndarray]:
     ratio, typical = np.empty_like(clearness), np.empty_like(clearness)
     ratio[order], typical[order] = likeness(clearness[order], ids[order], alike[order])
     return ratio, typical
+
+
+def overruled(points: Points, done: FrameFit, job: Detection) -> np.ndarray:
+    """Indices of the candidates that the detector saw and the crystal spoke against, and that the fit shows plainly."""
+    clearness, rows = done.fit.clearness[done.known], done.rows
+    certain = points.probability[rows] >= job.certain
+    doubted = ~certain & (points.fitted["seen"][rows] >= job.certain) & done.fit.converged[done.known]
+    doubted &= clearness > PLAIN_TO_SEE
+    if not doubted.any() or certain.sum() < NEIGHBOURS:
+        return rows[:0]
+    tree = cKDTree(np.column_stack([points.y[rows[certain]], points.x[rows[certain]]]))
+    near = tree.query(np.column_stack([points.y[rows[doubted]], points.x[rows[doubted]]]), k=NEIGHBOURS)[1]
+    usual = np.median(clearness[certain][near], axis=1)
+    return rows[doubted][clearness[doubted] > LIKE_NEIGHBOURS * usual]
 
 
 def unfitted(points: Points) -> Points:

@@ -14,12 +14,14 @@ from hs_deepatoms.methods import images
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.detect import Detection
+    from hs_deepatoms.prepare.survey import Appearance
 
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 UNCERTAIN = 0.1  # probability from which columns are looked at here
 WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
 # a finer width to try; how many more columns must be seen there; the share of what was unexplained that may be left
 FINER, MANY_MORE, EXPLAINED = 2**-0.5, 1.3, 0.7
+REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,30 @@ def look_at(
         images.refuse_blank(source, seen, masked)
     look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
                 seen.doubtful, refine, elliptical)  # fmt: skip
-    if seen.confidence == 0:
+    if seen.unlikely or seen.rival is not None:
+        look = _compared(source, look, seen, contrast)
+    if look.confidence == 0:
         return look
     return replace(look, sigma=on_the_ladder(measured_width(source, look, seen.frames[0], limits)))
+
+
+def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:
+    """The look of that contrast whose columns explain the middle of a frame better; of none if they hardly do."""
+    from hs_deepatoms.atoms.block import unexplained, whole_residue
+    from hs_deepatoms.atoms.pile import indecision
+    from hs_deepatoms.prepare.survey import nothing_seen
+
+    both = [one for one in (seen, seen.rival) if one is not None]
+    looks = [replace(look, sigma=one.sigma, dark=one.dark, confidence=one.confidence) for one in both]
+    window, masked = _middle(source, min(looks, key=lambda one: one.sigma), seen.frames[0])
+    rests = []
+    for one in looks:
+        found, job = _columns_of(source, one, one.sigma, window, masked)
+        rests.append((unexplained(whole_residue(found, window, job)), len(found.y), indecision(found.probability)))
+    rest, number, doubt = min(rests)
+    if seen.unlikely and (rest > REFUTED or number < MANY or doubt > WIDTH_DECIDED):
+        return replace(look, sigma=nothing_seen().sigma, dark=contrast == "dark", confidence=0.0)
+    return looks[rests.index((rest, number, doubt))]
 
 
 def on_the_ladder(sigma: float) -> float:

@@ -21,6 +21,8 @@ WINDOW = 128  # pixels of a window at every magnification
 TYPICAL_NM, SPREAD = 0.05, 1.0  # prior of the column sigma: median (nm) and standard deviation of its logarithm
 DARK_CHANCE = 0.25  # prior odds of dark against bright columns
 DOUBT = 0.14  # probability of "no columns" above which a few uncertain ones are not believed
+RIVAL = 0.1  # of the probability of the likelier contrast: from here on the other one is worth a look
+NOTHING, CERTAINLY_NOTHING = 0.5, 0.8  # probability of "no columns" that has to be refuted, and that cannot be
 NOTHING_CHANCE = 40.0  # prior weight of "no columns" against each single width (there are about fifty)
 LARGEST = 32.0  # pixels: wider columns would need tiles too large for the memory budget
 WIDEST = 8  # a column wider than this part of the frame is no column
@@ -46,6 +48,10 @@ class Appearance:
         The frames with contrast that were looked at.
     doubtful : bool
         It may as well be noise, a film or vacuum: what is found has to be convincing as a whole.
+    unlikely : bool
+        Rather these than columns: only columns that explain the image refute it.
+    rival : Appearance, optional
+        The same for the other contrast, where that is nearly as likely: holes of a honeycomb look like dark columns.
     """
 
     sigma: float
@@ -53,6 +59,8 @@ class Appearance:
     confidence: float
     frames: tuple[int, ...] = ()
     doubtful: bool = False
+    unlikely: bool = False
+    rival: Appearance | None = None
 
 
 def survey_images(
@@ -200,17 +208,33 @@ def _prior(sigma, pixel_nm, limits):
 def _best(evidence, nothing, prior, sigma, limits) -> Appearance:
     posterior = _normalised(np.append(evidence + prior, nothing + np.log(NOTHING_CHANCE)))
     doubtful = limits is None and bool(posterior[-1] > DOUBT)
-    if posterior[-1] > 0.5 and limits is None:
-        return Appearance(DEFAULT_SIGMA, not np.isfinite(prior[0, 0]), 0.0, doubtful=doubtful)
+    unlikely = limits is None and bool(posterior[-1] > NOTHING)
+    if unlikely and posterior[-1] > CERTAINLY_NOTHING:
+        return nothing_seen(not np.isfinite(prior[0, 0]))
     posterior = posterior[:-1].reshape(evidence.shape)
+    both = [_peak(evidence[row], posterior[row], sigma, limits) for row in (0, 1)]
     # the peak of the posterior over a third of an octave, not a single bin
-    smooth = np.apply_along_axis(np.convolve, 1, posterior, [0.5, 1, 0.5], "same")
-    row, k = np.unravel_index(smooth.argmax(), smooth.shape)
+    row = int(both[1][2] > both[0][2])
+    one, other = (Appearance(both[k][0], k == 1, both[k][1], doubtful=doubtful, unlikely=unlikely)
+                  for k in (row, 1 - row))  # fmt: skip
+    share = posterior[1 - row].sum() / max(posterior[row].sum(), 1e-30)
+    return replace(one, rival=other if share > RIVAL else None)
+
+
+def nothing_seen(dark: bool = False) -> Appearance:
+    """The appearance of an image in which no columns can be told."""
+    return Appearance(DEFAULT_SIGMA, dark, 0.0, doubtful=True)
+
+
+def _peak(evidence, posterior, sigma, limits) -> tuple[float, float, float]:
+    """Width of the columns of one contrast, the posterior (n,) around it, and how high its peak is."""
+    smooth = np.convolve(posterior, [0.5, 1, 0.5], "same")
+    k = int(smooth.argmax())
     near = slice(max(0, k - 2), k + 3)
     # the prior chooses the peak, the image alone says where exactly it is
-    weight = _normalised(evidence[row, near])
+    weight = _normalised(evidence[near])
     width = max(float(np.exp((weight * np.log(sigma[near])).sum())), NARROWEST)
-    return Appearance(_inside(width, limits), bool(row == 1), float(posterior[row, near].sum()), doubtful=doubtful)
+    return _inside(width, limits), float(posterior[near].sum()), float(smooth[k])
 
 
 def _normalised(log_weight):

@@ -152,7 +152,7 @@ def local_distance(y, x, cell=None) -> np.ndarray:
     distance, row = nearest(spread.y, spread.x, k=AROUND)
     distance[distance == 0] = np.nan  # a duplicate is no neighbour
     near = np.sort(distance[:, : 2 * SOME], axis=1)[:, :SOME]
-    near[~np.isfinite(near)] = np.nan
+    near[~(near <= REACH * near[:, :1])] = np.nan  # at a rim the third nearest is no neighbour
     known = np.isfinite(near).sum(1)
     own = np.divide(np.nansum(near, axis=1), known, out=np.full(known.size, np.nan), where=known > 0)
     own = own[spread.source]

@@ -44,7 +44,8 @@ class Recipe:
     perturbation : Perturbation, optional
         Noise on the weights that fades with time.
     mixed_precision : bool
-        bfloat16 (float16 with scaled gradients on GPUs without it) where torch allows it.
+        bfloat16 (float16 with scaled gradients on GPUs without it); on processors that have no arithmetic for it,
+        single precision, which is faster there.
     validate_every : int, optional
         Steps between validations; by default twenty validations in all.
     patience : int, optional

@@ -6,6 +6,7 @@ import pytest
 from hs_deepatoms.simulate.columns import draw_columns
 from hs_deepatoms.simulate.detector import Recording, record
 from hs_deepatoms.simulate.lattices import Crystal, lattice_points
+from hs_deepatoms.simulate.sheets import honeycomb, ring_loop
 
 
 def lattice_image(shape=(180, 260), spacing=15.0, sigma=3.0, angle=0.3, heights=(1.0, 0.5), counts=200.0, seed=0,
@@ -20,6 +21,18 @@ def lattice_image(shape=(180, 260), spacing=15.0, sigma=3.0, angle=0.3, heights=
     image = record(rng, expected, Recording(counts=counts))
     inside = (y > -0.5) & (x > -0.5) & (y < shape[0] - 0.5) & (x < shape[1] - 0.5)
     return image.astype(np.float32), y[inside], x[inside]
+
+
+def loop_image(seed, shape=(210, 226)):
+    """Graphene, bonds 3.2 column sigmas long, with a loop of six fives and six sevens; counts and columns (y, x)."""
+    sheet, rng = ring_loop(honeycomb(10, 16)), np.random.default_rng(seed)
+    turn, shift = rng.uniform(0, 2 * np.pi), rng.uniform(-6, 6, 2)
+    y, x = 12 * (sheet.y - np.mean(sheet.y)), 12 * (sheet.x - np.mean(sheet.x))
+    y, x = np.cos(turn) * y + np.sin(turn) * x, np.cos(turn) * x - np.sin(turn) * y
+    y, x = y + shape[0] / 2 + shift[0], x + shape[1] / 2 + shift[1]
+    image = rng.poisson(20 * draw_columns(shape, y, x, np.ones(y.size), 3.8) + 5).astype(np.float32)
+    inside = (y > 0) & (x > 0) & (y < shape[0] - 1) & (x < shape[1] - 1)
+    return image, y[inside], x[inside]
 
 
 def matched(found_y, found_x, y, x, radius):

@@ -13,7 +13,7 @@ from hs_deepatoms.errors import (
     InvalidImageError,
     ModelFileError,
 )
-from tests.methods.conftest import f1_inside, lattice_image, matched
+from tests.methods.conftest import f1_inside, lattice_image, loop_image, matched
 
 
 def find(data, **options):
@@ -456,3 +456,46 @@ def test_equal_columns_that_just_touch_are_two(peak):
     found = find(rng.poisson(draw_columns((270, 303), y, x, np.full(180, float(peak)), 2.5) + 0.1 * peak))
     assert found.sizes["atom"] == 180
     assert len(matched(found["y_px"].values, found["x_px"].values, y, x, 1.0)) == 180
+
+
+@pytest.mark.parametrize("seed", [4, 12, 20])
+def test_the_core_of_a_defect_is_found_though_the_crystal_has_no_sites_there(seed):
+    """Without the fit's word the crystal takes four of seed 4's columns, and five of seed 20's."""
+    image, y, x = loop_image(seed)
+    atoms = find(image)
+    pairs = matched(atoms["y_px"].values, atoms["x_px"].values, y, x, 3.0)
+    deep = (y > 4) & (x > 4) & (y < image.shape[0] - 5) & (x < image.shape[1] - 5)
+    assert np.isin(np.flatnonzero(deep), pairs[:, 1]).all()
+    false = np.delete(np.column_stack([atoms["y_px"], atoms["x_px"]]), pairs[:, 0], axis=0)
+    assert not np.all((false > 6) & (false < np.array(image.shape) - 7), axis=1).any()
+    count = atoms.deepatoms.rings()["ring_count"]
+    assert count.sel(ring_size=[5, 7]).values.tolist() == [6, 6]
+
+
+@pytest.fixture
+def loop():
+    """An image of a defect, and the atoms found in it whole."""
+    image = loop_image(4, (260, 330))[0]
+    return image, find(image)
+
+
+def test_tiles_agree_about_the_core_of_a_defect(loop, small_tiles):
+    image, whole = loop
+    lazy = find(da.from_array(image, chunks=(110, 97)))
+    assert small_tiles[-1] >= 4
+    deep = [t.isel(atom=((t["y_px"] > 60) & (t["y_px"] < 200) & (t["x_px"] > 60) & (t["x_px"] < 270)).values)
+            for t in (lazy, whole)]  # fmt: skip
+    same_atoms(*deep, 0.03)
+    assert lazy.deepatoms.rings()["ring_count"].sel(ring_size=[5, 7]).values.tolist() == [6, 6]
+
+
+def test_holes_of_a_honeycomb_are_no_dark_columns(monkeypatch):
+    """The survey takes this image for one of dark columns; the bright ones explain it better."""
+    from hs_deepatoms.methods import look
+
+    image = loop_image(12)[0]
+    source = look.images.read_images(image, operation="find_atoms")
+    assert not look.look_at(source, device="cpu").dark
+    monkeypatch.setattr(look, "_compared", lambda source, one, *_: one)
+    assert look.look_at(source, device="cpu").dark
+    assert look.look_at(source, contrast="dark", device="cpu").dark

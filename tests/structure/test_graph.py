@@ -98,3 +98,19 @@ def test_networkx_has_lengths_and_angles():
 def test_bad_cells_are_named(cell):
     with pytest.raises(InvalidArgumentError, match="cell"):
         read_cell(cell)
+
+
+def test_a_hexagon_cut_by_a_corner_is_not_closed():
+    """At a corner most atoms have two neighbours, and their third nearest atom is none."""
+    from hs_deepatoms.structure.rings import find_rings
+
+    sheet, wrong = honeycomb(12, 18), 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        turn, low = rng.uniform(0, 2 * np.pi), rng.uniform(-1, 1, 2)
+        y, x = sheet.y - sheet.y.mean(), sheet.x - sheet.x.mean()
+        y, x = np.cos(turn) * y + np.sin(turn) * x, np.cos(turn) * x - np.sin(turn) * y
+        y, x = (w[(np.abs(y - low[0]) < 7) & (np.abs(x - low[1]) < 8)] for w in (y, x))
+        y, x = y + rng.normal(0, 0.03, y.size), x + rng.normal(0, 0.03, x.size)
+        wrong += int((find_rings(y, x, bonds_by_shape(y, x)).size != 6).any())
+    assert wrong <= 1

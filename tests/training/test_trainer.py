@@ -13,6 +13,7 @@ from hs_deepatoms.errors import InvalidArgumentError, StoreError, TrainingError
 from hs_deepatoms.training import fit as loop
 from hs_deepatoms.training.batches import Batches
 from hs_deepatoms.training.fit import fit
+from hs_deepatoms.training.group import Group
 from hs_deepatoms.training.metrics import PixelMetrics
 from hs_deepatoms.training.perturbation import Perturbation
 from hs_deepatoms.training.pixel_losses import choose_loss
@@ -147,6 +148,12 @@ def test_frozen_layers_keep_weights_and_statistics():
     net.requires_grad_(False)
     with pytest.raises(InvalidArgumentError, match="Freeze less"):
         run(10, net=net)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [("AVX2", None), ("AVX512", torch.bfloat16)])
+def test_processors_that_imitate_half_precision_compute_in_single(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert Trainer(torch.nn.Linear(2, 1), None, Recipe(mixed_precision=True), Group(0, 1, "cpu")).half is expected
 
 
 def test_mixed_precision_learns_the_same_within_rounding():
