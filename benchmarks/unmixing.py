@@ -61,6 +61,7 @@ def planted_case(args, random: bool, counts: float, jump: float) -> list[dict]:
     for method in ("known", *args.methods):
         start = time.process_time()
         known = {"endmembers": counts * spectra} if method == "known" else {"method": method}
+        known |= {} if args.find_number or method == "known" else {"n_components": k}
         tree = s.decompose_local(**known, show_progressbar=False)
         found, scores = tree["components/components"].values, tree["abundances/abundances"].values
         row = {"maps": "random" if random else "phases", "counts": counts, "jump": jump, "method": method,
@@ -252,6 +253,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--counts", type=float, nargs="+", default=COUNTS)
     parser.add_argument("--jumps", type=float, nargs="+", default=JUMPS)
     parser.add_argument("--maps", nargs="+", choices=("phases", "random"), default=("phases", "random"))
+    parser.add_argument("--find-number", action="store_true", help="of components, too")
     parser.add_argument("--shape", type=int, nargs=2, default=(128, 120))
     parser.add_argument("--channels", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)

@@ -15,8 +15,9 @@ from hs_deepatoms.bridge.patches import WINDOW_DIMS
 from hs_deepatoms.bridge.provenance import plain, provenance_entry, read_provenance
 from hs_deepatoms.latent.infer import Inferred, infer, joined, pictures
 from hs_deepatoms.latent.quantity import Quantity
+from hs_deepatoms.latent.realign import realign
 from hs_deepatoms.methods.model_content import model_content
-from hs_deepatoms.methods.patch_rows import PatchRows, Scaling
+from hs_deepatoms.methods.patch_rows import MEMORY, PatchRows, Scaling
 from hs_deepatoms.methods.patch_set import PatchSet
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ KIND = "latent"
 CUTTING = ("window_px", "centring", "edge", "normalisation", "frames")
 FORMAT_VERSION = 1
 NODES = 9
+SPECTRA = 20  # fewer do not say what they have in common
+FARTHEST = 1.0  # channels that a shift may be refined by
+MOST_OF_THEM = 0.9
 SPAN = 2.0  # standard deviations to either side that a traversal goes
 
 
@@ -72,7 +76,24 @@ def infer_all(model: VAE, rows: PatchRows, scaling: Scaling, device: str) -> Inf
             spread[name] = np.full((len(good), *values.shape[1:]), np.nan, np.float32)
             spread[name][good] = values
         parts.append(Inferred(**spread))
-    return joined(parts, model)
+    return _realigned(joined(parts, model), model, rows)
+
+
+def _realigned(inferred: Inferred, model: VAE, rows: PatchRows) -> Inferred:
+    """Shifts of spectra (those that fit into memory) refined together; where they go far, they stay."""
+    n, channels, height, width = rows.shape
+    good = np.isfinite(inferred.residual)
+    if height > 1 or channels > 1 or model.prior.free != [2] or good.sum() < SPECTRA or 4 * n * width > MEMORY:
+        return inferred
+    spectra = np.concatenate([patches[:, 0, 0] for _, patches in rows.batches()])[good].astype(float)
+    before = inferred.pose[good, 2]
+    shift, std = realign(spectra, before)
+    near = np.isfinite(shift) & np.isfinite(std) & (np.abs(shift - before) < FARTHEST)
+    if near.mean() < MOST_OF_THEM:
+        return inferred
+    at = np.flatnonzero(good)[near]
+    inferred.pose[at, 2], inferred.pose_std[at, 2] = shift[near], std[near]
+    return inferred
 
 
 def latent_table(found: PatchSet, model: VAE, inferred: Inferred, names: list, history: list[dict],

@@ -217,7 +217,8 @@ def vae(
         As for :func:`~hs_deepatoms.rvae`; or spectra (..., energy), each of which is a sample. An array of spectra
         needs ``signal_dims``.
     invariances : sequence of {"rotation", "shift", "scale"}
-        None by default. Spectra: ``"shift"`` and ``"scale"`` along their axis.
+        None by default. Spectra: ``"shift"`` and ``"scale"`` along their axis. With ``"shift"`` alone the shifts of all
+        spectra (where they take no more than 256 MB) are refined together at the end.
     variational : bool
         False: a plain autoencoder, without prior and noise.
     atoms, window, latent_dim, discrete, condition, labels, grid, channels, centring, edge, normalisation, likelihood, \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ROUNDS = 3  # of Fisher scoring
+ROUNDS = 2  # of Fisher scoring, after a fit with the noise of a mean pixel
 EXCHANGES = 60
 FAINT = 1e-3  # of the mean: models below it do not gain weight
 

@@ -14,6 +14,7 @@ from hs_deepatoms._core.progress import progress
 from hs_deepatoms.engine.boxes import frame_boxes
 
 BLOCK = 32 * 2**20  # bytes of float32 spectra that are read together
+CACHED = 4 * 2**20  # bytes of them that are worked on together
 SOME = 2048  # spectra that stand for all of them
 LOOKS = 8  # places in the scan that these are taken from
 FARTHEST = 16  # times as many pixels, where most are masked
@@ -59,6 +60,10 @@ class Cube:
         """Number of energies that are used."""
         return int(self.channels.sum())
 
+    @property
+    def _together(self) -> int:
+        return max(1, CACHED // (4 * self.n_channels))
+
     def blocks(self, what: str = "spectra") -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Places (m,) in the flattened scan, and spectra (m, channels) with only finite numbers, float32."""
         places = np.arange(self.n).reshape(self.scan)
@@ -76,7 +81,10 @@ class Cube:
                 if good.any():
                     rows = rows if good.all() else rows[good]
                     index = index[good]
-                    yield index, rows if self.repair is None else self.repair(index, rows)
+                    for start in range(0, len(rows), self._together):
+                        part = slice(start, start + self._together)
+                        own = rows[part] if self.repair is None else self.repair(index[part], rows[part])
+                        yield index[part], own
 
     def some(self, n: int = SOME) -> np.ndarray:
         """Spectra (m, energies) of unmasked pixels from all over the scan, as they are, masked energies included.

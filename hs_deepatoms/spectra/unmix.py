@@ -219,11 +219,16 @@ def _solve(rows: np.ndarray, spectra: np.ndarray, noise: Noise, sum_to_one: bool
         gram = spectra @ spectra.T
         information, target = np.broadcast_to(gram, (len(rows), *gram.shape)), rows @ spectra.T
         scores = constrained(information, target, sum_to_one)
-    model = scores @ spectra
-    left = (rows - model) ** 2
+    model = scores.astype(np.float32) @ spectra.astype(np.float32)
+    left = np.square(rows - model)
     if noise.poisson:
-        left /= np.maximum(model, 1e-3 * max(float(spectra.mean()), 1e-300))
-    return scores, information, target, left.sum(1) / (noise.factor * max(1, rows.shape[1] - spectra.shape[0]))
+        left /= np.maximum(model, np.float32(1e-3 * max(float(spectra.mean()), 1e-30)))
+    return (
+        scores,
+        information,
+        target,
+        left.sum(1, dtype=float) / (noise.factor * max(1, rows.shape[1] - spectra.shape[0])),
+    )
 
 
 def unmix_known(cube: Cube, spectra: np.ndarray, noise: Noise, wish: Wish) -> Unmixed:
