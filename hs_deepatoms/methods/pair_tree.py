@@ -14,7 +14,7 @@ from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.provenance import plain, provenance_entry
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.bridge.spectrum_results import template_of
-from hs_deepatoms.methods.decomposition_tree import model_content
+from hs_deepatoms.methods.model_content import model_content
 from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport, score_images, score_spectra
 from hs_deepatoms.methods.pair_sources import Pair
