@@ -23,7 +23,7 @@ WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixel
 FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case: a tenth of the time of a frame
 # whiteness of what a fit leaves over below which it is no noise, and the share of the variance from which that matters;
 # finer widths to try then; how undecided columns may be there, and the share of what was unexplained that may be left
-PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.05, (2**-0.5, 0.5), 0.1, 0.7
+PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.02, (2**-0.5, 0.5), 0.1, 0.7
 POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 
@@ -103,8 +103,9 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
     sights = [_resolved(source, one, _sight(source, one, one.sigma, window, masked), window, masked) for one in looks]
     best = min(range(len(looks)), key=lambda k: sights[k].unexplained)
     sight = sights[best]
-    refuted = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > WIDTH_DECIDED
-    if seen.unlikely and refuted:
+    decided = CLEAR if sight.unexplained < POOR else WIDTH_DECIDED
+    hardly = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > decided
+    if seen.unlikely and hardly:
         return replace(look, sigma=nothing_seen().sigma, dark=contrast == "dark", confidence=0.0)
     return replace(looks[best], sigma=sight.sigma)
 
