@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 UNCERTAIN = 0.1  # probability from which columns are looked at here
 WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
-# whiteness of what a fit leaves over below which it is no noise; finer widths to try then; how undecided columns may be
-# there, and the share of what was unexplained that may be left
-PURE_NOISE, FINER, CLEAR, EXPLAINED = 0.7, (2**-0.5, 0.5), 0.1, 0.7
+FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case: a tenth of the time of a frame
+# whiteness of what a fit leaves over below which it is no noise, and the share of the variance from which that matters;
+# finer widths to try then; how undecided columns may be there, and the share of what was unexplained that may be left
+PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.02, (2**-0.5, 0.5), 0.1, 0.7
 POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 
@@ -101,8 +102,9 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
     sights = [_resolved(source, one, _sight(source, one, one.sigma, window, masked), window, masked) for one in looks]
     best = min(range(len(looks)), key=lambda k: sights[k].unexplained)
     sight = sights[best]
-    refuted = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > WIDTH_DECIDED
-    if seen.unlikely and refuted:
+    decided = CLEAR if sight.unexplained < POOR else WIDTH_DECIDED
+    hardly = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > decided
+    if seen.unlikely and hardly:
         return replace(look, sigma=nothing_seen().sigma, dark=contrast == "dark", confidence=0.0)
     return replace(looks[best], sigma=sight.sigma)
 
@@ -177,10 +179,11 @@ class Sight:
 
     @property
     def explains(self) -> bool:
-        """Nothing but noise is left over."""
+        """Little but noise is left over."""
         from hs_deepatoms.atoms.block import whiteness
 
-        return whiteness(self.remains) > PURE_NOISE
+        white = whiteness(self.remains)
+        return white > PURE_NOISE or (1 - white) * self.unexplained < LITTLE
 
 
 def _sight(source: Source, look: Look, sigma: float, window: np.ndarray, masked) -> Sight:
@@ -194,7 +197,7 @@ def _best_sight(source: Source, look: Look, found: Points, job: Detection, windo
     """Of what was found in a window its middle, or that at a finer width where it explains the image much better."""
     from hs_deepatoms.atoms.block import whole_residue
 
-    rows, columns = (_inner(n, WIDTH_WINDOW / 2 / job.zoom) for n in window.shape)
+    rows, columns = (_inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
     box = rows.start, rows.stop, columns.start, columns.stop
     here = (found.y > rows.start) & (found.y < rows.stop) & (found.x > columns.start) & (found.x < columns.stop)
     coarse = Sight(look.sigma, found.keep(here), whole_residue(found, window, job, box))
