@@ -36,6 +36,12 @@ class Filed:
         """All points of the stage "candidates"."""
         return Points.join([self._get("candidates", k) for k in range(self._count["candidates"])])
 
+    @property
+    def rows(self) -> int:
+        """Number of columns kept."""
+        count = self._count.get("columns", 0)
+        return sum(len(self.checkpoint.get("columns", k, ["frame"])["frame"]) for k in range(count))
+
     def indecision(self) -> float:
         """Share of the expected columns in doubt, over all blocks."""
         sums = [self.checkpoint.get("columns", k, ["sums"])["sums"] for k in range(self._count["columns"])]

@@ -14,6 +14,7 @@ from hs_deepatoms.methods.decomposition_tree import build_tree
 from hs_deepatoms.methods.patch_set import PatchSet, Request, load_rows, read_patch_set
 from hs_deepatoms.methods.unmixing import Options, decompose_spectra, is_spectra, refuse_patch_options
 from hs_deepatoms.patches.descriptors import KINDS, Pixels
+from hs_deepatoms.patches.normalise import rounding_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -207,6 +208,7 @@ def samples_of(found: PatchSet, describe: Pixels, incremental: bool | None, show
         width,
         incremental=incremental,
         show_progressbar=show_progressbar,
+        rounding=rounding_of(found.data.dtype),
     )
 
 

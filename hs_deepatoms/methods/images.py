@@ -49,6 +49,7 @@ class Model:
     calibration: tuple[float, float]
     order: tuple[float, ...] | None
     heights: tuple[float, float, float] | None
+    reliability: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def read_images(signal: Any, *, signal_dims=None, operation: str) -> Source:
@@ -77,8 +78,9 @@ def find_model(model: str | Path | None) -> Model:
     info = read_info(path)
     preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
     order, heights = (tuple(preprocessing.get(name) or ()) or None for name in ("order", "heights"))
+    reliability = tuple(map(tuple, preprocessing.get("reliability") or ())) or None
     return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)),
-                 tuple(preprocessing.get("calibration", (1.0, 0.0))), order, heights)  # fmt: skip
+                 tuple(preprocessing.get("calibration", (1.0, 0.0))), order, heights, reliability)  # fmt: skip
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
@@ -294,9 +296,19 @@ def _subset(frames: np.ndarray, block: Block, stride: int) -> list:
     return [(frame[::stride, ::stride].copy(), LineRange.of(frame)) for frame in frames]
 
 
-def warn_of_nothing() -> None:
-    """Say why a table is empty although some pixels looked a little like columns."""
+def warn_of_nothing(sigma: float | None = None) -> None:
+    """Say why a table is empty: it may be noise, or columns were expected that the detector did not see."""
     text = "This looks like noise or a film without columns, so none are reported. Give spacing= if there are some."
+    if sigma is not None:
+        text = (f"No columns are found, although there seem to be some with a sigma of about {sigma:.2g} px. Give "
+                "spacing=, the distance of neighbouring columns.")  # fmt: skip
+    warnings.warn(text, UserWarning, stacklevel=5)
+
+
+def warn_of_much_left(sigma: float) -> None:
+    """Say that there is more in an image than the columns that are found."""
+    text = (f"Columns with a sigma of about {sigma:.2g} px leave much of the image unexplained: some that touch may be "
+            "found as one. Look at them; spacing=, the distance of neighbouring columns, may help.")  # fmt: skip
     warnings.warn(text, UserWarning, stacklevel=5)
 
 

@@ -14,13 +14,17 @@ from hs_deepatoms.methods import images
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.detect import Detection
+    from hs_deepatoms.atoms.joint import Residue
     from hs_deepatoms.prepare.survey import Appearance
 
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 UNCERTAIN = 0.1  # probability from which columns are looked at here
 WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
-# a finer width to try; how many more columns must be seen there; the share of what was unexplained that may be left
-FINER, MANY_MORE, EXPLAINED = 2**-0.5, 1.3, 0.7
+FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case: a tenth of the time of a frame
+# whiteness of what a fit leaves over below which it is no noise, and the share of the variance from which that matters;
+# finer widths to try then; how undecided columns may be there, and the share of what was unexplained that may be left
+PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.02, (2**-0.5, 0.5), 0.1, 0.7
+POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 
 
@@ -41,6 +45,7 @@ class Look:
     doubtful: bool = False
     refine: str = "none"
     elliptical: bool = False
+    poor: bool = False  # a fit at this width leaves over much that is no noise
 
 
 def look_at(
@@ -64,8 +69,7 @@ def look_at(
     whole = whole or source
     found = images.find_model(model)
     device = choose_device(device)
-    limit = images.read_threshold(threshold, found.threshold if method == "network" else SIGNAL_TO_NOISE,
-                                  probability=method == "network")  # fmt: skip
+    limit = _limit(threshold, found, method)
     masked = images.read_mask(signal_mask, whole.data.shape[-2:], "signal_mask", images.names(whole.signal))
     if masked is not None:
         height, width = source.data.shape[-2:]
@@ -84,26 +88,37 @@ def look_at(
         look = _compared(source, look, seen, contrast)
     if look.confidence == 0:
         return look
-    return replace(look, sigma=on_the_ladder(measured_width(source, look, seen.frames[0], limits)))
+    width, poor = measured_width(source, look, seen.frames[0], limits)
+    return replace(look, sigma=on_the_ladder(width), poor=poor)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:
     """The look of that contrast whose columns explain the middle of a frame better; of none if they hardly do."""
-    from hs_deepatoms.atoms.block import unexplained, whole_residue
-    from hs_deepatoms.atoms.pile import indecision
     from hs_deepatoms.prepare.survey import nothing_seen
 
     both = [one for one in (seen, seen.rival) if one is not None]
     looks = [replace(look, sigma=one.sigma, dark=one.dark, confidence=one.confidence) for one in both]
     window, masked = _middle(source, min(looks, key=lambda one: one.sigma), seen.frames[0])
-    rests = []
-    for one in looks:
-        found, job = _columns_of(source, one, one.sigma, window, masked)
-        rests.append((unexplained(whole_residue(found, window, job)), len(found.y), indecision(found.probability)))
-    rest, number, doubt = min(rests)
-    if seen.unlikely and (rest > REFUTED or number < MANY or doubt > WIDTH_DECIDED):
+    sights = [_resolved(source, one, _sight(source, one, one.sigma, window, masked), window, masked) for one in looks]
+    best = min(range(len(looks)), key=lambda k: sights[k].unexplained)
+    sight = sights[best]
+    decided = CLEAR if sight.unexplained < POOR else WIDTH_DECIDED
+    hardly = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > decided
+    if seen.unlikely and hardly:
         return replace(look, sigma=nothing_seen().sigma, dark=contrast == "dark", confidence=0.0)
-    return looks[rests.index((rest, number, doubt))]
+    return replace(looks[best], sigma=sight.sigma)
+
+
+def _limit(threshold: float | str, model: images.Model, method: str) -> float:
+    """The threshold in the detector's own probabilities; in signal-to-noise ratio for the blob finders."""
+    from hs_deepatoms.atoms.reliability import raw, reliable
+
+    if method != "network":
+        return images.read_threshold(threshold, SIGNAL_TO_NOISE, probability=False)
+    if isinstance(threshold, str) and threshold == "auto":
+        return model.threshold
+    default = round(float(reliable(model.threshold, model.reliability)), 2)
+    return float(raw(images.read_threshold(threshold, default), model.reliability))
 
 
 def on_the_ladder(sigma: float) -> float:
@@ -115,51 +130,104 @@ def on_the_ladder(sigma: float) -> float:
     return float(max(2 ** (np.round(10 * np.log2(sigma)) / 10), images.NARROWEST))
 
 
-def measured_width(source: Source, look: Look, frame: int, limits) -> float:
-    """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame."""
+def measured_width(source: Source, look: Look, frame: int, limits) -> tuple[float, bool]:
+    """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame.
+
+    And whether a fit there leaves over much that is no noise.
+    """
     from hs_deepatoms.atoms.block import fitted_width, whole_residue
     from hs_deepatoms.atoms.pile import indecision
 
     window, masked = _middle(source, look, frame)
     found, job = _columns_of(source, look, look.sigma, window, masked)
-    if len(found.width) < WIDTH_COLUMNS:
-        return look.sigma
-    start = look.sigma
-    finer = _resolved_width(source, look, window, masked, found, job)
-    if finer is not None:
-        start, width = finer
+    sight = _best_sight(source, look, found, job, window, masked)
+    start, poor = sight.sigma, not sight.explains and sight.unexplained > POOR
+    if start < look.sigma:
+        width = fitted_width(sight.remains) or float(np.median(sight.columns.width))
+    elif len(found.width) < WIDTH_COLUMNS:
+        return look.sigma, poor
     elif indecision(found.probability) <= WIDTH_DECIDED:
         width = float(np.median(found.width))
     else:
         width = fitted_width(whole_residue(found, window, job)) or look.sigma
     sigma = start * float(np.clip(width / start, 0.75, 1.33))
     sigma = max(sigma, images.NARROWEST)
-    return float(np.clip(sigma, *limits)) if limits else sigma
+    return (float(np.clip(sigma, *limits)) if limits else sigma), poor
 
 
-def _resolved_width(source: Source, look: Look, window, masked, found: Points, job: Detection):
-    """A finer width to start from and the one measured there, where columns turn out to be several; else None.
+@dataclass(frozen=True)
+class Sight:
+    """The columns that the detector sees in a small frame at one width, and what a fit of them leaves over."""
 
-    Two columns that just touch look like a wide one. If at a finer width many more are seen, and clearly, and these
-    explain the image much better, they are right. A first look at a quarter of the window costs little.
-    """
-    from hs_deepatoms.atoms.block import unexplained, whole_residue
-    from hs_deepatoms.atoms.pile import indecision
+    sigma: float
+    columns: Points
+    remains: Residue
 
-    sigma = FINER * look.sigma
-    if sigma < images.NARROWEST:
-        return None
-    middle = tuple(slice(n // 4, n - n // 4) for n in window.shape)
-    few, _ = _columns_of(source, look, sigma, window[middle], None if masked is None else masked[middle])
-    rows, columns = middle
+    @property
+    def unexplained(self) -> float:
+        """Share of the variance that the columns do not explain."""
+        from hs_deepatoms.atoms.block import unexplained
+
+        return unexplained(self.remains)
+
+    @property
+    def indecision(self) -> float:
+        """Share of the columns that is in doubt."""
+        from hs_deepatoms.atoms.pile import indecision
+
+        return indecision(self.columns.probability)
+
+    @property
+    def explains(self) -> bool:
+        """Little but noise is left over."""
+        from hs_deepatoms.atoms.block import whiteness
+
+        white = whiteness(self.remains)
+        return white > PURE_NOISE or (1 - white) * self.unexplained < LITTLE
+
+
+def _sight(source: Source, look: Look, sigma: float, window: np.ndarray, masked) -> Sight:
+    from hs_deepatoms.atoms.block import whole_residue
+
+    found, job = _columns_of(source, look, sigma, window, masked)
+    return Sight(sigma, found, whole_residue(found, window, job))
+
+
+def _best_sight(source: Source, look: Look, found: Points, job: Detection, window, masked) -> Sight:
+    """Of what was found in a window its middle, or that at a finer width where it explains the image much better."""
+    from hs_deepatoms.atoms.block import whole_residue
+
+    rows, columns = (_inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
+    box = rows.start, rows.stop, columns.start, columns.stop
     here = (found.y > rows.start) & (found.y < rows.stop) & (found.x > columns.start) & (found.x < columns.stop)
-    if len(few.y) <= MANY_MORE * here.sum() or indecision(few.probability) > WIDTH_DECIDED:
-        return None
-    finer, finer_job = _columns_of(source, look, sigma, window, masked)
-    if len(finer.width) < WIDTH_COLUMNS:  # scaled as a whole the window may show none of them
-        return None
-    rests = [unexplained(whole_residue(p, window, j)) for p, j in ((found, job), (finer, finer_job))]
-    return (sigma, float(np.median(finer.width))) if rests[1] < EXPLAINED * rests[0] else None
+    coarse = Sight(look.sigma, found.keep(here), whole_residue(found, window, job, box))
+    masked = None if masked is None else masked[rows, columns]
+    return _resolved(source, look, coarse, window[rows, columns], masked)
+
+
+def _resolved(source: Source, look: Look, coarse: Sight, window: np.ndarray, masked) -> Sight:
+    """The sight at a finer width, where columns turn out to be several; else the one that was.
+
+    Two columns that just touch look like a wide one, but a fit of that leaves over what is no noise. Finer ones, seen
+    clearly, that explain the image much better are right; wide columns that are no Gaussians gain little by it.
+    """
+    best = coarse
+    for share in FINER:
+        sigma = share * coarse.sigma
+        if best.explains or sigma < images.NARROWEST:
+            break
+        one = _sight(source, look, sigma, window, masked)
+        if len(one.columns.y) < WIDTH_COLUMNS or one.indecision > CLEAR:
+            continue
+        if one.unexplained < min(EXPLAINED * coarse.unexplained, best.unexplained):
+            best = one
+    return best
+
+
+def _inner(n: int, size: float) -> slice:
+    """The middle of ``n`` pixels, of at most some size."""
+    size = int(min(n, size))
+    return slice((n - size) // 2, (n - size) // 2 + size)
 
 
 def _middle(source: Source, look: Look, frame: int):

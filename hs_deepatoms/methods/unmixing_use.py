@@ -15,7 +15,7 @@ from hs_deepatoms.bridge.convert import from_xarray
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.source import read_source
 from hs_deepatoms.decompose.model import Model, encode_samples
-from hs_deepatoms.methods.decomposition_tree import model_content
+from hs_deepatoms.methods.model_content import model_content
 from hs_deepatoms.methods.unmixing import check_energy, cube_of, read_spectra
 from hs_deepatoms.methods.unmixing_tree import SCORES
 from hs_deepatoms.spectra.noise import Noise

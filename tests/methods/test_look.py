@@ -1,10 +1,120 @@
-"""How a job looks at its images: what it does where there is nothing to see."""
+"""How a job looks at its images: the width of columns that touch, and what it says where there is nothing to see."""
+
+import warnings
 
 import numpy as np
+import pytest
 
+from hs_deepatoms import find_atoms
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.methods import images, look
-from tests.methods.conftest import lattice_image
+from hs_deepatoms.simulate.columns import draw_columns
+from tests.methods.conftest import lattice_image, matched
+
+HEXAGONAL = np.array([[1.0, 0.0], [0.5, np.sqrt(3) / 2]])
+
+
+def pairs_image(cell, period, *, sigma=2.5, apart=3.0, ratio=1.0, peak=200.0, background=20.0, seed=0, side=230):
+    """Counts of a jittered lattice of pairs of columns in any orientation, and the columns (y, x) in pixels."""
+    rng = np.random.default_rng(seed)
+    middle = np.mgrid[-20:20, -20:20].reshape(2, -1).T @ cell * period + 4.3
+    middle = middle[np.all((middle > 0) & (middle < (side, side + 17)), axis=1)].T
+    middle = middle + rng.normal(0, 1, middle.shape)
+    angle = rng.uniform(0, np.pi, middle.shape[1])
+    half = 0.5 * apart * sigma * np.stack([np.sin(angle), np.cos(angle)])
+    y, x = np.concatenate([middle - half, middle + half], axis=1)
+    height = np.repeat([peak, ratio * peak], middle.shape[1])
+    image = rng.poisson(draw_columns((side, side + 17), y, x, height, sigma) + background).astype(np.float32)
+    return image, y, x
+
+
+def silicon_image(seed=0, shape=(420, 460), sigma=10.0, pixel=0.05, counts=200.0):
+    """Si[110] with dumbbells 1.358 angstrom long, 2.7 column sigmas here; and its columns (y, x) in pixels."""
+    rng = np.random.default_rng(seed)
+    k, m = (v.ravel() for v in np.mgrid[-3:8, -3:10])
+    y, x = (np.concatenate([i, i + 0.5]) for i in (k, m))
+    y, x = y * 5.431 / pixel + 3.3, x * 3.840 / pixel + 2.1
+    y, x = np.concatenate([y, y + 1.358 / pixel]), np.concatenate([x, x])
+    image = rng.poisson(counts * draw_columns(shape, y, x, np.ones(len(y)), sigma) + 0.1 * counts)
+    return image.astype(np.float32), y, x
+
+
+def found_inside(image, y, x, radius):
+    """Share of the columns found at least two such radii from the rim, and the number of false ones there."""
+    atoms = find_atoms(image, show_progressbar=False)
+    found, true = (np.column_stack(p) for p in ((atoms["y_px"], atoms["x_px"]), (y, x)))
+    pairs = matched(*found.T, *true.T, radius)
+    deep, seen = (np.all((p > 2 * radius) & (p < np.array(image.shape) - 2 * radius), axis=1) for p in (true, found))
+    hit = np.isin(np.arange(len(y)), pairs[:, 1])
+    return hit[deep].mean(), seen.sum() - seen[pairs[:, 0]].sum()
+
+
+@pytest.mark.parametrize(
+    ("cell", "period", "options"),
+    [
+        (np.eye(2), 24.0, {}),
+        (np.eye(2), 33.0, {"peak": 50.0, "background": 5.0}),
+        (np.eye(2), 38.0, {}),
+        (HEXAGONAL, 25.0, {}),
+        (HEXAGONAL, 30.0, {"apart": 3.5}),
+        (HEXAGONAL, 28.0, {"ratio": 1 / 3}),
+    ],
+)
+def test_pairs_of_any_period_are_two(cell, period, options):
+    """The survey takes them for columns of 1.6 times the width."""
+    image, y, x = pairs_image(cell, period, **options)
+    found, false = found_inside(image, y, x, 3.0)
+    assert found >= 0.98
+    assert false <= 0.01 * len(y)
+
+
+def test_wide_dumbbells_of_silicon_are_found():
+    """The survey rather sees nothing there, and columns half as wide again if any."""
+    image, y, x = silicon_image()
+    found, false = found_inside(image, y, x, 10.0)
+    assert found >= 0.98
+    assert false == 0
+
+
+@pytest.mark.parametrize("shape", ["elliptical", "tailed"])
+def test_a_wide_column_stays_one(shape):
+    rng = np.random.default_rng(3)
+    middle = (np.mgrid[:8, :9].reshape(2, -1).T * 30.0 + 15 + rng.normal(0, 1, (72, 2))).T
+    rows, columns = np.mgrid[:240, :270].astype(float)
+    expected = np.full(rows.shape, 20.0)
+    for y, x in middle.T:
+        if shape == "elliptical":
+            expected += 200 * np.exp(-0.5 * (((rows - y) / 5) ** 2 + ((columns - x) / 3.6) ** 2))
+        else:
+            square = (rows - y) ** 2 + (columns - x) ** 2
+            expected += 150 * np.exp(-square / 32) + 50 * np.exp(-square / 150)
+    assert found_inside(rng.poisson(expected), *middle, 3.0) == (1.0, 0)
+
+
+def test_an_empty_table_comes_with_a_warning():
+    noise = np.random.default_rng(0).normal(0, 1, (128, 150))
+    with pytest.warns(UserWarning, match="noise"):
+        assert find_atoms(noise, show_progressbar=False).sizes["atom"] == 0
+
+
+def test_nothing_where_columns_were_expected_and_much_that_is_left_are_said(monkeypatch):
+    image = lattice_image((96, 110))[0]
+    real = look.look_at
+
+    def poor(*args, **options):
+        from dataclasses import replace
+
+        return replace(real(*args, **options), poor=True)
+
+    monkeypatch.setattr("hs_deepatoms.methods.find_atoms.look_at", poor)
+    with pytest.warns(UserWarning, match="unexplained"):
+        find_atoms(image, show_progressbar=False)
+    monkeypatch.setattr("hs_deepatoms.methods.find_atoms.look_at", real)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find_atoms(image, show_progressbar=False)
+    with pytest.warns(UserWarning, match="No columns are found, although"):
+        find_atoms(image, threshold=0.9999999, show_progressbar=False)
 
 
 def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
@@ -14,13 +124,13 @@ def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
     real, calls = look._columns_of, []
 
     def vanishing(source, look_, sigma, window, masked):
-        """Columns in the quarter of the window, and none in all of it."""
+        """Columns at the width of the survey, and none at finer ones."""
         calls.append(sigma)
         found, job = real(source, look_, seen.sigma, window, masked)
-        return (Points.none() if len(calls) == 3 else found), job
+        return (Points.none() if len(calls) > 1 else found), job
 
     monkeypatch.setattr(look, "_columns_of", vanishing)
-    monkeypatch.setattr(look, "MANY_MORE", 0.0)
-    monkeypatch.setattr(look, "EXPLAINED", 100.0)  # a finer background alone may explain much
-    width = look.measured_width(source, seen, 0, None)
+    monkeypatch.setattr(look, "PURE_NOISE", 100.0)  # look at all of them
+    monkeypatch.setattr(look, "EXPLAINED", 100.0)
+    width, _ = look.measured_width(source, seen, 0, None)
     assert len(calls) == 3 and np.isfinite(width) and width > 0.9 * seen.sigma
