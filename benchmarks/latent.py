@@ -18,8 +18,9 @@ on 24 turned copies. ``physics``: two phases (a lattice in two orientations, noi
 48 x 48 on a step-8 grid: share of right nodes, and distance of the found from the true boundary (nodes), by the latent
 of a VAE, by that after a 7 x 7 median, and with the edge loss. ``speed``: images/s of training, one thread. ``peers``:
 the same patches, epochs (``--epochs``) and latents through ours, and through AtomAI's rVAE and pyroVED's iVAE in the
-Python that the variable ATOMAI_PYTHON names. ``memory``: resident memory (MiB above the import) of ``rvae`` and of
-``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are made when they are read, in processes of their own:
+Pythons that the variables ATOMAI_PYTHON and PYROVED_PYTHON name. ``memory``: resident memory (MiB above the import) of
+``rvae`` and of ``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are made when they are read, in
+processes of their own:
 the peak, and the largest in every quarter of the time, which shows whether it grows.
 """
 
@@ -43,9 +44,12 @@ HARMONICS = 128
 PARTS = ("planted", "symmetric", "discrete", "labels", "physics", "speed", "peers", "memory")
 
 PEER = """
-import json, sys, time, warnings; warnings.simplefilter("ignore")
+import importlib.util, json, sys, time, types, warnings; warnings.simplefilter("ignore")
 import numpy as np, torch
 torch.set_num_threads(1)
+if importlib.util.find_spec("torchvision") is None:  # a peer imports it to draw
+    empty = types.ModuleType("torchvision.utils"); empty.make_grid = None
+    sys.modules["torchvision"], sys.modules["torchvision.utils"] = types.ModuleType("torchvision"), empty
 which, path, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 x = np.load(path)["x"]; x = (x - x.min()) / (x.max() - x.min())
 if which == "atomai":
@@ -240,7 +244,7 @@ def planted_part(options) -> dict:
     table = {}
     for name, noise in NOISES.items():
         runs = []
-        for seed in range(options.seeds):
+        for seed in range(options.first, options.first + options.seeds):
             data = planted(seed, options.patches, noise, options.strain)
             start = time.perf_counter()
             tree = learn(data, seed)
@@ -257,7 +261,7 @@ def symmetric_part(options) -> dict:
     table = {}
     for fold in (2, 3, 4, 6):
         errors = []
-        for seed in range(options.seeds):
+        for seed in range(options.first, options.first + options.seeds):
             data = planted(seed, options.patches // 2, 1 / 9, 0.0, [symmetric_motif(fold)])
             angle = learn(data, seed)["latent/angle"].values
             errors.append(float(np.median(angle_errors(angle, data, fold))))
@@ -270,7 +274,7 @@ def discrete_part(options) -> dict:
     from scipy.optimize import linear_sum_assignment
 
     shares = []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         data = planted(seed, options.patches, 1 / 9, options.strain)
         tree = learn(data, seed, discrete=3, restarts=options.restarts)
         table = np.zeros((3, 3))
@@ -286,7 +290,7 @@ def labels_part(options) -> dict:
     from sklearn.neighbors import KNeighborsClassifier
 
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         data = planted(seed, options.patches, 1 / 3, options.strain)
         known = np.concatenate([np.flatnonzero(data["class"] == k)[:10] for k in range(3)])
         given = np.full(len(data["x"]), -1)
@@ -310,7 +314,7 @@ def physics_part(options) -> dict:
     from scipy.ndimage import median_filter
 
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         image, truth = two_phases(seed)
         plain, smooth = (phase_tree(image, seed, loss) for loss in (None, "edges"))
         maps = [tree["latent/z"].values[:, 0].reshape(truth.shape) for tree in (plain, smooth)]
@@ -440,7 +444,7 @@ def peers_part(options) -> dict:
 
 def peer(which: str, data: dict, epochs: int):
     """Angle and latents of a peer and its images/s; None where it is not there."""
-    python = os.environ.get("ATOMAI_PYTHON")
+    python = os.environ.get(f"{which.upper()}_PYTHON")
     if not python:
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -461,6 +465,7 @@ def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--patches", type=int, default=2000)
     parser.add_argument("--strain", type=float, default=0.15)
     parser.add_argument("--lazy", type=int, default=200_000)

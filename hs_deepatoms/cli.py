@@ -1,7 +1,7 @@
 """The command line: ``hs-deepatoms find-atoms FILE... --out DIR``, ``rings``, ``export`` and ``demo``.
 
-Thin: files in, `hs_deepatoms.find_atoms`, files out. Results go to stdout; errors, one line each, and progress to
-stderr.
+Thin: files in, `hs_deepatoms.find_atoms`, files out. Results go to stdout; errors and warnings, one line each, and
+progress to stderr.
 """
 
 from __future__ import annotations
@@ -276,9 +276,28 @@ def _write_structure(
 
 
 @contextlib.contextmanager
-def _one_line_errors(subject: object, debug: bool) -> Iterator[None]:
-    try:
+def _one_line_warnings(subject: object, debug: bool) -> Iterator[None]:
+    """Warnings without the line of code they come from, each text once."""
+    said = set()
+
+    def show(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> None:
+        text = " ".join(str(message).split()).replace("spacing=", "--spacing")
+        if text not in said:
+            said.add(text)
+            click.echo(f"hs-deepatoms: warning: {subject}: {text}", err=True)
+
+    with warnings.catch_warnings():
+        if not debug:
+            warnings.showwarning = show
         yield
+
+
+@contextlib.contextmanager
+def _one_line_errors(subject: object, debug: bool) -> Iterator[None]:
+    """What goes wrong, and what is warned of, as one line each on stderr."""
+    try:
+        with _one_line_warnings(subject, debug):
+            yield
     except CommandError:
         raise
     except Exception as error:

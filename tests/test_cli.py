@@ -48,6 +48,16 @@ def _find(*arguments):
     return _run("find-atoms", "--method", "log", "--quiet", *arguments)
 
 
+def test_a_warning_is_one_line(tmp_path):
+    """On a pattern that looks like noise: no path, no line of code."""
+    _signal(np.random.default_rng(0).normal(size=(180, 200)).astype("float32")).save(tmp_path / "noise.hspy")
+    done = _run("find-atoms", "--quiet", tmp_path / "noise.hspy", "--out", tmp_path / "out")
+    assert done.exit_code == 0 and "0 atoms" in done.stdout
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Compiling")]
+    assert len(lines) == 1 and lines[0].startswith(f"hs-deepatoms: warning: {tmp_path / 'noise.hspy'}: This looks like")
+    assert ".py" not in done.stderr
+
+
 def test_one_image_writes_table_and_picture(image_file, tmp_path):
     _, y, x = _columns()
     done = _find(image_file, "--out", tmp_path / "out")

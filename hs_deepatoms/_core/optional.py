@@ -19,10 +19,12 @@ def require(module: str, extra: str | None = None, purpose: str = "this") -> Mod
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = f"hs_deepatoms[{extra}]" if extra else module.split(".")[0]
+        how = f"pip install '{module.split('.')[0]}'"
+        if extra:
+            how = f"pip install 'hs_deepatoms[{extra}]', or in a checkout: pip install '.[{extra}]'"
         message = explain(
             f"no importable package {module!r} ({error})",
             f"{purpose} needs it",
-            f"Install it with: pip install '{package}'",
+            f"Install it with: {how}",
         )
         raise MissingExtraError(message) from error

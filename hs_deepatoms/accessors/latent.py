@@ -130,11 +130,11 @@ class LatentAccessor(TreeAccessor):
         table = self.phases(what, method=method, classes=classes, denoise=denoise, least=least)
         return plot_phases(table, signal, frame=frame)
 
-    def plot_watch(self) -> matplotlib.figure.Figure:
-        """Phases at every look while the model learned (``physics_watch``)."""
+    def plot_watch(self, *, frame: int = 0) -> matplotlib.figure.Figure:
+        """Latent and phases at every look while the model learned (``physics_watch``)."""
         from hs_deepatoms.plot.phases import plot_watch
 
-        return plot_watch(self._tree)
+        return plot_watch(self._tree, frame=frame)
 
     def table(self) -> xr.Dataset:
         """The positions table with a column ``z_0``, ``z_1``, ... per latent, poses and classes."""

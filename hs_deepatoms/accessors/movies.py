@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -132,6 +133,36 @@ class MovieMethods:
         from hs_deepatoms.methods.motion import mean_square_displacement
 
         return mean_square_displacement(self._ds, max_lag=max_lag, axis=axis)
+
+    def on_tracks(
+        self, columns: str | xr.DataArray | Sequence[str | xr.DataArray], *, axis: str | int | None = None
+    ) -> xr.Dataset:
+        """Classes, rings, latents, any column by track and frame. See `hs_deepatoms.methods.on_tracks.on_tracks`.
+
+        Parameters
+        ----------
+        columns
+            Names of columns, or arrays with dim ``atom``, as ``rings["rings_of_atom"]`` or ``tree["latent"]["z"]``.
+        axis
+            Navigation axis that is time. None: the last one.
+        """
+        from hs_deepatoms.methods.on_tracks import on_tracks
+
+        return on_tracks(self._ds, columns, axis=axis)
+
+    def lifetimes(self, by: str = "species", *, axis: str | int | None = None) -> xr.Dataset:
+        """For how many frames atoms stay in a class. See `hs_deepatoms.methods.on_tracks.lifetimes`.
+
+        Parameters
+        ----------
+        by
+            Column of classes.
+        axis
+            Navigation axis that is time. None: the last one.
+        """
+        from hs_deepatoms.methods.on_tracks import lifetimes
+
+        return lifetimes(self._ds, by, axis=axis)
 
     def transitions(self, by: str = "species", *, axis: str | int | None = None) -> xr.Dataset:
         """Markov matrix of the classes from frame to frame. See `hs_deepatoms.methods.motion.transitions`.

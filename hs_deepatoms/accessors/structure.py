@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import matplotlib.axes
+    import matplotlib.figure
     import networkx
     import xarray as xr
     from ase import Atoms
@@ -54,6 +55,54 @@ class StructureMethods:
         from hs_deepatoms.methods.bond_events import bond_events
 
         return bond_events(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+
+    def ring_events(self, rings: xr.Dataset | None = None) -> xr.Dataset:
+        """Rings that change their size, open or close in a linked movie, dim ``event``, and how long rings last.
+
+        See `hs_deepatoms.methods.ring_events.ring_events`.
+
+        Parameters
+        ----------
+        rings
+            What `rings` returned. None: found with its defaults.
+        """
+        from hs_deepatoms.methods.ring_events import ring_events
+
+        return ring_events(self._ds, rings)
+
+    def motifs(self, *, elements: Any = None, factor: float | None = None, cutoff: int | float | str | None = None,
+               cell: Any = None, rings: bool = False, seed: int = 0) -> xr.Dataset:  # fmt: skip
+        """Local environments, named, averaged and counted, dims ``motif``, ``member``, ``atom``.
+
+        See `hs_deepatoms.methods.motifs.motifs`.
+
+        Parameters
+        ----------
+        elements, factor, cutoff, cell
+            What a bond is, as in `bonds`.
+        rings
+            Whether the sizes of the rings around keep environments apart too.
+        seed
+            Of the mixtures.
+        """
+        from hs_deepatoms.methods.motifs import motifs
+
+        return motifs(self._ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell, rings=rings, seed=seed)
+
+    def plot_motifs(self, motifs: xr.Dataset | None = None, *, most: int = 12) -> matplotlib.figure.Figure:
+        """The library of averaged motifs, a panel each. See `hs_deepatoms.plot.motifs.plot_motifs`.
+
+        Parameters
+        ----------
+        motifs
+            What `motifs` returned. None: found with its defaults.
+        most
+            Panels.
+        """
+        from hs_deepatoms.methods.motifs import motifs as find
+        from hs_deepatoms.plot.motifs import plot_motifs
+
+        return plot_motifs(find(self._ds) if motifs is None else motifs, most=most)
 
     def coordination(self, *, elements: Any = None, factor: float | None = None,
                      cutoff: int | float | str | None = None, cell: Any = None) -> xr.Dataset:  # fmt: skip
@@ -160,6 +209,59 @@ class StructureMethods:
         from hs_deepatoms.methods.to_ase import to_ase
 
         return to_ase(self._ds, frame=frame, species=species, cell=cell, vacuum=vacuum, pbc=pbc, z=z)
+
+    def to_slab(
+        self,
+        *,
+        spacing: float | str,
+        layers: int = 1,
+        repeat: Sequence[int] = (1, 1),
+        vacuum: float | str | None = 5.0,
+        shifts: Mapping[Any, float | str] | None = None,
+        frame: int = 0,
+        species: Any = None,
+        cell: str | Sequence[Any] = "auto",
+    ) -> Atoms:
+        """Columns as columns of atoms: slab, supercell or bulk. See `hs_deepatoms.methods.build_structure.to_slab`.
+
+        Parameters
+        ----------
+        spacing
+            Of the atoms along the beam, Å or text.
+        layers
+            Atoms of a column.
+        repeat
+            Cells along (x, y).
+        vacuum
+            Above and below. None: bulk.
+        shifts
+            ``{class: Å}``: how much deeper columns begin.
+        frame, species, cell
+            As in `to_ase`.
+        """
+        from hs_deepatoms.methods.build_structure import to_slab
+
+        return to_slab(self._ds, spacing=spacing, layers=layers, repeat=repeat, vacuum=vacuum, shifts=shifts,
+                       frame=frame, species=species, cell=cell)  # fmt: skip
+
+    def plot_ase(self, *, species: Any = None, frame: int = 0, rotation: str = "180x", radii: float = 0.5,
+                 ax: matplotlib.axes.Axes | None = None) -> matplotlib.axes.Axes:  # fmt: skip
+        """The atoms of one frame as ASE draws them. See `hs_deepatoms.plot.structure.plot_structure`.
+
+        Parameters
+        ----------
+        species, frame
+            As in `to_ase`.
+        rotation
+            Angles about the axes, as ``"-80x,10y"``.
+        radii
+            Of the spheres, in covalent radii.
+        ax
+            Where to draw. None: a new figure.
+        """
+        from hs_deepatoms.plot.structure import plot_structure
+
+        return plot_structure(self.to_ase(frame=frame, species=species), ax, rotation=rotation, radii=radii)
 
     def export(
         self,

@@ -126,9 +126,17 @@ def tree_accessor(tree: xr.DataTree) -> TreeAccessor | NotAResult:
     """The accessor that fits the kind of the tree; never raises."""
     from hs_deepatoms.accessors.comparison import ComparisonAccessor
     from hs_deepatoms.accessors.latent import LatentAccessor
+    from hs_deepatoms.accessors.pair import ImageAccessor, SpectrumAccessor
+    from hs_deepatoms.accessors.unmixing import UnmixingAccessor
 
-    kinds: dict[Any, type[TreeAccessor]] = {"decomposition": DecompositionAccessor, "latent": LatentAccessor,
-                                            "latent_comparison": ComparisonAccessor}  # fmt: skip
+    kinds: dict[Any, type[TreeAccessor]] = {
+        "decomposition": DecompositionAccessor,
+        "im2spec": SpectrumAccessor,
+        "latent": LatentAccessor,
+        "latent_comparison": ComparisonAccessor,
+        "spec2im": ImageAccessor,
+        "unmixing": UnmixingAccessor,
+    }
     kind = tree.attrs.get("kind")
     return kinds.get(kind if isinstance(kind, str) else "", NotAResult)(tree)
 

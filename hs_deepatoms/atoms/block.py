@@ -25,7 +25,7 @@ from hs_deepatoms.atoms.detect import (
 from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
-from hs_deepatoms.atoms.refine import Fitted, begin_fit, first_fit, fit_columns
+from hs_deepatoms.atoms.refine import CLOSE, Fitted, begin_fit, first_fit, fit_columns
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core
 from hs_deepatoms.prepare.scaling import FrameScale
@@ -157,20 +157,21 @@ def frame_noise(points: Points, frame: np.ndarray, k: int, block: Block, job: De
     )
 
 
-def window_residue(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection, box) -> Residue:
+def window_residue(points: Points, frame, k: int, block: Block, job: Detection, box, there: float = CLOSE) -> Residue:
     """What a first fit leaves over in one window of a frame."""
     scaled, bad, _ = scaled_window(frame, block, job, k, box)
     chosen = _chosen(points, job, box, points.probability >= job.certain)
     sign = -1 if job.dark else 1
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
-    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine))
+    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine, there))
 
 
 def whole_residue(points: Points, frame: np.ndarray, job: Detection, box=None) -> Residue:
     """What a first fit to a whole small frame, or to a part of it, leaves over."""
     whole = (0, frame.shape[0], 0, frame.shape[1])
-    return on_one_core(window_residue, points, frame, 0, Block((0, 1), whole, whole), job, box or whole)
+    return on_one_core(window_residue, points, frame, 0, Block((0, 1), whole, whole), job, box or whole,
+                       there=0.0)  # fmt: skip
 
 
 def fitted_width(remains: Residue) -> float | None:

@@ -86,9 +86,9 @@ def sent_back(state: State, new: Columns) -> State:
     n = len(state.columns)
     beside = torch.zeros(n, dtype=torch.bool, device=new.y.device)
     beside[i[(i < n) & (j >= n)]] = True
-    start = state.start.stacked()
+    start = state.start.table.clone()
     start[:, 2] = state.columns.height
-    return replace(state, columns=Columns.of(torch.where(beside[:, None], start, state.columns.stacked())))
+    return replace(state, columns=Columns.of(torch.where(beside[:, None], start, state.columns.table)))
 
 
 def _like(state: State, y, x, height) -> Columns:

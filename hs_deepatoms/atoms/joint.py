@@ -15,14 +15,12 @@ from hs_deepatoms.atoms.normal import Normal, damped
 from hs_deepatoms.atoms.peaks import Columns, Window
 
 KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
-# sigmas: columns nearer than this share normal equations (ellipses, round ones), from TAILS on only with their tails
-NEAR, FAR, TAILS = 6.0, 7.5, 5.0
+NEAR, FAR = 6.0, 7.5  # sigmas: columns nearer than this share normal equations (ellipses, round ones)
 STIFFNESS = 1e-3
 # weak priors: log width and ellipticity around the frame's own; place around the detector's, at least and at most so
 # many column sigmas
 WIDTH_SPREAD, SHAPE_SPREAD, LEEWAY = 0.3, 0.15, (0.25, 0.7)
-PLACES = {"y": 0, "x": 1, "log_width": 3, "plus": 4, "cross": 5}  # rows of the parameters; 2 is the height
-LONGEST = (0.6, 0.6, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, log width, plus, cross
+LONGEST = (0.6, 0.6, np.inf, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, height, log width, plus, cross
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
 LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 # a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
@@ -32,9 +30,13 @@ TOLERANCE = 1e-3  # of misfit per column
 # where more are odd the model does not fit, and that is to be seen in the error bars
 MISSED, FEW = 6.0, 0.05
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
+# of a step, relative, after a long one and after a short one: the next step corrects it
+EXACT, ROUGH = 1e-3, 0.02
+MANY = 0.9  # share of the columns that are looked at to tell how far they are
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
-# of a step, in standard deviations: a smaller one changes nothing; one that is larger in the end has not converged
+# in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
+SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 # least share by which the diagonal is raised (Levenberg): what columns and background hardly tell apart stays where it
 # was instead of running off, and what they do tell is off by hardly a hundredth of a step
 DAMPING = 0.03
@@ -64,6 +66,7 @@ class State:
     damping: float = 0.0
     least: float = DAMPING  # damping of any step
     last: torch.Tensor | None = None  # (n, k) the step before, in standard deviations
+    ahead: torch.Tensor | None = None  # (n,) how far a place may still have to go, in standard deviations
     taken: int = 0  # steps that were not undone
     change: float = np.inf  # of most columns in the last step, relative to their size
     drawn: tuple | None = None  # columns and splines whose image was made last, and the image
@@ -75,11 +78,10 @@ class State:
 
     def kept(self, rows: torch.Tensor) -> State:
         """With only the columns of a mask or of some indices."""
-        last = None if self.last is None else self.last[rows]
-        settled = None if self.settled is None else self.settled[rows]
+        last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
-                       reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, before=None,
-                       change=np.inf)  # fmt: skip
+                       reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, ahead=ahead,
+                       before=None, change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns) -> State:
         """With further columns, of which little is known, and all of them free to move."""
@@ -87,8 +89,8 @@ class State:
         free = torch.ones_like(leeway, dtype=torch.bool)
         start = Columns.join(self.start, new)
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                        reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, before=None,
-                        change=np.inf)  # fmt: skip
+                        reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, ahead=None,
+                        before=None, change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
@@ -128,7 +130,7 @@ def begin(
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool)
     )
-    return measured(state) if noise is None else replace(state, noise=noise, judged=True)
+    return _guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 
 
 def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -150,11 +152,22 @@ def _first_guess(state: State) -> State:
     state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
     drawn = torch.zeros_like(state.image)
     work.draw_on(drawn, state.columns, window)
-    rest = torch.where(state.valid, state.image - drawn, 0.0)
-    matrix, slope = work.hessian(state.ground, state.valid.float(), STIFFNESS), work.project(state.ground, rest)
+    weight, rest, _ = work.weigh(state.noise, state.image, drawn, state.valid, judged=False)  # all pixels alike
+    matrix, slope = work.hessian(state.ground, weight, STIFFNESS), work.project(state.ground, rest)
     splines = torch.from_numpy(matrix.solved(slope.cpu().numpy())).to(rest.device)
     drawn += work.surface(state.ground, splines)
     return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
+
+
+def _guessed(state: State) -> State:
+    """The state with the noise that its residual shows, whatever else that may be."""
+    mean = expected(state)
+    mean, rest = (_picked(values, state.valid) for values in (mean, state.image - mean))
+    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind))
+
+
+def _picked(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    return values.flatten() if where.all() else values[where]
 
 
 def measured(state: State) -> State:
@@ -190,7 +203,7 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
     if 0 < sum(int(o.sum()) for o in odd) < FEW * sum(o.numel() for o in odd):
         used = [u & ~o for u, o in zip(used, odd, strict=True)]
         noise, ratio = _noise_and_ratio(parts, used, kind)
-    ratio = torch.cat([r[u] for r, u in zip(ratio, used, strict=True)])
+    ratio = torch.cat([_picked(r, u) for r, u in zip(ratio, used, strict=True)])
     excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
     noise = replace(noise, excess=max(excess, 1.0))
     clear = torch.cat([_clearness(p, noise) for p in parts])
@@ -199,7 +212,9 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
 
 def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):
     """Noise by the pixels used, and how far column-sized remains stand out of it at every pixel of each part."""
-    mean, rest = (torch.cat([getattr(p, n)[u] for p, u in zip(parts, used, strict=True)]) for n in ("mean", "rest"))
+    mean, rest = (
+        torch.cat([_picked(getattr(p, n), u) for p, u in zip(parts, used, strict=True)]) for n in ("mean", "rest")
+    )
     noise = noise_of(mean, rest, sum(p.parameters for p in parts), kind)
     return noise, [evidence(replace(p.state, noise=noise), p.mean)[0].abs() for p in parts]
 
@@ -285,16 +300,8 @@ def _held(hessian: torch.Tensor, prior: Prior) -> None:
 
 def _pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pairs of columns that touch, and their blocks of the normal equations."""
-    c, sigma, work = state.columns, state.sigma, kernels(weight)
-    i, j = near_pairs(c, (NEAR if state.elliptical else FAR) * sigma)
-    if state.elliptical:
-        return i, j, work.pair_blocks(c, i, j, weight, state.window, sigma, True)
-    widest = torch.exp(torch.maximum(c.log_width[i], c.log_width[j])).clamp(min=sigma)
-    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * widest
-    i, j = torch.cat([i[near], i[~near]]), torch.cat([j[near], j[~near]])
-    n = int(near.sum())
-    close = work.pair_blocks(c, i[:n], j[:n], weight, state.window, sigma, False)
-    return i, j, torch.cat([close, work.far_blocks(c, i[n:], j[n:], weight, state.window, sigma)])
+    i, j = near_pairs(state.columns, (NEAR if state.elliptical else FAR) * state.sigma)
+    return kernels(weight).blocks(state.columns, i, j, weight, state.window, state.sigma, state.elliptical)
 
 
 @dataclass
@@ -308,19 +315,17 @@ class Prior:
 
 def _prior(state: State) -> Prior:
     c, start = state.columns, state.start or state.columns
-    middle = {"y": start.y, "x": start.x, "log_width": np.log(state.sigma)}
-    spread = {"y": state.leeway, "x": state.leeway, "log_width": WIDTH_SPREAD}
+    one, known = torch.ones_like(state.leeway), 1 / state.leeway**2
+    middle, precision = [start.y, start.x, c.height, np.log(state.sigma) * one], [known, known, 0 * one]
+    precision.append(one / WIDTH_SPREAD**2)
     if state.elliptical and len(c):
-        middle |= dict(zip(("plus", "cross"), state.shape or (c.plus.median(), c.cross.median()), strict=True))
-        spread |= {"plus": SHAPE_SPREAD, "cross": SHAPE_SPREAD}
-    hessian = torch.zeros(len(c), 6 if state.elliptical else 4, dtype=torch.float64, device=c.y.device)
-    gradient, misfit = torch.zeros_like(hessian), 0.0
-    for name, place in middle.items():
-        k, away = PLACES[name], (getattr(c, name) - place) / spread[name]
-        hessian[:, k] = 1 / spread[name] ** 2
-        gradient[:, k] = -away / spread[name]
-        misfit += float((away**2).sum())
-    return Prior(hessian, gradient, misfit)
+        middle += [shape * one for shape in state.shape or (c.plus.median(), c.cross.median())]
+        precision += [one / SHAPE_SPREAD**2] * 2
+    elif state.elliptical:
+        middle, precision = middle + [one] * 2, precision + [one] * 2
+    away, precision = torch.stack(middle, 1) - c.table[:, : len(middle)], torch.stack(precision, 1)
+    gradient = away * precision
+    return Prior(precision, gradient, float((gradient * away).sum()))
 
 
 def step(state: State) -> State:
@@ -337,13 +342,15 @@ def step(state: State) -> State:
     else:
         state = replace(state, damping=max(0.2 * state.damping, state.least))
     normal = now.normal
-    da, db = kernels(normal.own).solve(damped(normal, state.damping), now.columns, now.splines)
+    accuracy = ROUGH if state.change < LONG else EXACT
+    da, db = kernels(normal.own).solve(damped(normal, state.damping), now.columns, now.splines, accuracy=accuracy)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
     da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
     before = (replace(state, before=None, drawn=None), now)
     columns = _moved(state, da)
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
-                  taken=state.taken + 1, change=_change(state.columns, columns), before=before)  # fmt: skip
+                  ahead=_ahead(da * scale, state.last), taken=state.taken + 1, change=_change(state.columns, columns),
+                  before=before)  # fmt: skip
     return _called_back(new, normal)
 
 
@@ -357,7 +364,7 @@ def verified(state: State) -> State:
     return state if misfit <= then.misfit + TOLERANCE * len(state.columns) else replace(old, change=state.change)
 
 
-def matrix_near(state: State, share: float = 0.9, within: float = ALIKE) -> Equations | None:
+def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
     """Normal equations of an earlier step that will do: of the same free parameters, and of columns much the same.
 
     ``share`` of the columns have not changed by more than ``within`` since, relative to their size.
@@ -368,68 +375,88 @@ def matrix_near(state: State, share: float = 0.9, within: float = ALIKE) -> Equa
     return earlier if _change(earlier.at, state.columns, share) < within else None
 
 
-def _change(old: Columns, new: Columns, share: float = 0.9) -> float:
+def _change(old: Columns, new: Columns, share: float = MANY) -> float:
     """How much most columns have changed, relative to their size."""
     if not len(new):
         return 0.0
-    width = torch.exp(-new.log_width)
-    parts = [(new.y - old.y) * width, (new.x - old.x) * width, (new.height - old.height) / new.height.abs(),
-             new.log_width - old.log_width]  # fmt: skip
-    change = torch.stack(parts).abs().amax(0).nan_to_num(1.0)
+    width, one = torch.exp(new.log_width), torch.ones_like(new.y)
+    size = torch.stack([width, width, new.height, one], 1)
+    change = ((new.table - old.table)[:, :4] / size).abs().amax(1).nan_to_num(1.0)
     return float(change.kthvalue(max(1, int(share * len(change))))[0])
 
 
 def _moved(state: State, da: torch.Tensor) -> Columns:
     """The columns after a bounded step."""
-    c, s = state.columns, torch.exp(state.columns.log_width)
-    limits = [s * LONGEST[0], s * LONGEST[1], LONGEST[2] + 0 * s, LONGEST[3] + 0 * s, LONGEST[4] + 0 * s]
-    new = {n: getattr(c, n) + torch.minimum(torch.maximum(da[:, k], -limit), limit)
-           for (n, k), limit in zip(PLACES.items(), limits, strict=True) if k < da.shape[1]}  # fmt: skip
-    away = torch.hypot(new["y"] - state.start.y, new["x"] - state.start.x)
-    share = (state.reach / away.clamp(min=1e-9)).clamp(max=1.0)
-    new |= {n: getattr(state.start, n) + share * (new[n] - getattr(state.start, n)) for n in ("y", "x")}
+    c, k = state.columns, da.shape[1]
+    limit = torch.tensor(LONGEST[:k], dtype=da.dtype, device=da.device).repeat(len(c), 1)
+    limit[:, :2] *= torch.exp(c.log_width)[:, None]
+    new = c.table.clone()
+    new[:, :k] += torch.minimum(torch.maximum(da, -limit), limit)
     # a column may fade, not turn into a hole
-    height = torch.where(state.free, torch.maximum(c.height + da[:, 2], 0.2 * c.height), c.height + da[:, 2])
+    new[:, 2] = torch.where(state.free, torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
+    first = state.start.table[:, :2]
+    way = new[:, :2] - first
+    share = (state.reach / torch.hypot(way[:, 0], way[:, 1]).clamp(min=1e-9)).clamp(max=1.0)
+    new[:, :2] = first + share[:, None] * way
     # bounds of the whole way: no column becomes a pixel or a cloud
-    new["log_width"] = new["log_width"].clamp(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
-    if "plus" in new:
-        long = torch.hypot(new["plus"], new["cross"]).clamp(min=LONGEST_SHAPE) / LONGEST_SHAPE
-        new |= {name: new[name] / long for name in ("plus", "cross")}
-    return replace(c, height=height, **new)
+    new[:, 3].clamp_(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
+    if k > 4:
+        long = torch.hypot(new[:, 4], new[:, 5]).clamp(min=LONGEST_SHAPE) / LONGEST_SHAPE
+        new[:, 4:] /= long[:, None]
+    return Columns.of(new)
 
 
 def _settled(step: torch.Tensor) -> torch.Tensor:
     return (step[:, :2].abs() < SETTLED).all(1)
 
 
+def _ahead(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
+    """How far (n,) places may still have to go if steps go on to shrink as they did from the last one to this."""
+    share = torch.full_like(step[:, 0], SHRINKING)
+    if last is not None and last.shape == step.shape and len(step):
+        now, then = step.norm(dim=1), last.norm(dim=1)
+        share = (now / then.clamp(min=1e-30)).clamp(max=SHRINKING)
+        share = share.clamp(min=float(share.median()))  # one alone may be small by chance
+    return step[:, :2].abs().amax(1) * share / (1 - share)
+
+
+def arrived(state: State, within: float) -> bool:
+    """Whether most columns have no farther to go than that, in standard deviations."""
+    ahead = state.ahead
+    if ahead is None:
+        return False
+    return not len(ahead) or bool(ahead.kthvalue(max(1, int(MANY * len(ahead))))[0] < within)
+
+
 def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = torch.nonzero((state.last[:, :2].abs() > RESTLESS).any(1) & state.free)[:, 0]
+    rows = torch.nonzero((state.ahead > RESTLESS) & state.free)[:, 0]
     if not len(rows):
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
     mean = expected(state).clone()
-    weight, weighed, _ = _weighed(state, judged=False)
-    work = kernels(mean)
+    weight, weighed, work = torch.zeros_like(mean), torch.zeros_like(mean), kernels(mean)
+    noise, known = state.noise, (state.image, mean, state.valid, weight, weighed)
+    work.weigh_under(noise, few.columns, state.window, *known)
     for _ in range(rounds):
         new = _alone_moved(few, weighed, weight)
         for part, sign in ((new, 1.0), (few, -1.0)):
             work.draw_on(mean, part.columns, state.window, state.elliptical, sign)
         for part in (new, few):
-            work.weigh_under(state.noise, part.columns, state.window, state.image, mean, state.valid, weight, weighed)
+            work.weigh_under(noise, part.columns, state.window, *known)
         few = new
         if bool(few.settled.all()):
             break
-    columns, settled = state.columns.stacked(), state.settled.clone()
-    columns[rows], settled[rows] = few.columns.stacked(), few.settled
+    columns, settled = state.columns.table.clone(), state.settled.clone()
+    columns[rows], settled[rows] = few.columns.table, few.settled
     there = replace(state, columns=Columns.of(columns), settled=settled)
     there.drawn = (there.columns, there.splines, mean)
     lost = ~torch.isfinite(columns).all(1)
     if not lost.any():
         return there
-    return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.stacked(), columns)))
+    return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.table, columns)))
 
 
 def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> State:
@@ -486,6 +513,6 @@ def _called_back(state: State, normal: Normal) -> State:
         return state
     old = state.before[0]
     back = replace(start, height=old.columns.height)
-    back = Columns.of(torch.where(lost[:, None], back.stacked(), old.columns.stacked()))
+    back = Columns.of(torch.where(lost[:, None], back.table, old.columns.table))
     settled = torch.zeros_like(lost)
     return replace(old, columns=back, free=state.free & ~lost, settled=settled)

@@ -224,7 +224,7 @@ def link(
 
 
 def _linked(places: list[np.ndarray], max_step: float, memory: int) -> list[np.ndarray]:
-    trackpy = require("trackpy", "tracks", "linking atoms over frames")
+    trackpy = require("trackpy", purpose="linking atoms over frames")
     # where the atoms are too crowded for all assignments to be tried, trackpy looks less far there
     options = {"memory": memory, "adaptive_stop": max_step / 10, "adaptive_step": 0.9, "link_strategy": "recursive"}
     try:

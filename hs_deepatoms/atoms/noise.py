@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 BINS, SAMPLE = 24, 10_000
@@ -92,19 +93,20 @@ def noise_of(mean: torch.Tensor, rest: torch.Tensor, parameters: int, kind: str 
     if kind == "gaussian" or len(mean) < 20 * BINS:
         return Noise(0.0, overall, dark, least)
     # bins of about as many pixels each; a few thousand of them tell where the bins end
-    some = torch.sort(mean[:: len(mean) // SAMPLE + 1]).values
-    edges = some[torch.arange(1, BINS, device=mean.device) * len(some) // BINS]
+    some = np.sort(mean[:: len(mean) // SAMPLE + 1].cpu().numpy())
+    edges = torch.from_numpy(some[np.arange(1, BINS) * len(some) // BINS]).to(mean.device)
     which = torch.bucketize(mean, edges)
-    count, level, spread = (torch.bincount(which, w, BINS) for w in (None, mean, square))
+    count, level, spread = (torch.bincount(which, w, BINS).cpu().numpy() for w in (None, mean, square))
     count, level, spread = (v[count > 0] for v in (count, level, spread))
     level, spread = level / count - dark, spread / count
     gain, offset = _line(level, spread)
     return Noise(gain, offset, dark, least)
 
 
-def _line(level: torch.Tensor, spread: torch.Tensor) -> tuple[float, float]:
+def _line(level: np.ndarray, spread: np.ndarray) -> tuple[float, float]:
     """Non-negative slope and offset; a bin's variance is known to a fixed share of itself."""
-    weight = 1 / spread.clamp(min=1e-3 * spread.mean().clamp(min=1e-30)) ** 2
+    least = 1e-3 * max(float(spread.mean()), 1e-30)
+    weight = 1 / np.maximum(spread, least) ** 2
     gain = offset = 0.0
     for _ in range(3):
         total, first, second = weight.sum(), (weight * level).sum(), (weight * level**2).sum()
@@ -116,5 +118,5 @@ def _line(level: torch.Tensor, spread: torch.Tensor) -> tuple[float, float]:
         offset = float((a - gain * first) / total)
         if offset < 0:
             gain, offset = float(b / second), 0.0
-        weight = 1 / (gain * level + offset).clamp(min=1e-3 * spread.mean().clamp(min=1e-30)) ** 2
+        weight = 1 / np.maximum(gain * level + offset, least) ** 2
     return gain, offset

@@ -8,11 +8,13 @@ columns at once and no derivative image is ever made.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
+TAILS = 5.0  # sigmas: round columns that are farther apart touch with their tails only
 REACH = 3.7  # a column is drawn and weighed out to this many sigmas
 AT_ONCE = 1024  # columns per pass: their windows stay in the processor's cache
 PAIRS_AT_ONCE = 8192
@@ -39,18 +41,22 @@ class Columns:
         return len(self.y)
 
     def __getitem__(self, index) -> Columns:
-        return Columns(*(getattr(self, f.name)[index] for f in fields(self)))
+        return Columns.of(self.table[index])
 
-    def stacked(self) -> torch.Tensor:
+    @cached_property
+    def table(self) -> torch.Tensor:
+        """All parameters, (n, 6); not to be written to."""
         return torch.stack([getattr(self, f.name) for f in fields(self)], 1)
 
     @staticmethod
     def of(table: torch.Tensor) -> Columns:
-        return Columns(*table.unbind(1))
+        columns = Columns(*table.unbind(1))
+        columns.table = table
+        return columns
 
     @staticmethod
     def join(*parts: Columns) -> Columns:
-        return Columns.of(torch.cat([p.stacked() for p in parts]))
+        return Columns.of(torch.cat([p.table for p in parts]))
 
 
 def precision(c: Columns, elliptical: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -284,6 +290,17 @@ def _slopes(t: torch.Tensor, bell: Bells, rest: torch.Tensor, u: torch.Tensor, v
     low = POWERS.to(rest.device)
     first = bell.moments(rest, u, v, 3)[:, low[:, 0], low[:, 1]].double()
     return (t @ first[:, :, None])[:, :, 0]
+
+
+def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool):
+    """Pairs (i, j), those of round columns that touch with their tails only after all others; and their blocks."""
+    if elliptical:
+        return i, j, pair_blocks(c, i, j, weight, window, unit, True)
+    widest = torch.exp(torch.maximum(c.log_width[i], c.log_width[j])).clamp(min=unit)
+    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * widest
+    i, j, n = torch.cat([i[near], i[~near]]), torch.cat([j[near], j[~near]]), int(near.sum())
+    close = pair_blocks(c, i[:n], j[:n], weight, window, unit, False)
+    return i, j, torch.cat([close, far_blocks(c, i[n:], j[n:], weight, window, unit)])
 
 
 def pair_blocks(

@@ -11,6 +11,7 @@ from hs_deepatoms.atoms.belief import trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
 from hs_deepatoms.atoms.joint import (
     State,
+    arrived,
     begin,
     evidence,
     expected,
@@ -28,10 +29,10 @@ from hs_deepatoms.atoms.peaks import Columns
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
-CLOSE = 0.02  # relative change of columns in a step that no longer shows in the residual
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
-AHEAD = 2.0  # of the last step: what may be left of the way where steps shrink by a third
+# standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
+THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
@@ -133,7 +134,7 @@ def fit_columns(
     state = replace(state, least=LEAST[how])
     if how == "quick":
         state, source = _with_rim(state, source)
-    state = _converge(state, STEPS[how])
+    state = _converge(state, STEPS[how], there=THERE[how])
     if how == "full":
         state, source = _census(state, source)
     fit = _result(settle(state, ALONE), source)
@@ -151,22 +152,22 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
     return begin(pixels, there, y, x, sigma, origin=origin, std=std, **known)
 
 
-def first_fit(state: State, how: str) -> State:
+def first_fit(state: State, how: str, there: float = CLOSE) -> State:
     """Close enough for the residual to show the noise; missed columns are not noise."""
-    state = _converge(state, 2)
     if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
-        return _converge(measured(state), 2, enough=CLOSE)
+        return _converge(measured(_converge(state, 2)), 2, there=there)
+    state = _converge(state, 2)
     state = _converge(replace(measured(_converge(state, 2)), judged=True), 2)
     state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
     return state
 
 
-def _converge(state: State, most: int, enough: float = 0.0) -> State:
-    """Up to ``most`` steps that hold, however many are undone on the way, or until one changes less than ``enough``."""
+def _converge(state: State, most: int, there: float = 0.0) -> State:
+    """Up to ``most`` steps that hold, however many are undone on the way, or until most columns are ``there``."""
     goal = state.taken + most
     for _ in range(3 * most):
         state = step(state)
-        if state.taken >= goal or state.change < enough or bool(state.settled.all()):
+        if state.taken >= goal or bool(state.settled.all()) or arrived(state, there):
             break
     return verified(state)
 
@@ -257,10 +258,10 @@ def _left_over(state: State, normal: Normal, believed: torch.Tensor) -> torch.Te
     """Variance (n,) of a coordinate beyond that of the noise: of steps not taken, and of fitted places not believed."""
     c, start = state.columns, state.start
     back = (1 - believed) ** 2 * ((c.y - start.y) ** 2 + (c.x - start.x) ** 2) / 2
-    if state.last is None:
+    if state.ahead is None:
         return back
-    last = state.last[:, :2] / torch.sqrt(normal.own.diagonal(dim1=1, dim2=2)[:, :2])
-    return back + (AHEAD * last).square().mean(1)
+    diagonal = normal.own.diagonal(dim1=1, dim2=2)
+    return back + state.ahead**2 / torch.minimum(diagonal[:, 0], diagonal[:, 1])
 
 
 def _axes(c: Columns) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Elimination, assemble, majorant, solve
 from hs_deepatoms.atoms.peaks import (
+    blocks,
     draw_on,
     far_blocks,
     filtered,
@@ -15,9 +16,9 @@ from hs_deepatoms.atoms.peaks import (
     sums,
 )
 
-__all__ = ["Elimination", "assemble", "covariances", "draw_on", "far_blocks", "filtered", "hessian", "local_heights",
-           "majorant", "near_pairs", "pair_blocks", "project", "slopes", "solve", "sums", "surface", "weigh",
-           "weigh_under"]  # fmt: skip
+__all__ = ["Elimination", "assemble", "blocks", "covariances", "draw_on", "far_blocks", "filtered", "hessian",
+           "local_heights", "majorant", "near_pairs", "pair_blocks", "project", "slopes", "solve", "sums", "surface",
+           "weigh", "weigh_under"]  # fmt: skip
 
 surface, project, hessian = Ground.image, Ground.project, Ground.hessian
 weigh, weigh_under = Noise.weigh, Noise.weigh_under

@@ -32,7 +32,7 @@ def check_image_source(source: Source, operation: str) -> None:
     InvalidImageError
         Complex, RGB(A), text or object data; an empty image; one smaller than 16 pixels.
     InvalidAxesError
-        Signal axes in reciprocal space or in angles, or a diffraction signal type.
+        Signal axes in reciprocal space, in angles, energies or times, or a diffraction signal type.
     """
     _check_type(source, operation)
     _check_shape(source, operation)
@@ -81,7 +81,12 @@ def _check_space(source: Source, operation: str) -> None:
         if not _is_ordered(axis):
             got = f"values of axis {axis.name!r} that are not ordered, for {operation}"
             raise InvalidAxesError(explain(got, "rising or falling values", "Sort or recalibrate the axis."))
-        if unit_kind(axis.units) in ("reciprocal", "angle"):
+        measured = unit_kind(axis.units)
+        if measured in ("energy", "time"):
+            got = f"images with an axis of {measured} for {operation} (axis {axis.name!r} in {axis.units})"
+            todo = "Choose the axes of the image: signal.transpose; if only the units are wrong, correct the axis."
+            raise InvalidAxesError(explain(got, allowed, todo))
+        if measured in ("reciprocal", "angle"):
             got = f"a diffraction pattern or Fourier transform for {operation} (axis {axis.name!r} in {axis.units})"
             todo = "Give the image itself; if only the units are wrong, correct the axis."
             raise InvalidAxesError(explain(got, allowed, todo))

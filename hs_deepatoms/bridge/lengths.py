@@ -21,6 +21,7 @@ METRES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "μm": 1e-6, "micron": 
           "nanometer": 1e-9, "nanometers": 1e-9, "pm": 1e-12, "picometer": 1e-12, "picometers": 1e-12, "fm": 1e-15,
           "Å": 1e-10, "\u212b": 1e-10, "A": 1e-10, "Ang": 1e-10, "ang": 1e-10, "angstrom": 1e-10,
           "angstroms": 1e-10, "Angstrom": 1e-10, "Angstroms": 1e-10}  # fmt: skip
+WAVE_NUMBER = re.compile(r"(2\s*\*?\s*(π|pi)\s*/|[kq](_?[xyz])?$)")  # 2π/nm; k, k_x, q
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\s\d.,].*)?$")
 
 
@@ -99,7 +100,10 @@ def unit_factor(from_units: str, to_units: str) -> float:
 
 
 def unit_kind(units: str) -> str:
-    """What units measure: "pixel", "length", "reciprocal", "angle", "other" or "unknown"."""
+    """What units measure: "pixel", "length", "reciprocal", "angle", "energy", "time", "other" or "unknown".
+
+    "energy" and "time" only where nothing else can be meant: pint reads Nm as torque and a as a year.
+    """
     text = units.strip()
     if text in PIXELS:
         return "pixel"
@@ -107,6 +111,8 @@ def unit_kind(units: str) -> str:
         return "unknown"
     if text in METRES:
         return "length"
+    if WAVE_NUMBER.match(text):
+        return "reciprocal"
     try:
         unit = _pint_unit(text)
     except InvalidArgumentError:
@@ -114,7 +120,11 @@ def unit_kind(units: str) -> str:
     if unit.dimensionless:
         angle = any(name in str(unit) for name in ("radian", "degree", "turn", "arc"))
         return "angle" if angle else "other"
+    if str(unit.dimensionality) == "[mass] * [length] ** 2 / [time] ** 2":
+        return "energy" if re.search("volt|joule|hartree|rydberg", str(unit)) else "other"
     powers = dict(unit.dimensionality)
+    if powers == {"[time]": 1}:
+        return "other" if text == "a" else "time"
     return {(("[length]", 1),): "length", (("[length]", -1),): "reciprocal"}.get(tuple(powers.items()), "other")
 
 

@@ -144,7 +144,7 @@ def fit_embedding(samples: Samples, method: str, k: int, rng: np.random.Generato
         estimator = Isomap(n_neighbors=near, n_components=k)
     else:
         umap = require("umap", extra="umap", purpose="method='umap'")
-        estimator = umap.UMAP(n_components=k, n_neighbors=max(2, near), random_state=state)
+        estimator = umap.UMAP(n_components=k, n_neighbors=max(2, near), random_state=state, n_jobs=1)
     scores = np.asarray(estimator.fit_transform(reduced.points), float)
     return Decomposition(scores, Model(method), scree=reduced.scree, total_variance=reduced.total)
 

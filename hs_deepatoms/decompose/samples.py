@@ -13,6 +13,7 @@ from hs_deepatoms._core.progress import progress
 MEMORY = 256 * 2**20  # bytes of float64 samples that are kept
 BATCH = 64 * 2**20  # bytes of float64 samples that are read together
 SOME = 32 * 2**20  # bytes of float64 samples that stand for all of them
+ROUNDINGS = 8  # errors of rounding by which rows differ that are the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +103,7 @@ def survey_samples(
     *,
     incremental: bool | None = None,
     show_progressbar: bool | None = False,
+    rounding: float = 0.0,
 ) -> Samples:
     """One pass over the rows: which are valid, their mean and minimum; kept where they fit into memory.
 
@@ -115,6 +117,8 @@ def survey_samples(
         True: nothing is kept. None: where all rows take more than 256 MB.
     show_progressbar : bool, optional
         Of this pass and of those to come over rows that are not kept; None as HyperSpy.
+    rounding : float
+        Relative error of a value: rows that differ by less than a few of them are the same.
 
     Returns
     -------
@@ -136,6 +140,7 @@ def survey_samples(
     batch = int(np.clip(BATCH // (8 * n_features), 1, n))
     every = 1 if keep else max(1, -(-n * n_features * 8 // SOME))
     valid, total, squares, minimum, kept, first = np.zeros(n, bool), np.zeros(n_features), 0.0, np.inf, [], None
+    largest = 0.0
     with _bar(n, False if keep else show_progressbar) as bar:
         for start in range(0, n, batch):
             rows = np.asarray(load(start, min(start + batch, n)), float)
@@ -147,7 +152,7 @@ def survey_samples(
             kept.append(rows[good & ((start + np.arange(len(rows))) % every == 0)])
             rows = rows[good]
             first = rows[0].copy() if first is None else first
-            minimum = min(minimum, float(rows.min()))
+            minimum, largest = min(minimum, float(rows.min())), max(largest, float(np.abs(rows).max()))
             rows = rows - first  # sums of small numbers lose less
             total += rows.sum(axis=0)
             squares += float(np.vdot(rows, rows))
@@ -155,7 +160,7 @@ def survey_samples(
         todo = 'Give images without NaN, or cut with edge="reflect".'
         raise InvalidArgumentError(explain(f"{n} patches, all with NaN", "patches of finite numbers", todo))
     count = int(valid.sum())
-    if squares == 0 and count > 1:
+    if squares <= count * n_features * (ROUNDINGS * rounding * largest) ** 2 and count > 1:
         todo = "There is nothing to decompose; check the image and the normalisation."
         raise InvalidArgumentError(explain(f"{n} patches that are all the same", "patches that differ", todo))
     variance = max(0.0, squares - float(total @ total) / count) / max(1, count - 1)

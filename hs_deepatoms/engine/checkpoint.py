@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hs_deepatoms._core.atomic import sync
 from hs_deepatoms._core.errors import StoreError, explain
 
 JOB = "job.json"
@@ -19,6 +21,9 @@ JOB = "job.json"
 
 class Checkpoint:
     """A folder of finished blocks. A reader sees a block whole or not at all, whenever the process was killed.
+
+    A block is on the disk itself before it gets its name, so that a power cut leaves it whole, too; a file that was
+    damaged all the same counts as missing.
 
     Parameters
     ----------
@@ -39,18 +44,24 @@ class Checkpoint:
         if not self.folder.exists():
             _begin(self.folder, job)
         check_same(self.folder / JOB, job)
+        self._whole: set[str] = set()  # names of blocks that were read or written here
 
     def missing(self, stage: str, count: int) -> list[int]:
-        """Numbers below ``count`` of the blocks of a stage that are not there yet."""
+        """Numbers below ``count`` of the blocks of a stage that are not there yet, or that cannot be read."""
         there = {path.name for path in self.folder.glob(f"{stage}-*.npz")}
-        return [k for k in range(count) if self._name(stage, k) not in there]
+        wanted = {self._name(stage, k) for k in range(count)}
+        self._whole |= {name for name in (there & wanted) - self._whole if is_whole(self.folder / name)}
+        return [k for k in range(count) if self._name(stage, k) not in there & self._whole]
 
     def put(self, stage: str, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the result of one block."""
         path = self.folder / f"{self._name(stage, number)}.part"
         with path.open("wb") as file:
             np.savez(file, **arrays)
+        sync(path)
         path.replace(self.folder / self._name(stage, number))
+        sync(self.folder)
+        self._whole.add(self._name(stage, number))
 
     def get(self, stage: str, number: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """The arrays of one block, or some of them."""
@@ -65,12 +76,23 @@ class Checkpoint:
         return f"{stage}-{number:07d}.npz"
 
 
+def is_whole(file: Path) -> bool:
+    """Whether a file of arrays can be read to its end; each array in it has a checksum."""
+    try:
+        with zipfile.ZipFile(file) as arrays:
+            return bool(arrays.namelist()) and arrays.testzip() is None
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError):
+        return False
+
+
 def _begin(folder: Path, job: Mapping[str, Any]) -> None:
     """A folder that knows its job from the moment at which it is there."""
     new = folder.with_name(f"{folder.name}.new")
     new.mkdir(parents=True, exist_ok=True)  # it is there if a run was stopped right here
     (new / JOB).write_text(json.dumps(job, indent=1))
+    sync(new / JOB)
     new.replace(folder)
+    sync(folder.parent)
 
 
 def discard(folder: Path) -> None:
@@ -91,7 +113,7 @@ def holds(folder: Path, job: Mapping[str, Any]) -> bool:
     if not any(folder.iterdir()):
         return True
     file = folder / JOB
-    return file.exists() and json.loads(file.read_text()) == json.loads(json.dumps(job))
+    return file.exists() and _read_job(file) == json.loads(json.dumps(job))
 
 
 def check_same(file: Path, job: Mapping[str, Any]) -> None:
@@ -102,17 +124,37 @@ def check_same(file: Path, job: Mapping[str, Any]) -> None:
     StoreError
         That names what differs.
     """
-    if not file.exists():
+    begun = _read_job(file) if file.exists() else None
+    if begun is None:
         got = f"{str(file.parent)!r}, a folder that holds no unfinished job"
-        raise StoreError(explain(got, "a new path, or one to resume", "Choose another name."))
-    begun = json.loads(file.read_text())
-    changed = [key for key in {*begun, *job} if begun.get(key) != job.get(key)]
-    if changed:
-        what = "; ".join(f"{key}: {_short(begun.get(key))} then, {_short(job.get(key))} now" for key in sorted(changed))
+        raise StoreError(explain(got, "a new path, or one to resume", "Choose another name, or remove that folder."))
+    what = differences(begun, job)
+    if what:
         message = explain(f"another job than the one begun in {str(file.parent)!r} ({what})",
                           "the same data, model and parameters",
                           "Repeat the call as it was, choose another store, or remove that folder.")  # fmt: skip
         raise StoreError(message)
+
+
+def differences(begun: Mapping[str, Any], job: Mapping[str, Any]) -> str:
+    """What differs between two jobs, in words; empty if nothing does."""
+    found = []
+    for key in sorted({*begun, *job}):
+        then, now = begun.get(key), job.get(key)
+        if isinstance(then, dict) and isinstance(now, dict) and then != now:
+            found.append(f"{key}: {differences(then, now)}")
+        elif then != now:
+            found.append(f"{key}: {_short(then)} then, {_short(now)} now")
+    return "; ".join(found)
+
+
+def _read_job(file: Path) -> dict[str, Any] | None:
+    """None if it is damaged."""
+    try:
+        job = json.loads(file.read_text())
+    except ValueError:
+        return None
+    return job if isinstance(job, dict) else None
 
 
 def _short(value: Any) -> str:

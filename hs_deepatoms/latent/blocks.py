@@ -23,8 +23,8 @@ class Physics:
     ----------
     loss : callable
         ``loss(maps, mask=mask)`` gives one number per map; maps (n, h, w).
-    weight : float
-        Of its mean beside the evidence lower bound per pixel; below 0: maximised.
+    weight : float or tuple of float
+        Of its mean beside the evidence lower bound per pixel, or one for each latent; below 0: maximised.
     latents : sequence of int, or None
         Which of them; None: all.
     block : (int, int)
@@ -32,15 +32,15 @@ class Physics:
     layout : numpy.ndarray, int, shape (n, 3)
         Frame, row and column of every training row on the grid.
     combine : {"add", "multiply"}
-        Whether the weighted loss is added to the bound, or the bound is multiplied by the loss to the power ``weight``
-        (as published; for a bound that is never below 0).
+        Whether the mean of the weighted losses is added to the bound, or the bound is multiplied by the geometric mean
+        of the losses to the power ``weight`` (as published; for a bound that is never below 0).
     jitter : (int, int)
         Largest offset along y and x, pixels, of the origins of a block's patches: all of a block move together, drawn
         anew each time. The rows must then have ``take(index, offset)``.
     """
 
     loss: Callable
-    weight: float
+    weight: float | tuple[float, ...]
     latents: Sequence[int] | None
     block: tuple[int, int]
     layout: np.ndarray
@@ -94,8 +94,8 @@ class BlockBatches:
         return part[tuple(places.T)], places
 
 
-def map_loss(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> torch.Tensor:
-    """The mean loss of the maps of a batch.
+def map_losses(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> torch.Tensor:
+    """The losses (k,) of the maps of a batch, one per latent.
 
     Parameters
     ----------
@@ -110,23 +110,24 @@ def map_loss(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> torch
     flat = places[:, 0] * w + places[:, 1]
     maps = torch.zeros(latents.shape[1], h * w, device=out.device).index_copy(1, flat, latents.T)
     mask = torch.zeros(h * w, device=out.device).index_fill(0, flat, 1.0)
-    return physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w))).mean()
+    return physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w))).reshape(-1)
 
 
 def together(own: torch.Tensor, found: torch.Tensor, physics: Physics) -> torch.Tensor:
-    """The bound per pixel and the loss of the maps as one.
+    """The bound per pixel and the losses (k,) of the maps as one.
 
     Raises
     ------
     InvalidArgumentError
         A product with a loss below 0, which would reward a worse bound.
     """
+    weight = torch.as_tensor(physics.weight, dtype=found.dtype, device=found.device)
     if physics.combine == "add":
-        return own + physics.weight * found
-    if not found > 0:
-        got = f'a loss of the maps of {float(found):g} with combine="multiply"'
+        return own + (weight * found).mean()
+    if not (found > 0).all():
+        got = f'a loss of the maps of {float(found.min()):g} with combine="multiply"'
         raise InvalidArgumentError(explain(got, "a loss above 0", 'Choose "add", or another loss.'))
-    return own * found**physics.weight
+    return own * torch.exp((weight * torch.log(found)).mean())
 
 
 def loss_named(loss: str | Callable) -> Callable:
@@ -135,11 +136,11 @@ def loss_named(loss: str | Callable) -> Callable:
     Raises
     ------
     InvalidArgumentError
-        If there is no such loss, or it needs peaks that are not given.
+        If there is no such loss.
     """
     if callable(loss):
         return loss
-    if loss not in LOSSES or loss == "periodicity":
-        todo = "For periodicity give functools.partial(periodicity_loss, peaks=[(fy, fx), ...])."
-        raise InvalidArgumentError(explain(f"physics={loss!r}", "'edges', 'spectrum' or a function", todo))
+    if loss not in LOSSES:
+        allowed = f"{', '.join(map(repr, LOSSES))} or a function"
+        raise InvalidArgumentError(explain(f"physics={loss!r}", allowed, "Choose one of these."))
     return LOSSES[loss]

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from hs_deepatoms.latent.model import VAE
 from hs_deepatoms.latent.poses import disc
-from hs_deepatoms.latent.refine import Refined, refine
+from hs_deepatoms.latent.refine import Refined, posterior_cost, refine
+from hs_deepatoms.latent.symmetry import symmetry
 
 STEPS = 6
 BATCH = 256
@@ -29,6 +30,8 @@ class Inferred:
         Probabilities; k = 0 without discrete latents.
     residual : numpy.ndarray, shape (n,)
         Mean squared difference from the model's picture over the variance of the noise: 1 is what is expected.
+    symmetry : numpy.ndarray, shape (n,)
+        n of the n-fold axis of the motif of the bank that each patch is most like.
     """
 
     z: np.ndarray
@@ -37,12 +40,15 @@ class Inferred:
     pose_std: np.ndarray
     classes: np.ndarray
     residual: np.ndarray
+    symmetry: np.ndarray
 
 
 def infer(model: VAE, rows: np.ndarray, device: str = "cpu") -> Inferred:
     """Latents and poses of rows (n, f): patches, conditions, labels."""
     model.eval()
-    parts = [_infer(model, torch.from_numpy(rows[k : k + BATCH]).to(device)) for k in range(0, len(rows), BATCH)]
+    folds = bank_symmetry(model)
+    parts = [_infer(model, torch.from_numpy(rows[k : k + BATCH]).to(device), folds)
+             for k in range(0, len(rows), BATCH)]  # fmt: skip
     return joined(parts, model)
 
 
@@ -50,12 +56,21 @@ def joined(parts: list[Inferred], model: VAE) -> Inferred:
     """Several results as one; of none, an empty one."""
     empty = {"z": model.latent_dim, "z_std": model.latent_dim, "pose": 4, "pose_std": 4, "classes": model.classes}
     if not parts:
-        return Inferred(**{k: np.zeros((0, n), np.float32) for k, n in empty.items()}, residual=np.zeros(0, np.float32))
+        none = np.zeros(0, np.float32)
+        return Inferred(**{k: np.zeros((0, n), np.float32) for k, n in empty.items()}, residual=none, symmetry=none)
     return Inferred(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Inferred)))
 
 
 @torch.no_grad()
-def _infer(model: VAE, rows: torch.Tensor) -> Inferred:
+def bank_symmetry(model: VAE) -> torch.Tensor:
+    """n of the n-fold axis of every motif of the bank; 1 for all where nothing turns."""
+    if 0 not in model.prior.free:
+        return torch.ones(len(model.bank), device=model.bank.device)
+    return symmetry(model.look(model.bank), model.frame, model.variance())
+
+
+@torch.no_grad()
+def _infer(model: VAE, rows: torch.Tensor, folds: torch.Tensor) -> Inferred:
     patches, condition, _ = model.split(rows)
     which, first = model.find(patches)
     mean, chosen, share = _encoded(model, patches, first, condition)
@@ -72,7 +87,8 @@ def _infer(model: VAE, rows: torch.Tensor) -> Inferred:
     pose_std[:, free] = spread[:, : len(free)]
     found.pose[:, 0] = torch.remainder(found.pose[:, 0] + torch.pi, 2 * torch.pi) - torch.pi
     count = disc(model.frame).square().sum().item() * model.channels
-    arrays = (found.z, spread[:, len(free) :], found.pose, pose_std, share, found.residual / count / model.variance())
+    residual = found.residual / count / model.variance()
+    arrays = (found.z, spread[:, len(free) :], found.pose, pose_std, share, residual, folds[which])
     return Inferred(*(one.cpu().numpy().astype(np.float32) for one in arrays))
 
 
@@ -90,8 +106,9 @@ def _best(model: VAE, patches, found: Refined, pose, z, chosen, condition) -> Re
 
     The other start is the motif that the search met: the encoder may be wrong about a patch that is unlike others.
     """
-    start = _settled(model, patches, pose, z, chosen, condition, 0)
-    rows = (start.cost < found.cost).nonzero()[:, 0]
+    motif = model.look(model.code(z, chosen, condition))
+    cost = posterior_cost(patches, pose, motif, model.frame, model.prior, variance=model.variance(), z=z)
+    rows = (cost < found.cost).nonzero()[:, 0]
     if len(rows):
         other = _settled(model, patches[rows], pose[rows], z[rows], chosen[rows], condition[rows], STEPS)
         for field in fields(Refined):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from hs_deepatoms.latent.blocks import TERMS, BlockBatches, Physics, map_loss, together
+from hs_deepatoms.latent.blocks import TERMS, BlockBatches, Physics, map_losses, together
 from hs_deepatoms.latent.model import BANK, VAE
 from hs_deepatoms.latent.smoothing import widths
 from hs_deepatoms.latent.templates import class_averages, groups
@@ -63,8 +63,8 @@ class _Loss:
         own = negative_bound(out) / self.pixels
         if self.physics is None:
             return own
-        found = map_loss(out, target, self.physics)
-        self.maps.append(found.detach())
+        found = map_losses(out, target, self.physics)
+        self.maps.append(found.detach().mean())
         return together(own, found, self.physics)
 
     def history(self, own: xr.Dataset) -> xr.Dataset:
@@ -141,6 +141,7 @@ def settle(model: VAE, rows: Rows, seed: int, device: str) -> VAE:
     from sklearn.cluster import KMeans
 
     model.eval()
+    model.absorb_blur()
     chosen = np.sort(np.random.default_rng([seed, 4]).permutation(len(rows))[:FOR_AVERAGES])
     patches, condition, _ = model.split(torch.from_numpy(rows.take(chosen)).to(device))
     codes = model.encode(patches, model.find(patches)[1], condition).cpu().numpy()

@@ -12,7 +12,7 @@ from hs_deepatoms.latent.poses import Frame, make_frame, render, straighten
 from hs_deepatoms.latent.refine import prior_of, refine
 from hs_deepatoms.latent.search import SHARE, SHIFT_STEP, Lattice, search
 from hs_deepatoms.latent.smoothing import smooth
-from hs_deepatoms.nets.autoencoders import make_decoder, make_encoder
+from hs_deepatoms.nets.autoencoders import DenseDecoder, make_decoder, make_encoder
 from hs_deepatoms.nets.blocks import SeededNoise
 
 BANK = 16  # motifs that a patch is compared with
@@ -38,6 +38,8 @@ class VAE(nn.Module):
         Numbers per patch that encoder and decoder are given.
     labels : int
         Classes of partly known labels (then ``discrete`` is that); 0: none.
+    quantity : bool
+        Whether the last latent is a quantity that is known of some patches.
     likelihood : {"gaussian", "bernoulli"}
         Gaussian: the width is that of the residuals (Rybkin et al., ICML 2021, arXiv:2006.13202).
     encoder, decoder : str
@@ -45,6 +47,8 @@ class VAE(nn.Module):
         Largest shift along y and x, pixels.
     max_scale : float
         Largest scale factor; the smallest is one over it.
+    max_angle : float, optional
+        Largest angle, degrees; None: the full circle.
     oversampling : float
         Samples of the canonical image per pixel.
     beta : float or (float, float)
@@ -75,11 +79,13 @@ class VAE(nn.Module):
         discrete: int = 0,
         condition: int = 0,
         labels: int = 0,
+        quantity: bool = False,
         likelihood: str = "gaussian",
         encoder: str = "dense",
         decoder: str = "dense",
         max_shift: tuple[float, float] = (0.0, 0.0),
         max_scale: float = 1.0,
+        max_angle: float | None = None,
         oversampling: float = 1.0,
         beta: float | tuple[float, float] = 1.0,
         capacity: float | None = None,
@@ -90,10 +96,11 @@ class VAE(nn.Module):
         self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         self.shape, self.channels, self.latent_dim = tuple(shape), channels, latent_dim
         self.invariances, self.classes, self.condition = tuple(invariances), max(discrete, labels), condition
-        self.labelled, self.likelihood, self.variational = bool(labels), likelihood, variational
+        self.labelled, self.quantity = bool(labels), bool(quantity)
+        self.likelihood, self.variational = likelihood, variational
         self.betas, self.capacity = tuple(beta) if isinstance(beta, tuple | list) else (beta, beta), capacity
         self.frame: Frame = make_frame(self.shape, self.invariances, oversampling)
-        self.lattice = _lattice(self.shape, self.invariances, max_shift, max_scale)
+        self.lattice = _lattice(self.shape, self.invariances, max_shift, max_scale, max_angle)
         self.prior = prior_of(self.lattice)
         extra = condition + self.classes
         self.encoder = make_encoder(encoder, channels, self.shape, condition)
@@ -113,16 +120,24 @@ class VAE(nn.Module):
         """Choose the two widths, pixels."""
         self.blur = self.config["blur"] = tuple(round(one, 3) for one in blur)
 
+    def absorb_blur(self) -> None:
+        """After the training: a dense decoder makes blurred images itself, which is the same and much faster."""
+        if isinstance(self.decoder, DenseDecoder) and self.blur[1] > 0:
+            self.decoder.absorb(lambda images: smooth(images, self.blur[1] / self.frame.step))
+            self.set_blur((self.blur[0], 0.0))
+
     @property
     def moves(self) -> bool:
         """Whether there is a pose to be found."""
         return bool(self.prior.free)
 
     def split(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Rows (n, f) as patches (n, c, h, w), conditions (n, k) and labels (n,), -1 where unknown."""
+        """Rows (n, f) as patches (n, c, h, w), conditions (n, k) and labels (n,): -1 unknown; of a quantity NaN."""
         pixels = self.channels * self.shape[0] * self.shape[1]
         patches = rows[:, :pixels].unflatten(1, (self.channels, *self.shape))
         condition = rows[:, pixels : pixels + self.condition]
+        if self.quantity:
+            return patches, condition, rows[:, -1]
         return patches, condition, rows[:, -1].long() if self.labelled else None
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
@@ -134,9 +149,9 @@ class VAE(nn.Module):
         pose, kind = self._pose(patches, condition)
         features = self.features(patches, pose, condition)
         if not self.classes:
-            cost, divergence, square = self._terms(patches, pose, features, condition, None)
+            cost, divergence, square = self._terms(patches, pose, features, condition, None, labels)
             self._watch_noise(square)
-            terms = torch.stack([cost, divergence, torch.zeros_like(cost)], 1)
+            terms = torch.stack([cost, divergence, self._amiss(features, labels)], 1)
             return torch.cat([terms, self.latents(features, None)[0]], 1)
         if kind is not None:
             labels = kind if labels is None else torch.where(labels < 0, kind, labels)
@@ -220,11 +235,13 @@ class VAE(nn.Module):
         mean, log_variance = self.to_latent(given).chunk(2, 1)
         return mean, log_variance.clamp(-12, 4)
 
-    def _terms(self, patches, pose, features, condition, chosen):
+    def _terms(self, patches, pose, features, condition, chosen, value=None):
         mean, log_variance = self.latents(features, chosen)
         z = mean
         if self.variational and self.training:
             z = mean + torch.exp(0.5 * log_variance) * self.noise(mean)
+        if value is not None:  # what is known is decoded as it is
+            z = torch.cat([z[:, :-1], torch.where(value.isnan(), z[:, -1], value)[:, None]], 1)
         code = self.code(z, z[:, :0] if chosen is None else chosen, condition)
         cost, square = self._likelihood(patches, self.picture(code, pose))
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
@@ -279,14 +296,22 @@ class VAE(nn.Module):
         terms = [(share * cost).sum(1), (share * divergence).sum(1), self.beta * entropy + given]
         return torch.cat([torch.stack(terms, 1), self.latents(features, share)[0]], 1)
 
+    def _amiss(self, features, value: torch.Tensor | None) -> torch.Tensor:
+        """How far the encoder is from the quantity where that is known, (n,)."""
+        found = self.latents(features, None)[0][:, -1]
+        if value is None:
+            return torch.zeros_like(found)
+        return self.weight_of_labels * 0.5 * torch.where(value.isnan(), 0.0, found - value.nan_to_num()) ** 2
+
     @property
     def weight_of_labels(self) -> float:
-        """Of the cross-entropy of known labels, per patch: as much as a tenth of its pixels."""
+        """Of what the encoder says of known labels, per patch: as much as a tenth of its pixels."""
         return 0.1 * self.shape[0] * self.shape[1]
 
 
-def _lattice(shape, invariances, max_shift, max_scale) -> Lattice:
+def _lattice(shape, invariances, max_shift, max_scale, max_angle) -> Lattice:
     shift = tuple(float(s) if n > 1 and "shift" in invariances else 0.0 for s, n in zip(max_shift, shape, strict=True))
     scale = math.log(max_scale) if "scale" in invariances else 0.0
     step = max(SHIFT_STEP, SHARE * min(shape)) if min(shape) > 1 else SHIFT_STEP
-    return Lattice("rotation" in invariances, shift, scale, step)
+    reach = math.pi if max_angle is None else math.radians(max_angle)
+    return Lattice("rotation" in invariances, shift, scale, step, reach)

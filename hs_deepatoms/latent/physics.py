@@ -100,15 +100,17 @@ def spectrum_loss(maps: torch.Tensor, mask: torch.Tensor | None = None, *, radiu
 
 
 def periodicity_loss(
-    maps: torch.Tensor, peaks: Sequence[tuple[float, float]], mask: torch.Tensor | None = None, *, width: float = 1.0
-) -> torch.Tensor:
+    maps: torch.Tensor, peaks: Sequence[tuple[float, float]] | None = None, mask: torch.Tensor | None = None, *,
+    width: float = 1.0,
+) -> torch.Tensor:  # fmt: skip
     """Minus the share (n,) of the Fourier intensity, mean taken off, at lattice peaks: minimised, maps are periodic.
 
     Parameters
     ----------
     maps : tensor
-    peaks : sequence of (float, float)
-        Frequencies along y and x, cycles per pixel of the map; the opposite ones are added.
+    peaks : sequence of (float, float), optional
+        Frequencies along y and x, cycles per pixel of the map; the opposite ones are added. None: the two strongest
+        of the maps as they are.
     mask : tensor, optional
     width : float
         Sigma of a peak, steps of the transform.
@@ -119,7 +121,7 @@ def periodicity_loss(
     power = power * (_distance(maps) > 0)
     fy, fx = torch.fft.fftfreq(h, device=maps.device)[:, None], torch.fft.fftfreq(w, device=maps.device)
     weight = torch.zeros(h, w, device=maps.device)
-    for y, x in peaks:
+    for y, x in found_peaks(maps * mask) if peaks is None else peaks:
         for sign in (1, -1):
             dy, dx = ((one + 0.5) % 1 - 0.5 for one in (fy - sign * y, fx - sign * x))
             weight = torch.maximum(weight, torch.exp(-0.5 * ((dy * h) ** 2 + (dx * w) ** 2) / width**2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from hs_deepatoms.latent.poses import Frame, at_grid, disc, motif_grid
 from hs_deepatoms.latent.search import Lattice
 
 LARGEST = (0.35, 1.5, 1.5, 0.15)  # one step: rad, pixels, pixels, log scale
-SETTLED = 1e-3  # chi squared that a further step would gain: 3 % of a standard deviation
+SETTLED = 0.01  # chi squared that a further step would gain: a tenth of a standard deviation
+STUCK = 0.25  # as much, where the step was tried and gained nothing: interpolation has kinks
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,11 @@ class Prior:
 
 
 def prior_of(lattice: Lattice) -> Prior:
-    """The angle is free; shifts and scales have their largest value as two sigma."""
+    """The full circle is free; smaller angles, shifts and scales have their largest value as two sigma."""
     widths = [one / 2 for one in (*lattice.shift, lattice.scale)]
     rest = (1 / w**2 if w > 0 else None for w in widths)
-    return Prior((0.0 if lattice.rotation else None, *rest))
+    turns = 0.0 if lattice.angle >= math.pi else (2 / lattice.angle) ** 2
+    return Prior((turns if lattice.rotation else None, *rest))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,17 +130,30 @@ def refine(
     problem = _Problem(patches, decode, frame, prior, variance, z is not None)
     best = problem.look(pose.clone(), None if z is None else z.clone())
     damping = torch.full((len(patches),), 1e-3, device=patches.device)
+    enough = torch.full((len(patches),), SETTLED, device=patches.device)
     for _ in range(steps):
-        going = (best.promised() > SETTLED).nonzero()[:, 0]
+        going = (best.promised() > enough).nonzero()[:, 0]
         if not len(going):
             break
         part, now = problem.of(going), best.of(going)
         tried = part.look(*part.stepped(now, damping[going]))
         better = tried.cost < now.cost
         damping[going] *= torch.where(better, 0.2, 10.0)
+        enough[going] = torch.where(better, SETTLED, STUCK)
         best.put(going[better], tried.of(better))
     covariance = torch.linalg.inv(best.normal + 1e-9 * torch.eye(best.normal.shape[1], device=patches.device))
     return Refined(best.pose, best.z, covariance, best.residual, best.cost)
+
+
+def posterior_cost(
+    patches: torch.Tensor, pose: torch.Tensor, motif: torch.Tensor, frame: Frame, prior: Prior, *, variance: float,
+    z: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """``Refined.cost`` (n,) of poses, latents and their motifs as they are, without any derivative."""
+    residual = (patches - at_grid(motif, motif_grid(pose, frame))) * disc(frame, patches.device)
+    precision = torch.tensor([prior.precision[k] for k in prior.free], device=patches.device)
+    inside = (precision * pose[:, prior.free] ** 2).sum(1) + (z**2).sum(1)
+    return residual.square().sum((1, 2, 3)) / variance + inside
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,12 +33,15 @@ class Lattice:
         Largest logarithm of the scale; 0: none.
     step : float
         Distance of the shifts that are tried, pixels.
+    angle : float
+        Largest angle, rad.
     """
 
     rotation: bool = False
     shift: tuple[float, float] = (0.0, 0.0)
     scale: float = 0.0
     step: float = SHIFT_STEP
+    angle: float = math.pi
 
     @property
     def movable(self) -> bool:
@@ -91,13 +94,17 @@ def search(
 def distances(patches, motifs, frame: Frame, lattice: Lattice) -> tuple[torch.Tensor, torch.Tensor]:
     """Squared distances (n, s, m, a) and the poses (s, 4) of the s: shift and scale; a are the angles."""
     shifts = nodes(lattice, patches.device)
-    table = _turned if lattice.rotation else _plain
-    return table(patches, motifs, frame, shifts), shifts
+    table = (_turned if lattice.rotation else _plain)(patches, motifs, frame, shifts)
+    if lattice.rotation and lattice.angle < math.pi:
+        turn = torch.arange(ANGLES, device=table.device) * (2 * math.pi / ANGLES)
+        far = torch.minimum(turn, 2 * math.pi - turn) > lattice.angle
+        table.masked_fill_(far, torch.inf)
+    return table, shifts
 
 
 def _turned(patches, motifs, frame: Frame, shifts: torch.Tensor) -> torch.Tensor:
     n, s, m, c = len(patches), len(shifts), len(motifs), patches.shape[1]
-    y, x, area = _polar_grid(frame, patches.device)
+    y, x, area = polar_grid(frame, patches.device)
     r, a = y.shape
     scale = torch.exp(shifts[:, 3])[:, None, None]
     ys, xs = scale * y + shifts[:, 1, None, None], scale * x + shifts[:, 2, None, None]
@@ -119,7 +126,7 @@ def _plain(patches, motifs, frame: Frame, shifts: torch.Tensor) -> torch.Tensor:
     return (size - 2 * torch.einsum("nk,msk->nms", flat, moved)).transpose(1, 2)[..., None]
 
 
-def _polar_grid(frame: Frame, device=None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def polar_grid(frame: Frame, device=None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """y, x (r, a) of circles, and the area (r,) of a sample on each."""
     radius = torch.arange(1.0, max(2.0, min(frame.shape) / 2), device=device)
     angle = torch.arange(ANGLES, device=device) * (2 * math.pi / ANGLES)

@@ -130,7 +130,8 @@ def coordination(ds: xr.Dataset, *, elements: Any = None, factor: float | None =
     -------
     xarray.Dataset
         The same atoms (those without a position dropped) with ``coordination`` (number of bonds), ``bond_length``
-        (their mean, NaN without bonds) and ``component``: the connected part of its frame, 0 the largest.
+        (their mean, NaN without bonds), ``angle_spread`` (rms deviation of the angles between neighbouring bonds from
+        equal ones, radians; NaN below two bonds) and ``component``: the connected part of its frame, 0 the largest.
 
     Examples
     --------
@@ -147,6 +148,7 @@ def coordination(ds: xr.Dataset, *, elements: Any = None, factor: float | None =
     columns = {
         "coordination": (number, "1", "number of bonds"),
         "bond_length": (mean, net.plane.units, "mean length of the bonds"),
+        "angle_spread": (kernels.angle_spread(n, net.bonds), "rad", "rms deviation of the bond angles from equal ones"),
         "component": (components_by_frame(net), "1", "connected part of the frame, 0 is the largest"),
     }
     made = {name: ((schema.DIM,), values, {"long_name": about, "units": unit})
@@ -159,9 +161,10 @@ def components_by_frame(net: Network) -> np.ndarray:
     label = kernels.components(net.frame.size, net.bonds)
     if not label.size:
         return label
-    pairs, which = np.unique(np.stack([net.frame, label]), axis=1, return_inverse=True)
-    begins = np.searchsorted(pairs[0], pairs[0])
-    return (np.arange(pairs.shape[1]) - begins)[np.ravel(which)]
+    width = int(label.max()) + 1
+    pairs, which = np.unique(net.frame * width + label, return_inverse=True)
+    begins = np.searchsorted(pairs // width, pairs // width)
+    return (np.arange(pairs.size) - begins)[which]
 
 
 def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff: Any, cell: Any) -> Network:

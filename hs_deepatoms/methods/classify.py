@@ -153,10 +153,10 @@ def _names_of(column: xr.DataArray) -> dict[int, str]:
 def check_species(species: Any) -> None:
     """Refuse what `classify` could not read, before anything is computed."""
     if species is not None:
-        _read_n(species)
+        _read_n(species, "species")
 
 
-def _read_n(n: Any) -> tuple[int | str, list[str] | None]:
+def _read_n(n: Any, argument: str = "n") -> tuple[int | str, list[str] | None]:
     if isinstance(n, str) and n == "auto":
         return n, None
     if isinstance(n, int | np.integer) and not isinstance(n, bool) and 1 <= n <= len(LETTERS):
@@ -165,7 +165,7 @@ def _read_n(n: Any) -> tuple[int | str, list[str] | None]:
         if len(set(n)) == len(n) and UNKNOWN_NAME not in n:
             return len(n), list(n)
     allowed = f"'auto', 1 to {len(LETTERS)}, or a list of different names, strongest first"
-    raise InvalidArgumentError(explain(f"n={n!r}", allowed, "For example n=['Sr', 'Ti']."))
+    raise InvalidArgumentError(explain(f"{argument}={n!r}", allowed, f"For example {argument}=['Sr', 'Ti']."))
 
 
 def _check(method: Any, local: Any, n: Any) -> None:

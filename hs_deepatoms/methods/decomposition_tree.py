@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import ModelFileError, explain
 from hs_deepatoms.bridge.patches import WINDOW_DIMS
 from hs_deepatoms.bridge.provenance import plain, provenance_entry, read_provenance
 from hs_deepatoms.decompose.model import Model
 from hs_deepatoms.decompose.result import Decomposition
 from hs_deepatoms.decompose.samples import BATCH, Samples
+from hs_deepatoms.methods.model_content import model_content
 from hs_deepatoms.methods.patch_set import PatchSet, load_rows
 from hs_deepatoms.patches.descriptors import KINDS, Fourier, Pixels
 from hs_deepatoms.tables import schema
@@ -95,15 +95,6 @@ def model_node(model: Model, describe: Pixels, found: PatchSet) -> xr.Dataset:
         "format_version": FORMAT_VERSION,
     }
     return xr.Dataset({"weights": ("byte", np.frombuffer(content, np.uint8))}, attrs=attrs)
-
-
-def model_content(node: Any, what: str) -> bytes:
-    """The bytes in the node ``/model`` of a tree, which ``what`` names in the error if they are not those written."""
-    content = np.asarray(node["weights"].values, np.uint8).tobytes()
-    if hashlib.sha256(content).hexdigest() != node.attrs.get("sha256"):
-        got = f"{what} whose model is damaged (its sha256 differs)"
-        raise ModelFileError(explain(got, "the bytes that were saved", "Get the file again."))
-    return content
 
 
 def model_of(node: Any) -> Model:

@@ -117,7 +117,10 @@ def find_atoms(
         backed by dask arrays. If the run is stopped, whatever the reason, the same call goes on where it was and ends
         with the same arrays; finished blocks wait in a folder beside the store, ``<store>.parts``. The call after
         that only opens the store. Whether the data are the same is told by lines of every frame, of lazy data by
-        lines of eight frames.
+        lines of eight frames. Blocks are in pixels: a run that is taken up with other axes or metadata ends with
+        those of the call that finishes it. A finished store is not opened for axes (scale, offset, units, names) that
+        have changed since; the error says how to give its atoms the axes of now. Its metadata are replaced by the
+        signal's in the table returned, not on disk. One run at a time writes a store (``<store>.lock``).
 
     Returns
     -------
@@ -142,7 +145,8 @@ def find_atoms(
     DeviceError
         A device that is not there.
     StoreError
-        A store of other data, another model or other parameters, or something that is no store.
+        A store of other data, another model, other parameters or axes calibrated otherwise, something that is no
+        store, or one that another run is writing.
 
     Notes
     -----
@@ -212,7 +216,7 @@ def find_atoms(
     if path is None:
         table = table_of(_found(source, blocks, job, look, how))
         return table if species is None else classify(table, species, signal=whole if refine == "none" else None)
-    return _found_into(path, source, blocks, job, look, asked, table_of, how)
+    return _found_into(path, whole, source, blocks, job, look, asked, table_of, how)
 
 
 def check_shape(elliptical: bool, refine: str) -> None:
@@ -247,18 +251,22 @@ def _found(source: Source, blocks, job: Detection, look: Look, how: dict):
     return pile.points(keep=_believed(look, pile))
 
 
-def _found_into(path: Path, source: Source, blocks, job: Detection, look: Look, asked, table_of, how) -> xr.Dataset:
+def _found_into(path, whole: Source, source: Source, blocks, job: Detection, look: Look, asked, table_of, how):
     """The table of the whole signal, on disk."""
     from hs_deepatoms.atoms.filed import Filed
     from hs_deepatoms.atoms.passes import find_columns
 
     this = stored.describe_job(source.data, blocks, job, asked)
-    table = stored.finished(path, this)
+    table = stored.finished(path, this, whole)
     if table is not None:
         return table
-    filed = Filed(stored.begin(path, this), look.threshold)
-    find_columns(source.data, blocks, job, look.method, filed, **how)
-    return stored.complete(path, filed, this, table_of, _believed(look, filed))
+    with stored.only_run(path):
+        table = stored.finished(path, this, whole)  # of a run that ended just now
+        if table is not None:
+            return table
+        filed = Filed(stored.begin(path, this), look.threshold)
+        find_columns(source.data, blocks, job, look.method, filed, **how)
+        return stored.complete(path, filed, this, table_of, _believed(look, filed))
 
 
 def _believed(look: Look, found: Pile | Filed) -> bool:
@@ -275,14 +283,18 @@ def _believed(look: Look, found: Pile | Filed) -> bool:
 
 def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dataset:
     from hs_deepatoms.atoms.block import QUALITY
+    from hs_deepatoms.atoms.reliability import reliable, reliable_rows
 
-    strength = "probability" if look.method == "network" else "signal_to_noise"
-    columns = {"y_std_px": found.y_std, "x_std_px": found.x_std, strength: found.probability.astype(np.float32)}
+    strength, limit, said = "signal_to_noise", look.threshold, found.probability
+    if look.method == "network":
+        knots = look.model.reliability
+        strength, limit, said = "probability", float(reliable(limit, knots)), reliable_rows(said, knots)
+    columns = {"y_std_px": found.y_std, "x_std_px": found.x_std, strength: said.astype(np.float32, copy=False)}
     columns |= found.fitted
     measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
     entry = provenance_entry(
         "find_atoms",
-        {**asked, "threshold_used": look.threshold, **measured},
+        {**asked, "threshold_used": limit, **measured},
         model={"name": look.model.name, "sha256": look.model.sha256},
         device=look.device,
     )

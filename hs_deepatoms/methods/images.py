@@ -49,6 +49,7 @@ class Model:
     calibration: tuple[float, float]
     order: tuple[float, ...] | None
     heights: tuple[float, float, float] | None
+    reliability: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def read_images(signal: Any, *, signal_dims=None, operation: str) -> Source:
@@ -77,8 +78,9 @@ def find_model(model: str | Path | None) -> Model:
     info = read_info(path)
     preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
     order, heights = (tuple(preprocessing.get(name) or ()) or None for name in ("order", "heights"))
+    reliability = tuple(map(tuple, preprocessing.get("reliability") or ())) or None
     return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)),
-                 tuple(preprocessing.get("calibration", (1.0, 0.0))), order, heights)  # fmt: skip
+                 tuple(preprocessing.get("calibration", (1.0, 0.0))), order, heights, reliability)  # fmt: skip
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:

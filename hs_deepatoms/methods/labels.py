@@ -132,7 +132,7 @@ def _check_values(data: Any, exclusive: bool, classes: list[str]) -> None:
         good, allowed = -1 <= low <= 0 and high <= len(classes), f"0 (background) to {len(classes)}, -1 for unlabelled"
         if low > 0:
             allowed += "; 0 never occurs"
-        todo = "Renumber the labels, or give classes= one name for each."
+        todo = "Renumber the labels, or give classes= one name for each (numbered objects: hs_deepatoms.object_labels)."
     else:
         good, allowed = -1 <= low and high <= 1, "shares between 0 and 1"
         todo = "Give whole numbers for classes, or scale the shares."

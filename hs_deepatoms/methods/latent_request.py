@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.lengths import read_length
+from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.methods.image_stack import grid_layout
-from hs_deepatoms.methods.patch_set import PatchSet
+from hs_deepatoms.methods.patch_rows import Labels
+from hs_deepatoms.methods.patch_set import PatchSet, Request
 
 INVARIANCES = ("rotation", "shift", "scale")
 LIKELIHOODS = ("gaussian", "bernoulli")
@@ -34,6 +36,7 @@ class Asked:
     decoder: str = "dense"
     max_shift: Any = None
     max_scale: float = 1.2
+    max_angle: float | None = None
     beta: float | Sequence[float] = 1.0
     capacity: float | None = None
     variational: bool = True
@@ -42,7 +45,7 @@ class Asked:
     learning_rate: float = 2e-3
     restarts: int = 1
     physics: Any = None
-    physics_weight: float = 0.1
+    physics_weight: float | Sequence[float] = 0.1
     physics_latents: Any = None
     physics_block: int | tuple[int, int] = 16
     physics_combine: str = "add"
@@ -52,6 +55,19 @@ class Asked:
     device: str = "auto"
     seed: int = 0
     show_progressbar: bool | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Asked:
+        """From the arguments of `rvae` or `vae` by their names, as ``locals()`` has them."""
+        known = {one.name: given[one.name] for one in fields(cls) if one.name in given}
+        return cls(**known | {"invariances": known["invariances"] if isinstance(known["invariances"], str)
+                              else tuple(known["invariances"])})  # fmt: skip
+
+
+def request_of(given: Mapping[str, Any]) -> Request:
+    """How patches are to be cut, from the same arguments."""
+    names = ("window", "grid", "channels", "centring", "edge", "normalisation", "signal_dims")
+    return Request(**{name: given[name] for name in names}, lazy_output=None if is_patches(given["signal"]) else True)
 
 
 def physics_of(asked: Asked, found: PatchSet, index: np.ndarray):
@@ -74,8 +90,18 @@ def physics_of(asked: Asked, found: PatchSet, index: np.ndarray):
     block = tuple(block) if isinstance(block, tuple | list) else (block, block)
     if len(block) != 2 or min(block) < 2:
         _refuse("physics_block", asked, "2 or more, or two such numbers")
-    return Physics(loss, asked.physics_weight, latents, block, grid_layout(found)[index], asked.physics_combine,
+    return Physics(loss, _weights(asked, latents), latents, block, grid_layout(found)[index], asked.physics_combine,
                    jitter_of(asked, found))  # fmt: skip
+
+
+def _weights(asked: Asked, latents: Sequence[int] | None) -> float | tuple[float, ...]:
+    weight = asked.physics_weight
+    if not isinstance(weight, tuple | list | np.ndarray):
+        return float(weight)
+    n = asked.latent_dim if latents is None else len(latents)
+    if len(weight) != n:
+        _refuse("physics_weight", asked, f"one number, or one for each of the {n} latents that the loss acts on")
+    return tuple(float(one) for one in weight)
 
 
 def jitter_of(asked: Asked, found: PatchSet) -> tuple[int, int]:
@@ -110,22 +136,24 @@ def interval(asked: Asked, steps: int) -> int:
     return min(500, max(1, steps // 10))
 
 
-def model_config(found: PatchSet, asked: Asked, conditions: int, labels: int) -> dict[str, Any]:
+def model_config(found: PatchSet, asked: Asked, conditions: int, labels: Labels) -> dict[str, Any]:
     """The arguments of the model, JSON."""
     channels, _, h, w = found.data.shape
     return {
         "shape": [h, w],
         "channels": channels,
-        "latent_dim": asked.latent_dim,
+        "latent_dim": asked.latent_dim + labels.quantity,
         "invariances": [one for one in asked.invariances if h > 1 or one != "rotation"],
         "discrete": asked.discrete,
         "condition": conditions,
-        "labels": labels,
+        "labels": len(labels.names),
+        "quantity": labels.quantity,
         "likelihood": asked.likelihood,
         "encoder": asked.encoder,
         "decoder": asked.decoder,
         "max_shift": list(largest_shift(found, asked.max_shift)),
         "max_scale": asked.max_scale,
+        "max_angle": asked.max_angle,
         "beta": list(asked.beta) if isinstance(asked.beta, tuple | list) else asked.beta,
         "capacity": asked.capacity,
         "variational": asked.variational,
@@ -174,6 +202,8 @@ def check_asked(asked: Asked) -> None:
             _refuse(name, asked, f"a whole number of {least} or more")
     if asked.discrete == 1 or (asked.discrete and asked.labels is not None):
         _refuse("discrete", asked, "0, or 2 and more classes; left out with labels, whose classes it then has")
+    if asked.max_angle is not None and not 0 < asked.max_angle <= 180:
+        _refuse("max_angle", asked, "None, or degrees above 0 up to 180")
     _check_schedules(asked)
     for name, above in {"max_scale": 1.0, "learning_rate": 0.0, "steps": 0}.items():
         value = getattr(asked, name)

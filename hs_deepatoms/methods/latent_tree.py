@@ -14,8 +14,10 @@ from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.patches import WINDOW_DIMS
 from hs_deepatoms.bridge.provenance import plain, provenance_entry, read_provenance
 from hs_deepatoms.latent.infer import Inferred, infer, joined, pictures
-from hs_deepatoms.methods.decomposition_tree import model_content
-from hs_deepatoms.methods.patch_rows import PatchRows, Scaling
+from hs_deepatoms.latent.quantity import Quantity
+from hs_deepatoms.latent.realign import realign
+from hs_deepatoms.methods.model_content import model_content
+from hs_deepatoms.methods.patch_rows import MEMORY, PatchRows, Scaling
 from hs_deepatoms.methods.patch_set import PatchSet
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ KIND = "latent"
 CUTTING = ("window_px", "centring", "edge", "normalisation", "frames")
 FORMAT_VERSION = 1
 NODES = 9
+SPECTRA = 20  # fewer do not say what they have in common
+FARTHEST = 1.0  # channels that a shift may be refined by
+MOST_OF_THEM = 0.9
 SPAN = 2.0  # standard deviations to either side that a traversal goes
 
 
@@ -46,7 +51,7 @@ def build_latent_tree(
     entry = provenance_entry(extras["operation"], parameters, seed=asked.seed)
     history = [*read_provenance(found.table.attrs.get("provenance")), entry]
     node = _model_node(rows, model, scaling, extras)
-    latent = latent_table(found, model, inferred, extras["labels"], history)
+    latent = latent_table(found, model, inferred, extras["labels"], history, extras["quantity"])
     nodes = {
         "/": xr.Dataset(attrs=_attrs(found, extras, history)),
         "/latent": latent,
@@ -71,11 +76,29 @@ def infer_all(model: VAE, rows: PatchRows, scaling: Scaling, device: str) -> Inf
             spread[name] = np.full((len(good), *values.shape[1:]), np.nan, np.float32)
             spread[name][good] = values
         parts.append(Inferred(**spread))
-    return joined(parts, model)
+    return _realigned(joined(parts, model), model, rows)
 
 
-def latent_table(found: PatchSet, model: VAE, inferred: Inferred, labels: list, history: list[dict]) -> xr.Dataset:
-    """The table with latents, poses and classes."""
+def _realigned(inferred: Inferred, model: VAE, rows: PatchRows) -> Inferred:
+    """Shifts of spectra (those that fit into memory) refined together; where they go far, they stay."""
+    n, channels, height, width = rows.shape
+    good = np.isfinite(inferred.residual)
+    if height > 1 or channels > 1 or model.prior.free != [2] or good.sum() < SPECTRA or 4 * n * width > MEMORY:
+        return inferred
+    spectra = np.concatenate([patches[:, 0, 0] for _, patches in rows.batches()])[good].astype(float)
+    before = inferred.pose[good, 2]
+    shift, std = realign(spectra, before)
+    near = np.isfinite(shift) & np.isfinite(std) & (np.abs(shift - before) < FARTHEST)
+    if near.mean() < MOST_OF_THEM:
+        return inferred
+    at = np.flatnonzero(good)[near]
+    inferred.pose[at, 2], inferred.pose_std[at, 2] = shift[near], std[near]
+    return inferred
+
+
+def latent_table(found: PatchSet, model: VAE, inferred: Inferred, names: list, history: list[dict],
+                 quantity: Quantity | None = None) -> xr.Dataset:  # fmt: skip
+    """The table with latents, poses, classes and the quantity."""
     columns: dict[str, Any] = {
         "z": (("atom", "latent"), inferred.z, {"long_name": "latent"}),
         "z_std": (("atom", "latent"), inferred.z_std, {"long_name": "one-sigma uncertainty of z"}),
@@ -88,11 +111,15 @@ def latent_table(found: PatchSet, model: VAE, inferred: Inferred, labels: list, 
         share = inferred.classes
         best = np.where(np.isfinite(share).all(1), np.nan_to_num(share).argmax(1), -1)
         attrs = {"long_name": "class, -1 for none", "units": "1"}
-        if labels:
-            attrs |= {"names": json.dumps(labels)}
+        if names:
+            attrs |= {"names": json.dumps(names)}
         columns["class_probability"] = (("atom", "class_index"), share, {"long_name": "probability of each class"})
         columns["class"] = ("atom", best, attrs)
         coords["class_index"] = np.arange(model.classes)
+    if quantity is not None:
+        value, spread = quantity.predict(inferred.z)
+        columns["value"] = ("atom", value, {"long_name": "quantity of the labels"})
+        columns["value_std"] = ("atom", spread, {"long_name": "one-sigma uncertainty of value"})
     table = found.table.drop_vars([name for name in columns if name in found.table.variables])
     return table.assign(columns).assign_coords(coords).assign_attrs(provenance=json.dumps(history))
 
@@ -102,6 +129,8 @@ def _pose_columns(found: PatchSet, model: VAE, inferred: Inferred) -> dict[str, 
     pose, spread, free = inferred.pose, inferred.pose_std, model.prior.free
     if 0 in free:
         columns["angle"] = ("atom", pose[:, 0], {"units": "rad", "long_name": "angle, from +x towards +y"})
+        attrs = {"units": "1", "long_name": "n: the angle is known modulo 360/n degrees; 0: round; -1: unknown"}
+        columns["symmetry"] = ("atom", np.nan_to_num(inferred.symmetry, nan=-1).astype(int), attrs)
         columns["angle_std"] = ("atom", spread[:, 0], {"units": "rad", "long_name": "one-sigma uncertainty of angle"})
     for k, name, axis in ((1, "y", found.axes[0]), (2, "x", found.axes[1])):
         if k in free:
@@ -234,7 +263,19 @@ def _model_node(rows: PatchRows, model: VAE, scaling: Scaling, extras: dict) -> 
         "sha256": hashlib.sha256(content).hexdigest(),
         "format_version": FORMAT_VERSION,
     }
-    return xr.Dataset({"weights": ("byte", np.frombuffer(content, np.uint8))}, attrs=attrs)
+    columns: dict[str, Any] = {"weights": ("byte", np.frombuffer(content, np.uint8))}
+    quantity = extras["quantity"]
+    if quantity is not None:
+        columns |= {"known_z": (("known", "latent"), quantity.z), "known_value": ("known", quantity.values)}
+        attrs["quantity"] = json.dumps([quantity.lengths, quantity.signal, quantity.noise])
+    return xr.Dataset(columns, attrs=attrs)
+
+
+def quantity_in(node: xr.Dataset) -> Quantity | None:
+    """How a quantity follows from the latents; None where there is none."""
+    if "known_z" not in node:
+        return None
+    return Quantity(node["known_z"].values, node["known_value"].values, *json.loads(node.attrs["quantity"]))
 
 
 def _attrs(found: PatchSet, extras: dict, history: list[dict]) -> dict[str, Any]:

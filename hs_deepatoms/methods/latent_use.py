@@ -15,7 +15,15 @@ from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
 from hs_deepatoms.methods.encode import check_pixels
 from hs_deepatoms.methods.image_stack import read_samples
-from hs_deepatoms.methods.latent_tree import SPAN, infer_all, latent_table, model_in, picture_array, scaling_in
+from hs_deepatoms.methods.latent_tree import (
+    SPAN,
+    infer_all,
+    latent_table,
+    model_in,
+    picture_array,
+    quantity_in,
+    scaling_in,
+)
 from hs_deepatoms.methods.patch_rows import PatchRows, read_condition
 from hs_deepatoms.methods.patch_set import PatchSet, Request
 from hs_deepatoms.tables.flatten import flat_table
@@ -58,14 +66,17 @@ def encode_latent(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: An
     found = read_samples(signal, atoms, request, operation="encode", spectra=bool(node.attrs["one_dimensional"]))
     _check_shape(found, model)
     check_pixels(found, node)
-    labels = np.full(found.data.shape[1], -1) if model.labelled else None
+    labels = None
+    if model.labelled or model.quantity:
+        labels = np.full(found.data.shape[1], -1.0 if model.labelled else np.nan)
     rows = PatchRows(found, _condition(condition, found, node, model), labels)
     device = choose_device(device)
     own = model if device == "cpu" else copy.deepcopy(model).to(device)  # the one in the cache stays where it is
     inferred = infer_all(own, rows, scaling_in(node), device)
     history = read_provenance(found.table.attrs.get("provenance"))
     entry = provenance_entry("encode", {"method": tree.attrs.get("method")}, model={"sha256": node.attrs["sha256"]})
-    return latent_table(found, model, inferred, json.loads(node.attrs["labels"]), [*history, entry])
+    return latent_table(found, model, inferred, json.loads(node.attrs["labels"]), [*history, entry],
+                        quantity_in(node))  # fmt: skip
 
 
 def decode(tree: xr.DataTree, z: Any, *, angle: Any = 0.0, shift_y: Any = 0.0, shift_x: Any = 0.0, scale: Any = 1.0,

@@ -69,8 +69,7 @@ def look_at(
     whole = whole or source
     found = images.find_model(model)
     device = choose_device(device)
-    limit = images.read_threshold(threshold, found.threshold if method == "network" else SIGNAL_TO_NOISE,
-                                  probability=method == "network")  # fmt: skip
+    limit = _limit(threshold, found, method)
     masked = images.read_mask(signal_mask, whole.data.shape[-2:], "signal_mask", images.names(whole.signal))
     if masked is not None:
         height, width = source.data.shape[-2:]
@@ -108,6 +107,18 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
     if seen.unlikely and hardly:
         return replace(look, sigma=nothing_seen().sigma, dark=contrast == "dark", confidence=0.0)
     return replace(looks[best], sigma=sight.sigma)
+
+
+def _limit(threshold: float | str, model: images.Model, method: str) -> float:
+    """The threshold in the detector's own probabilities; in signal-to-noise ratio for the blob finders."""
+    from hs_deepatoms.atoms.reliability import raw, reliable
+
+    if method != "network":
+        return images.read_threshold(threshold, SIGNAL_TO_NOISE, probability=False)
+    if isinstance(threshold, str) and threshold == "auto":
+        return model.threshold
+    default = round(float(reliable(model.threshold, model.reliability)), 2)
+    return float(raw(images.read_threshold(threshold, default), model.reliability))
 
 
 def on_the_ladder(sigma: float) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.methods.patch_set import PatchSet, load_rows
-from hs_deepatoms.patches.normalise import normalise
+from hs_deepatoms.patches.normalise import ROUNDINGS, normalise, rounding_of
 
 MEMORY = 256 * 2**20  # bytes of float32 patches that a training keeps
 BATCH = 32 * 2**20  # bytes of float32 patches that are read together
@@ -43,8 +43,8 @@ class PatchRows:
     ----------
     found : PatchSet
     condition : numpy.ndarray, float32, shape (n, k)
-    labels : numpy.ndarray, int, shape (n,), or None
-        -1: unknown.
+    labels : numpy.ndarray, shape (n,), or None
+        Class numbers, -1 unknown; or a quantity, NaN unknown.
     """
 
     found: PatchSet
@@ -182,7 +182,7 @@ def scaling_of(patches: np.ndarray, likelihood: str) -> Scaling:
         scaling = Scaling(low, high - low, True)
     else:
         scaling = Scaling(float(patches.mean()), float(patches.std()))
-    if not scaling.scale > 1e-12 * max(1.0, abs(scaling.offset)):
+    if not scaling.scale > ROUNDINGS * rounding_of(patches.dtype) * float(np.abs(patches).max()):
         todo = "There is nothing to learn; check the image and the normalisation."
         raise InvalidArgumentError(
             explain(f"{len(patches)} patches that are all the same", "patches that differ", todo)
@@ -211,26 +211,74 @@ def read_condition(condition: Any, found: PatchSet) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def read_labels(labels: Any, found: PatchSet) -> tuple[np.ndarray | None, list]:
-    """Class numbers (n,), -1 where unknown, and what the classes are called.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What is known of some patches.
 
-    ``labels`` is the name of a column, or one value per patch; NaN, None, "" and negative numbers are unknown.
+    Attributes
+    ----------
+    values : numpy.ndarray, shape (n,), or None
+        Class numbers, -1 unknown; or a standardised quantity, NaN unknown.
+    names : list
+        What the classes are called; of a quantity none.
+    moments : list of float
+        Mean and standard deviation of the quantity.
+    """
+
+    values: np.ndarray | None = None
+    names: list = field(default_factory=list)
+    moments: list = field(default_factory=list)
+
+    @property
+    def quantity(self) -> int:
+        """1 for a quantity, 0 for classes or nothing."""
+        return int(bool(self.moments))
+
+    def amounts(self) -> np.ndarray:
+        """The quantity (n,) as it was given, NaN unknown."""
+        mean, deviation = self.moments
+        return self.values.astype(float) * deviation + mean
+
+
+def read_labels(labels: Any, found: PatchSet) -> Labels:
+    """Classes or a quantity, known of some patches.
+
+    ``labels`` is the name of a column, or one value per patch. Numbers of which some are not whole are a quantity, of
+    which NaN and None are unknown; of all else NaN, None, "" and negative numbers are unknown.
 
     Raises
     ------
     InvalidArgumentError
-        If the length differs, or fewer than two classes are known.
+        If the length differs, or fewer than two classes or values are known.
     """
     if labels is None:
-        return None, []
+        return Labels()
     values = list(_column(found, labels) if isinstance(labels, str) else labels)
     _check_length(values, found.data.shape[1], "labels")
+    amount = _quantity(values)
+    if amount is not None:
+        return amount
     plain = [None if _unknown(value) else value.item() if hasattr(value, "item") else value for value in values]
     names = sorted({value for value in plain if value is not None})
     if len(names) < 2:
         todo = "Label some patches of every class; the others are NaN, None or -1."
         raise InvalidArgumentError(explain(f"labels of the classes {names}", "two or more classes", todo))
-    return np.array([-1 if value is None else names.index(value) for value in plain]), names
+    return Labels(np.array([-1 if value is None else names.index(value) for value in plain]), names)
+
+
+def _quantity(values: list) -> Labels | None:
+    """Values standardised; None if they are classes."""
+    if not all(value is None or isinstance(value, float | int | np.floating | np.integer) for value in values):
+        return None
+    numbers = np.array([np.nan if value is None else value for value in values], float)
+    known = numbers[np.isfinite(numbers)]
+    if not (known != np.round(known)).any():
+        return None
+    mean, deviation = float(known.mean()), float(known.std())
+    if not deviation > 0:
+        todo = "Give the quantity of some patches in which it differs; of the others NaN or None."
+        raise InvalidArgumentError(explain(f"labels that are all {known[0]:g}", "two or more values", todo))
+    return Labels(((numbers - mean) / deviation).astype(np.float32), [], [mean, deviation])
 
 
 def _unknown(value: Any) -> bool:

@@ -82,7 +82,7 @@ def rings(
     """
     _check_sizes(largest, regular)
     net = read_network(ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
-    net, crossed = _uncrossed(net)
+    net, crossed = uncrossed(net)
     found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
     check_planar(found, crossed, net.bonds.first.size + crossed)
     found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable")) if found.size.size else found
@@ -105,7 +105,7 @@ def _check_sizes(largest: Any, regular: Any) -> None:
                                                "For example 12."))  # fmt: skip
 
 
-def _uncrossed(net: Network) -> tuple[Network, int]:
+def uncrossed(net: Network) -> tuple[Network, int]:
     """Longer bonds that cross others are taken out, frame by frame."""
     frame = net.frame[net.bonds.first]
     order = np.argsort(frame, kind="stable")

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
-from hs_deepatoms._core.errors import InvalidArgumentError, explain
-from hs_deepatoms.bridge.patches import is_patches
+from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
 from hs_deepatoms.methods.image_stack import read_samples
-from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of
+from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of, request_of
 from hs_deepatoms.methods.latent_watch import Watched
 from hs_deepatoms.methods.patch_rows import PatchRows, kept_rows, read_condition, read_labels, scaling_of
 from hs_deepatoms.methods.patch_set import Request
@@ -42,6 +41,7 @@ def rvae(
     decoder: str = "dense",
     max_shift: int | float | str | None = None,
     max_scale: float = 1.2,
+    max_angle: float | None = None,
     beta: float | tuple[float, float] = 1.0,
     capacity: float | None = None,
     steps: int | None = None,
@@ -49,7 +49,7 @@ def rvae(
     learning_rate: float = 2e-3,
     restarts: int = 1,
     physics: str | Callable | None = None,
-    physics_weight: float = 0.1,
+    physics_weight: float | Sequence[float] = 0.1,
     physics_latents: Sequence[int] | None = None,
     physics_block: int | tuple[int, int] = 16,
     physics_combine: str = "add",
@@ -79,7 +79,8 @@ def rvae(
     condition : str, sequence of str, or array of shape (n_patches,) or (n_patches, k), optional
         Columns of the table, or numbers, that are known and shall not be in the latents.
     labels : str or sequence, optional
-        A column or values with the classes of some patches; NaN, None, "" or -1: unknown (semi-supervised).
+        A column or values with what is known of some patches (semi-supervised). Text, whole numbers or bool are
+        classes; NaN, None, "" or -1: unknown. Numbers that are not all whole are a quantity; NaN or None: unknown.
     likelihood : {"gaussian", "bernoulli"}
     encoder : {"dense", "conv"}
     decoder : {"dense", "conv", "spatial"}
@@ -88,6 +89,8 @@ def rvae(
         Largest shift: pixels, axis units or text. None: 7 % of the window.
     max_scale : float
         Largest scale factor, with the invariance ``"scale"``.
+    max_angle : float, optional
+        Largest angle, degrees, where motifs are known to be turned by little. None: the full circle.
     beta : float or (float, float)
         Weight of the Kullback-Leibler terms; two: at the beginning, and from the middle of the training on.
     capacity : float, optional
@@ -99,11 +102,11 @@ def rvae(
     learning_rate : float
     restarts : int
         Trainings from different starts, of which that with the best evidence lower bound is kept.
-    physics : {"edges", "spectrum"} or callable, optional
+    physics : {"edges", "spectrum", "periodicity"} or callable, optional
         A loss of the maps of the latents, of patches on a grid or the frames of a scan; batches are then blocks of
         neighbours. See :mod:`hs_deepatoms.latent.physics`.
-    physics_weight : float
-        Of that loss beside the evidence lower bound per pixel; below 0 it is maximised.
+    physics_weight : float or sequence of float
+        Of that loss beside the evidence lower bound per pixel, or of that of each latent; below 0 it is maximised.
     physics_latents : sequence of int, optional
         Latents that it acts on. None: all.
     physics_block : int or (int, int)
@@ -128,11 +131,13 @@ def rvae(
     -------
     xarray.DataTree
         ``/latent``: the table with ``z`` (atom, latent), ``z_std``, ``angle`` (rad, from +x towards +y, each kind of
-        motif with a free zero), ``angle_std``, ``shift_y``, ``shift_x`` (units of the axes), ``scale``,
-        ``class_probability`` (atom, class), ``class``, ``residual`` (1: as expected), ``anomaly`` (robust standard
-        deviations of the residual). NaN for patches with NaN. ``/manifold``: pictures over the latents. ``/history``,
-        ``/metrics``, ``/model``. ``tree.deepatoms`` has ``encode``, ``decode``, ``reconstruct``, ``manifold``,
-        ``traverse``, ``latent_map``, ``table``, ``plot`` and ``save``.
+        motif with a free zero), ``angle_std``, ``symmetry`` (n: the angle is known modulo 360/n degrees; 0: the motif
+        is round), ``shift_y``, ``shift_x`` (units of the axes), ``scale``,
+        ``class_probability`` (atom, class), ``class``, ``value`` and ``value_std`` (of a quantity in ``labels``: from
+        the latents, of which one more, the last, is trained to be the quantity, standardised), ``residual`` (1: as
+        expected), ``anomaly`` (robust standard deviations of the residual). NaN for patches with NaN. ``/manifold``:
+        pictures over the latents. ``/history``, ``/metrics``, ``/model``. ``tree.deepatoms`` has ``encode``,
+        ``decode``, ``reconstruct``, ``manifold``, ``traverse``, ``latent_map``, ``table``, ``plot`` and ``save``.
 
     Raises
     ------
@@ -159,13 +164,8 @@ def rvae(
     >>> tree["latent/z"].dims, tree["latent/angle"].attrs["units"]
     (('atom', 'latent'), 'rad')
     """
-    request = Request(window, grid, channels, centring, edge, normalisation, signal_dims, None if is_patches(signal)
-                      else True)  # fmt: skip
-    asked = Asked(latent_dim, tuple(invariances), discrete, condition, labels, likelihood, encoder, decoder, max_shift,
-                  max_scale, beta, capacity, True, steps, batch_size, learning_rate, restarts, physics, physics_weight,
-                  physics_latents, physics_block, physics_combine, physics_jitter, physics_watch, checkpoint, device,
-                  seed, show_progressbar)  # fmt: skip
-    return learn(signal, atoms, request, asked, operation="rvae", spectra=False)
+    given = locals()
+    return learn(signal, atoms, request_of(given), Asked.of(given), operation="rvae", spectra=False)
 
 
 def vae(
@@ -188,6 +188,7 @@ def vae(
     decoder: str = "dense",
     max_shift: int | float | str | None = None,
     max_scale: float = 1.2,
+    max_angle: float | None = None,
     beta: float | tuple[float, float] = 1.0,
     capacity: float | None = None,
     variational: bool = True,
@@ -196,7 +197,7 @@ def vae(
     learning_rate: float = 2e-3,
     restarts: int = 1,
     physics: str | Callable | None = None,
-    physics_weight: float = 0.1,
+    physics_weight: float | Sequence[float] = 0.1,
     physics_latents: Sequence[int] | None = None,
     physics_block: int | tuple[int, int] = 16,
     physics_combine: str = "add",
@@ -216,13 +217,14 @@ def vae(
         As for :func:`~hs_deepatoms.rvae`; or spectra (..., energy), each of which is a sample. An array of spectra
         needs ``signal_dims``.
     invariances : sequence of {"rotation", "shift", "scale"}
-        None by default. Spectra: ``"shift"`` and ``"scale"`` along their axis.
+        None by default. Spectra: ``"shift"`` and ``"scale"`` along their axis. With ``"shift"`` alone the shifts of all
+        spectra (where they take no more than 256 MB) are refined together at the end.
     variational : bool
         False: a plain autoencoder, without prior and noise.
     atoms, window, latent_dim, discrete, condition, labels, grid, channels, centring, edge, normalisation, likelihood, \
-encoder, decoder, max_shift, max_scale, beta, capacity, steps, batch_size, learning_rate, restarts, physics, \
-physics_weight, physics_latents, physics_block, physics_combine, physics_jitter, physics_watch, checkpoint, device, \
-seed, signal_dims, show_progressbar
+encoder, decoder, max_shift, max_scale, max_angle, beta, capacity, steps, batch_size, learning_rate, restarts, \
+physics, physics_weight, physics_latents, physics_block, physics_combine, physics_jitter, physics_watch, checkpoint, \
+device, seed, signal_dims, show_progressbar
         As for :func:`~hs_deepatoms.rvae`.
 
     Returns
@@ -234,6 +236,8 @@ seed, signal_dims, show_progressbar
     ------
     InvalidArgumentError, TrainingError
         As for :func:`~hs_deepatoms.rvae`.
+    InvalidAxesError
+        Invariances along an energy axis whose steps differ.
 
     Notes
     -----
@@ -248,27 +252,26 @@ seed, signal_dims, show_progressbar
     >>> tree["latent/z"].shape
     (42, 2)
     """
-    request = Request(window, grid, channels, centring, edge, normalisation, signal_dims, None if is_patches(signal)
-                      else True)  # fmt: skip
-    asked = Asked(latent_dim, tuple(invariances), discrete, condition, labels, likelihood, encoder, decoder, max_shift,
-                  max_scale, beta, capacity, variational, steps, batch_size, learning_rate, restarts, physics,
-                  physics_weight, physics_latents, physics_block, physics_combine, physics_jitter, physics_watch,
-                  checkpoint, device, seed, show_progressbar)  # fmt: skip
-    return learn(signal, atoms, request, asked, operation="vae", spectra=True)
+    given = locals()
+    return learn(signal, atoms, request_of(given), Asked.of(given), operation="vae", spectra=True)
 
 
 def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation: str, spectra: bool) -> xr.DataTree:
     """Read the samples, train on some of them, and give all of them their latents."""
     from hs_deepatoms.latent.learn import best_of
     from hs_deepatoms.latent.model import VAE
+    from hs_deepatoms.latent.quantity import fit_quantity
     from hs_deepatoms.methods.latent_tree import build_latent_tree, infer_all
 
     check_asked(asked)
     device = choose_device(asked.device)
     found = read_samples(signal, atoms, request, operation=operation, spectra=spectra)
+    if asked.invariances and not all(axis.is_uniform for axis in found.axes):
+        got = f"invariances={asked.invariances!r} along an axis whose steps differ"
+        raise InvalidAxesError(explain(got, "a uniform axis", "Interpolate the data on one first."))
     condition, moments = _standardised(read_condition(asked.condition, found))
-    labels, names = read_labels(asked.labels, found)
-    rows = PatchRows(found, condition, labels)
+    labels = read_labels(asked.labels, found)
+    rows = PatchRows(found, condition, labels.values)
     index, patches = rows.some()
     if len(patches) < 2:
         todo = 'Give more, or cut with edge="reflect".'
@@ -277,7 +280,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     scaling = scaling_of(patches, asked.likelihood)
     physics = physics_of(asked, found, index)
     kept = kept_rows(rows, index, patches, scaling, (0, 0) if physics is None else physics.jitter)
-    config = model_config(found, asked, condition.shape[1], len(names))
+    config = model_config(found, asked, condition.shape[1], labels)
     watched = Watched(asked, rows, scaling, device)
     options = {"batch_size": asked.batch_size, "device": device, "physics": physics, "watch": watched.asked_for,
                "checkpoint": asked.checkpoint, "job": watched.job(config, kept)}  # fmt: skip
@@ -288,8 +291,9 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     lost = int(np.isnan(inferred.residual).sum())
     if lost:
         warnings.warn(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents", stacklevel=3)
-    extras = {"condition": moments, "labels": names, "bound": bound, "trained_on": len(kept), "operation": operation,
-              "watch": watched.dataset()}  # fmt: skip
+    quantity = fit_quantity(inferred.z, labels.amounts(), asked.seed) if labels.quantity else None
+    extras = {"condition": moments, "labels": labels.names, "bound": bound, "trained_on": len(kept),
+              "operation": operation, "watch": watched.dataset(), "quantity": quantity}  # fmt: skip
     return build_latent_tree(rows, asked, fitted, scaling, inferred, extras)
 
 

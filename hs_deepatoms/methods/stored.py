@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.atomic import sync, sync_tree
 from hs_deepatoms._core.errors import InvalidArgumentError, StoreError, explain
 from hs_deepatoms._core.version import __version__
-from hs_deepatoms.engine.checkpoint import Checkpoint, discard, fingerprint, holds
+from hs_deepatoms.engine.checkpoint import Checkpoint, differences, discard, fingerprint, holds
+from hs_deepatoms.engine.lock import lock_file, only_run
+from hs_deepatoms.tables.build import table_attrs
 from hs_deepatoms.tables.parts import open_lazily, write_parts
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
     from hs_deepatoms.atoms.detect import Detection
     from hs_deepatoms.atoms.filed import Filed
+    from hs_deepatoms.bridge.source import Source
     from hs_deepatoms.engine.plan import Block
 
 JOB = "deepatoms_job"  # attribute of a finished store
@@ -46,7 +51,7 @@ def check_store(store: Any, species: Any = None) -> Path:
 
 
 def describe_job(data, blocks: list[Block], job: Detection, asked: dict) -> dict[str, Any]:
-    """What the atoms depend on; JSON."""
+    """What the atoms depend on in pixels; JSON. Calibration and metadata only label them: see `finished`."""
     masks = [None if mask is None else hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=16).hexdigest()
              for mask in (job.masked, job.skipped)]  # fmt: skip
     boxes = json.dumps([[*block.frames, *block.core, *block.padded] for block in blocks])
@@ -55,20 +60,26 @@ def describe_job(data, blocks: list[Block], job: Detection, asked: dict) -> dict
         "model": job.sha256,
         "parameters": {key: value if value is None else str(value) for key, value in asked.items()},
         "masks": masks,
-        "measured": {"zoom": job.zoom, "dark": job.dark, "threshold": job.threshold, "reported": job.certain},
+        "measured": {
+            "zoom": job.zoom,
+            "dark": job.dark,
+            "threshold": job.threshold,
+            "reported": job.certain,
+            "apart": job.apart,
+        },
         "blocks": hashlib.blake2b(boxes.encode(), digest_size=16).hexdigest(),
         "device": job.device.split(":")[0],
         "version": __version__,
     }
 
 
-def finished(path: Path, job: dict) -> xr.Dataset | None:
-    """The table of a store that this very job finished before; None if there is none.
+def finished(path: Path, job: dict, source: Source) -> xr.Dataset | None:
+    """The table of a store that this very job finished before, with the metadata of now; None if there is none.
 
     Raises
     ------
     StoreError
-        If something else is there.
+        If something else is there, or the axes are calibrated otherwise than they were.
     """
     if not path.exists():
         return None
@@ -77,13 +88,38 @@ def finished(path: Path, job: dict) -> xr.Dataset | None:
     except Exception as error:
         message = explain(f"{str(path)!r}, which is no table ({error})", "a new path", "Choose another name.")
         raise StoreError(message) from error
-    if json.loads(table.attrs.get(JOB, "null")) != json.loads(json.dumps(job)):
-        message = explain(f"{str(path)!r}, the atoms of other data, another model or other parameters", "a new path",
-                          "Choose another name, or remove that store.")  # fmt: skip
+    begun = json.loads(table.attrs.get(JOB, "null"))
+    what = differences(begun, json.loads(json.dumps(job))) if isinstance(begun, dict) else "no store of find_atoms"
+    if what:
+        message = explain(f"{str(path)!r}, the atoms of other data, another model or other parameters ({what})",
+                          "a new path", "Choose another name, or remove that store.")  # fmt: skip
         raise StoreError(message)
-    if holds(_parts(path), job):  # the run before was stopped between the last two steps
-        discard(_parts(path))
-    return table
+    labels = table_attrs(source.navigation, source.signal, source.metadata, [])
+    _check_axes(path, json.loads(table.attrs["axes"]), json.loads(labels["axes"]))
+    _tidy(path, job)
+    return table.assign_attrs(metadata=labels["metadata"])
+
+
+def _check_axes(path: Path, then: list[dict], now: list[dict]) -> None:
+    """Refuse coordinates that were made with other axes than those of the images now."""
+    if json.dumps(then) == json.dumps(now):
+        return
+    pairs = zip(then, now, strict=True)  # as many axes: the shape of the data is the same
+    what = "; ".join(f"axis {new['name']!r}: {differences(old, new)}" for old, new in pairs if old != new)
+    todo = (
+        "Repeat the call with the axes as they were; for the same atoms with the axes of now, without searching again: "
+        f"hs_deepatoms.positions(hs_deepatoms.load({str(path)!r}), signal=signal). Or choose another name."
+    )
+    got = f"{str(path)!r}, the same atoms with axes that were calibrated otherwise ({what})"
+    raise StoreError(explain(got, "the axes of that run, or a new path", todo))
+
+
+def _tidy(path: Path, job: dict) -> None:
+    """Remove what a run left that was stopped between its last two steps; not that of one which is just there."""
+    if holds(_parts(path), job) or lock_file(path).exists():
+        with contextlib.suppress(StoreError), only_run(path):
+            if holds(_parts(path), job):
+                discard(_parts(path))
 
 
 def begin(path: Path, job: dict) -> Checkpoint:
@@ -123,6 +159,8 @@ def complete(path: Path, filed: Filed, job: dict, table_of: Callable, keep: bool
     if folder.exists():  # of a run that was stopped here
         shutil.rmtree(folder)
     write_parts(tables(), folder)
+    sync_tree(folder)  # before its name and before the blocks go: after a power cut one of both is whole
     os.replace(folder, path)
+    sync(path.parent)
     filed.checkpoint.discard()
     return open_lazily(path)

@@ -90,7 +90,7 @@ def link(
     Raises
     ------
     MissingExtraError
-        If trackpy is not installed (``pip install 'hs_deepatoms[tracks]'``).
+        If trackpy, which is installed with us, was removed.
     InvalidArgumentError
         If an argument cannot be read, or ``max_step`` is too long.
     TableError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ import xarray as xr
 from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, explain
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.results import write_like
-from hs_deepatoms.methods.images import check_count, read_images
+from hs_deepatoms.methods.images import check_choice, check_count, read_images
 
 ARRAY_FILES = (".npy", ".npz", ".zarr")
 
@@ -76,6 +76,42 @@ def label_images(
     title = f"labels of {source.title}" if source.title else "labels"
     return write_like(source, data, title=title, provenance=[*source.provenance, entry], leading=leading,
                       lazy_output=False)  # fmt: skip
+
+
+def object_labels(objects: Any) -> np.ndarray:
+    """Classes for training from objects that are numbered one by one, as ``instances`` and other tools give them.
+
+    Parameters
+    ----------
+    objects : array, signal or DataArray of int, shape (..., h, w)
+        Number of the object at every pixel, 0 for none.
+
+    Returns
+    -------
+    ndarray, int64, shape (..., h, w)
+        1 in objects, 0 elsewhere and where two objects touch: a network that learns this gap tells them apart.
+
+    Raises
+    ------
+    LabelError
+        Values that are no whole numbers, or less than 0.
+
+    Examples
+    --------
+    >>> import hs_deepatoms, numpy as np
+    >>> hs_deepatoms.object_labels(np.array([[0, 1, 1, 1, 2, 2, 2, 0]])).tolist()
+    [[0, 1, 1, 0, 0, 1, 1, 0]]
+    """
+    from hs_deepatoms.bridge.source import read_source
+    from hs_deepatoms.methods.labels import as_readable
+    from hs_deepatoms.simulate.masks import parted
+
+    data = np.asarray(read_source(as_readable(objects), n_signal=2, operation="object_labels").data)
+    if data.dtype.kind not in "bui" or data.min(initial=0) < 0:
+        got = f"objects of type {data.dtype} from {data.min(initial=0)}"
+        raise LabelError(explain(got, "whole numbers of 0 or more", "0 is what belongs to no object."))
+    frames = data.astype(np.int64).reshape(-1, *data.shape[-2:])
+    return np.stack([parted(frame) for frame in frames]).astype(np.int64).reshape(data.shape)
 
 
 def labels_frames(source) -> int:
@@ -220,9 +256,15 @@ def _is_grey(data: np.ndarray) -> bool:
 
 
 def simulated_set(
-    n: int, *, size: int = 128, sigma: tuple[float, float] = (1.5, 3.5), radius: float = 1.5, seed: int = 0
+    n: int,
+    *,
+    size: int = 128,
+    kind: str = "columns",
+    sigma: tuple[float, float] = (1.5, 3.5),
+    radius: float = 1.5,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Simulated images of columns with noise, supports and scan errors, and their label images.
+    """Simulated images with noise, supports and scan errors, and their label images.
 
     Parameters
     ----------
@@ -230,6 +272,9 @@ def simulated_set(
         Number of images.
     size : int
         Side, pixels.
+    kind : {"columns", "particles", "walls", "steps"}
+        Atomic columns; particles on a support, some of which touch; walls between domains; atomic steps between
+        terraces.
     sigma : (float, float)
         Range of the columns' Gaussian sigma, pixels.
     radius : float
@@ -240,7 +285,13 @@ def simulated_set(
     -------
     images : ndarray, float32, shape (n, size, size)
     labels : ndarray, int64, shape (n, size, size)
-        1 where a column is that stands out of the noise, else 0.
+        1 where a column is that stands out of the noise, where a particle is (but not where it touches another one),
+        or in a band of some three pixels along a wall or step; else 0.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Another kind; no images.
 
     Examples
     --------
@@ -249,16 +300,31 @@ def simulated_set(
     >>> images.shape, sorted(set(labels.ravel().tolist())) == [0, 1]
     ((3, 64, 64), True)
     """
+    from functools import partial
+
+    from hs_deepatoms.simulate.particles import simulate_particles
+    from hs_deepatoms.simulate.walls import simulate_steps, simulate_walls
+
+    check_count("n", n)
+    check_count("size", size)
+    makers = {"columns": partial(_labelled_columns, sigma=sigma, radius=radius), "particles": simulate_particles,
+              "walls": simulate_walls, "steps": simulate_steps}  # fmt: skip
+    check_choice("kind", kind, tuple(makers))
+    made = [makers[kind](np.random.default_rng([seed, k]), (size, size)) for k in range(n)]
+    return np.stack([one.image for one in made]), np.stack([one.labels for one in made])
+
+
+class _Labelled(NamedTuple):
+    image: np.ndarray
+    labels: np.ndarray
+
+
+def _labelled_columns(rng: np.random.Generator, shape: tuple[int, int], *, sigma, radius: float) -> _Labelled:
     from hs_deepatoms.simulate.masks import disc_classes
     from hs_deepatoms.simulate.scenes import simulate_scene
 
-    check_count("n", n)
-    images, labels = [], []
-    for k in range(n):
-        rng = np.random.default_rng([seed, k])
-        width = float(np.exp(rng.uniform(*np.log(sigma))))
-        scene = simulate_scene(rng, (size, size), width)
-        seen = scene.strength > 1.0  # what drowns in the noise nobody could learn
-        images.append(scene.image.astype(np.float32))
-        labels.append(disc_classes((size, size), scene.y[seen], scene.x[seen], 1, radius * width))
-    return np.stack(images), np.stack(labels)
+    width = float(np.exp(rng.uniform(*np.log(sigma))))
+    scene = simulate_scene(rng, shape, width)
+    seen = scene.strength > 1.0  # what drowns in the noise nobody could learn
+    labels = disc_classes(shape, scene.y[seen], scene.x[seen], 1, radius * width)
+    return _Labelled(scene.image.astype(np.float32), labels)

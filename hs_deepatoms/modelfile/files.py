@@ -1,7 +1,8 @@
 """Model file <-> modules: one safetensors file, never a pickle.
 
 The header of the file holds one JSON text under the key ``hs_deepatoms``: format version, and for every module its
-architecture name and configuration, then preprocessing and the model card (name, description, licence, scores).
+architecture name and configuration, the hash of the weights, then preprocessing and the model card (name, description,
+licence, scores).
 """
 
 from __future__ import annotations
@@ -147,6 +148,8 @@ def modules_to_bytes(
         for key, tensor in module.state_dict().items():
             tensors[f"{name}.{key}"] = tensor.detach().cpu().clone(memory_format=_contiguous())
     header["card"] = dict(card or {})
+    # what a text in the header says does not change where the weights lie
+    header["weights_sha256"] = _hash(_weights(save(tensors)))
     try:
         text = json.dumps(header, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -162,6 +165,10 @@ def modules_from_bytes(
     from safetensors.torch import load
 
     header = _header(content, origin)
+    # files written by the first versions do not say
+    said = header.get("weights_sha256")
+    if said is not None and said != _hash(_weights(content)):
+        raise _damaged(origin, ValueError("its weights are not those that were saved: another sha256"))
     try:
         tensors = load(content)
     except Exception as error:
@@ -193,8 +200,13 @@ def read_content(path: str | os.PathLike, sha256: str | None) -> bytes:
     return content
 
 
-def _hash(content: bytes) -> str:
+def _hash(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _weights(content: bytes) -> memoryview:
+    """What follows the header in the bytes of a safetensors file."""
+    return memoryview(content)[8 + int.from_bytes(content[:8], "little") :]
 
 
 def _contiguous():

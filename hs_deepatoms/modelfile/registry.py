@@ -19,6 +19,8 @@ _architectures: dict[str, str | type] = {
     "SegResNet": "hs_deepatoms.nets.segresnet:SegResNet",
     "VAE": "hs_deepatoms.latent.model:VAE",
     "Members": "hs_deepatoms.nets.members:Members",
+    "PairModel": "hs_deepatoms.spectra.model:PairModel",
+    "Arrays": "hs_deepatoms.spectra.model:Arrays",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -67,6 +68,13 @@ class DenseDecoder(nn.Module):
 
     def forward(self, code: torch.Tensor) -> torch.Tensor:
         return self.body(code).unflatten(1, self.shape)
+
+    @torch.no_grad()
+    def absorb(self, linear: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """From now on make what a linear filter of images (n, c, *size) would make of the images."""
+        last = self.body[-1]
+        last.weight.copy_(linear(last.weight.T.unflatten(1, self.shape)).flatten(1).T)
+        last.bias.copy_(linear(last.bias[None].unflatten(1, self.shape)).flatten())
 
 
 class ConvDecoder(nn.Module):

@@ -81,7 +81,7 @@ def initialise(module: nn.Module, seed: int) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in module.modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                 taps = layer.weight[0, 0].numel() if layer.weight.ndim > 2 else 1
                 inputs = layer.weight.shape[0 if isinstance(layer, nn.ConvTranspose2d) else 1]
                 spread = math.sqrt((1.0 if isinstance(layer, nn.ConvTranspose2d) else 2.0 / taps) / inputs)

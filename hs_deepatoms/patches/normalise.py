@@ -5,6 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 NORMALISATIONS = ("mean", "zscore", "minmax", "norm")
+ROUNDINGS = 8  # a constant that was interpolated differs from itself by no more errors of rounding
+
+
+def rounding_of(dtype: np.dtype) -> float:
+    """Relative error of a value of this dtype; 0 for integers.
+
+    Examples
+    --------
+    >>> rounding_of(np.dtype("float32")), rounding_of(np.dtype("uint8"))
+    (1.1920928955078125e-07, 0.0)
+    """
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
 
 
 def normalise(patches: np.ndarray, how: str | None) -> np.ndarray:
@@ -46,8 +58,8 @@ def normalise(patches: np.ndarray, how: str | None) -> np.ndarray:
         scale = np.ones_like(mean)
         if how == "zscore":
             scale = np.sqrt(np.where(known, shifted.astype(np.float64) ** 2, 0).sum((-2, -1), keepdims=True) / count)
-            scale[scale <= 1e-12 * np.abs(mean)] = 0  # rounding of a constant
-    flat = ~(scale > 0)
+    largest = np.abs(values).max((-2, -1), keepdims=True) if how in ("zscore", "minmax") else 0.0
+    flat = ~(scale > ROUNDINGS * rounding_of(dtype) * largest)
     with np.errstate(invalid="ignore"):
         result = shifted / np.where(flat, 1, scale)
     if how != "norm":

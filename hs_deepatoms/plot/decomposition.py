@@ -43,7 +43,7 @@ def plot_decomposition(
     """
     import matplotlib.pyplot as plt
 
-    chosen = _chosen(components, tree["components"].sizes["component"])
+    chosen = chosen_components(components, tree["components"].sizes["component"])
     figure, axes = plt.subplots(2, len(chosen), figsize=(SIDE * len(chosen), 2 * SIDE), layout="constrained",
                                 squeeze=False)  # fmt: skip
     values = tree["components/components"]
@@ -79,7 +79,7 @@ def plot_scree(tree: xr.DataTree) -> matplotlib.figure.Figure:
     return figure
 
 
-def _chosen(components: Any, k: int) -> list[int]:
+def chosen_components(components: Any, k: int) -> list[int]:
     if components is None:
         return list(range(min(k, MOST)))
     whole = isinstance(components, int | np.integer) and not isinstance(components, bool)
@@ -111,7 +111,7 @@ def _draw_component(ax: matplotlib.axes.Axes, image: xr.DataArray, signed: bool)
     values = image.isel({dim: 0 for dim in others}).values
     end = float(np.abs(values).max()) or 1.0
     limits = {"cmap": "RdBu_r", "vmin": -end, "vmax": end} if signed else {"cmap": "gray"}
-    drawn = ax.imshow(values, extent=_extent(image, *window), **limits)
+    drawn = ax.imshow(values, extent=extent_of(image, *window), **limits)
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
     ax.set_xlabel(str(image[window[1]].attrs.get("units", "")))
 
@@ -121,7 +121,7 @@ def _draw_scores(ax: matplotlib.axes.Axes, tree: xr.DataTree, k: int, frame: int
         scores = tree["maps/scores"].isel(component=k)
         values = scores.values.reshape(-1, *scores.shape[-2:])
         _check_frame(frame, len(values))
-        drawn = ax.imshow(values[frame], extent=_extent(scores, "y", "x"), cmap="viridis", interpolation="nearest")
+        drawn = ax.imshow(values[frame], extent=extent_of(scores, "y", "x"), cmap="viridis", interpolation="nearest")
         ax.set_xlabel(str(scores["x"].attrs.get("units", "")))
     elif "y" in tree["scores"].coords:
         drawn = _scatter(ax, tree["scores"].to_dataset(), k, frame)
@@ -155,7 +155,7 @@ def _check_frame(frame: int, n: int) -> None:
         raise InvalidArgumentError(explain(f"frame={frame!r}", f"0 to {n - 1}", "Choose one of these."))
 
 
-def _extent(image: xr.DataArray, y: str, x: str) -> tuple[float, float, float, float]:
+def extent_of(image: xr.DataArray, y: str, x: str) -> tuple[float, float, float, float]:
     """Edges of the outer pixels, the first row at the top."""
     edges = []
     for dim in (x, y):

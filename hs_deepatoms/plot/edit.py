@@ -9,7 +9,7 @@ import numpy as np
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.axes import UNCALIBRATED
 from hs_deepatoms.bridge.source import read_source
-from hs_deepatoms.plot.markers import points, positions_for, show, signal_frames, to_markers
+from hs_deepatoms.plot.markers import is_open, points, positions_for, show, signal_frames, to_markers
 from hs_deepatoms.plot.style import COLOR
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.edited import edited_table
@@ -94,7 +94,7 @@ class TableEditor:
         for connection in self._connections:
             self.ax.figure.canvas.mpl_disconnect(connection)
         self._connections = []
-        if self._signal._plot is not None and self._signal._plot.is_active:
+        if is_open(self._signal):
             self._markers.close()
 
     def __repr__(self) -> str:

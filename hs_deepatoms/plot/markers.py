@@ -93,10 +93,26 @@ def plot_on_signal(
 
 def show(signal: BaseSignal, markers: plot.markers.Points) -> matplotlib.axes.Axes:
     """Plot ``signal`` unless it is open already, add ``markers``, return the axes of the image."""
-    if signal._plot is None or not signal._plot.is_active:
+    if not is_open(signal):
         signal.plot()
     signal.add_marker(markers)
     return signal._plot.signal_plot.ax
+
+
+def is_open(signal: BaseSignal) -> bool:
+    """Whether the image of HyperSpy's plot of ``signal`` can be seen.
+
+    HyperSpy takes a plot for active whose figure was closed without an event, as by Jupyter's inline backend after
+    every cell and by ``plt.close``.
+    """
+    import matplotlib.pyplot as plt
+
+    plot = signal._plot
+    if plot is None or not plot.is_active or plot.signal_plot is None:
+        return False
+    figure = plot.signal_plot.get_mpl_figure()
+    number = getattr(figure, "number", None)  # none: it was never pyplot's, but embedded by somebody
+    return figure is not None and (number is None or (plt.fignum_exists(number) and plt.figure(number) is figure))
 
 
 def positions_for(ds: xr.Dataset, signal: Any) -> tuple[np.ndarray, np.ndarray]:

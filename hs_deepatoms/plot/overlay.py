@@ -153,6 +153,8 @@ def save_overlay(ds: xr.Dataset, source: Any, path: str | os.PathLike, *, frames
         ax = figure.add_subplot(rows, columns, place + 1)
         plot_positions(ds, source, ax, frame=frame)
         ax.set_title(_title(ds, read, frame, n_frames), fontsize="medium")
+    if len(frames) < n_frames:
+        figure.suptitle(f"{len(frames)} of {n_frames} frames")
     path = Path(path)
     with written_beside(path) as temporary:
         canvas.print_figure(temporary, format="png", dpi=150)

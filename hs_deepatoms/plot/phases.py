@@ -51,19 +51,15 @@ def plot_phases(
     if layout is None:
         ax.scatter(x, y, c=phase, s=8, cmap="tab10", vmin=0, vmax=9, linewidths=0)
         return ax
-    _, row, column = layout.T
-    grid = np.full((row.max() + 1, column.max() + 1), np.nan)
-    grid[row, column] = phase
-    rows, columns = (np.array([values[place == k].mean() for k in range(place.max() + 1)])
-                     for values, place in ((y, row), (x, column)))  # fmt: skip
+    rows, columns, grid = _on_grid(part, phase, layout)
     for k in np.unique(phase[phase > 0]):  # the boundary of all phases from k on
         if min(grid.shape) > 1:
             ax.contour(columns, rows, grid >= k, [0.5], colors=[f"C{int(k)}"], linewidths=1.5)
     return ax
 
 
-def plot_watch(tree: xr.DataTree) -> matplotlib.figure.Figure:
-    """The phases of the training nodes at every look, in one row.
+def plot_watch(tree: xr.DataTree, *, frame: int = 0) -> matplotlib.figure.Figure:
+    """The map of the latent at every look, and its phases below.
 
     Raises
     ------
@@ -75,14 +71,36 @@ def plot_watch(tree: xr.DataTree) -> matplotlib.figure.Figure:
     if "watch" not in tree.children:
         got = "a tree whose training was not watched"
         raise InvalidArgumentError(explain(got, "one with /watch", "Train with physics_watch=5."))
-    seen = tree["watch"].to_dataset()
-    table = tree["latent"].to_dataset()
-    n = seen.sizes["watch_step"]
-    figure, axes = plt.subplots(1, n, figsize=(SIDE * n, SIDE), layout="constrained", squeeze=False)
-    size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
-    for k, ax in enumerate(axes[0]):
-        ax.scatter(table["x"], table["y"], c=seen["phase"][k], s=size, cmap="tab10", vmin=0, vmax=9, marker="s",
-                   linewidths=0)  # fmt: skip
-        ax.set(title=f"step {int(seen['watch_step'][k])}", aspect="equal", xticks=[], yticks=[])
-        ax.invert_yaxis()
+    from hs_deepatoms.methods.image_stack import layout_of
+    from hs_deepatoms.tables.frames import frame_of
+
+    seen, table = tree["watch"].to_dataset(), tree["latent"].to_dataset()
+    here = np.flatnonzero(frame_of(table) == frame)
+    part, n = table.isel(atom=here), seen.sizes["watch_step"]
+    layout = layout_of(part)
+    figure, axes = plt.subplots(2, n, figsize=(SIDE * n, 1.9 * SIDE), layout="constrained", squeeze=False, sharex=True,
+                                sharey=True)  # fmt: skip
+    for k, pair in enumerate(axes.T):
+        for ax, name, colours in zip(
+            pair, ("z", "phase"), (None, {"cmap": "tab10", "vmin": 0, "vmax": 9}), strict=True
+        ):
+            rows, columns, grid = _on_grid(part, seen[name][k].values[here], layout)
+            grid = np.where(grid < 0, np.nan, grid) if name == "phase" else grid
+            ax.pcolormesh(columns, rows, grid, shading="nearest", rasterized=True, **colours or {})
+            ax.set_aspect("equal")
+        pair[0].set_title(f"step {int(seen['watch_step'][k])}")
+        pair[1].set_xlabel(f"x ({table['x'].attrs.get('units', 'px')})")
+    for ax, name in zip(axes[:, 0], ("latent", "phase"), strict=True):
+        ax.set_ylabel(f"{name}\ny ({table['y'].attrs.get('units', 'px')})")
+    axes[0, 0].invert_yaxis()
     return figure
+
+
+def _on_grid(part: xr.Dataset, values: np.ndarray, layout: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """y of the rows and x of the columns of a grid, and values on it, NaN where there is no patch."""
+    _, row, column = layout.T
+    grid = np.full((row.max() + 1, column.max() + 1), np.nan)
+    grid[row, column] = values
+    rows, columns = (np.array([part[name].values[place == k].mean() for k in range(place.max() + 1)])
+                     for name, place in (("y", row), ("x", column)))  # fmt: skip
+    return rows, columns, grid

@@ -33,8 +33,11 @@ def invalid_pixels(scaled: np.ndarray, masked: np.ndarray | None = None) -> np.n
     -------
     ndarray, bool, shape (h, w)
     """
-    bad = ~(np.abs(scaled) < BEYOND)  # not finite ones too
-    if np.nanmax(np.where(bad, 0, np.abs(scaled)), initial=0) > SPIKE:
+    size = np.abs(scaled)
+    bad = ~(size < BEYOND)  # not finite ones too
+    if bad.any():
+        size[bad] = 0
+    if size.max(initial=0) > SPIKE:
         filled = np.where(bad, 0, scaled)
         bad |= filled - maximum_filter(filled, footprint=_RING, mode="mirror") > SPIKE
         bad |= minimum_filter(filled, footprint=_RING, mode="mirror") - filled > SPIKE

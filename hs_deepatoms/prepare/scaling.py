@@ -9,6 +9,7 @@ import numpy as np
 from hs_deepatoms.prepare.blank import LineRange, blank_lines
 
 LOW, HIGH = 0.5, 99.5  # percentiles: ten hot pixels or a dark corner must not move the scale
+PIXELS = 2**16  # that are scaled at a time
 SPARSE = 0.3  # then a lone pixel stands out far enough to be taken for a hot one, a column (more than a pixel) does not
 
 
@@ -80,4 +81,10 @@ def apply_scaling(frame: np.ndarray, scaling: tuple[float, float]) -> np.ndarray
         return np.zeros(frame.shape, np.float32)
     # float32 holds 8- and 16-bit data exactly; wider types are centred before they are rounded
     wide = np.float32 if frame.dtype.itemsize <= 2 or frame.dtype == np.float32 else np.float64
-    return ((frame.astype(wide) - wide(centre)) / wide(span)).astype(np.float32)
+    out = np.empty(frame.shape, np.float32)
+    few = max(1, PIXELS // max(1, frame[:1].size))  # rows that stay in the processor's cache
+    for k in range(0, len(frame), few):
+        part = frame[k : k + few].astype(wide)
+        part -= wide(centre)
+        np.divide(part, wide(span), out=out[k : k + few], casting="same_kind")
+    return out

@@ -70,7 +70,7 @@ def find_rings(y, x, bonds: Bonds, *, largest: int = 12) -> Rings:
     ([6], [2.5981])
     """
     y, x = np.asarray(y, float), np.asarray(x, float)
-    kept = np.arange(bonds.first.size)
+    kept = _without_ends(y.size, bonds)
     while True:
         part = bonds.at(kept)
         after = following(y.size, part)
@@ -82,6 +82,19 @@ def find_rings(y, x, bonds: Bonds, *, largest: int = 12) -> Rings:
     return _traced(y, x, part, kept, after, face, largest)
 
 
+def _without_ends(n_atoms: int, bonds: Bonds) -> np.ndarray:
+    """Rows of the bonds without those of atoms that have no other one: their chains are on no ring."""
+    kept = np.arange(bonds.first.size)
+    while kept.size:
+        ends = bonds.first[kept], bonds.second[kept]
+        number = np.bincount(ends[0], minlength=n_atoms) + np.bincount(ends[1], minlength=n_atoms)
+        inside = (number[ends[0]] > 1) & (number[ends[1]] > 1)
+        if inside.all():
+            break
+        kept = kept[inside]
+    return kept
+
+
 def following(n_atoms: int, bonds: Bonds) -> np.ndarray:
     """The half-edge (2 n_bonds,) after each one along the border of the face on its side.
 
@@ -89,8 +102,9 @@ def following(n_atoms: int, bonds: Bonds) -> np.ndarray:
     """
     n = bonds.first.size
     origin = np.concatenate([bonds.first, bonds.second])
-    angle = np.arctan2(np.concatenate([bonds.dy, -bonds.dy]), np.concatenate([bonds.dx, -bonds.dx]))
-    order = np.lexsort((angle, origin))
+    angle = np.arctan2(bonds.dy, bonds.dx)
+    back = np.where(angle > 0, angle - np.pi, angle + np.pi)
+    order = np.lexsort((np.concatenate([angle, back]), origin))
     rank = np.empty(2 * n, np.int64)
     rank[order] = np.arange(2 * n)
     count = np.bincount(origin, minlength=n_atoms)

@@ -177,8 +177,8 @@ def _from_table(ds: Any) -> Found:
     ds = ds.isel({DIM: keep})
     if not all(name in ds and np.isfinite(ds[name].values).all() for name in ("y_px", "x_px")):
         ds = ds.drop_vars(["y_px", "x_px"], errors="ignore")  # a join left gaps; y and x are whole
-    if UNKNOWN_UNITS in axis_units(ds).values() and stored_axes(ds) is not None:
-        ds = in_pixels(ds)  # the image may have been calibrated since
+    if stored_axes(ds) is not None and ("y_px" in ds or UNKNOWN_UNITS in axis_units(ds).values()):
+        ds = in_pixels(ds)  # the image may have been calibrated otherwise since
     frame = ds.reset_coords().to_dataframe()
     found = _from_frame(frame, _said_units((ds["y"], ds["x"])) or "calibrated", "table")
     navigation = {*found.indices, *(f"{name}_index" for name in found.indices)}

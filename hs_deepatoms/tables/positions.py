@@ -10,6 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.tables.build import build_table
+from hs_deepatoms.tables.calibrate import local_scale
 from hs_deepatoms.tables.foreign import Found, read_positions
 from hs_deepatoms.tables.schema import navigation_columns
 
@@ -93,7 +94,7 @@ def positions(
         y_px,
         x_px,
         frame=frames,
-        columns=_lengths_in(found, axes),
+        columns=_lengths_in(found, axes, (y_px, x_px)),
         navigation=navigation,
         signal=axes,
         metadata=metadata,
@@ -198,18 +199,24 @@ def _warn_of_other_reading(y_px: np.ndarray, x_px: np.ndarray, axes: Sequence[Ax
     warnings.warn(text, UserWarning, stacklevel=3)
 
 
-def _lengths_in(found: Found, axes: Sequence[Axis]) -> dict[str, np.ndarray]:
-    """All columns; uncertainties and widths that came in other units, in those of the image."""
+def _lengths_in(found: Found, axes: Sequence[Axis], pixels: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """All columns; uncertainties, widths and vectors that came in other units, in those of the image."""
     made = dict(found.columns)
-    groups = zip(axes[-2:], found.length_units, (("y_std", "width_y"), ("x_std", "width_x")), strict=True)
-    for axis, units, names in groups:
-        for name in [name for name in names if name in made and units not in (None, axis.units)]:
-            from hs_deepatoms.bridge.lengths import unit_factor
+    for name, axis, units, places in zip(("y", "x"), axes[-2:], found.length_units, pixels, strict=True):
+        if units in (None, axis.units):
+            continue
+        lengths = [f"{name}_std", f"{name}_spread", f"width_{name}"]
+        vectors = [f"{vector}_{name}" for vector in ("displacement", "off_centring", "drift")]
+        for column in [one for one in (*lengths, *vectors, *(f"{v}_std" for v in vectors)) if one in made]:
+            if units != "px":
+                from hs_deepatoms.bridge.lengths import unit_factor
 
-            if units == "px":
-                made[f"{name}_px"] = made.pop(name)  # the table calibrates these
+                made[column] = made[column] * unit_factor(units, axis.units)
+            elif column in lengths:
+                made[f"{column}_px"] = made.pop(column)  # the table calibrates these
             else:
-                made[name] = made[name] * unit_factor(units, axis.units)
+                scale = local_scale(axis, places)
+                made[column] = made[column] * (np.abs(scale) if column.endswith("_std") else scale)
     return made
 
 

@@ -150,13 +150,13 @@ def _run(trainer: Trainer, batches, validation, metrics, path, job, watch, show_
     shown = show_progressbar if group.rank == 0 else False
     with progress(recipe.steps, "training", shown, unit="step") as bar:
         bar.update(trainer.step)
-        for image, target in _remaining(batches, trainer.step, group):
+        for image, target, weight in _remaining(batches, trainer.step, group):
             used = trainer.step / recipe.steps
             if recipe.minutes is not None:
                 used = max(used, (time.monotonic() - begun) / (60 * recipe.minutes))
             if used >= 1 or trainer.out_of_patience():
                 break
-            trainer.train(image.to(group.device), target.to(group.device), used)
+            trainer.train(image.to(group.device), target.to(group.device), used, weight)
             bar.update()
             if validation is not None and trainer.step % recipe.validation_interval == 0:
                 trainer.validate(validation, metrics)
@@ -170,11 +170,15 @@ def _run(trainer: Trainer, batches, validation, metrics, path, job, watch, show_
     return trainer.out_of_patience()
 
 
-def _remaining(batches, step: int, group: Group) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The batches from ``step`` on, this process's share of each."""
+def _remaining(batches, step: int, group: Group) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
+    """The batches from ``step`` on: this process's share of each, and what its mean counts."""
     if hasattr(batches, "starting"):
-        return batches.starting(step, (group.rank, group.size))
-    return ((group.share(image), group.share(target)) for image, target in islice(iter(batches), step, None))
+        # what does not say how many samples it has gives every process as many
+        size = getattr(batches, "batch_size", None)
+        weight = 1.0 if size is None else group.weight(size)
+        return ((*batch, weight) for batch in batches.starting(step, (group.rank, group.size)))
+    return ((group.share(image), group.share(target), group.weight(len(image)))
+            for image, target in islice(iter(batches), step, None))  # fmt: skip
 
 
 def _show(bar, trainer: Trainer) -> None:
@@ -213,7 +217,7 @@ def _finished(trainer: Trainer, batches, validation, metrics, stopped: bool) -> 
 def _with_statistics(trainer: Trainer, batches) -> nn.Module:
     """The averaged module, with batch-norm statistics that belong to its weights."""
     seen = islice(_remaining(batches, 0, trainer.group), STATISTICS)
-    measure_statistics(trainer.average, (image for image, _ in seen), trainer.group.device)
+    measure_statistics(trainer.average, (image for image, _, _ in seen), trainer.group.device)
     return trainer.average.module
 
 

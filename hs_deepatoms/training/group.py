@@ -26,6 +26,13 @@ class Group:
         part = batch[self.rank :: self.size]
         return part if len(part) else batch[self.rank % len(batch)][None]
 
+    def weight(self, total: int) -> float:
+        """What this process's mean over its part counts in the mean over all processes, for a batch of ``total``.
+
+        1 where all parts are of one size; 0 for a sample that only repeats another process's.
+        """
+        return len(range(self.rank, total, self.size)) * self.size / total
+
     def agreed(self, value: float) -> float:
         """The first process's value, in all of them."""
         if self.size == 1:

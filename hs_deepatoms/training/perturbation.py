@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.nets.blocks import ChannelDropout, SeededNoise
 
 
@@ -18,11 +19,22 @@ class Perturbation:
     steps: it widens the search at first and fades away.
 
     The time dependence is that of annealed gradient noise (Neelakantan et al., arXiv:1511.06807).
+
+    Raises
+    ------
+    InvalidArgumentError
+        Values below 0; ``every`` that is no whole number of 1 or more.
     """
 
     scale: float = 0.01
     decay: float = 1.5
     every: int = 50
+
+    def __post_init__(self):
+        if not (self.scale >= 0 and self.decay >= 0 and self.every >= 1 and self.every == int(self.every)):
+            got = f"Perturbation(scale={self.scale!r}, decay={self.decay!r}, every={self.every!r})"
+            allowed = "scale and decay of 0 or more, every a whole number of 1 or more"
+            raise InvalidArgumentError(explain(got, allowed, "Choose other values."))
 
     def sigma(self, step: int) -> float:
         """Noise added after this step (counted from 1); 0 for steps between."""

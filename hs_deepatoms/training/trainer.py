@@ -72,8 +72,11 @@ class Trainer:
         """Share of the training after which weights are averaged, for "swa"."""
         return self.recipe.swa_from if self.recipe.averaging == "swa" else None
 
-    def train(self, image: torch.Tensor, target: torch.Tensor, used: float) -> None:
-        """One step, when a share ``used`` of the training is done."""
+    def train(self, image: torch.Tensor, target: torch.Tensor, used: float, weight: float = 1.0) -> None:
+        """One step, when a share ``used`` of the training is done.
+
+        ``weight`` is what this process's part of the batch counts among those of all processes.
+        """
         recipe, rate = self.recipe, self.recipe.learning_rate * factor_of(self.recipe.schedule, used, self.swa_from)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -82,7 +85,7 @@ class Trainer:
         with seeded_step(self.module, seed):
             value = self._loss(self.running, image, target)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(value).backward()
+        self.scaler.scale(value if weight == 1 else value * weight).backward()
         if recipe.gradient_clip is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.module.parameters(), recipe.gradient_clip)

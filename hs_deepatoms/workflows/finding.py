@@ -157,6 +157,8 @@ show_progressbar
         smallest: float = 16,
         depth: float | None = 1.0,
         match_pixel_size: bool = True,
+        signal_mask: Any = None,
+        navigation_mask: Any = None,
         signal_dims: tuple[str, str] | None = None,
         device: str = "auto",
         show_progressbar: bool | None = None,
@@ -165,8 +167,8 @@ show_progressbar
 
         Parameters
         ----------
-        signal, match_pixel_size, signal_dims, device, show_progressbar
-            As in :meth:`predict`. Every frame must fit into memory.
+        signal, match_pixel_size, signal_mask, navigation_mask, signal_dims, device, show_progressbar
+            As in :meth:`predict`. The result must fit into memory.
         threshold : float
             Smallest probability of an object's pixels.
         smallest : float
@@ -187,17 +189,75 @@ show_progressbar
         InvalidImageError, InvalidAxesError, InvalidArgumentError, DeviceError
             As in :func:`~hs_deepatoms.find_atoms`.
         """
+        from functools import partial
+
+        from hs_deepatoms.atoms.instances import label_objects, measure_objects
+
+        asked = {"threshold": threshold, "smallest": smallest, "depth": depth}
+        seen = {"match_pixel_size": match_pixel_size, "signal_mask": signal_mask, "navigation_mask": navigation_mask,
+                "signal_dims": signal_dims, "device": device, "show_progressbar": show_progressbar}  # fmt: skip
+        return self._objects(signal, "instances", asked, partial(label_objects, **asked), measure_objects, seen)
+
+    def lines(
+        self,
+        signal: Any,
+        *,
+        threshold: float = 0.5,
+        shortest: float = 8,
+        match_pixel_size: bool = True,
+        signal_mask: Any = None,
+        navigation_mask: Any = None,
+        signal_dims: tuple[str, str] | None = None,
+        device: str = "auto",
+        show_progressbar: bool | None = None,
+    ) -> tuple[Any, xr.Dataset]:
+        """Walls, steps, fibres: lines one pixel wide along the middle of what was found, and a table of them.
+
+        Parameters
+        ----------
+        signal, match_pixel_size, signal_mask, navigation_mask, signal_dims, device, show_progressbar
+            As in :meth:`predict`. The result must fit into memory.
+        threshold : float
+            Smallest probability of a line's pixels, before it is thinned.
+        shortest : float
+            Lines of fewer pixels are left out.
+
+        Returns
+        -------
+        lines : Signal2D or DataArray, int32
+            Number of the line at every pixel, 0 for none; with the axis ``class`` in front where there are several
+            classes.
+        table : xarray.Dataset
+            Table (dim ``atom``: one row per line) of ``length``, ``rotation``, ``ends`` (0: closed), mean position and
+            intensity; ``object`` is the number in ``lines``.
+
+        Raises
+        ------
+        InvalidImageError, InvalidAxesError, InvalidArgumentError, DeviceError
+            As in :func:`~hs_deepatoms.find_atoms`.
+        """
+        from functools import partial
+
+        from hs_deepatoms.atoms.lines import label_lines, measure_lines
+
+        asked = {"threshold": threshold, "shortest": shortest}
+        seen = {"match_pixel_size": match_pixel_size, "signal_mask": signal_mask, "navigation_mask": navigation_mask,
+                "signal_dims": signal_dims, "device": device, "show_progressbar": show_progressbar}  # fmt: skip
+        return self._objects(signal, "lines", asked, partial(label_lines, **asked), measure_lines, seen)
+
+    def _objects(self, signal, operation: str, asked: dict, find, measure, seen: dict) -> tuple[Any, xr.Dataset]:
+        """Label images and table of whatever is found in the maps; ``seen`` are options of `predict`."""
         from hs_deepatoms.workflows.objects import measured, write_labels
 
-        if not 0 < threshold < 1:
-            raise InvalidArgumentError(explain(f"threshold={threshold!r}", "a probability between 0 and 1", "Try 0.5."))
-        source = images.read_images(signal, signal_dims=signal_dims, operation="instances")
-        maps = self.predict(signal, match_pixel_size=match_pixel_size, signal_dims=signal_dims, device=device,
-                            lazy_output=False, show_progressbar=show_progressbar)  # fmt: skip
-        asked = {"threshold": threshold, "smallest": smallest, "depth": depth}
-        entry = provenance_entry("instances", asked, model=self._named())
-        labels, table = measured(source, np.asarray(maps.data), self.classes, entry, **asked)
-        return write_labels(source, labels, self.classes, entry), table
+        if not 0 < asked["threshold"] < 1:
+            got = f"threshold={asked['threshold']!r}"
+            raise InvalidArgumentError(explain(got, "a probability between 0 and 1", "Try 0.5."))
+        source = images.read_images(signal, signal_dims=seen["signal_dims"], operation=operation)
+        maps = self.predict(signal, lazy_output=False, **seen)
+        entry = provenance_entry(operation, asked, model=self._named())
+        labels, table = measured(source, np.asarray(maps.data), self.classes, entry, find=find, measure=measure)
+        what = "objects" if operation == "instances" else operation
+        return write_labels(source, labels, self.classes, entry, what), table
 
     def _examined(self, source, job) -> dict[str, Any]:
         """What is to be said about the images before they are looked at, for the provenance; nothing here."""

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from hs_deepatoms.atoms.instances import label_objects, measure_objects
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods.images import frame_of
 from hs_deepatoms.tables.build import build_table
 
-LENGTHS = ("perimeter", "diameter", "major_axis", "minor_axis")
+LENGTHS = ("perimeter", "diameter", "major_axis", "minor_axis", "length")
 
 
-def measured(source: Source, maps: np.ndarray, classes: Sequence[str], entry: dict, *, threshold, smallest, depth):
+def measured(
+    source: Source, maps: np.ndarray, classes: Sequence[str], entry: dict, *, find: Callable, measure: Callable
+) -> tuple[np.ndarray, xr.Dataset]:
     """Label images (k, ..., h, w) and the table of all objects.
 
     ``maps`` are probabilities of one class, in the images' shape, or of several, with their axis in front.
+    ``find(probability)`` labels the objects of a frame, ``measure(labels, image, spacing)`` gives their columns.
     """
     shape = source.data.shape
     flat = maps.reshape(len(classes), -1, *shape[-2:])
@@ -28,8 +30,8 @@ def measured(source: Source, maps: np.ndarray, classes: Sequence[str], entry: di
     spacing = tuple(axis.step for axis in source.signal[-2:])
     for k, frames in enumerate(flat):
         for frame, probability in enumerate(frames):
-            labels[k, frame] = label_objects(probability, threshold=threshold, smallest=smallest, depth=depth)
-            found = measure_objects(labels[k, frame], np.asarray(frame_of(source, frame), float), spacing)
+            labels[k, frame] = find(probability)
+            found = measure(labels[k, frame], np.asarray(frame_of(source, frame), float), spacing)
             n = len(found["y_px"])
             parts.append({**found, "frame": np.full(n, frame), "species": np.full(n, k)})
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -39,7 +41,8 @@ def measured(source: Source, maps: np.ndarray, classes: Sequence[str], entry: di
 def _table(source: Source, columns: dict[str, np.ndarray], classes: Sequence[str], entry: dict) -> xr.Dataset:
     y, x = source.signal[-2:]
     units = {name: y.units for name in LENGTHS if name in columns}
-    units["area"] = f"{y.units}^2" if y.units == x.units else f"{y.units} {x.units}"
+    if "area" in columns:
+        units["area"] = f"{y.units}^2" if y.units == x.units else f"{y.units} {x.units}"
     y_px, x_px, frame = (columns.pop(name) for name in ("y_px", "x_px", "frame"))
     names = {"species": dict(enumerate(classes))}
     if len(classes) == 1:
@@ -50,9 +53,9 @@ def _table(source: Source, columns: dict[str, np.ndarray], classes: Sequence[str
                        units=units)  # fmt: skip
 
 
-def write_labels(source: Source, labels: np.ndarray, classes: Sequence[str], entry: dict) -> Any:
+def write_labels(source: Source, labels: np.ndarray, classes: Sequence[str], entry: dict, what: str) -> Any:
     """Label images in the kind that went in."""
-    title = f"objects of {source.title}" if source.title else "objects"
+    title = f"{what} of {source.title}" if source.title else what
     one = len(classes) == 1
     return write_like(source, labels[0] if one else labels, title=title, provenance=[*source.provenance, entry],
                       leading=() if one else (("class", list(classes)),), lazy_output=False)  # fmt: skip

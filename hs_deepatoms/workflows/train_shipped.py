@@ -26,6 +26,12 @@ from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_d
 THRESHOLD = 0.45
 ORDER = (0.7798, 0.5060, 1.1688, 0.1065, -0.0174, -0.1531, -0.3208, 0.0491, 0.3508)  # by fit_order, seed 1
 HEIGHTS = (0.784, 0.732, 2.102)  # by the same
+# what probabilities are worth: fit_reliability on 541 images (the last two knots, which few images decide, with at most
+# 60 detections of each)
+RELIABILITY = (
+    (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.998),
+    (0.0781, 0.1495, 0.23, 0.4247, 0.5593, 0.728, 0.8335, 0.9244, 0.9877, 0.9953),
+)
 
 
 @dataclass(frozen=True)
@@ -208,12 +214,14 @@ def pack(
     calibration: tuple[float, float] = (1.28, 0.81),
     order: tuple[float, ...] = ORDER,
     heights: tuple[float, ...] = HEIGHTS,
+    reliability: tuple[tuple[float, ...], tuple[float, ...]] = RELIABILITY,
     scores: dict | None = None,
 ) -> str:
     """Join the trained parts in ``out`` into one model file with its card; returns the sha256.
 
     ``calibration`` is the slope and offset from presence to probability, fitted on 400 simulated images that were not
-    trained on; ``order`` and ``heights`` are the weights that :mod:`hs_deepatoms.workflows.fit_order` prints.
+    trained on; ``order`` and ``heights`` are the weights that :mod:`hs_deepatoms.workflows.fit_order` prints, and
+    ``reliability`` the knots that :mod:`hs_deepatoms.workflows.fit_reliability` prints.
     """
     from safetensors.torch import load_file
 
@@ -248,6 +256,7 @@ def pack(
         "calibration": list(calibration),
         "order": list(order),
         "heights": list(heights),
+        "reliability": [list(knots) for knots in reliability],
     }
     return save_modules(target, parts, preprocessing=preprocessing, card=card)
 

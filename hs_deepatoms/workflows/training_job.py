@@ -225,13 +225,14 @@ class Changed:
 
 
 class Validation:
-    """The held-out windows that have labels in batches, always the same ones."""
+    """The held-out windows that have labels in batches, always the same ones: they are read once."""
 
     def __init__(self, held: LabelledSet, batch_size: int, target: Target):
         self.held, self.batch_size, self.target = held, batch_size, target
         known = np.array([k for k in range(len(held)) if held.labelled(k)], int)
         n = min(len(known), MOST_VALIDATION)
         self.chosen = known[np.unique(np.linspace(0, max(len(known) - 1, 0), n).astype(int))]
+        self._kept: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -242,6 +243,11 @@ class Validation:
         return float((target >= 0).sum())
 
     def __iter__(self):
+        if not self._kept:
+            self._kept = list(self._read())
+        return iter(self._kept)
+
+    def _read(self):
         rng = np.random.default_rng(0)  # not asked: the windows are fixed
         for start in range(0, len(self.chosen), self.batch_size):
             parts = [self.held.get(int(k), rng) for k in self.chosen[start : start + self.batch_size]]

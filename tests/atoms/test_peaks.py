@@ -34,7 +34,7 @@ def slope(c, n, name, window, elliptical, step=1e-2):
     """Derivative image of column ``n`` by one parameter, by finite differences."""
     parts = []
     for sign in (1, -1):
-        moved = Columns.of(c.stacked().clone())
+        moved = Columns.of(c.table.clone())
         getattr(moved, name)[n] += sign * step
         parts.append(image(moved, window, elliptical))
     return (parts[0] - parts[1]) / (2 * step)

@@ -37,7 +37,9 @@ def test_real_images_pass(dtype):
     check_image_source(read_source(standard(dtype=dtype)), "find_atoms")
 
 
-@pytest.mark.parametrize("units", ["nm", "Å", "px", "", "odd", "µm", "eV"])
+@pytest.mark.parametrize(
+    "units", ["nm", "Å", "px", "", "odd", "µm", "Nm", "NM", "Angstroem", "nanometre", "a", "AA", "counts", "kV"]
+)
 def test_real_space_passes(units):
     check_image_source(read_source(with_units(units)), "find_atoms")
 
@@ -66,6 +68,7 @@ def test_refused_images(given, match):
     ("given", "match"),
     [
         *[(with_units(units), "axis 'column'") for units in ("1/nm", "1 / nm", "nm^-1", "1/Å", "mrad", "deg", "nm⁻¹")],
+        *[(with_units(units), "axis 'column'") for units in ("2π/nm", "k", "eV", "keV", "s", "ms")],
         *[(with_type(kind), "set_signal_type") for kind in ("diffraction", "electron_diffraction", "EBSD")],
         (unordered(), "not ordered"),
     ],

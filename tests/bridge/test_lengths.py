@@ -73,7 +73,11 @@ def test_unit_factors_chain(a, b, c):
     [("nm", "length"), ("inch", "length"), ("px", "pixel"), ("", "pixel"), ("1/nm", "reciprocal"),
      ("1 / nm", "reciprocal"), ("nm^-1", "reciprocal"), ("nm⁻¹", "reciprocal"), ("1/A", "reciprocal"),
      ("Å**-1", "reciprocal"), ("nm-1", "reciprocal"), ("1/blorp", "reciprocal"), ("mrad", "angle"), ("rad", "angle"),
-     ("deg", "angle"), ("°", "angle"), ("eV", "other"), ("s", "other"), ("blorp", "unknown")],
+     ("deg", "angle"), ("°", "angle"), ("blorp", "unknown"), ("2π/nm", "reciprocal"), ("2 pi / Å", "reciprocal"),
+     ("k", "reciprocal"), ("k_x", "reciprocal"), ("q", "reciprocal"), ("eV", "energy"), ("keV", "energy"),
+     ("J", "energy"), ("s", "time"), ("ms", "time"), ("µs", "time"), ("seconds", "time"),
+     # no lengths to pint, but perhaps to the user
+     ("Nm", "other"), ("a", "other"), ("V", "other"), ("nanometres", "length"), ("micron", "length")],
 )  # fmt: skip
 def test_unit_kinds(units, kind):
     assert unit_kind(units) == kind

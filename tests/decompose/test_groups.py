@@ -95,9 +95,16 @@ def test_too_many_for_a_method(monkeypatch):
         fit_samples(as_samples(blobs()[0]), "isomap", None, 0)
 
 
-def test_umap_names_its_extra():
+def test_umap_names_its_extra_or_tells_blobs_apart():
     try:
         import umap  # noqa: F401
     except ImportError:
         with pytest.raises(MissingExtraError, match=r"hs_deepatoms\[umap\]"):
             fit_samples(as_samples(blobs()[0]), "umap", None, 0)
+        return
+    from sklearn.metrics import silhouette_score
+
+    rows, classes = blobs()
+    one, two = (fit_samples(as_samples(rows), "umap", None, 0).scores for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    assert silhouette_score(one, classes) > 0.6

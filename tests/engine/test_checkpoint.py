@@ -93,3 +93,47 @@ def test_a_change_in_any_frame_of_an_array_shows():
         other = data.copy()
         other[frame] = other[frame, ::-1]
         assert fingerprint(other) != first
+
+
+@pytest.mark.parametrize("left", [0, 0.5, "zeros", "one byte"])
+def test_a_torn_block_is_missing_for_the_next_run(tmp_path, left):
+    parts = Checkpoint(tmp_path / "parts", JOB)
+    for k in range(3):
+        parts.put("columns", k, {"y": np.arange(200.0) + k})
+    file = tmp_path / "parts" / "columns-0000001.npz"
+    content = bytearray(file.read_bytes())
+    if left == "zeros":
+        content[:] = bytes(len(content))
+    elif left == "one byte":
+        content[len(content) // 2] ^= 1
+    else:
+        content = content[: int(left * len(content))]
+    file.write_bytes(content)
+    again = Checkpoint(tmp_path / "parts", JOB)
+    assert again.missing("columns", 4) == [1, 3]
+    again.put("columns", 1, {"y": np.arange(200.0) + 1})
+    assert again.missing("columns", 4) == [3] and again.get("columns", 1)["y"][0] == 1
+
+
+def test_a_block_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """What a power cut may take is what was not synced: the file before the rename, the folder after it."""
+    parts, steps = Checkpoint(tmp_path / "parts", JOB), []
+    replace = checkpoint.Path.replace
+    monkeypatch.setattr(checkpoint, "sync", lambda path: steps.append(("sync", path.name, path.exists())))
+
+    def named(path, target):
+        steps.append(("name", path.name, True))
+        return replace(path, target)
+
+    monkeypatch.setattr(checkpoint.Path, "replace", named)
+    parts.put("columns", 0, {"y": np.zeros(2)})
+    block = "columns-0000000.npz.part"
+    assert steps == [("sync", block, True), ("name", block, True), ("sync", "parts", True)]
+
+
+def test_a_torn_description_of_the_job_is_named(tmp_path):
+    Checkpoint(tmp_path / "parts", JOB)
+    (tmp_path / "parts" / "job.json").write_text('{"data"')
+    with pytest.raises(StoreError, match="no unfinished job"):
+        Checkpoint(tmp_path / "parts", JOB)
+    assert not holds(tmp_path / "parts", JOB)

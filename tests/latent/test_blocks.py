@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hs_deepatoms.errors import InvalidArgumentError
-from hs_deepatoms.latent.blocks import BlockBatches, Physics, loss_named, map_loss, together
+from hs_deepatoms.latent.blocks import BlockBatches, Physics, loss_named, map_losses, together
 from hs_deepatoms.latent.physics import edge_loss
 
 LAYOUT = np.stack([one.ravel() for one in np.indices((2, 7, 9))], 1)
@@ -54,18 +54,21 @@ def test_loss_of_the_map():
     latents = torch.rand(63, 2, generator=torch.Generator().manual_seed(0))
     out = torch.cat([torch.zeros(63, 3), latents], 1).requires_grad_()
     expected = edge_loss(latents.T.reshape(2, 7, 9)).mean()
-    found = map_loss(out, places, physics())
+    found = map_losses(out, places, physics()).mean()
     np.testing.assert_allclose(found.detach(), expected, rtol=1e-5)
     found.backward()
     assert (out.grad[:, 3:] != 0).any() and (out.grad[:, :3] == 0).all()
-    one = map_loss(out, places, physics(latents=[1]))
+    one = map_losses(out, places, physics(latents=[1]))
     np.testing.assert_allclose(one.detach(), edge_loss(latents[:, 1].reshape(7, 9))[0], rtol=1e-5)
 
 
 def test_sum_and_product():
-    own, found = torch.tensor(3.0), torch.tensor(0.25)
+    own, found = torch.tensor(3.0), torch.tensor([0.25])
     assert float(together(own, found, physics())) == 3.5
     assert float(together(own, found, physics(combine="multiply", weight=0.5))) == 1.5
+    two = torch.tensor([0.25, 4.0])
+    assert float(together(own, two, physics(weight=(2.0, -1.0)))) == 3 + (0.5 - 4) / 2
+    assert float(together(own, two, physics(combine="multiply", weight=(1.0, 0.0)))) == pytest.approx(1.5)
     with pytest.raises(InvalidArgumentError, match="above 0"):
         together(own, -found, physics(combine="multiply"))
 
@@ -86,6 +89,5 @@ def test_blocks_move_together():
 
 def test_names():
     assert loss_named("edges") is edge_loss and loss_named(max) is max
-    for name in ("entropy", "periodicity"):
-        with pytest.raises(InvalidArgumentError):
-            loss_named(name)
+    with pytest.raises(InvalidArgumentError, match="periodicity"):
+        loss_named("entropy")

@@ -67,6 +67,10 @@ def test_periodicity():
     assert float(periodicity_loss(wave, PEAKS)) < -0.95 < -0.3 < float(periodicity_loss(field(16, 18, 1), PEAKS))
     found = {tuple(np.round(np.abs(peak), 3)) for peak in found_peaks(wave)}
     assert found == {(0.25, 0.0), (0.0, 0.333)}
+    np.testing.assert_allclose(periodicity_loss(wave), periodicity_loss(wave, PEAKS), rtol=1e-5)
+    noisy = (wave + 0.3 * field(16, 18, 1)[0]).requires_grad_()
+    periodicity_loss(noisy).sum().backward()
+    assert noisy.grad.abs().max() > 0
 
 
 def test_standardised():

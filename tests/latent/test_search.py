@@ -16,7 +16,7 @@ from hs_deepatoms.latent.poses import (
     sample,
     to_motif,
 )
-from hs_deepatoms.latent.refine import Prior, pose_basis, pose_mixing, refine, slopes
+from hs_deepatoms.latent.refine import Prior, pose_basis, pose_mixing, posterior_cost, refine, slopes
 from hs_deepatoms.latent.search import Lattice, nodes, search
 from hs_deepatoms.latent.smoothing import smooth, widths
 from hs_deepatoms.latent.templates import class_averages, search_all
@@ -127,3 +127,14 @@ def test_smooth_keeps_constants_and_sums_to_one(shape):
 def test_widths_follow_the_noise():
     found = [widths(torch.tensor(planted(200, noise)[0])[:, None]) for noise in (0.02, 0.3)]
     assert found[0][0] < found[1][0] and all(encoder >= decoder for encoder, decoder in found)
+
+
+def test_cost_without_derivatives_is_that_of_the_refinement():
+    patches, kinds, poses = planted(20, noise=0.1)
+    patches, z = torch.tensor(patches)[:, None], torch.rand(20, 1, generator=torch.Generator().manual_seed(0))
+    pose, prior = torch.tensor(poses, dtype=torch.float32), Prior((0.0, 1.0, 2.0, None))
+    motifs = true_motifs()[kinds]
+    found = refine(patches, pose, lambda z, rows: motifs[rows] * z[:, :, None, None], FRAME, prior, variance=0.01, z=z,
+                   steps=0)  # fmt: skip
+    cost = posterior_cost(patches, pose, motifs * z[:, :, None, None], FRAME, prior, variance=0.01, z=z)
+    np.testing.assert_allclose(cost, found.cost, rtol=1e-4)

@@ -499,3 +499,8 @@ def test_holes_of_a_honeycomb_are_no_dark_columns(monkeypatch):
     monkeypatch.setattr(look, "_compared", lambda source, one, *_: one)
     assert look.look_at(source, device="cpu").dark
     assert look.look_at(source, contrast="dark", device="cpu").dark
+
+
+def test_a_wrong_species_is_called_by_the_argument_that_was_given():
+    with pytest.raises(InvalidArgumentError, match=r"species=0\..*species=\['Sr', 'Ti'\]"):
+        find_atoms(np.zeros((20, 30)), species=0)

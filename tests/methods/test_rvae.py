@@ -244,6 +244,15 @@ def test_few_and_broken_patches():
     np.testing.assert_array_equal(np.isnan(tree["latent/anomaly"]), np.arange(30) == 4)
     with pytest.raises(InvalidArgumentError, match="all the same"):
         patches_of(np.full((5, 9, 8), 3.0)).rvae(steps=2, **QUICK)
+    even = hs.signals.Signal2D(np.full((60, 71), 3.0, np.float32))  # interpolated, it differs by rounding
+    atoms = hs_deepatoms.positions([20.3, 30.7, 41.2], [25.9, 31.1, 44.4], signal=even)
+    for call in (lambda: even.rvae(atoms, window=11, steps=2, **QUICK),
+                 lambda: even.decompose_local(atoms, window=11, method="pca", n_components=1)):  # fmt: skip
+        with pytest.raises(InvalidArgumentError, match="all the same"):
+            call()
+    assert (even.extract_patches(atoms, window=11, normalisation="zscore").data == 0).all()
+    small = patches_of(1e-13 * data).rvae(steps=2, **QUICK)  # the size of a unit says nothing
+    assert np.isfinite(small["latent/z"]).all()
     flat = data.copy()
     flat[7] = 2.0
     assert np.isfinite(patches_of(flat).rvae(steps=2, **QUICK)["latent/z"]).all()
@@ -272,33 +281,54 @@ def test_encode_refuses_other_patches(learned):
     assert isinstance(tree, xr.DataTree)
 
 
-def phase_image():
-    """Two textures, side by side, in noise; the boundary is at column 50."""
-    y, x = np.mgrid[:84, :98]
+def phase_image(size=(84, 98), edge=50, noise=0.8):
+    """Two textures, side by side, in noise; the boundary is at a column."""
+    y, x = np.mgrid[: size[0], : size[1]]
     left, right = np.cos(2 * np.pi * x / 7), np.cos(2 * np.pi * (x + y) / 10)
-    return np.where(x < 50, left, right) + 0.8 * np.random.default_rng(0).standard_normal(x.shape)
+    return np.where(x < edge, left, right) + noise * np.random.default_rng(0).standard_normal(x.shape)
 
 
-def test_physics_loss_smooths_the_map_and_phases_are_found():
+def lattice_image():
+    """One square lattice in two orientations, in three times its own standard deviation of noise."""
+    y, x = np.mgrid[:150, :170]
+    found = []
+    for turn in (np.radians(20), 0.0):
+        u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        found.append(0.25 * (2 + np.cos(2 * np.pi * u / 7) + np.cos(2 * np.pi * v / 7)))
+    return np.where(x > 85, *found) + 0.7 * np.random.default_rng(0).standard_normal(x.shape)
+
+
+def test_physics_loss_smooths_the_map_and_its_phases():
+    """The same training with the loss in effect and without: the map that is returned, not the loss of batches."""
+    import torch
+
+    from hs_deepatoms.latent.physics import edge_loss
+
+    s = hs.signals.Signal2D(lattice_image().astype(np.float32))
+    options = {"grid": 6, "window": 24, "latent_dim": 1, "invariances": ["shift"], "max_shift": 4, "steps": 150,
+               "show_progressbar": False, "physics": "edges", "physics_block": 12}  # fmt: skip
+    rough, right = [], []
+    for weight in (0.0, 0.3):
+        tree = s.vae(physics_weight=weight, **options)
+        values = tree["latent/z"].values[:, 0]
+        assert values.std() > 0.3
+        rough.append(float(edge_loss(torch.from_numpy(values.reshape(22, 25)))[0]))
+        table = tree.deepatoms.phases(0, least=0.0)
+        share = (table["phase"].values == (table["x_px"].values > 85)).mean()
+        right.append(max(share, 1 - share))
+    assert rough[1] < 0.5 * rough[0]
+    assert right[1] > right[0] and right[1] > 0.97
+
+
+def test_phases_and_what_physics_refuses():
     s = hs.signals.Signal2D(phase_image().astype(np.float32))
-    options = {
-        "grid": 6,
-        "window": 14,
-        "latent_dim": 1,
-        "invariances": ["shift"],
-        "max_shift": 4,
-        "steps": 120,
-        **QUICK,
-    }
-    plain, smooth = (s.vae(physics="edges", physics_weight=w, physics_block=8, **options) for w in (1e-9, 1.0))
-    assert float(smooth["latent/z"].std()) > 0.3
-    rough = [float(t["history/physics"][-40:].mean()) for t in (plain, smooth)]  # the same batches: the loss alone
-    assert rough[1] < 0.9 * rough[0]
-    table = smooth.deepatoms.phases(0, least=0.0)
-    left = table["x_px"].values < 50
-    share = (table["phase"].values == left).mean()
-    assert max(share, 1 - share) > 0.9
+    options = {"grid": 6, "window": 14, "latent_dim": 1, "steps": 5, **QUICK}
+    table = s.vae(**options).deepatoms.phases(0, least=0.0)
     assert table.deepatoms.to_signal("phase").data.shape == (84, 98)
+    two = s.vae(**(options | {"latent_dim": 2}), physics="periodicity", physics_weight=(0.1, 0.0), physics_block=8)
+    assert np.isfinite(two["history/physics"]).all()
+    with pytest.raises(InvalidArgumentError, match="each of the 2"):
+        s.vae(**(options | {"latent_dim": 2}), physics="edges", physics_weight=(0.1, 0.2, 0.3))
     with pytest.raises(InvalidArgumentError, match="grid"):
         patches_of(planted(40)[0]).rvae(physics="edges", steps=2)
     for wrong in (
@@ -308,6 +338,51 @@ def test_physics_loss_smooths_the_map_and_phases_are_found():
     ):
         with pytest.raises(InvalidArgumentError):
             s.vae(**(options | wrong))
+
+
+def test_a_quantity_as_labels(learned, tmp_path):
+    """A number that sets the picture, known of some patches: found for the others, with its uncertainty."""
+    from hs_deepatoms.latent.quantity import fit_quantity
+
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(3.25, 4.75, 240)
+    grid = np.arange(13) - 6
+    far = (truth - 2)[:, None, None]
+    data = np.exp(-(grid[:, None] ** 2) / 4) * (np.exp(-((grid - far) ** 2) / 4) + np.exp(-((grid + far) ** 2) / 4))
+    data = (data + 0.05 * rng.standard_normal(data.shape)).astype(np.float32)
+    given = np.where(np.arange(240) < 40, truth, np.nan)
+    tree = patches_of(data).vae(latent_dim=1, labels=given, steps=120, **QUICK)
+    assert tree["latent/z"].sizes["latent"] == 2 and "class" not in tree["latent"]
+    error = (tree["latent/value"].values - truth)[40:]
+    assert np.sqrt((error**2).mean()) < 0.25 * truth.std()
+    assert 0.4 < (np.abs(error) < tree["latent/value_std"].values[40:]).mean() < 0.95
+    back = hs_deepatoms.load(tree.deepatoms.save(tmp_path / "tree.zarr"))
+    np.testing.assert_allclose(
+        back.deepatoms.encode(patches_of(data[:9]))["value"], tree["latent/value"][:9], atol=0.02
+    )
+    with pytest.raises(InvalidArgumentError, match="two or more values"):
+        patches_of(data).vae(labels=np.where(np.arange(240) < 9, 0.5, np.nan), steps=2, **QUICK)
+    z = np.vstack([rng.standard_normal((30, 2)), np.full((1, 2), np.nan)])
+    value, spread = fit_quantity(z, 2 * z[:, 0] + 7.5).predict(z)
+    np.testing.assert_allclose(value[:30], 2 * z[:30, 0] + 7.5, atol=0.01)
+    assert np.isnan([value[30], spread[30]]).all()
+
+
+def test_largest_angle_and_symmetry(learned):
+    """Motifs that are turned by little keep the axes of the image as their zero; without a limit they need not."""
+    _, _, _, tree = learned
+    assert (tree["latent/symmetry"] == 1).all()
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(-0.35, 0.35, 150)
+    data = np.stack([motif_picture(0, (turn, 0, 0, 0), (21, 24)) for turn in angle])
+    data = (data + 0.1 * rng.standard_normal(data.shape)).astype(np.float32)
+    found = patches_of(data).rvae(latent_dim=1, invariances=["rotation"], max_angle=30, steps=60, **QUICK)[
+        "latent/angle"
+    ]
+    assert np.abs(found).max() < np.radians(45)
+    assert np.degrees(np.median(np.abs(found - angle - np.median(found - angle)))) < 3
+    with pytest.raises(InvalidArgumentError, match="max_angle"):
+        patches_of(data).rvae(max_angle=200.0, steps=2, **QUICK)
 
 
 def test_phases_of_atoms(learned):

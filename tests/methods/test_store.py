@@ -1,5 +1,6 @@
 """`find_atoms(store=...)`: the same table on disk, whatever stopped it on the way."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 
 import dask.array as da
+import hyperspy.api as hs
 import numpy as np
 import pytest
 
@@ -15,6 +17,8 @@ from hs_deepatoms import find_atoms
 from hs_deepatoms._core.errors import InvalidArgumentError, StoreError
 from hs_deepatoms.atoms.filed import Filed
 from hs_deepatoms.engine.checkpoint import Checkpoint
+from hs_deepatoms.engine.lock import only_run
+from hs_deepatoms.methods import stored
 
 from .conftest import lattice_image
 
@@ -153,7 +157,7 @@ def test_stopped_between_the_last_two_steps(movie, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["atoms.zarr"]
 
 
-def interrupted(self):
+def interrupted(*args):
     raise KeyboardInterrupt
 
 
@@ -187,3 +191,86 @@ def test_killed_and_resumed(tmp_path):
     movie = da.from_array(stack(FRAMES), chunks=(1, 90, 110))
     find_atoms(movie, store=tmp_path / "w.zarr", navigation_chunks=1, show_progressbar=False)
     assert bytes_of(path) == bytes_of(tmp_path / "w.zarr") and len(bytes_of(path)) > 10
+
+
+def calibrated(movie, scale=0.02, units="nm", title="a", name="x"):
+    """A lazy signal."""
+    s = hs.signals.Signal2D(da.from_array(movie, chunks=(1, -1, -1))).as_lazy()
+    for axis in s.axes_manager.signal_axes:
+        axis.scale, axis.units = scale, units
+    s.axes_manager.signal_axes[0].name = name
+    s.metadata.General.title = title
+    return s
+
+
+def test_other_axes_are_told_and_the_atoms_can_have_them(movie, tmp_path):
+    path, options = tmp_path / "a.zarr", {"elliptical": True, "show_progressbar": False}
+    find_atoms(calibrated(movie), store=path, **options)
+    for other, said in (
+        ({"scale": 0.021}, r"scale: 0\.02 then, 0\.021 now"),
+        ({"scale": 20.0, "units": "pm"}, 'units: "nm" then, "pm" now'),
+        ({"name": "u"}, 'name: "x" then, "u" now'),
+    ):
+        signal = calibrated(movie, **other)
+        with pytest.raises(StoreError, match=said):
+            find_atoms(signal, store=path, **options)
+        made, wanted = hs_deepatoms.positions(hs_deepatoms.load(path), signal=signal), find_atoms(signal, **options)
+        for column in wanted.variables:
+            if wanted[column].dtype.kind == "f":
+                np.testing.assert_allclose(made[column], wanted[column], rtol=1e-5, atol=1e-5, err_msg=column)
+            assert made[column].attrs.get("units") == wanted[column].attrs.get("units")
+    renamed = find_atoms(calibrated(movie, title="b"), store=path, **options)
+    assert json.loads(renamed.attrs["metadata"])["General"]["title"] == "b"
+
+
+def test_a_run_taken_up_with_other_axes_has_those_throughout(movie, tmp_path, monkeypatch):
+    path, put, calls = tmp_path / "a.zarr", Filed.put, []
+    options = {"navigation_chunks": 1, "show_progressbar": False}
+
+    def failing(self, stage, number, points):
+        calls.append(number)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        put(self, stage, number, points)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Filed, "put", failing)
+        find_atoms(calibrated(movie), store=path, **options)
+    other = calibrated(movie, scale=0.021, title="b")
+    kept, usual = find_atoms(other, store=path, **options), find_atoms(other, **options)
+    same(usual, kept)
+    assert kept.attrs["axes"] == usual.attrs["axes"] and kept.attrs["metadata"] == usual.attrs["metadata"]
+    same(usual, find_atoms(other, store=path, **options))
+
+
+def test_a_spacing_in_other_pixels_is_another_job(movie, tmp_path):
+    options = {"spacing": "0.2 nm", "refine": "none", "show_progressbar": False}
+    find_atoms(calibrated(movie), store=tmp_path / "a.zarr", **options)
+    with pytest.raises(StoreError, match="apart: "):
+        find_atoms(calibrated(movie, scale=0.0201), store=tmp_path / "a.zarr", **options)
+
+
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_torn_block_is_done_again(movie, tmp_path, monkeypatch, left):
+    path, options = tmp_path / "atoms.zarr", {"navigation_chunks": 1, "show_progressbar": False}
+    whole = find_atoms(movie, store=tmp_path / "whole.zarr", **options)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stored, "complete", interrupted)
+        find_atoms(movie, store=path, **options)
+    file = tmp_path / "atoms.zarr.parts" / "columns-0000001.npz"
+    os.truncate(file, int(left * file.stat().st_size))
+    again = find_atoms(movie, store=path, **options)
+    same(whole, again)
+    assert bytes_of(path) == bytes_of(tmp_path / "whole.zarr") and sorted(os.listdir(tmp_path)) == [
+        "atoms.zarr",
+        "whole.zarr",
+    ]
+
+
+def test_two_runs_at_once(movie, tmp_path):
+    path = tmp_path / "atoms.zarr"
+    with only_run(path), pytest.raises(StoreError, match="another run is writing"):
+        find_atoms(movie, store=path, refine="none", show_progressbar=False)
+    find_atoms(movie, store=path, refine="none", show_progressbar=False)
+    with only_run(path):  # of a finished store: nothing is written
+        find_atoms(movie, store=path, refine="none", show_progressbar=False)

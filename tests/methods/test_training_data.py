@@ -125,6 +125,30 @@ def test_label_files_of_other_tools(tmp_path):
         hs_deepatoms.read_label_files(tmp_path / "image.npy")
 
 
+def test_numbered_objects_become_classes_with_a_gap():
+    objects = np.zeros((2, 20, 31), np.uint8)
+    objects[0, 4:12, 3:10], objects[0, 4:12, 10:17], objects[1, 2:9, 5:9] = 7, 3, 200
+    labels = hs_deepatoms.object_labels(hs.signals.Signal2D(objects))
+    assert labels.shape == objects.shape and labels.dtype == np.int64
+    expected = (objects > 0).astype(int)
+    expected[0, 4:12, 9:11] = 0
+    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(hs_deepatoms.object_labels(objects[0]), expected[0])
+    for wrong in (objects / 2, objects.astype(int) - 1):
+        with pytest.raises(LabelError, match="whole numbers of 0 or more"):
+            hs_deepatoms.object_labels(wrong)
+
+
+@pytest.mark.parametrize("kind", ["particles", "walls", "steps"])
+def test_simulated_sets_of_larger_things(kind):
+    images, labels = hs_deepatoms.simulated_set(2, size=64, kind=kind, seed=5)
+    again = hs_deepatoms.simulated_set(2, size=64, kind=kind, seed=5)
+    assert images.shape == labels.shape == (2, 64, 64) and set(np.unique(labels)) == {0, 1}
+    np.testing.assert_array_equal(images, again[0])
+    with pytest.raises(InvalidArgumentError, match="'walls'"):
+        hs_deepatoms.simulated_set(2, kind="fibres")
+
+
 def test_simulated_sets_repeat_and_label_what_is_bright():
     images, labels = hs_deepatoms.simulated_set(16, size=64, seed=1)
     again, _ = hs_deepatoms.simulated_set(16, size=64, seed=1)

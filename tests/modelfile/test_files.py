@@ -127,6 +127,16 @@ def test_another_hash_is_named(saved):
         read_module(path, sha256="0" * 64)
 
 
+@pytest.mark.parametrize("place", [-1, -40])
+def test_a_changed_weight_is_named(saved, place):
+    path, _, _ = saved
+    content = bytearray(path.read_bytes())
+    content[place] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="another sha256"):
+        read_module(path)
+
+
 @pytest.mark.parametrize("keep", [0, 3, 8, 40, -1, -500])
 def test_a_file_cut_short_is_named(saved, keep):
     path, _, _ = saved
@@ -151,6 +161,7 @@ def rewritten(path, change):
     size = int.from_bytes(content[:8], "little")
     tensors = safetensors.torch.load(content)
     header = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][files.KEY])
+    del header["weights_sha256"]  # as in a file that somebody else put together
     change(header, tensors)
     path.write_bytes(safetensors.torch.save(tensors, metadata={files.KEY: json.dumps(header)}))
 

@@ -188,3 +188,44 @@ def test_refused_arguments(image, atoms, arguments, error):
     if "frame" not in arguments:
         with pytest.raises(error, match="Allowed"):
             atoms.deepatoms.to_markers(**arguments)
+
+
+@pytest.mark.parametrize("reused", [False, True])
+@pytest.mark.parametrize("what", ["plot", "edit", "stack"])
+def test_a_plot_whose_figure_was_closed_opens_again(image, atoms, what, reused):
+    """As Jupyter's inline backend closes all figures after a cell; their numbers may belong to others then."""
+    from matplotlib import pyplot as plt
+
+    signal = calibrated(np.random.default_rng(0).random((3, 40, 60))) if what == "stack" else image
+    if what == "stack":
+        atoms = hs_deepatoms.positions(Y, X, signal=signal, frame=[0, 1, 2, 2])
+
+    def draw():
+        made = atoms.deepatoms.edit(signal) if what == "edit" else atoms.deepatoms.plot(signal)
+        return (made.ax if what == "edit" else made).figure
+
+    first = draw()
+    plt.close("all")
+    for _ in range(2 * reused):
+        plt.figure()
+    second = draw()
+    assert second is not first and second.number in plt.get_fignums() and plt.figure(second.number) is second
+    number = len(plt.get_fignums())
+    assert draw() is second and len(plt.get_fignums()) == number  # open: drawn there
+
+
+def test_an_editor_whose_figure_was_closed_can_be_closed(image, atoms):
+    editor = atoms.deepatoms.edit(image)
+    matplotlib.pyplot.close("all")
+    editor.close()
+    assert editor.result().sizes == atoms.sizes
+
+
+@pytest.mark.parametrize(("frames", "said"), [(3, None), (5, "4 of 5 frames")])
+def test_an_overlay_says_that_it_shows_some_of_the_frames(tmp_path, monkeypatch, frames, said):
+    from matplotlib.figure import Figure
+
+    signal, titles = calibrated(np.random.default_rng(0).random((frames, 40, 60))), []
+    monkeypatch.setattr(Figure, "suptitle", lambda self, text, **options: titles.append(text))
+    save_overlay(hs_deepatoms.positions(Y, X, signal=signal, frame=[0, 0, 1, 2]), signal, tmp_path / "overlay.png")
+    assert titles == ([said] if said else [])

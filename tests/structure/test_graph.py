@@ -114,3 +114,18 @@ def test_a_hexagon_cut_by_a_corner_is_not_closed():
         y, x = y + rng.normal(0, 0.03, y.size), x + rng.normal(0, 0.03, x.size)
         wrong += int((find_rings(y, x, bonds_by_shape(y, x)).size != 6).any())
     assert wrong <= 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_quick_look_for_crossings_misses_none(seed, monkeypatch):
+    from hs_deepatoms.structure import graph
+
+    rng = np.random.default_rng(seed)
+    spread = (0.02, 0.1, 0.25, 0.4)[seed]
+    sheet = honeycomb(5, 8)
+    y, x = (w + rng.normal(0, spread, w.size) for w in (sheet.y, sheet.x))
+    bonds = bonds_within(y, x, 1.4)
+    quick = crossing_bonds(y, x, bonds)
+    assert (len(quick) > 0) == (seed > 1)
+    monkeypatch.setattr(graph, "_too_short_to_cross", lambda *_: False)
+    np.testing.assert_array_equal(quick, crossing_bonds(y, x, bonds))

@@ -136,6 +136,9 @@ def test_perturbation_fades():
     noise = Perturbation(scale=0.1, decay=1.5, every=10)
     assert [noise.sigma(s) for s in (5, 10, 40)] == [0.0, 0.1, pytest.approx(0.1 / 8)]
     assert not torch.equal(weights(run(20, perturbation=noise)), weights(run(20)))
+    for wrong in ({"every": 0}, {"every": 2.5}, {"scale": -1.0}, {"decay": -0.1}):
+        with pytest.raises(InvalidArgumentError, match=r"Perturbation\(.*every a whole number"):
+            Perturbation(**wrong)
 
 
 def test_frozen_layers_keep_weights_and_statistics():
@@ -185,14 +188,14 @@ from hs_deepatoms.training.recipe import Recipe
 from hs_deepatoms.training.pixel_losses import choose_loss
 from tests.training.pictures import Discs, small_net
 net = small_net(norm="none")
-done = fit(net, Batches(Discs(), 4), choose_loss("cross_entropy"), Recipe(steps=6), show_progressbar=False)
+done = fit(net, Batches(Discs(), 5), choose_loss("cross_entropy"), Recipe(steps=6), show_progressbar=False)
 if int(__import__("os").environ.get("RANK", 0)) == 0:
     save_file({k: v.contiguous() for k, v in done.module.state_dict().items()}, sys.argv[1])
 """
 
 
 def test_two_processes_train_as_one(tmp_path):
-    """Launched by torchrun: gradients averaged over two halves of each batch are those of the batch."""
+    """Launched by torchrun: gradients averaged over parts of each batch, three samples and two, are those of it."""
     script, out = tmp_path / "train.py", tmp_path / "weights.safetensors"
     script.write_text(SCRIPT)
     here = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
@@ -208,7 +211,7 @@ def test_two_processes_train_as_one(tmp_path):
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
-    alone = fit(small_net(norm="none"), Batches(Discs(), 4), LOSS, Recipe(steps=6), show_progressbar=False)
+    alone = fit(small_net(norm="none"), Batches(Discs(), 5), LOSS, Recipe(steps=6), show_progressbar=False)
     for name, value in load_file(out).items():
         torch.testing.assert_close(value, alone.module.state_dict()[name], rtol=1e-4, atol=1e-5)
 

@@ -227,6 +227,37 @@ def test_particles_are_told_apart_and_measured():
     assert min(angle, np.pi - angle) < 0.1
 
 
+def test_walls_become_lines_with_a_length():
+    rows, columns = np.mgrid[:90, :112]
+    rng = np.random.default_rng(0)
+    images, labels = [], []
+    for _ in range(6):
+        angle, offset = rng.uniform(0, np.pi), rng.uniform(-20, 20)
+        away = np.abs((rows - 45) * np.cos(angle) - (columns - 56) * np.sin(angle) - offset)
+        images.append(4 * np.exp(-0.5 * (away / 1.3) ** 2) + rng.standard_normal(rows.shape))
+        labels.append((away < 1.6).astype(int))
+    segmenter = hs_deepatoms.Segmenter(["wall"], net="reshednet", net_options={"filters": 4, "layers": 1})
+    segmenter.fit(np.array(images), np.array(labels), steps=60, batch_size=4, window=64, learning_rate=2e-2, **QUIET)
+    circle = np.abs(np.hypot(rows - 45, columns - 56) - 30)
+    s = hs.signals.Signal2D(np.stack([4 * np.exp(-0.5 * (circle / 1.3) ** 2), np.zeros(rows.shape)])
+                            + rng.standard_normal((2, 90, 112)))  # fmt: skip
+    for axis in s.axes_manager.signal_axes:
+        axis.scale, axis.units = 0.5, "nm"
+    lines, table = segmenter.lines(s, shortest=25)
+    assert lines.data.shape == s.data.shape and lines.metadata.General.title == "lines"
+    found = circle[lines.data[0] > 0]
+    assert len(found) > 120 and (found < 2).mean() > 0.95
+    here = table.where(table.nav_0_index == 0, drop=True)
+    assert float(here.length.sum()) == pytest.approx(0.5 * 2 * np.pi * 30, rel=0.15)
+    assert table.length.attrs["units"] == "nm" and "area" not in table
+    mask = np.zeros((90, 112), bool)
+    mask[:, 56:] = True
+    half, _ = segmenter.lines(s, shortest=25, signal_mask=mask)
+    assert not half.data[..., 60:].any() and half.data[0, :, :50].any()
+    with pytest.raises(InvalidArgumentError, match="between 0 and 1"):
+        segmenter.lines(s, threshold=1.0)
+
+
 def test_freezing_and_training_on(trained):
     images, tables = training_set(1)
     segmenter = hs_deepatoms.Segmenter(net_options=SMALL).fit(images, tables, **FEW)

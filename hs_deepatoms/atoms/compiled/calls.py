@@ -20,7 +20,7 @@ from hs_deepatoms.atoms.covariance import FAINT, MOST
 from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
-from hs_deepatoms.atoms.peaks import Columns, Sums, Window
+from hs_deepatoms.atoms.peaks import TAILS, Columns, Sums, Window
 
 STRIP = 64  # rows of an image that are drawn together
 ROWS = 32  # of pixels that are weighed together
@@ -29,7 +29,7 @@ ROWS = 32  # of pixels that are weighed together
 def draw_on(image: torch.Tensor, c: Columns, window: Window, elliptical: bool = False, sign: float = 1.0) -> None:
     """Add the columns to an image, or take them off it."""
     if len(c):
-        table, out = c.stacked().numpy(), image.numpy()
+        table, out = c.table.numpy(), image.numpy()
         order, ends = _windows.by_strip(table, window.half, STRIP, len(out))
         in_parts(_windows.draw, len(ends) - 1, out, table, order, ends, STRIP, window.half, float(sign), elliptical,
                  part=2)  # fmt: skip
@@ -71,21 +71,21 @@ def _numbers(ground: Ground) -> Numbers:
 
 
 def weigh(noise: Noise, image, mean, valid, *, judged: bool = True) -> tuple[torch.Tensor, torch.Tensor, float]:
-    weight, weighed, misfit = torch.empty_like(mean), torch.empty_like(mean), np.empty(len(mean))
+    weight, weighed, misfit = torch.empty_like(mean), torch.empty_like(mean), np.zeros(len(mean))
     arrays = (v.contiguous().numpy() for v in (image, mean, valid))
-    in_parts(_pixels.weigh, len(mean), *arrays, *_figures(noise), judged, weight.numpy(), weighed.numpy(), misfit,
+    in_parts(_pixels.weigh, len(mean), *arrays, _figures(noise), judged, weight.numpy(), weighed.numpy(), misfit,
              part=ROWS)  # fmt: skip
     return weight, weighed, float(misfit.sum())
 
 
-def _figures(noise: Noise) -> tuple[float, ...]:
-    return tuple(float(v) for v in (noise.gain, noise.offset, noise.dark, noise.least, noise.excess))
+def _figures(noise: Noise) -> tuple[np.float32, ...]:
+    return tuple(np.float32(v) for v in (noise.gain, noise.offset, noise.dark, noise.least, noise.excess))
 
 
 def weigh_under(noise: Noise, c: Columns, window: Window, image, mean, valid, weight, weighed) -> None:
     """Weights and weighed residuals, which are written to, of what may have changed: the pixels under columns."""
     arrays = (v.numpy() for v in (image, mean, valid))
-    _pixels.weigh_under(c.stacked().numpy(), window.half, *arrays, *_figures(noise), weight.numpy(), weighed.numpy())
+    _pixels.weigh_under(c.table.numpy(), window.half, *arrays, _figures(noise), weight.numpy(), weighed.numpy())
 
 
 def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
@@ -97,20 +97,20 @@ def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
 def sums(c: Columns, weighed, weight, window: Window, unit: float, elliptical: bool) -> Sums:
     n, k = len(c), 6 if elliptical else 4
     out = [np.empty((n, *shape)) for shape in ((k, k), (k,), (k, 6))]
-    in_parts(_windows.sums, n, c.stacked().numpy(), weighed.numpy(), weight.numpy(), window.half, float(unit),
+    in_parts(_windows.sums, n, c.table.numpy(), weighed.numpy(), weight.numpy(), window.half, float(unit),
              elliptical, *out)  # fmt: skip
     return Sums(*map(torch.from_numpy, out))
 
 
 def slopes(c: Columns, weighed, window: Window, unit: float, elliptical: bool) -> torch.Tensor:
     out = np.empty((len(c), 6 if elliptical else 4))
-    in_parts(_windows.slopes, len(c), c.stacked().numpy(), weighed.numpy(), window.half, float(unit), elliptical, out)
+    in_parts(_windows.slopes, len(c), c.table.numpy(), weighed.numpy(), window.half, float(unit), elliptical, out)
     return torch.from_numpy(out)
 
 
 def local_heights(c: Columns, image, valid, window: Window) -> torch.Tensor:
     out = np.empty(len(c))
-    in_parts(_windows.local_heights, len(c), c.stacked().numpy(), image.numpy(), valid.numpy(), window.half, out)
+    in_parts(_windows.local_heights, len(c), c.table.numpy(), image.numpy(), valid.numpy(), window.half, out)
     return torch.from_numpy(out)
 
 
@@ -120,24 +120,35 @@ def near_pairs(c: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]
     return i, j
 
 
-def pair_blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool) -> torch.Tensor:
+def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool):
+    if elliptical:
+        return i, j, pair_blocks(c, i, j, weight, window, unit, True)
+    one, two = np.empty(len(i), np.int64), np.empty(len(i), np.int64)
+    n = _pairs.parted(c.table.numpy(), i.numpy(), j.numpy(), float(unit), TAILS, one, two)
+    i, j, out = torch.from_numpy(one), torch.from_numpy(two), torch.empty(len(one), 4, 4)
+    pair_blocks(c, i[:n], j[:n], weight, window, unit, False, out[:n])
+    far_blocks(c, i[n:], j[n:], weight, window, unit, out[n:])
+    return i, j, out
+
+
+def pair_blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool, out=None) -> torch.Tensor:
     k = 6 if elliptical else 4
-    out = np.empty((len(i), k, k))
-    in_parts(_pairs.near_blocks, len(i), c.stacked().numpy(), i.numpy(), j.numpy(), weight.numpy(), window.half,
-             float(unit), elliptical, out)  # fmt: skip
-    return torch.from_numpy(out)
+    out = torch.empty(len(i), k, k) if out is None else out
+    in_parts(_pairs.near_blocks, len(i), c.table.numpy(), i.numpy(), j.numpy(), weight.numpy(), window.half,
+             float(unit), elliptical, out.numpy())  # fmt: skip
+    return out
 
 
-def far_blocks(c: Columns, i, j, weight, window: Window, unit: float) -> torch.Tensor:
-    out = np.empty((len(i), 4, 4))
-    in_parts(_pairs.far_blocks, len(i), c.stacked().numpy(), i.numpy(), j.numpy(), weight.numpy(), float(unit), out,
-             part=1024)  # fmt: skip
-    return torch.from_numpy(out)
+def far_blocks(c: Columns, i, j, weight, window: Window, unit: float, out=None) -> torch.Tensor:
+    out = torch.empty(len(i), 4, 4) if out is None else out
+    in_parts(_pairs.far_blocks, len(i), c.table.numpy(), i.numpy(), j.numpy(), weight.numpy(), float(unit),
+             out.numpy(), part=1024)  # fmt: skip
+    return out
 
 
 def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Splines, unit: float) -> Normal:
     n, numbers = len(columns), _numbers(ground)
-    index, out = np.empty((n, 16), np.int64), np.empty((n, total.ground.shape[1], 16))
+    index, out = np.empty((n, 16), np.int64), np.empty((n, total.ground.shape[1], 16), np.float32)
     in_parts(_system.coupling, n, columns.y.contiguous().numpy(), columns.x.contiguous().numpy(), total.ground.numpy(),
              ground.shape, ground.origin, ground.first, numbers.knots, float(ground.knot), float(unit), index,
              out)  # fmt: skip
@@ -198,9 +209,16 @@ def covariances(normal: Normal) -> torch.Tensor:
     index, ground, schur = normal.index.numpy(), normal.ground.numpy(), normal.eliminated.schur
     coupling = np.empty(len(i))
     in_parts(_spread.couplings, len(i), own, i, j, blocks, coupling, part=1024)
-    firsts, cell = np.unique(index[:, 0], return_inverse=True)
+    firsts, cell = _numbered(index[:, 0], len(schur.values))
     factors = np.empty((len(firsts), 16, 16))
     in_parts(_spread.grounds, len(firsts), schur.values, schur.nx, firsts, factors)
     in_parts(_spread.covariances, n, own, *_spread.adjacency(n, i, j), coupling, i, blocks, index, ground, cell,
              factors, MOST, FAINT, out, part=256)  # fmt: skip
     return torch.from_numpy(out)
+
+
+def _numbered(values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which integers below ``most`` there are, and the place of each value among them."""
+    there = np.zeros(most, bool)
+    there[values] = True
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[values]

@@ -37,7 +37,10 @@ class _Patience(event.Listener):
         function = getattr(event.data.get("dispatcher"), "py_func", None)
         if not self.said and getattr(function, "__module__", "").startswith(__package__):
             self.said = True
-            _logger.warning("Compiling the fit of columns, once after installation: this can take half a minute.")
+            _logger.warning(
+                "Compiling the fit of columns, once after installation: this takes about half a minute, on a busy "
+                "machine several."
+            )
 
     def on_end(self, event) -> None:
         pass

@@ -24,6 +24,26 @@ from hs_deepatoms.atoms.compiled.moments import moments, powers, tilted, times_t
 
 
 @kernel
+def parted(table, i, j, least, tails, one, two):
+    """Pairs (i, j) into ``one`` and ``two``: first, and how many these are, those that touch with more than tails."""
+    near = np.empty(len(i), np.bool_)
+    for n in range(len(i)):
+        a, b = table[i[n]], table[j[n]]
+        reach, dy, dx = tails * max(exp(max(a[LOG_WIDTH], b[LOG_WIDTH])), least), a[Y] - b[Y], a[X] - b[X]
+        near[n] = dy * dy + dx * dx < reach * reach
+    count = np.count_nonzero(near)
+    first, other = 0, count
+    for n in range(len(i)):
+        if near[n]:
+            one[first], two[first] = i[n], j[n]
+            first += 1
+        else:
+            one[other], two[other] = i[n], j[n]
+            other += 1
+    return count
+
+
+@kernel
 def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks):
     """Blocks (pairs, k, k), summed over the windows of the columns ``i``."""
     height, width = weight.shape

@@ -9,59 +9,74 @@ from hs_deepatoms.atoms.compiled.loops import kernel
 
 # (1 + s) log(1 + s) - s over the square of s, around zero: 1/2 - s/6 + s^2/12 - ...
 SERIES = tuple(np.float32((-1) ** k / ((k + 1) * (k + 2))) for k in range(9))
-ONE, TWO, CLOSE, LEAST = (np.float32(v) for v in (1, 2, 0.15, 1e-6))
+# the area tangent of z over z: 1 + z^2/3 + z^4/5 + ...
+AREA_TANGENT = tuple(np.float32(1 / (2 * k + 1)) for k in range(6))
+ZERO, ONE, TWO, SIXTEEN, CLOSE, LEAST = (np.float32(v) for v in (0, 1, 2, 16, 0.25, 1e-6))
+
+
+@kernel
+def logarithm(v):
+    """Of a positive number, in steps that vectors can take: eight times that of its eighth root, near one."""
+    root = np.sqrt(np.sqrt(np.sqrt(v)))
+    z = (root - ONE) / (root + ONE)
+    return SIXTEEN * z * polynomial(AREA_TANGENT, z * z)
+
+
+@kernel
+def polynomial(coefficients, x):
+    value = coefficients[-1]
+    for k in range(len(coefficients) - 2, -1, -1):
+        value = value * x + coefficients[k]
+    return value
 
 
 @kernel
 def deviance(s):
     """((1 + s) log(1 + s) - s) / s^2: relative to a perfect fit, so that the digits are spent on the difference."""
-    if abs(s) < CLOSE:
-        p = SERIES[8]
-        for k in range(7, -1, -1):
-            p = p * s + SERIES[k]
-        return p
     far = max(s, LEAST - ONE)
-    return ((ONE + far) * np.log1p(far) - far) / (far * far)
+    # both, or pixels would have to go one by one
+    there = ((ONE + far) * logarithm(ONE + far) - far) / (far * far)
+    return polynomial(SERIES, s) if abs(s) < CLOSE else there
 
 
 @kernel
-def weigh(start, stop, image, mean, valid, gain, offset, dark, least, excess, judged, weight, weighed, misfit):
+def weigh_row(seen, there, known, noise, weight, weighed):
+    """Weights, and residuals times weights, of some pixels of a row."""
+    gain, offset, dark, least, excess = noise
+    for k in range(len(seen)):
+        w = ONE / (max((there[k] - dark) * gain + offset, least) * excess)
+        weight[k] = w if known[k] else ZERO
+        weighed[k] = (seen[k] - there[k]) * w if known[k] else ZERO
+
+
+@kernel
+def misfit_of(seen, there, known, weighed, slope):
+    """Twice the negative logarithm of the likelihood of a row."""
+    total = ZERO
+    for k in range(len(seen)):
+        square = weighed[k] * (seen[k] - there[k]) if known[k] else ZERO
+        total += square if slope == 0 else TWO * deviance(weighed[k] * slope) * square
+    return total
+
+
+@kernel
+def weigh(start, stop, image, mean, valid, noise, judged, weight, weighed, misfit):
     """Rows of weights, of residuals times weights, and the misfit of each row if asked for."""
-    gain, offset, dark, least, excess = (
-        np.float32(gain), np.float32(offset), np.float32(dark), np.float32(least), np.float32(excess))  # fmt: skip
-    slope = excess * gain
     for r in range(start, stop):
-        seen, there, known, to, rest_to = image[r], mean[r], valid[r], weight[r], weighed[r]
-        for k in range(len(seen)):
-            w = ONE / (max((there[k] - dark) * gain + offset, least) * excess)
-            to[k] = w if known[k] else np.float32(0)
-            rest_to[k] = (seen[k] - there[k]) * w if known[k] else np.float32(0)
-        total = 0.0
-        if judged and gain == 0:
-            for k in range(len(seen)):
-                total += np.float64(rest_to[k] * (seen[k] - there[k]) if known[k] else np.float32(0))
-        elif judged:
-            for k in range(len(seen)):
-                square = rest_to[k] * (seen[k] - there[k]) if known[k] else np.float32(0)
-                total += np.float64(TWO * deviance(rest_to[k] * slope) * square)
-        misfit[r] = total
+        weigh_row(image[r], mean[r], valid[r], noise, weight[r], weighed[r])
+        if judged:
+            misfit[r] = misfit_of(image[r], mean[r], valid[r], weighed[r], noise[4] * noise[0])
 
 
 @kernel
-def weigh_under(table, half, image, mean, valid, gain, offset, dark, least, excess, weight, weighed):
+def weigh_under(table, half, image, mean, valid, noise, weight, weighed):
     """Weights and weighed residuals of the pixels under the columns, anew."""
-    gain, offset, dark, least, excess = (
-        np.float32(gain), np.float32(offset), np.float32(dark), np.float32(least), np.float32(excess))  # fmt: skip
     for n in range(len(table)):
         top, bottom = span(table[n, Y], half, image.shape[0])
         left, right = span(table[n, X], half, image.shape[1])
         for r in range(top, bottom):
-            seen, there, known = image[r, left:right], mean[r, left:right], valid[r, left:right]
-            to, rest_to = weight[r, left:right], weighed[r, left:right]
-            for k in range(len(seen)):
-                w = ONE / (max((there[k] - dark) * gain + offset, least) * excess)
-                to[k] = w if known[k] else np.float32(0)
-                rest_to[k] = (seen[k] - there[k]) * w if known[k] else np.float32(0)
+            here = slice(left, right)
+            weigh_row(image[r, here], mean[r, here], valid[r, here], noise, weight[r, here], weighed[r, here])
 
 
 @kernel

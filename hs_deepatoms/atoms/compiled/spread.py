@@ -98,7 +98,8 @@ def reduce(matrix, size, rows, width):
 
 @kernel
 def factored(matrix):
-    """Lower factor, of unit diagonal, and the diagonal of a symmetric matrix: it need not be positive. In place."""
+    """Factor, of unit diagonal, and the diagonal of a symmetric matrix: it need not be positive. In place, the factor
+    above the diagonal as well."""
     n = len(matrix)
     for p in range(n):
         for q in range(p):
@@ -107,6 +108,7 @@ def factored(matrix):
                 total -= matrix[p, m] * matrix[m, m] * matrix[q, m]
             matrix[p, q] = total / matrix[q, q]
         for m in range(p):
+            matrix[m, p] = matrix[p, m]
             matrix[p, p] -= matrix[p, m] * matrix[p, m] * matrix[m, m]
 
 
@@ -130,7 +132,7 @@ def covariances(
     members, near = np.zeros(most + 1, np.int64), np.zeros(most, np.int64)
     matrix = np.zeros(((most + 1) * k, (most + 1) * k + 16))
     corner, root, inverse = np.zeros((k, k)), np.zeros((k, k)), np.zeros((k, k))
-    response, scaled = np.zeros((16, k)), np.zeros((16, k))
+    response, scaled = np.zeros((k, 16)), np.zeros((k, 16))
     for n in range(start, stop):
         count = strongest(n, ends, other, pair, coupling, faint, near)
         for m in range(count):
@@ -148,26 +150,23 @@ def covariances(
             for q in range(k):
                 total = inverse[p, q]
                 for m in range(16):
-                    total += response[m, p] * scaled[m, q]
+                    total += response[p, m] * scaled[q, m]
                 out[n, p, q] = total
 
 
 @kernel
 def responses(inverse, ground, factor, out, scaled):
-    """How the column's parameters follow the splines, (16, k), in the frame of these where they vary independently;
+    """How the column's parameters follow the splines, (k, 16), in the frame of these where they vary independently;
     and the same times their variances."""
-    k = len(inverse)
-    for m in range(16):
-        to = out[m]
+    for p in range(len(inverse)):
+        to, with_variance = out[p], scaled[p]
         to[:] = 0.0
-        for q in range(k):
-            value = ground[q, m]
-            for p in range(k):
-                to[p] += value * inverse[q, p]
-        for q in range(m):
-            value, of = factor[m, q], out[q]
-            for p in range(k):
-                to[p] -= value * of[p]
-        variance = 1 / factor[m, m]
-        for p in range(k):
-            scaled[m, p] = variance * to[p]
+        for q in range(len(inverse)):
+            value = inverse[q, p]
+            for m in range(16):
+                to[m] += value * ground[q, m]
+        for q in range(16):
+            value, line = to[q], factor[q]
+            for m in range(q + 1, 16):
+                to[m] -= line[m] * value
+            with_variance[q] = value / line[q]

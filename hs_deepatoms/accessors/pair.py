@@ -1,0 +1,114 @@
+"""``.deepatoms`` of the trees of `im2spec` and `spec2im`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hs_deepatoms.accessors.tree import TreeAccessor
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import xarray as xr
+    from hyperspy.signal import BaseSignal
+
+
+class SpectrumAccessor(TreeAccessor):
+    """What a network that predicts spectra can do."""
+
+    def predict(self, image: Any, *, lazy_output: bool | None = None, std: bool = True, device: str = "auto") -> Any:
+        """Spectra of an image, of the type and with the energy axis and metadata of those that were learned.
+
+        Parameters
+        ----------
+        image
+            With channels and pixels as in the training; further navigation axes are frames.
+        lazy_output
+            None: as the image is.
+        std
+            Whether the variance of a measurement is attached: as the noise variance of a signal, as the coordinate
+            ``std`` of a DataArray.
+        device
+            Where it runs.
+
+        Returns
+        -------
+        hyperspy signal or xarray.DataArray
+            Marked as predicted in the title and in ``metadata.deepatoms.predicted``.
+        """
+        from hs_deepatoms.methods.pair_use import predict
+
+        return predict(self._tree, image, lazy_output=lazy_output, std=std, device=device)
+
+    def predict_std(
+        self, image: Any, *, kind: str = "total", lazy_output: bool | None = None, device: str = "auto"
+    ) -> Any:
+        """Standard deviation of predicted spectra.
+
+        Parameters
+        ----------
+        image, lazy_output, device
+            As for `predict`.
+        kind
+            ``"total"``: of a measurement, noise included. ``"epistemic"``: of the spectrum without noise.
+        """
+        from hs_deepatoms.methods.pair_use import predict_std
+
+        return predict_std(self._tree, image, kind=kind, lazy_output=lazy_output, device=device)
+
+    def latent_map(self, latent: int = 0, image: Any = None) -> BaseSignal:
+        """A latent as a map, of the training or of another image, a ``Signal2D``. Latent 0 changes spectra most."""
+        from hs_deepatoms.methods.pair_use import latent_map
+
+        return latent_map(self._tree, latent, image)
+
+    def decode_along(self, latent: int = 0, *, n: int = 9, span: float = 2.0) -> xr.Dataset:
+        """Spectra and mean windows of the image along a latent. See `hs_deepatoms.methods.pair_use.decode_along`."""
+        from hs_deepatoms.methods.pair_use import decode_along
+
+        return decode_along(self._tree, latent, n=n, span=span)
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """Held-out spectra, true and predicted, the map of the error, and that of the first latent."""
+        from hs_deepatoms.plot.pair import plot_spectra
+
+        return plot_spectra(self._tree)
+
+    def plot_along(self, latent: int = 0, *, n: int = 5, span: float = 2.0) -> matplotlib.figure.Figure:
+        """Spectra and mean windows of the image along a latent."""
+        from hs_deepatoms.plot.pair import plot_along
+
+        return plot_along(self.decode_along(latent, n=n, span=span), latent)
+
+    def plot_scores(self) -> matplotlib.figure.Figure:
+        """R2 of the model and of its baselines, in all and by channel."""
+        from hs_deepatoms.plot.pair import plot_scores
+
+        return plot_scores(self._tree)
+
+
+class ImageAccessor(TreeAccessor):
+    """What a network that predicts images from spectra can do."""
+
+    def predict(self, spectra: Any, *, std: bool = True, lazy_output: bool | None = None, device: str = "auto") -> Any:
+        """The image of a spectrum image. See `hs_deepatoms.methods.pair_use.predict_image`."""
+        from hs_deepatoms.methods.pair_use import predict_image
+
+        return predict_image(self._tree, spectra, std=std, lazy_output=lazy_output, device=device)
+
+    def predict_std(self, spectra: Any, *, lazy_output: bool | None = None, device: str = "auto") -> Any:
+        """Standard deviation of the predicted image."""
+        from hs_deepatoms.methods.pair_use import predict_image_std
+
+        return predict_image_std(self._tree, spectra, lazy_output=lazy_output, device=device)
+
+    def latent_map(self, latent: int = 0) -> BaseSignal:
+        """A latent as a map on the axes of the spectra, a ``Signal2D``."""
+        from hs_deepatoms.methods.pair_use import latent_map
+
+        return latent_map(self._tree, latent)
+
+    def plot(self) -> matplotlib.figure.Figure:
+        """The map of the error, those of two latents, and the scores."""
+        from hs_deepatoms.plot.pair import plot_image_model
+
+        return plot_image_model(self._tree)

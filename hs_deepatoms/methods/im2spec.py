@@ -1,0 +1,246 @@
+"""``im2spec`` and ``spec2im``: networks that predict spectra from images, and images from spectra."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hs_deepatoms._core.devices import choose_device
+from hs_deepatoms.bridge.lengths import read_length
+from hs_deepatoms.methods.pair_request import PairRequest, check_request
+from hs_deepatoms.methods.pair_sources import Pair, read_pair, read_window
+from hs_deepatoms.methods.pair_training import learn_image, learn_spectra
+from hs_deepatoms.methods.pair_tree import build_image_tree, build_spectrum_tree
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+CONTEXT = 5  # spectra along each axis that an image pixel is predicted from
+
+
+def im2spec(
+    image: Any,
+    eels: Any,
+    *,
+    window: int | float | str | None = None,
+    region: Any = None,
+    shift: tuple | None = None,
+    target: str = "scores",
+    n_components: int | None = None,
+    latent_dim: int = 8,
+    variational: bool = False,
+    likelihood: str = "auto",
+    normalisation: str = "auto",
+    split: Any = "blocks",
+    folds: int | None = None,
+    members: int = 1,
+    steps: int | None = None,
+    batch_size: int = 6,
+    learning_rate: float = 2e-3,
+    navigation_mask: Any = None,
+    signal_mask: Any = None,
+    spikes: bool = True,
+    edges: dict[str, float] | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    num_workers: int | None = None,
+    show_progressbar: bool | None = None,
+) -> xr.DataTree:
+    """Learn which spectrum belongs to the surroundings of a pixel in an image.
+
+    Parameters
+    ----------
+    image : hyperspy Signal2D, xarray.DataArray, numpy or dask array; or a list of them
+        One image, shape (ny, nx); several channels on one grid as a list, or along one navigation axis. It may be finer
+        than the spectrum image, and show more (a survey image).
+    eels : hyperspy Signal1D (EELSSpectrum, ...), xarray.DataArray, numpy or dask array
+        Spectra (ny, nx, n). Of a lazy one, blocks are read one after another.
+    window : int, float or str, optional
+        Side of the surroundings: pixels of the image, axis units or text. None: 16 pixels, or 6 spectra where the image
+        is finer, at most a sixth of the map.
+    region : hs.roi.RectangularROI, optional
+        The part of the image that the spectra cover. None: calibrations and offsets of both say it; without units,
+        grids of the same size are the same.
+    shift : (length, length), optional
+        Of the spectra against the image along y and x, drift for instance.
+    target : {"scores", "spectrum"}
+        Predict scores of principal components, scaled for Poisson noise, as many as stand out of the noise, at most 20;
+        or all channels by dilated convolutions (slower).
+    n_components : int, optional
+        Number of scores.
+    latent_dim : int
+    variational : bool
+        Latents with a distribution: a variational encoder-decoder.
+    likelihood : {"auto", "poisson", "gaussian", "learned"}
+        Noise of the spectra: proportional to the counts (the factor is measured), the same everywhere, or measured for
+        each channel. "auto": Poisson for counts.
+    normalisation : {"auto", "area", "zlp", "none"}
+        By what spectra are divided, whose logarithm is predicted apart: their sum, the sum of the zero loss, nothing.
+        "auto": the sum of counts.
+    split : {"blocks", "random"} or array of bool, shape (ny, nx)
+        What is held out: blocks with a gap as wide as the window around them; pixels at random, whose scores are too
+        good; or what is True.
+    folds : int, optional
+        1: one split for training, validation and test. More: every spectrum is in the test of one split, and the model
+        is the ensemble of all. None: 5 for small maps (below 8000 spectra), else 1.
+    members : int
+        Networks per split.
+    steps : int, optional
+        Batches of the training at most; it stops when validation gets no better. None: 300 to 2000.
+    batch_size : int
+        Tiles of the map in a batch.
+    learning_rate : float
+    navigation_mask, signal_mask : signal or array of bool, optional
+        True for spectra, and for channels, that are left out, as in HyperSpy.
+    spikes : bool
+        Whether single and double channels far out of the noise are repaired.
+    edges : dict of str to float, optional
+        Name and onset (units of the energy axis) of edges whose net counts are scored. None: the major edges of the
+        elements in the metadata.
+    checkpoint : path, optional
+        A file from which the same call goes on if it was stopped; removed at the end.
+    device : str
+    seed : int
+    num_workers : int, optional
+        Threads that dask uses.
+    show_progressbar : bool, optional
+
+    Returns
+    -------
+    xarray.DataTree
+        ``/metrics``: R2 (against the mean spectrum, of spectra normalised to their total, also with the noise of the
+        measurement taken out), RMSE, spectral angle, error of the peak's position, R2 of each channel and edge, by
+        method (the model, mean spectrum, nearest neighbours, ridge regression on principal and on non-negative
+        components), coverage, and attributes ``beats_baselines`` and ``verdict``. ``/latent``: latents, the part of the
+        split, and the error, as maps. ``/traversal``, ``/examples``, ``/history``, ``/model``. ``tree.deepatoms`` has
+        ``predict``, ``predict_std``, ``latent_map``, ``decode_along``, ``plot`` and ``save``.
+
+    Raises
+    ------
+    InvalidImageError
+        Data that are no image or no map of spectra, too few usable spectra, negative counts with
+        ``likelihood="poisson"``.
+    InvalidAxesError
+        Grids that do not overlap or whose relation is not known.
+    InvalidArgumentError
+        Options that are none; a map too small for a gap as wide as the window.
+    TrainingError
+        If the loss is no longer finite.
+
+    Notes
+    -----
+    Thickness times the mean spectrum explains nearly all variance of raw counts; therefore the shape and the logarithm
+    of the total are predicted apart, and scored apart. Predicted variances are those left open by the image, plus what
+    members differ by, scaled on held-out blocks (conformal), plus the noise of a measurement. Small maps have
+    principal components of all spectra, test included; networks and baselines see only the training. Image to
+    spectrum: Roccapriore et al., Adv. Sci. 9, 2203422 (2022), doi:10.1002/advs.202203422; Ziatdinov et al., Nat. Mach.
+    Intell. 4, 1101 (2022), doi:10.1038/s42256-022-00555-8.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs, numpy as np
+    >>> import hs_deepatoms
+    >>> rng = np.random.default_rng(0)
+    >>> haadf = hs.signals.Signal2D(rng.random((24, 30)))
+    >>> eels = hs.signals.Signal1D(rng.poisson(50, (24, 30, 40)))
+    >>> import warnings; warnings.simplefilter("ignore")
+    >>> tree = haadf.im2spec(eels, window=3, folds=1, steps=3, show_progressbar=False)
+    >>> tree.deepatoms.predict(haadf)
+    <Signal1D, title: predicted from an image, dimensions: (30, 24|40)>
+    """
+    asked = PairRequest(window, region, shift, target, n_components, latent_dim, variational, likelihood,
+                        normalisation, split, folds, members, steps, batch_size, learning_rate, navigation_mask,
+                        signal_mask, spikes, edges, checkpoint, choose_device(device), seed, num_workers,
+                        show_progressbar)  # fmt: skip
+    check_request(asked)
+    pair = read_pair(image, eels, region=region, shift=shift, operation="im2spec")
+    learned = learn_spectra(pair, read_window(window, pair), asked)
+    return _warned(build_spectrum_tree(pair, learned, asked))
+
+
+def spec2im(
+    eels: Any,
+    image: Any,
+    *,
+    window: int | float | str = CONTEXT,
+    region: Any = None,
+    shift: tuple | None = None,
+    n_components: int | None = None,
+    latent_dim: int = 8,
+    variational: bool = False,
+    likelihood: str = "auto",
+    normalisation: str = "auto",
+    split: Any = "blocks",
+    folds: int | None = None,
+    members: int = 1,
+    steps: int | None = None,
+    batch_size: int = 6,
+    learning_rate: float = 2e-3,
+    navigation_mask: Any = None,
+    signal_mask: Any = None,
+    spikes: bool = True,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    num_workers: int | None = None,
+    show_progressbar: bool | None = None,
+) -> xr.DataTree:
+    """Learn which image belongs to spectra: the reverse of `im2spec`.
+
+    Parameters
+    ----------
+    eels, image
+        As for :func:`~hs_deepatoms.im2spec`.
+    window : int, float or str
+        Side of the surroundings of a spectrum that are looked at: spectra, axis units of the map or text.
+    region, shift, n_components, latent_dim, variational, likelihood, normalisation, split, folds, members, steps, \
+batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, device, seed, num_workers, show_progressbar
+        As for :func:`~hs_deepatoms.im2spec`. The spectra are given to the network as scores of principal components
+        and the logarithm of their total.
+
+    Returns
+    -------
+    xarray.DataTree
+        As for :func:`~hs_deepatoms.im2spec`, without ``/traversal`` and ``/examples``; ``tree.deepatoms.predict(eels)``
+        is an image, with as many pixels per spectrum as the image of the training.
+
+    Raises
+    ------
+    InvalidImageError, InvalidAxesError, InvalidArgumentError, TrainingError
+        As for :func:`~hs_deepatoms.im2spec`.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs, numpy as np
+    >>> import hs_deepatoms
+    >>> rng = np.random.default_rng(0)
+    >>> haadf = hs.signals.Signal2D(rng.random((24, 30)))
+    >>> eels = hs.signals.Signal1D(rng.poisson(50, (24, 30, 40)))
+    >>> import warnings; warnings.simplefilter("ignore")
+    >>> tree = eels.spec2im(haadf, window=3, folds=1, steps=3, show_progressbar=False)
+    >>> tree.deepatoms.predict(eels)
+    <Signal2D, title: predicted image from spectra, dimensions: (|30, 24)>
+    """
+    asked = PairRequest(window, region, shift, "scores", n_components, latent_dim, variational, likelihood,
+                        normalisation, split, folds, members, steps, batch_size, learning_rate, navigation_mask,
+                        signal_mask, spikes, None, checkpoint, choose_device(device), seed, num_workers,
+                        show_progressbar)  # fmt: skip
+    check_request(asked)
+    pair = read_pair(image, eels, region=region, shift=shift, operation="spec2im")
+    learned = learn_image(pair, _context(window, pair), asked)
+    return _warned(build_image_tree(pair, learned, asked))
+
+
+def _context(window: Any, pair: Pair) -> int:
+    """Side of the surroundings in spectra."""
+    smallest = min(line.size for line in pair.lines)
+    return min(max(1, round(read_length(window, pair.spectra.navigation[0]))), max(1, smallest // 4))
+
+
+def _warned(tree: xr.DataTree) -> xr.DataTree:
+    """The tree; with a warning if the model is no better than what it was compared with."""
+    if not tree["metrics"].attrs["beats_baselines"]:
+        warnings.warn(tree["metrics"].attrs["verdict"], stacklevel=3)
+    return tree

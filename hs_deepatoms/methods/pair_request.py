@@ -1,0 +1,74 @@
+"""What was asked of ``im2spec`` and ``spec2im``, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+
+TARGETS = ("scores", "spectrum")
+LIKELIHOODS = ("auto", "poisson", "gaussian", "learned")
+NORMALISATIONS = ("auto", "area", "zlp", "none")
+
+
+@dataclass(frozen=True, eq=False)
+class PairRequest:
+    """The arguments; see :func:`~hs_deepatoms.im2spec`."""
+
+    window: Any = None
+    region: Any = None
+    shift: Any = None
+    target: str = "scores"
+    n_components: int | None = None
+    latent_dim: int = 8
+    variational: bool = False
+    likelihood: str = "auto"
+    normalisation: str = "auto"
+    split: Any = "blocks"
+    folds: int | None = None
+    members: int = 1
+    steps: int | None = None
+    batch_size: int = 6
+    learning_rate: float = 2e-3
+    navigation_mask: Any = None
+    signal_mask: Any = None
+    spikes: bool = True
+    edges: Any = None
+    checkpoint: Any = None
+    device: str = "cpu"
+    seed: int = 0
+    num_workers: int | None = None
+    show_progressbar: bool | None = None
+
+
+def check_request(asked: PairRequest) -> None:
+    """Refuse options that are none.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    choices = {"target": TARGETS, "likelihood": LIKELIHOODS, "normalisation": NORMALISATIONS}
+    for name, allowed in choices.items():
+        if getattr(asked, name) not in allowed:
+            raise _refused(name, asked, f"one of {allowed}")
+    if isinstance(asked.split, str) and asked.split not in ("blocks", "random"):
+        raise _refused("split", asked, "'blocks', 'random', or an array (ny, nx) that is True for the test")
+    whole = {"latent_dim": 1, "members": 1, "batch_size": 1, "seed": 0}
+    optional = {"n_components": 1, "folds": 1, "steps": 1}
+    whole |= {name: least for name, least in optional.items() if getattr(asked, name) is not None}
+    for name, least in whole.items():
+        value = getattr(asked, name)
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise _refused(name, asked, f"a whole number of {least} or more")
+    if not asked.learning_rate > 0:
+        raise _refused("learning_rate", asked, "above 0")
+    if asked.folds not in (None, 1) and not (isinstance(asked.split, str) and asked.split == "blocks"):
+        raise _refused("folds", asked, "1 unless split='blocks'")
+
+
+def _refused(name: str, asked: PairRequest, allowed: str) -> InvalidArgumentError:
+    return InvalidArgumentError(explain(f"{name}={getattr(asked, name)!r}", allowed, "Choose another value."))

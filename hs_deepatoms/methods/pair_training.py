@@ -1,0 +1,335 @@
+"""From a pair of signals to a trained model: masks, targets, splits, training, scores."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
+from hs_deepatoms.methods.pair_request import PairRequest
+from hs_deepatoms.methods.pair_sources import Pair
+from hs_deepatoms.spectra.blocks import TRAIN, Split, block_splits, default_folds, given_split, random_split
+from hs_deepatoms.spectra.fitting import Options, Paired, Pairing, fit_pairing
+from hs_deepatoms.spectra.grid import aligned, first_pixel
+from hs_deepatoms.spectra.output import SpectrumOutput
+from hs_deepatoms.spectra.rows import SpectrumRows
+from hs_deepatoms.spectra.space import SpectrumSpace, fit_space, with_channel_variance
+from hs_deepatoms.training.recipe import Recipe
+
+COUNTED = ("EELS", "EDS_TEM", "EDS_SEM", "EDS")
+NEGATIVE = 0.02  # of the sum: negative values up to this are the read-out noise of a detector that counts
+LOG_WEIGHT = 0.2  # what the logarithm of the total counts in the training, next to the shape
+LEAST = 64  # spectra
+ZLP = 0.02  # of its height: where the zero loss ends
+
+
+@dataclass(eq=False)
+class Learned:
+    """What was learned, with all that the scores need.
+
+    Attributes
+    ----------
+    rows : SpectrumRows
+    space : SpectrumSpace
+    paired : Paired
+    splits : list of Split
+    image : numpy.ndarray
+        The aligned, padded images (c, H, W).
+    window : int
+    totals : numpy.ndarray, shape (ny, nx)
+    scores : numpy.ndarray, shape (k, ny, nx)
+    valid : numpy.ndarray of bool, shape (ny, nx)
+    notes : dict
+        What was decided or left out.
+    tiles : numpy.ndarray, shape (c, ny, nx), optional
+        Pixels of the image, where these are the targets.
+    """
+
+    rows: SpectrumRows
+    space: SpectrumSpace
+    paired: Paired
+    splits: list[Split]
+    image: np.ndarray
+    window: int
+    step: int
+    totals: np.ndarray
+    scores: np.ndarray
+    valid: np.ndarray
+    notes: dict = field(default_factory=dict)
+    tiles: np.ndarray | None = None
+
+    @property
+    def output(self) -> SpectrumOutput:
+        """How outputs become spectra."""
+        model = self.paired.model
+        return SpectrumOutput(self.space, model.correlation.numpy(), bool(model.spectrum))
+
+    def part(self, which: int) -> np.ndarray:
+        """Pixels (ny, nx) that belong to a part in one of the splits."""
+        return np.any([split.of(which) for split in self.splits], axis=0)
+
+
+def learn_spectra(pair: Pair, window: int, asked: PairRequest) -> Learned:
+    """Train on a pair: from the image to the spectra."""
+    step = max(line.step for line in pair.lines)
+    prepared = prepare(pair, window, max(1, -(-window // step)), asked)
+    rows, space, image, splits = prepared.rows, prepared.space, prepared.image, prepared.splits
+    targets, noise = targets_of(prepared)
+    whole = asked.target == "spectrum"
+    spread = None if space.poisson else space.channel_variance
+    pairing = Pairing(image, targets, noise, target_weights(space), window, step,
+                      _reader(rows, space) if whole else None, rows.n_channels if whole else 0, spread,
+                      _log(space.mean) if space.poisson else space.mean)  # fmt: skip
+    prepared.paired = fit_pairing(pairing, splits, recipe_of(asked, prepared), options_of(asked))
+    prepared.rows.spikes = prepared.notes["spikes"]
+    return prepared
+
+
+def learn_image(pair: Pair, window: int, asked: PairRequest) -> Learned:
+    """Train on a pair: from ``window`` x ``window`` spectra to the pixels of the image in their middle."""
+    step = max(line.step for line in pair.lines)
+    prepared = prepare(pair, step, window, asked)
+    tiles = image_tiles(prepared.image, step)
+    maps = spectral_maps(prepared.space, prepared.scores, prepared.totals, prepared.valid)
+    prepared.image, prepared.window, prepared.step = padded(maps, window), window, 1
+    prepared.tiles = tiles
+    weights = np.full(len(tiles), 1 / len(tiles))
+    pairing = Pairing(prepared.image, tiles, np.zeros_like(tiles), weights, window, 1)
+    prepared.paired = fit_pairing(pairing, prepared.splits, recipe_of(asked, prepared), options_of(asked))
+    return prepared
+
+
+def image_tiles(image: np.ndarray, step: int) -> np.ndarray:
+    """Images (c, ny * step, nx * step) as the pixels of each spectrum, (c * step ** 2, ny, nx)."""
+    c, h, w = image.shape
+    tiles = image.reshape(c, h // step, step, w // step, step).transpose(0, 2, 4, 1, 3)
+    return np.ascontiguousarray(tiles.reshape(-1, h // step, w // step))
+
+
+def spectral_maps(space: SpectrumSpace, scores: np.ndarray, totals: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Scores and the logarithm of the total of every spectrum, (k + 1, ny, nx); those without one have the mean's."""
+    if not space.normalised:
+        return scores
+    log = np.log(np.where(valid & (totals > 0), totals, 1)).astype(np.float32)
+    log[~valid] = np.median(log[valid]) if valid.any() else 0
+    return np.concatenate([scores, log[None]])
+
+
+def padded(maps: np.ndarray, window: int) -> np.ndarray:
+    """Maps with mirrored rims, so that every pixel has a window."""
+    before = first_pixel(window, 1)
+    after = window - 1 - before
+    return np.pad(maps, ((0, 0), (before, after), (before, after)), mode="symmetric")
+
+
+def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
+    """Everything up to the training: which spectra are used, their scores, the split."""
+    shape = pair.inside.shape
+    steps = {line.step for line in pair.lines}
+    step = max(steps)
+    lines = tuple(pair.lines) if len(steps) == 1 else tuple(replace(line, forced=step) for line in pair.lines)
+    image, holes = _filled(aligned(pair.images, lines, window))
+    rows = _rows(pair, asked)
+    valid, totals, notes = _usable(rows, pair, asked)
+    valid &= ~_windows_with(holes, window, step, shape)
+    count = int(valid.sum())
+    if count < LEAST:
+        got = f"{count} usable spectra, of {valid.size}"
+        raise InvalidImageError(explain(got, f"at least {LEAST}", "Check the masks, NaN and the overlap."))
+    splits = _splits(valid, gap, asked)
+    poisson, counted = notes.pop("poisson"), notes.pop("counted")
+    train = np.any([split.of(TRAIN) for split in splits], axis=0)
+    space, values = fit_space(rows, train, poisson=poisson, counted=counted, n_components=asked.n_components)
+    if asked.likelihood == "learned":
+        space = with_channel_variance(space, rows, train)
+    scores = scores_of(space, rows, valid)
+    notes |= {"spikes": rows.spikes, "components": space.k, "gain": float(space.gain), "pixels": count,
+              "likelihood": "poisson" if poisson else "gaussian", "eigenvalues": values[: space.k + 5].tolist(),
+              "folds": len(splits)}  # fmt: skip
+    return Learned(rows, space, None, splits, image, window, step, totals, scores, valid, notes)
+
+
+def scores_of(space: SpectrumSpace, rows: SpectrumRows, valid: np.ndarray) -> np.ndarray:
+    """Scores (k, ny, nx) of all valid spectra, 0 for the others."""
+    scores = np.zeros((space.k, *valid.shape), np.float32)
+    for place, block in rows.blocks(valid):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = np.moveaxis(space.scores(space.shapes(block)), -1, 0)
+        scores[(slice(None), *place)] = np.where(valid[place], found, 0)
+    return scores
+
+
+def targets_of(learned: Learned) -> tuple[np.ndarray, np.ndarray]:
+    """Targets (k, ny, nx) and the variance of their noise."""
+    space = learned.space
+    totals = np.where(learned.valid, learned.totals, 1).astype(np.float32)
+    noise = space.score_noise(totals).astype(np.float32)
+    if not space.normalised:
+        return learned.scores, noise
+    own = space.gain / totals if space.poisson else space.channel_variance.sum() / totals**2
+    return np.concatenate([learned.scores, np.log(totals)[None]]), np.concatenate([noise, own[None]]).astype(np.float32)
+
+
+def target_weights(space: SpectrumSpace) -> np.ndarray:
+    """What each target counts: scores by what they change in the normalised spectrum."""
+    weights = (space.basis.astype(float) ** 2).sum(1)
+    weights = weights / weights.sum()
+    return np.append(weights * (1 - LOG_WEIGHT), LOG_WEIGHT) if space.normalised else weights
+
+
+def recipe_of(asked: PairRequest, learned: Learned) -> Recipe:
+    """Length and schedule of the training."""
+    count = int(learned.splits[0].of(TRAIN).sum())
+    steps = asked.steps or int(np.clip(count / 16, 300, 2000))
+    return Recipe(steps=steps, learning_rate=asked.learning_rate, seed=asked.seed, patience=7, weight_decay=1e-3,
+                  validate_every=max(1, steps // 24))  # fmt: skip
+
+
+def options_of(asked: PairRequest) -> Options:
+    """How it is trained."""
+    return Options(latent_dim=asked.latent_dim, variational=asked.variational, members=asked.members,
+                   batch_size=asked.batch_size, device=asked.device, checkpoint=asked.checkpoint,
+                   show_progressbar=asked.show_progressbar)  # fmt: skip
+
+
+def _filled(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images with NaN replaced by the median, and where there was one, (H, W)."""
+    holes = ~np.isfinite(image).all(0)
+    if holes.all():
+        raise InvalidImageError(explain("images without a finite pixel", "numbers", "Check the image."))
+    if holes.any():
+        for channel in image:
+            bad = ~np.isfinite(channel)
+            channel[bad] = np.median(channel[~bad]) if not bad.all() else 0
+    return image, holes
+
+
+def _windows_with(holes: np.ndarray, window: int, step: int, shape: tuple[int, int]) -> np.ndarray:
+    """Windows (ny, nx) in which there is a hole."""
+    if not holes.any():
+        return np.zeros(shape, bool)
+    views = np.lib.stride_tricks.sliding_window_view(holes, (window, window))[::step, ::step]
+    return views.any((2, 3))
+
+
+def _rows(pair: Pair, asked: PairRequest) -> SpectrumRows:
+    n = pair.spectra.signal[0].size
+    channels = None
+    if asked.signal_mask is not None:
+        mask = np.asarray(getattr(asked.signal_mask, "data", asked.signal_mask), bool)
+        if mask.shape != (n,) or (~mask).sum() < 4:
+            got = f"a signal_mask of shape {mask.shape} with {int((~mask).sum())} channels left"
+            raise InvalidArgumentError(explain(got, f"({n},), True for channels to leave out, at least 4 left",
+                                               "Give one value per channel."))  # fmt: skip
+        channels = np.flatnonzero(~mask)
+    rows = SpectrumRows(pair.spectra.data, channels, None, asked.num_workers)
+    return rows
+
+
+def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndarray, np.ndarray, dict]:
+    """Which spectra are used, their totals, and how they are normalised."""
+    sample = rows.some(2000, np.random.default_rng([asked.seed, 21]))
+    sample = sample[np.isfinite(sample).all(1)]
+    if not len(sample) or not sample.any():
+        got = "spectra that are all NaN or 0 (in a sample of 2000)"
+        raise InvalidImageError(explain(got, "spectra with counts", "Check how the data were read."))
+    poisson, normalisation = _kind(sample, pair, asked)
+    mean = sample.mean(0)
+    counted = _counted(mean, normalisation)
+    if asked.spikes and poisson:
+        rows.typical = np.median(sample, 0) if len(sample) > 50 else mean
+        rows.typical = np.maximum(rows.typical, 0.5 * mean)
+    valid, totals = pair.inside.copy(), np.ones(pair.inside.shape, np.float32)
+    masked = _navigation_mask(asked.navigation_mask, valid.shape)
+    nan = empty = 0
+    for place, block in rows.blocks():
+        fine = np.isfinite(block).all(-1)
+        if counted.any():
+            with np.errstate(invalid="ignore"):
+                totals[place] = np.where(fine, block[..., counted].sum(-1), 0)
+        nan += int((~fine & valid[place]).sum())
+        full = totals[place] > 0
+        empty += int((fine & ~full & valid[place]).sum())
+        valid[place] &= fine & full
+    valid &= ~masked
+    if nan:
+        warnings.warn(f"{nan} spectra with NaN are left out", stacklevel=5)
+    if empty:
+        warnings.warn(f"{empty} spectra whose counts do not add up to more than 0 are left out", stacklevel=5)
+    notes = {"nan": nan, "empty": empty, "masked": int(masked.sum()), "normalisation": normalisation,
+             "poisson": poisson, "counted": counted}  # fmt: skip
+    return valid, totals, notes
+
+
+def _kind(sample: np.ndarray, pair: Pair, asked: PairRequest) -> tuple[bool, str]:
+    """Whether spectra are counts, and how they are normalised."""
+    below = float(-np.minimum(sample, 0).sum() / max(float(np.abs(sample).sum()), 1e-30))
+    whole = bool((sample[:200] == np.round(sample[:200])).all())
+    known = pair.spectra.signal_type in COUNTED
+    counts = below <= NEGATIVE and (known or (whole and below == 0))
+    if asked.likelihood == "poisson" and below > NEGATIVE:
+        got = f"spectra with negative values ({100 * below:.1f} % of the sum of all) and likelihood='poisson'"
+        todo = "Leave likelihood out, or undo what made them negative (a subtracted background)."
+        raise InvalidImageError(explain(got, "counts of 0 and more", todo))
+    if known and below > NEGATIVE and asked.likelihood == "auto":
+        warnings.warn(f"{100 * below:.1f} % of the sum of the spectra is negative: they are not taken for counts, and "
+                      "their noise for the same everywhere", stacklevel=6)  # fmt: skip
+    poisson = counts if asked.likelihood == "auto" else asked.likelihood == "poisson"
+    if asked.normalisation != "auto":
+        return poisson, asked.normalisation
+    return poisson, "area" if poisson or (known and sample.sum(1).min() > 0) else "none"
+
+
+def _counted(mean: np.ndarray, normalisation: str) -> np.ndarray:
+    """Channels whose sum is the total."""
+    counted = np.full(len(mean), normalisation != "none")
+    if normalisation == "zlp":
+        top = int(np.argmax(mean))
+        low = mean < ZLP * mean[top]
+        first = top - int(np.argmax(low[top::-1])) if low[: top + 1].any() else 0
+        last = top + int(np.argmax(low[top:])) if low[top:].any() else len(mean) - 1
+        counted[:] = False
+        counted[first : last + 1] = True
+    return counted
+
+
+def _navigation_mask(given: Any, shape: tuple[int, int]) -> np.ndarray:
+    if given is None:
+        return np.zeros(shape, bool)
+    mask = np.asarray(getattr(given, "data", given))
+    mask = np.asarray(mask.compute() if hasattr(mask, "compute") else mask, bool)
+    if mask.shape != shape:
+        got = f"a navigation_mask of shape {mask.shape}"
+        raise InvalidArgumentError(explain(got, f"{shape}, True for spectra to leave out", "Give one value each."))
+    return mask
+
+
+def _splits(valid: np.ndarray, gap: int, asked: PairRequest) -> list[Split]:
+    if not isinstance(asked.split, str):
+        given = np.asarray(getattr(asked.split, "data", asked.split), bool)
+        if given.shape != valid.shape:
+            got = f"split of shape {given.shape}"
+            raise InvalidArgumentError(explain(got, f"{valid.shape}, True for the test", "Give one value each."))
+        return given_split(valid, given, gap, asked.seed)
+    if asked.split == "random":
+        warnings.warn("split='random': windows of the test overlap those of the training, so the scores are those of "
+                      "an interpolation between neighbours, and too good", stacklevel=5)  # fmt: skip
+        return random_split(valid, asked.seed)
+    folds = asked.folds or default_folds(int(valid.sum()), valid.shape, gap)
+    return block_splits(valid, gap, folds, asked.seed)
+
+
+def _log(mean: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(mean, 1e-6 * mean.mean()))
+
+
+def _reader(rows: SpectrumRows, space: SpectrumSpace):
+    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        spectra = rows.read((slice(y0, y1), slice(x0, x1)))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.nan_to_num(space.shapes(spectra))
+
+    return read

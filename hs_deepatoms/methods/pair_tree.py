@@ -1,0 +1,322 @@
+"""What ``im2spec`` learned as a labelled tree, and the parts of the tree back as a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hs_deepatoms.bridge.axes import Axis
+from hs_deepatoms.bridge.provenance import plain, provenance_entry
+from hs_deepatoms.bridge.source import Source
+from hs_deepatoms.bridge.spectrum_results import template_of
+from hs_deepatoms.methods.model_content import model_content
+from hs_deepatoms.methods.pair_request import PairRequest
+from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport, score_images, score_spectra
+from hs_deepatoms.methods.pair_sources import Pair
+from hs_deepatoms.methods.pair_training import Learned
+from hs_deepatoms.spectra.baselines import patch_rows
+from hs_deepatoms.spectra.blocks import NAMES, TEST, TRAIN
+from hs_deepatoms.spectra.model import Arrays, PairModel, applied
+from hs_deepatoms.spectra.output import SpectrumOutput
+from hs_deepatoms.spectra.space import SpectrumSpace
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+KIND, REVERSE = "im2spec", "spec2im"
+NODES = 9
+SPAN = 2.0  # standard deviations of a latent to either side
+EXAMPLES = (0.02, 0.5, 0.9, 0.98)  # quantiles of the error of the spectra that are kept to be looked at
+NEAR = 0.35  # standard deviations of a latent within which windows are averaged
+FORMAT_VERSION = 1
+UNITS = {"spectral_angle": "rad"}
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A model read from a tree.
+
+    Attributes
+    ----------
+    model : PairModel
+    space : SpectrumSpace
+    channels : numpy.ndarray of int, or None
+        Channels of the spectrum that are predicted; None: all.
+    attrs : dict
+        Attributes of the node, JSON decoded.
+    """
+
+    model: PairModel
+    space: SpectrumSpace
+    channels: np.ndarray | None
+    attrs: dict
+
+    @property
+    def output(self) -> SpectrumOutput:
+        """How outputs become spectra."""
+        return SpectrumOutput(self.space, self.model.correlation.cpu().numpy(), bool(self.model.spectrum))
+
+
+def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:
+    """The tree that `im2spec` returns."""
+    import xarray as xr
+
+    energy = pair.spectra.signal[0]
+    edges = asked.edges if asked.edges is not None else edges_of(pair)
+    report = score_spectra(learned, energy.coordinates(), edges, asked.seed)
+    nodes = {
+        "/": _root(KIND, pair, learned, asked),
+        "/latent": _latent(pair, learned, report.error, "error over that of the noise alone"),
+        "/metrics": _metrics(report, energy, learned),
+        "/history": _history(learned.paired.histories),
+        "/traversal": _traversal(learned, energy),
+        "/examples": _examples(learned, report.error, energy, pair),
+        "/model": _model_node(pair, learned, pair.spectra),
+    }
+    return xr.DataTree.from_dict(nodes, name=KIND)
+
+
+def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:
+    """The tree that `spec2im` returns."""
+    import xarray as xr
+
+    report = score_images(learned, asked.seed)
+    nodes = {
+        "/": _root(REVERSE, pair, learned, asked),
+        "/latent": _latent(pair, learned, report.error, "error over the standard deviation of the image"),
+        "/metrics": _image_metrics(report, learned),
+        "/history": _history(learned.paired.histories),
+        "/model": _model_node(pair, learned, pair.image),
+    }
+    return xr.DataTree.from_dict(nodes, name=REVERSE)
+
+
+def _root(kind: str, pair: Pair, learned: Learned, asked: PairRequest) -> xr.Dataset:
+    import xarray as xr
+
+    parameters = {one.name: getattr(asked, one.name) for one in fields(asked)}
+    parameters |= {"window_px": learned.window, **learned.notes, "steps_used": learned.paired.steps}
+    entry = provenance_entry(kind, parameters, seed=asked.seed, device=asked.device)
+    source = pair.spectra if kind == KIND else pair.image
+    return xr.Dataset(attrs={"kind": kind, "format_version": FORMAT_VERSION, "method": kind,
+                             "image": pair.image.title, "spectra": pair.spectra.title,
+                             "provenance": json.dumps(plain([*source.provenance, entry]))})  # fmt: skip
+
+
+def edges_of(pair: Pair) -> dict[str, float]:
+    """Onsets (eV) of the major edges of the elements in the metadata, where exspy knows them."""
+    sample = pair.spectra.metadata.get("Sample")
+    elements = sample.get("elements") if isinstance(sample, dict) else None
+    if pair.spectra.signal_type != "EELS" or not elements:
+        return {}
+    from exspy.material import elements as table
+
+    low, high = np.sort(pair.spectra.signal[0].coordinates())[[0, -1]]
+    found = {}
+    for element in elements:
+        known = table[element].Atomic_properties.get("Binding_energies", {}) if element in table else {}
+        for name, edge in dict(known).items():
+            if edge.get("relevance") == "Major" and low < edge["onset_energy (eV)"] < high:
+                found[f"{element}_{name}"] = float(edge["onset_energy (eV)"])
+    return found
+
+
+def stored_model(tree: xr.DataTree) -> Stored:
+    """The model in a tree, in eval mode on the CPU; kept per process.
+
+    Raises
+    ------
+    ModelFileError
+        If its bytes are not those that were written.
+    """
+    node = tree["model"].to_dataset()
+    model, arrays = _modules(model_content(node, "a tree of im2spec"))
+    attrs = {
+        key: json.loads(node.attrs[key]) for key in ("navigation", "image_axes", "lines", "normalised", "spectral")
+    }
+    attrs["template"] = node.attrs["template"]
+    attrs["sha256"] = node.attrs["sha256"]
+    values = arrays.as_dict()
+    channels = values.pop("channels")
+    return Stored(model, SpectrumSpace.from_state(values), channels if len(channels) else None, attrs)
+
+
+@lru_cache(maxsize=4)
+def _modules(content: bytes) -> tuple[PairModel, Arrays]:
+    from hs_deepatoms.modelfile.files import modules_from_bytes
+
+    modules, _ = modules_from_bytes(content)
+    return modules["pair"], modules["space"]
+
+
+def _model_node(pair: Pair, learned: Learned, predicted: Source) -> xr.Dataset:
+    import xarray as xr
+
+    from hs_deepatoms.modelfile.files import modules_to_bytes
+
+    channels = learned.rows.channels
+    own = {name: np.atleast_1d(value) if value.ndim == 0 else value for name, value in learned.space.state().items()}
+    own["channels"] = np.zeros(0, np.int64) if channels is None else channels
+    arrays, model = Arrays.of(own), learned.paired.model
+    content = modules_to_bytes({"pair": ("PairModel", model.config, model), "space": ("Arrays", arrays.config, arrays)})
+    attrs = {
+        "architecture": "PairModel",
+        "template": template_of(predicted),
+        "navigation": json.dumps([axis.as_dict() for axis in pair.spectra.navigation]),
+        "image_axes": json.dumps([axis.as_dict() for axis in pair.image.signal]),
+        "lines": json.dumps([asdict(line) | {"forced": max(one.step for one in pair.lines)} for line in pair.lines]),
+        "spectral": json.dumps(pair.spectra.signal[0].as_dict()),
+        "normalised": json.dumps(learned.space.normalised),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "format_version": FORMAT_VERSION,
+    }
+    return xr.Dataset({"weights": ("byte", np.frombuffer(content, np.uint8))}, attrs=attrs)
+
+
+def _latent(pair: Pair, learned: Learned, error: np.ndarray, meaning: str) -> xr.Dataset:
+    import xarray as xr
+
+    z = applied(learned.paired.model, learned.image, what="latents")
+    part = np.full(learned.valid.shape, -1, np.int8)
+    for split in learned.splits:
+        part = np.maximum(part, split.part)
+    names = {value: name for value, name in NAMES.items()}
+    return xr.Dataset(
+        {
+            "z": (("latent", "y", "x"), z, {"long_name": "latent"}),
+            "part": (("y", "x"), part, {"long_name": "what the spectrum was used for",
+                                        "flag_values": list(names), "flag_meanings": " ".join(names.values())}),
+            "error": (("y", "x"), error, {"long_name": meaning, "units": "1"}),
+        },
+        {"latent": np.arange(len(z)), **map_coordinates(pair.spectra.navigation)},
+    )  # fmt: skip
+
+
+def map_coordinates(axes: tuple[Axis, ...]) -> dict[str, Any]:
+    """Coordinates y and x of a map."""
+    return {dim: (dim, axis.coordinates(), {"units": axis.units, "long_name": axis.name})
+            for dim, axis in zip(("y", "x"), axes, strict=True)}  # fmt: skip
+
+
+def _traversal(learned: Learned, energy: Axis) -> xr.Dataset:
+    """Spectra, and means of the windows that have them, along every latent."""
+    import torch
+    import xarray as xr
+
+    model, output, train = learned.paired.model, learned.output, learned.part(TRAIN)
+    z = applied(model, learned.image, what="latents")[:, train]
+    d, steps = len(z), np.linspace(-SPAN, SPAN, NODES, dtype=np.float32)
+    codes = np.zeros((d, NODES, d), np.float32)
+    codes[np.arange(d), :, np.arange(d)] = steps
+    out = model.decode(torch.from_numpy(codes.reshape(-1, d))).numpy().T
+    k = output.n_outputs
+    spectra = output.spectra(np.concatenate([out[:k], np.zeros((k, out.shape[1]), np.float32), out[k:]]))
+    places = np.argwhere(train)
+    windows = [[_mean_window(learned, places, row, step) for step in steps] for row in z]
+    kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
+    return xr.Dataset(
+        {"spectrum": (("latent", "step", "energy"), spectra.reshape(d, NODES, -1), {"long_name": "predicted spectrum"}),
+         "window": (("latent", "step", "channel", "window_y", "window_x"), np.array(windows),
+                    {"long_name": "mean of the windows with such a latent"})},
+        {"latent": np.arange(d), "step": ("step", steps, {"long_name": "standard deviations of the latent"}),
+         "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})},
+    )  # fmt: skip
+
+
+def _mean_window(learned: Learned, places: np.ndarray, values: np.ndarray, wanted: float) -> np.ndarray:
+    """Mean (c, w, w) of at most a thousand windows whose latent is near a value; NaN where there are none."""
+    near = np.flatnonzero(np.abs(values - wanted) < NEAR)
+    c, w = len(learned.image), learned.window
+    if not len(near):
+        return np.full((c, w, w), np.nan, np.float32)
+    near = near[:: max(1, len(near) // 1000)]
+    return patch_rows(learned.image, w, learned.step, places[near]).mean(0).reshape(c, w, w)
+
+
+def _examples(learned: Learned, error: np.ndarray, energy: Axis, pair: Pair) -> xr.Dataset:
+    """Measured and predicted spectra of some held-out pixels, from well to badly predicted."""
+    import xarray as xr
+
+    held = np.argwhere(learned.part(TEST) & np.isfinite(error))
+    order = np.argsort(error[held[:, 0], held[:, 1]])
+    chosen = held[order[[min(len(order) - 1, int(q * len(order))) for q in EXAMPLES]]]
+    out = learned.paired.held_out[:, chosen[:, 0], chosen[:, 1]]
+    measured = np.concatenate([learned.rows.read((slice(y, y + 1), slice(x, x + 1)))[0] for y, x in chosen])
+    output = learned.output
+    dims = ("example", "energy")
+    kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
+    axes = zip(("y", "x"), pair.spectra.navigation, chosen.T, strict=True)
+    return xr.Dataset(
+        {"measured": (dims, measured), "predicted": (dims, output.spectra(out)),
+         "std": (dims, np.sqrt(output.variance(out, noise=True))),
+         "epistemic_std": (dims, np.sqrt(output.variance(out, noise=False)))},
+        {"energy": ("energy", kept, {"units": energy.units, "long_name": energy.name}),
+         **{dim: ("example", axis.to_value(place), {"units": axis.units}) for dim, axis, place in axes}},
+    )  # fmt: skip
+
+
+def _image_metrics(report: ImageReport, learned: Learned) -> xr.Dataset:
+    import xarray as xr
+
+    methods = np.array(list(report.table), object)
+    columns: dict[str, Any] = {name: ("predictor", [report.table[m][name] for m in methods]) for name in ("r2", "rmse")}
+    columns["coverage"] = ((), report.coverage, {"long_name": "measured values inside the interval of 68 %"})
+    columns["gain"] = ((), report.gain, {"long_name": "share of the best baseline's error that is removed"})
+    columns["gain_std"] = ((), report.gain_std, {"long_name": "one-sigma uncertainty of gain, from blocks"})
+    won = report.gain > max(0.0, report.gain_std)
+    return xr.Dataset(columns, {"predictor": methods}, {"beats_baselines": int(won), "best_baseline": report.best,
+                                                     "verdict": _verdict(report, won), **_notes(learned)})  # fmt: skip
+
+
+def _metrics(report: SpectrumReport, energy: Axis, learned: Learned) -> xr.Dataset:
+    import xarray as xr
+
+    methods = np.array(list(report.table), object)  # a fixed length of text is nothing that zarr writes for good
+    names = list(report.table[OWN])
+    columns: dict[str, Any] = {
+        name: ("predictor", [report.table[m][name] for m in methods], {"units": UNITS.get(name, "1")}) for name in names
+    }
+    columns["peak_error"][2]["units"] = energy.units
+    kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
+    columns["r2_energy"] = (("predictor", "energy"), np.array([report.per_energy[m] for m in methods], np.float32),
+                            {"long_name": "R2 of each channel"})  # fmt: skip
+    columns["coverage"] = ((), report.coverage, {"long_name": "measured values inside the interval of 68 %"})
+    columns["gain"] = ((), report.gain, {"long_name": "share of the best baseline's error that is removed"})
+    columns["gain_std"] = ((), report.gain_std, {"long_name": "one-sigma uncertainty of gain, from blocks"})
+    coords = {"predictor": methods, "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})}
+    if report.edges:
+        columns["r2_edge"] = (("edge", "predictor"), [[report.edges[e][m] for m in methods] for e in report.edges])
+        coords["edge"] = np.array(list(report.edges), object)
+    won = report.gain > max(0.0, report.gain_std)
+    return xr.Dataset(columns, coords, {"beats_baselines": int(won), "best_baseline": report.best,
+                                        "verdict": _verdict(report, won), **_notes(learned)})  # fmt: skip
+
+
+def _notes(learned: Learned) -> dict[str, Any]:
+    kept = ("pixels", "spikes", "nan", "empty", "masked", "components", "gain", "likelihood", "normalisation", "folds")
+    return {f"data_{name}": learned.notes[name] for name in kept}
+
+
+def _verdict(report: SpectrumReport | ImageReport, won: bool) -> str:
+    first, second = report.table[OWN], report.table[report.best]
+    name, said = "r2_noise_removed", "R2 (noise taken out)"
+    if not np.isfinite([first.get(name, np.nan), second.get(name, np.nan)]).all():
+        name, said = "r2", "R2"
+    change = f"{said} {first[name]:.3f} against {second[name]:.3f} of {report.best} on held-out blocks"
+    share = f"{100 * report.gain:.0f} +- {100 * report.gain_std:.0f} % of its error"
+    if won:
+        return f"The model beats every baseline: {change}; it removes {share}."
+    return f"The model does not beat its baselines: {change}; it removes {share}. Use the baseline, or more data."
+
+
+def _history(histories: list) -> xr.Dataset:
+    import xarray as xr
+
+    if len(histories) == 1:
+        return histories[0]
+    return xr.concat(histories, xr.DataArray(np.arange(len(histories)), dims="member", name="member"), join="outer")

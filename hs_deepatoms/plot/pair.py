@@ -1,0 +1,168 @@
+"""Pictures of what `im2spec` and `spec2im` learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+    import xarray as xr
+
+WIDTH, HEIGHT = 3.4, 2.8  # inches of a panel
+NAMES = {"model": "model", "mean": "mean spectrum", "knn": "neighbours", "pca_ridge": "PCA + ridge",
+         "nmf_ridge": "NMF + ridge"}  # fmt: skip
+
+
+def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
+    """Held-out spectra, measured and predicted; maps of the error and of the first latent.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `im2spec`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    examples = tree["examples"].to_dataset()
+    n = examples.sizes["example"]
+    columns = max(2, -(-n // 2)) + 2
+    figure, axes = plt.subplots(2, columns, figsize=(WIDTH * columns, 2 * HEIGHT), layout="constrained")
+    places = [axes[k // (columns - 2), k % (columns - 2)] for k in range(n)]
+    for k, ax in enumerate(places):
+        _draw_example(ax, examples.isel(example=k), k)
+    for ax in axes[:, : columns - 2].ravel()[n:]:
+        ax.set_visible(False)
+    latent = tree["latent"].to_dataset()
+    draw_map(axes[0, -2], latent["error"], "error / noise", "magma")
+    for k in range(n):
+        box = {"boxstyle": "circle,pad=0.2", "fc": "black", "ec": "white", "lw": 0.5}
+        axes[0, -2].annotate(str(k + 1), (examples["x"][k], examples["y"][k]), color="white", ha="center", va="center",
+                             fontsize=9, bbox=box)  # fmt: skip
+    _draw_part(axes[1, -2], latent["part"])
+    draw_map(axes[0, -1], latent["z"].isel(latent=0), "latent 0", "viridis")
+    _draw_bars(axes[1, -1], tree["metrics"].to_dataset(), "r2_noise_removed", "R2, noise taken out")
+    return figure
+
+
+def plot_along(along: xr.Dataset, latent: int) -> matplotlib.figure.Figure:
+    """Spectra, and mean windows of the image below each other, along a latent: what `decode_along` gives."""
+    import matplotlib.pyplot as plt
+
+    n = along.sizes["step"]
+    figure = plt.figure(figsize=(2.2 * WIDTH, 1.4 * HEIGHT), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(2, 1))
+    ax = left.subplots()
+    colors = plt.get_cmap("viridis")(np.linspace(0.05, 0.9, n))
+    for k in range(n):
+        ax.plot(along["energy"], along["spectrum"][k], color=colors[k], lw=1.2, label=f"{float(along['step'][k]):+.1f}")
+    ax.set(xlabel=axis_label(along["energy"]), ylabel="predicted", title=f"along latent {latent}")
+    ax.legend(title="std.", fontsize=7, title_fontsize=7)
+    windows = along["window"].isel(channel=0).values
+    low, high = np.nanmin(windows), np.nanmax(windows)
+    for k, place in enumerate(np.atleast_1d(right.subplots(n, 1))):
+        place.imshow(windows[k], vmin=low, vmax=high, cmap="gray")
+        place.set(xticks=[], yticks=[])
+        place.set_ylabel(f"{float(along['step'][k]):+.1f}", rotation=0, ha="right", va="center", color=colors[k])
+    right.suptitle("mean windows", fontsize=9)
+    return figure
+
+
+def plot_scores(tree: xr.DataTree) -> matplotlib.figure.Figure:
+    """R2 of the model and its baselines, in all and by channel."""
+    import matplotlib.pyplot as plt
+
+    metrics = tree["metrics"].to_dataset()
+    figure, (first, second) = plt.subplots(1, 2, figsize=(2.6 * WIDTH, HEIGHT), layout="constrained",
+                                           width_ratios=(1, 1.6))  # fmt: skip
+    _draw_bars(first, metrics, "r2_noise_removed", "R2, noise taken out")
+    for k, name in enumerate(metrics["predictor"].values):
+        if str(name) != "mean":
+            second.plot(metrics["energy"], metrics["r2_energy"][k], lw=0.8, label=NAMES.get(str(name), str(name)))
+    second.axhline(0, color="0.6", lw=0.6)
+    second.set(xlabel=axis_label(metrics["energy"]), ylabel="R2 of the channel, with noise",
+               ylim=(max(-1.0, float(np.nanmin(metrics["r2_energy"]))), 1))  # fmt: skip
+    second.legend(fontsize=7)
+    return figure
+
+
+def plot_image_model(tree: xr.DataTree) -> matplotlib.figure.Figure:
+    """The map of the error, those of two latents, and the scores of `spec2im`."""
+    import matplotlib.pyplot as plt
+
+    latent = tree["latent"].to_dataset()
+    n = min(2, latent.sizes["latent"])
+    figure, axes = plt.subplots(1, n + 2, figsize=(WIDTH * (n + 2), HEIGHT), layout="constrained")
+    draw_map(axes[0], latent["error"], "error / std. of the image", "magma")
+    for k in range(n):
+        draw_map(axes[k + 1], latent["z"].isel(latent=k), f"latent {k}", "viridis")
+    _draw_bars(axes[-1], tree["metrics"].to_dataset(), "r2", "R2")
+    return figure
+
+
+def draw_map(ax: matplotlib.axes.Axes, values: xr.DataArray, title: str, cmap: str) -> None:
+    """A map with its calibration and a colour bar, robustly scaled."""
+    data = values.values
+    good = data[np.isfinite(data)]
+    low, high = np.percentile(good, [1, 99]) if good.size else (0, 1)
+    drawn = ax.imshow(data, cmap=cmap, vmin=low, vmax=high, extent=_extent(values))
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.8)
+    _label(ax, values, title)
+
+
+def axis_label(coordinate: xr.DataArray) -> str:
+    """Name and units of an axis."""
+    return f"{coordinate.attrs.get('long_name', coordinate.name)} ({coordinate.attrs.get('units', 'px')})"
+
+
+def _draw_example(ax: matplotlib.axes.Axes, one: xr.Dataset, k: int) -> None:
+    energy, predicted, std = one["energy"].values, one["predicted"].values, one["std"].values
+    ax.plot(energy, one["measured"], color="0.55", lw=0.7, label="measured")
+    ax.fill_between(energy, predicted - std, predicted + std, color="C0", alpha=0.3, lw=0, label="68 %")
+    ax.plot(energy, predicted, color="C0", lw=1.2, label="predicted")
+    ax.set(title=f"{k + 1}: y {float(one['y']):.4g}, x {float(one['x']):.4g} {one['y'].attrs.get('units', '')}",
+           xlabel=axis_label(one["energy"]))  # fmt: skip
+    if k == 0:
+        ax.legend(fontsize=7)
+
+
+def _draw_part(ax: matplotlib.axes.Axes, part: xr.DataArray) -> None:
+    """What each spectrum was used for."""
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    colors = ("white", "#4477aa", "#ccbb44", "#ee6677")
+    names = part.attrs["flag_meanings"].split()
+    ax.imshow(part.values, cmap=ListedColormap(colors), vmin=-1.5, vmax=2.5, extent=_extent(part))
+    _label(ax, part, "split")
+    found = [Patch(fc=color, ec="0.5", label=name) for color, name, value in
+             zip(colors, names, part.attrs["flag_values"], strict=True) if (part.values == value).any()]  # fmt: skip
+    ax.legend(handles=found, fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
+
+
+def _draw_bars(ax: matplotlib.axes.Axes, metrics: xr.Dataset, name: str, title: str) -> None:
+    names = [NAMES.get(str(one), str(one)) for one in metrics["predictor"].values]
+    values = metrics[name].values
+    ax.barh(range(len(names)), np.maximum(values, -0.2), color=["C0", *["0.7"] * (len(names) - 1)])
+    for k, value in enumerate(values):
+        ax.annotate(f"{value:.2f}", (max(0.0, value), k), xytext=(3, 0), textcoords="offset points", va="center",
+                    fontsize=8)  # fmt: skip
+    ax.set(yticks=range(len(names)), yticklabels=names, title=title, xlim=(min(0.0, max(-0.2, values.min())), 1.18))
+    ax.invert_yaxis()
+
+
+def _extent(values: xr.DataArray) -> tuple[float, float, float, float]:
+    y, x = values["y"].values, values["x"].values
+    dy, dx = ((v[-1] - v[0]) / max(1, len(v) - 1) or 1.0 for v in (y, x))
+    return x[0] - dx / 2, x[-1] + dx / 2, y[-1] + dy / 2, y[0] - dy / 2
+
+
+def _label(ax: matplotlib.axes.Axes, values: xr.DataArray, title: str) -> None:
+    same = values["y"].attrs.get("units") == values["x"].attrs.get("units")
+    ax.set(title=title, xlabel=str(values["x"].attrs.get("units", "px")), aspect="equal" if same else "auto")

@@ -1,0 +1,200 @@
+"""Networks for pairs of maps on honest splits: members, predictions of what was held out, calibrated widths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split
+from hs_deepatoms.spectra.intervals import calibrate
+from hs_deepatoms.spectra.learn import PairedMaps, train_pairs
+from hs_deepatoms.spectra.model import PairModel, applied, rotate_latents
+from hs_deepatoms.spectra.network import PairLoss
+from hs_deepatoms.training.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """Everything that the networks are trained on.
+
+    Attributes
+    ----------
+    image : numpy.ndarray, float32, shape (c, H, W)
+        Padded input map.
+    targets : numpy.ndarray, float32, shape (k, ny, nx)
+    noise : numpy.ndarray, float32, shape (k, ny, nx)
+        Variance of the targets from noise.
+    weights : numpy.ndarray, shape (k,)
+        What the squared error of each target, over its variance, counts; the sum is 1.
+    window, step : int
+    spectra : callable, optional
+        ``spectra(y0, y1, x0, x1)``: whole spectra of a tile; ``spread``: variance of the noise of each channel, None
+        for counts; ``start``: what their decoder says at first.
+    """
+
+    image: np.ndarray
+    targets: np.ndarray
+    noise: np.ndarray
+    weights: np.ndarray
+    window: int
+    step: int
+    spectra: Any = None
+    n_spectrum: int = 0
+    spread: np.ndarray | None = None
+    start: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """How it is trained."""
+
+    latent_dim: int = 8
+    width: int = 48
+    variational: bool = False
+    beta: float = 1e-3
+    members: int = 1
+    batch_size: int = 6
+    device: str = "cpu"
+    checkpoint: Any = None
+    show_progressbar: bool | None = None
+
+
+@dataclass(eq=False)
+class Paired:
+    """The result.
+
+    Attributes
+    ----------
+    model : PairModel
+        All members of all splits.
+    held_out : numpy.ndarray, float32, shape (2 * k + spectrum, ny, nx)
+        Means, calibrated deviations and spectra, for every pixel by the members that have not been trained on it where
+        there are such, else by all.
+    histories : list of xarray.Dataset
+    steps : list of int
+    """
+
+    model: PairModel
+    held_out: np.ndarray
+    histories: list = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+
+
+def fit_pairing(pairing: Pairing, splits: list[Split], recipe: Recipe, options: Options) -> Paired:
+    """Train the members of every split, calibrate their widths on held-out blocks, and put them together."""
+    used = np.any([split.of(TRAIN) | split.of(LOOK) | split.of(TEST) for split in splits], axis=0)
+    k = len(pairing.targets)
+    net = {"channels": len(pairing.image), "window": pairing.window, "step": pairing.step, "outputs": k,
+           "latent_dim": options.latent_dim, "width": options.width, "spectrum": pairing.n_spectrum,
+           "variational": options.variational}  # fmt: skip
+    scaling = _scaling(pairing, splits)
+    models, histories, steps = [], [], []
+    for number, split in enumerate(splits):
+        model = _scaled_model(PairModel(net, options.members, k), scaling)
+        maps, loss = _maps_and_loss(pairing, model, used, options)
+        for member in range(options.members):
+            own = replace(recipe, seed=recipe.seed + number * options.members + member)
+            done = train_pairs(model.nets[member], maps, split.of(TRAIN), split.of(LOOK), loss, own,
+                               batch=options.batch_size, device=options.device,
+                               checkpoint=_numbered(options.checkpoint, number, member),
+                               show_progressbar=options.show_progressbar)  # fmt: skip
+            model.nets[member] = done.module
+            histories.append(done.history)
+            steps.append(done.best_step)
+        models.append(model.to(options.device).eval())
+    whole = _together(models, net, k, scaling)
+    held_out = _predicted(models, whole.to(options.device).eval(), pairing, splits, options.device)
+    _calibrate(whole, held_out, pairing, splits)
+    rotate_latents(whole, pairing.image, used, options.device)
+    return Paired(whole.to("cpu"), held_out, histories, steps)
+
+
+def _scaling(pairing: Pairing, splits: list[Split]) -> dict[str, np.ndarray]:
+    """Centre and width of input and targets, from what is trained on."""
+    train = np.any([split.of(TRAIN) for split in splits], axis=0)
+    flat = pairing.image.reshape(len(pairing.image), -1)
+    width = flat.std(1)
+    targets = pairing.targets[:, train]
+    spread = targets.std(1)
+    return {"centre": flat.mean(1), "width": np.where(width > 0, width, 1), "target_centre": targets.mean(1),
+            "target_width": np.where(spread > 0, spread, 1)}  # fmt: skip
+
+
+def _scaled_model(model: PairModel, scaling: dict[str, np.ndarray]) -> PairModel:
+    for name, values in scaling.items():
+        getattr(model, name).copy_(torch.from_numpy(values.astype(np.float32)))
+    return model
+
+
+def _maps_and_loss(pairing: Pairing, model: PairModel, used: np.ndarray, options: Options):
+    width = model.target_width.numpy()
+    targets = (pairing.targets - model.target_centre.numpy()[:, None, None]) / width[:, None, None]
+    noise = pairing.noise / (width**2)[:, None, None]
+    level = noise[:, used].mean(1)
+    base = noise.sum(0) / max(float(level.sum()), 1e-30)  # all targets of a pixel have noise in the same proportion
+    image = (pairing.image - model.centre.numpy()[:, None, None]) / model.width.numpy()[:, None, None]
+    stacked = np.concatenate([targets, base[None], used[None]]).astype(np.float32)
+    maps = PairedMaps(image.astype(np.float32), stacked, pairing.window, pairing.step, pairing.spectra,
+                      pairing.start)  # fmt: skip
+    loss = PairLoss(torch.tensor(pairing.weights, dtype=torch.float32), torch.tensor(level, dtype=torch.float32),
+                    pairing.n_spectrum, None if pairing.spread is None else torch.tensor(pairing.spread).float(),
+                    options.beta if options.variational else 0.0)  # fmt: skip
+    return maps, loss
+
+
+def _numbered(checkpoint: Any, split: int, member: int) -> Any:
+    """A file of its own for every training."""
+    return None if checkpoint is None else f"{checkpoint}.{split}.{member}" if split or member else checkpoint
+
+
+def _together(models: list[PairModel], net: dict, k: int, scaling: dict) -> PairModel:
+    if len(models) == 1:
+        return models[0]
+    whole = _scaled_model(PairModel(net, sum(len(model.nets) for model in models), k), scaling)
+    whole.nets = torch.nn.ModuleList(member for model in models for member in model.nets)
+    return whole
+
+
+def _predicted(models, whole, pairing: Pairing, splits: list[Split], device: str) -> np.ndarray:
+    """Every pixel by the model that has not seen it, where there is one."""
+    out = applied(whole, pairing.image, device=device)
+    if len(models) > 1:
+        for model, split in zip(models, splits, strict=True):
+            test = split.of(TEST)
+            out[:, test] = applied(model, pairing.image, device=device)[:, test]
+    return out
+
+
+def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits: list[Split]) -> None:
+    """Widths from held-out blocks.
+
+    Those of ``held_out``, which are judged on the test, come from other blocks: the validation of one split, the tests
+    of the other splits. Those of the model, for data to come, come from all blocks that were held out.
+    """
+    k = len(pairing.targets)
+    block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
+
+    def widths(where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return calibrate((pairing.targets - held_out[:k])[:, where], held_out[k : 2 * k, where],
+                         pairing.noise[:, where], block[where])  # fmt: skip
+
+    tests = [split.of(TEST) for split in splits]
+    look = splits[0].of(LOOK) if len(splits) == 1 else np.zeros_like(tests[0])
+    factors, root = widths(np.any([look, *tests], axis=0))
+    scale = np.broadcast_to(factors[:, None, None], held_out[:k].shape).copy()
+    for number, test in enumerate(tests):
+        others = look if len(splits) == 1 else np.any([one for j, one in enumerate(tests) if j != number], axis=0)
+        if others.any():
+            scale[:, test] = widths(others)[0][:, None]
+    held_out[k : 2 * k] *= scale
+    whole.inflation.copy_(torch.from_numpy(factors.astype(np.float32)))
+    whole.correlation.copy_(torch.from_numpy(root.astype(np.float32)))
+
+
+def small_blocks(shape: tuple[int, int], side: int) -> np.ndarray:
+    """Number of the block of ``side`` x ``side`` pixels of each pixel."""
+    rows, columns = np.arange(shape[0]) // side, np.arange(shape[1]) // side
+    return rows[:, None] * (columns[-1] + 1) + columns[None, :]

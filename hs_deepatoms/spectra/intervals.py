@@ -1,0 +1,112 @@
+"""Widths of intervals from held-out blocks, and how often they hold what was measured."""
+
+from __future__ import annotations
+
+import numpy as np
+
+ONE_SIGMA = 0.6826894921370859
+PEN = 16  # blocks needed for a quantile of their own
+
+
+def inflation(residual: np.ndarray, variance: np.ndarray, noise: np.ndarray, block: np.ndarray) -> float:
+    """What standard deviations must be multiplied with so that 68 % of the residuals lie inside.
+
+    Parameters
+    ----------
+    residual, variance, noise : numpy.ndarray, shape (n,)
+        Of one target: measured minus predicted, variance that the model claims, and known variance of the measurement.
+    block : numpy.ndarray of int, shape (n,)
+        Held-out block of each; every block counts the same.
+
+    Returns
+    -------
+    float
+        ``c`` with ``|residual| < sqrt(c**2 * variance + noise)`` for 68 % (conformal over blocks, so a little more for
+        few of them: Dunn et al., J. Am. Stat. Assoc. 118, 2491 (2023), doi:10.1080/01621459.2022.2060112).
+    """
+    _, where, count = np.unique(block, return_inverse=True, return_counts=True)
+    weight = 1.0 / count[where]
+    blocks = len(count)
+    level = ONE_SIGMA * (1 + 1 / blocks) if blocks >= PEN else ONE_SIGMA
+
+    def covered(c: float) -> float:
+        inside = residual**2 < c**2 * variance + noise
+        return float((weight * inside).sum() / weight.sum())
+
+    low, high = 1e-3, 1e3
+    for _ in range(50):
+        middle = np.sqrt(low * high)
+        low, high = (middle, high) if covered(middle) < level else (low, middle)
+    return float(high)
+
+
+def likely_inflation(residual: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> float:
+    """The factor of the standard deviations that makes the residuals most likely."""
+    from scipy.optimize import minimize_scalar
+
+    def cost(log: float) -> float:
+        total = np.exp(2 * log) * variance + noise
+        return float(np.mean(np.log(total) + np.minimum(residual**2 / total, 16.0)))
+
+    return float(np.exp(minimize_scalar(cost, bounds=(-4.0, 4.0), method="bounded").x))
+
+
+def calibrate(
+    residual: np.ndarray, deviation: np.ndarray, noise: np.ndarray, block: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Factors of the standard deviations (k,) and a square root (k, k) of the correlation of the errors.
+
+    Parameters
+    ----------
+    residual, deviation, noise : numpy.ndarray, shape (k, n)
+        As for `inflation`; ``noise`` may be 0.
+    block : numpy.ndarray of int, shape (n,)
+    """
+    factors = np.ones(len(residual))
+    for k in range(len(residual)):
+        variance = deviation[k].astype(float) ** 2
+        likely = likely_inflation(residual[k].astype(float), variance, noise[k])
+        # where noise hides the model's own error, how many residuals lie inside says nothing about it
+        seen = np.median(likely**2 * variance) > 0.5 * np.median(noise[k])
+        factors[k] = inflation(residual[k], variance, noise[k], block) if seen else likely
+    wide = deviation * factors[:, None]
+    scaled = residual / np.maximum(wide, 1e-12)
+    weight = wide**2 / (wide**2 + noise)  # pixels whose residual is not noise alone
+    joint = (scaled * weight) @ (scaled * weight).T
+    own = np.sqrt(np.maximum(np.diag(joint), 1e-30))
+    correlation = joint / own[:, None] / own[None, :]
+    values, axes = np.linalg.eigh(correlation)
+    correlation = (axes * np.maximum(values, 1e-4)) @ axes.T
+    own = np.sqrt(np.diag(correlation))
+    return factors, np.linalg.cholesky(correlation / own[:, None] / own[None, :])
+
+
+def random_pit(
+    counts: np.ndarray, mean: np.ndarray, variance: np.ndarray, rng: np.random.Generator, *, discrete: bool
+) -> np.ndarray:
+    """Probability integral transform of measurements under their predictive distribution, randomised for counts.
+
+    Counts are negative binomial with this mean and variance (Poisson in the limit), anything else is normal.
+    Czado, Gneiting & Held, Biometrics 65, 1254 (2009), doi:10.1111/j.1541-0420.2009.01191.x.
+
+    Returns
+    -------
+    numpy.ndarray
+        Uniform from 0 to 1 where the predictions are right.
+    """
+    from scipy.stats import nbinom, norm
+
+    if not discrete:
+        return norm.cdf(counts, mean, np.sqrt(variance))
+    mean = np.maximum(mean.astype(float), 1e-6)
+    over = np.maximum(variance.astype(float), mean * (1 + 1e-6)) - mean
+    size = mean**2 / over
+    share = size / (size + mean)
+    high = nbinom.cdf(counts, size, share)
+    low = high - nbinom.pmf(counts, size, share)
+    return low + rng.random(counts.shape) * (high - low)
+
+
+def inside_one_sigma(pit: np.ndarray) -> np.ndarray:
+    """Whether values of the transform lie in the central interval of 68 %."""
+    return np.abs(pit - 0.5) < ONE_SIGMA / 2

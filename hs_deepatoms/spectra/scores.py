@@ -1,0 +1,129 @@
+"""How well spectra were predicted: sums over held-out pixels, block of rows by block of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+SMOOTH = 0.006  # of the channels: sigma of the Gaussian before a peak is looked for
+
+
+@dataclass(eq=False)
+class SpectrumScores:
+    """Scores of one prediction, gathered part by part.
+
+    Parameters
+    ----------
+    reference : numpy.ndarray, shape (n,)
+        The mean spectrum of the training, normalised: what R2 is against.
+    energy : numpy.ndarray, shape (n,)
+    """
+
+    reference: np.ndarray
+    energy: np.ndarray
+    error: np.ndarray = field(init=False)
+    variance: np.ndarray = field(init=False)
+    noise: np.ndarray = field(init=False)
+    blocks: dict = field(init=False, default_factory=dict)
+    angles: list = field(init=False, default_factory=list)
+    shifts: list = field(init=False, default_factory=list)
+    count: int = field(init=False, default=0)
+
+    def __post_init__(self):
+        n = len(self.reference)
+        self.error, self.variance, self.noise = np.zeros(n), np.zeros(n), np.zeros(n)
+
+    def add(self, measured: np.ndarray, predicted: np.ndarray, noise: np.ndarray, block: np.ndarray) -> None:
+        """Normalised spectra (m, n) of some pixels, the variance of their noise, and the block of each pixel (m,)."""
+        square = (measured - predicted) ** 2
+        around = (measured - self.reference.astype(np.float32)) ** 2
+        self.error += square.sum(0, dtype=float)
+        self.variance += around.sum(0, dtype=float)
+        self.noise += noise.sum(0, dtype=float)
+        self.count += len(measured)
+        for key in np.unique(block):
+            mine = block == key
+            sums = self.blocks.setdefault(int(key), np.zeros(3))
+            sums += [square[mine].sum(dtype=float), around[mine].sum(dtype=float), noise[mine].sum(dtype=float)]
+        self.angles.append(spectral_angle(measured, predicted))
+        first, second = (peak_place(one, self.energy) for one in (measured, predicted))
+        self.shifts.append(np.abs(first - second))
+
+    def result(self) -> dict[str, float]:
+        """The scores; R2 also without the part of the error and of the variance that is the noise of the spectra."""
+        error, variance, noise = self.error.sum(), self.variance.sum(), self.noise.sum()
+        n = max(1, self.count * len(self.energy))
+        return {
+            "r2": 1 - error / variance if variance > 0 else np.nan,
+            "r2_noise_removed": 1 - (error - noise) / (variance - noise) if variance > noise else np.nan,
+            "rmse": float(np.sqrt(error / n)),
+            "spectral_angle": float(np.mean(np.concatenate(self.angles))) if self.angles else np.nan,
+            "peak_error": float(np.mean(np.concatenate(self.shifts))) if self.shifts else np.nan,
+        }
+
+    def per_energy(self) -> np.ndarray:
+        """R2 of every channel; NaN where nothing varies."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self.variance > 0, 1 - self.error / self.variance, np.nan)
+
+
+def spectral_angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Angle (m,) between spectra (m, n), rad."""
+    size = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    return np.arccos(np.clip((first * second).sum(1) / np.maximum(size, 1e-30), -1, 1))
+
+
+def peak_place(spectra: np.ndarray, energy: np.ndarray) -> np.ndarray:
+    """Energy (m,) at which smoothed spectra (m, n) stand highest above the straight line between their ends.
+
+    The line is one of logarithms where all values are positive, which is a power law.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    smooth = gaussian_filter1d(spectra, max(1.0, SMOOTH * len(energy)), axis=1)
+    end = max(1, len(energy) // 50)
+    x = energy.astype(float)
+    if (energy > 0).all() and smooth.min() > 0:
+        smooth, x = np.log(smooth), np.log(energy)
+    first, last = smooth[:, :end].mean(1), smooth[:, -end:].mean(1)
+    line = first[:, None] + (last - first)[:, None] * ((x - x[0]) / (x[-1] - x[0]))
+    return energy[np.argmax(smooth - line, 1)]
+
+
+def beats(model: SpectrumScores, other: SpectrumScores) -> tuple[float, float]:
+    """By how much the mean squared error of a model is less than another's, over the other's, and its uncertainty.
+
+    The uncertainty is one standard deviation from the scatter over held-out blocks; noise of the spectra is taken out.
+    """
+    keys = sorted(model.blocks)
+    gains = np.array([other.blocks[key][0] - model.blocks[key][0] for key in keys])
+    level = sum(other.blocks[key][0] - other.blocks[key][2] for key in keys)
+    level = level if level > 0 else sum(other.blocks[key][0] for key in keys)
+    spread = gains.std(ddof=1) * np.sqrt(len(gains)) if len(gains) > 1 else 0.0
+    return float(gains.sum() / level), float(spread / level)
+
+
+def edge_strength(energy: np.ndarray, onset: float, width: float) -> Callable[[np.ndarray], np.ndarray] | None:
+    """A function from spectra (m, n) to net counts (m,) above a power-law background in front of an edge.
+
+    None where the energy axis does not reach far enough to both sides. The background is a line through the logarithms
+    of the counts against the logarithm of the energy, fitted in a window as wide as the one that is summed.
+    Egerton, EELS in the Electron Microscope (Springer 2011), chapter 4.4.
+    """
+    before = (energy >= onset - 1.2 * width) & (energy < onset - 0.1 * width)
+    after = (energy >= onset) & (energy < onset + width)
+    if before.sum() < 4 or after.sum() < 3 or energy[-1] < onset + 0.8 * width:
+        return None
+    x = np.log(energy)
+    centre = x[before].mean()
+    slope = (x[before] - centre) / ((x[before] - centre) ** 2).sum()
+
+    def strength(spectra: np.ndarray) -> np.ndarray:
+        log = np.log(np.maximum(spectra[:, before], 1e-12 * np.abs(spectra).max()))
+        tilt = log @ slope
+        back = np.exp(log.mean(1)[:, None] + tilt[:, None] * (x[after] - centre))
+        return (spectra[:, after] - back).sum(1)
+
+    return strength

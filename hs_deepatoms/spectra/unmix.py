@@ -1,0 +1,252 @@
+"""A spectrum image taken apart by the method a user names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.seeds import generator
+from hs_deepatoms.decompose.fit import METHODS as SAMPLE_METHODS
+from hs_deepatoms.decompose.result import Decomposition
+from hs_deepatoms.spectra.abundances import constrained, poisson_abundances, standard_errors
+from hs_deepatoms.spectra.cube import Cube
+from hs_deepatoms.spectra.endmembers import corner_spectra
+from hs_deepatoms.spectra.factors import fit_factors
+from hs_deepatoms.spectra.noise import Noise
+from hs_deepatoms.spectra.posterior import sample_abundances
+from hs_deepatoms.spectra.projections import project
+from hs_deepatoms.spectra.reduce import Reduced, Survey, joined, look_over, reduce_cube, without_spikes
+from hs_deepatoms.spectra.smoothing import smooth_abundances
+
+CORNERS = ("nfindr", "vca")
+MIXTURES = ("nmf", *CORNERS, "bayes")
+METHODS = (*MIXTURES, "svd", *(one for one in SAMPLE_METHODS if one not in MIXTURES))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asks for; the names are those of `decompose_local`."""
+
+    method: Any = "nfindr"
+    n_components: int | None = None
+    poisson: bool | None = None
+    sum_to_one: bool = False
+    smoothness: float = 0.0
+    spikes: bool = True
+    seed: Any = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Unmixed:
+    """A decomposition of the m spectra that are finite and not masked.
+
+    Attributes
+    ----------
+    places : numpy.ndarray, int, shape (m,)
+        In the flattened scan.
+    scores : numpy.ndarray, shape (m, k)
+    components : numpy.ndarray, shape (k, channels)
+    meaning : {"endmember", "component", "class", "covariance"}
+    mean : numpy.ndarray, shape (channels,)
+    channels : numpy.ndarray, bool, shape (energies,)
+        Which were used.
+    noise : Noise
+    std : numpy.ndarray, shape (m, k), or None
+        Standard errors of the scores.
+    misfit : numpy.ndarray, shape (m,), or None
+        Chi squared per degree of freedom.
+    classes : numpy.ndarray, int, shape (m,), or None
+    decomposition : Decomposition or None
+        Of the projections, for classes and embeddings.
+    values : numpy.ndarray or None
+        Eigenvalues of the second moments.
+    origin : numpy.ndarray, shape (channels,), or None
+        What was taken away from the spectra before.
+    arrays : dict
+        What new spectra are encoded with.
+    notes : dict
+        What was decided and why; JSON-able.
+    """
+
+    places: np.ndarray
+    scores: np.ndarray
+    components: np.ndarray
+    meaning: str
+    mean: np.ndarray
+    channels: np.ndarray
+    noise: Noise
+    std: np.ndarray | None = None
+    misfit: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    decomposition: Decomposition | None = None
+    values: np.ndarray | None = None
+    origin: np.ndarray | None = None
+    arrays: dict = field(default_factory=dict)
+    notes: dict = field(default_factory=dict)
+
+
+def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmixed:
+    """Decompose a cube.
+
+    Parameters
+    ----------
+    cube : Cube
+    wish : Wish
+    endmembers : numpy.ndarray, shape (k, energies), optional
+        Known spectra; then only their abundances are found.
+
+    Raises
+    ------
+    InvalidArgumentError
+        Fewer spectra than components, spectra that are all not finite, and what the methods raise.
+    """
+    survey = look_over(cube, wish.poisson, wish.spikes)
+    if endmembers is not None:
+        return _with_known(survey, endmembers[:, survey.cube.channels], wish)
+    cube, reduced, spikes = reduce_cube(survey)
+    if len(reduced.places) < 2:
+        got = f"{len(reduced.places)} spectrum without NaN to decompose"
+        raise InvalidArgumentError(explain(got, "at least 2", "Give more spectra, or the spectra of its components."))
+    if wish.method not in MIXTURES:
+        found = _projected(cube, reduced, wish)
+        return replace(found, notes={**found.notes, "spikes": spikes})
+    k, reason = number_of(reduced, wish.n_components)
+    rng = generator(wish.seed)
+    corners = wish.method if wish.method in CORNERS else "nfindr"
+    spectra, error = corner_spectra(reduced, k, corners, rng, sum_to_one=wish.sum_to_one)
+    notes = {
+        "n_components_reason": reason,
+        "spikes": spikes,
+        "corner_errors": np.where(np.isfinite(error), error, -1).tolist(),
+    }
+    if wish.method == "nmf":
+        spectra, notes["rounds"] = fit_factors(reduced, spectra, same_sum=not wish.sum_to_one)
+        error = error if not notes["rounds"] else None
+    found = abundances_of(cube, reduced.noise, spectra, reduced.places, wish, error)
+    return _ordered(replace(found, values=reduced.values, notes={**notes, **found.notes}))
+
+
+def _ordered(found: Unmixed) -> Unmixed:
+    """Components by how much there is of them, most first."""
+    order = np.argsort(-found.scores.sum(0), kind="stable")
+    spectra = found.components[order]
+    error = found.notes.get("corner_errors")
+    notes = (
+        found.notes if error is None else {**found.notes, "corner_errors": np.array(error)[order][:, order].tolist()}
+    )
+    return replace(found, scores=found.scores[:, order], components=spectra, std=found.std[:, order], notes=notes,
+                   arrays={**found.arrays, "spectra": spectra})  # fmt: skip
+
+
+def _projected(cube: Cube, reduced: Reduced, wish: Wish) -> Unmixed:
+    if wish.n_components is not None and wish.method in ("pca", "ica", "svd"):
+        number_of(reduced, wish.n_components)
+    found = project(reduced, wish.method, wish.n_components, wish.seed)
+    classes = None if found.decomposition is None else found.decomposition.classes
+    return Unmixed(reduced.places, found.scores, found.components, found.meaning, reduced.mean, cube.channels,
+                   reduced.noise, classes=classes, decomposition=found.decomposition, values=reduced.values,
+                   origin=found.origin, notes={"n_components_reason": found.reason},
+                   arrays={"down": reduced.down, "typical": np.array([reduced.total.mean()]),
+                           "shapes": np.array([float(found.meaning in ("class", "covariance"))]),
+                           "k": np.array([float(found.scores.shape[1])])})  # fmt: skip
+
+
+def number_of(reduced: Reduced, asked: int | None) -> tuple[int, str]:
+    """How many components, and why.
+
+    Raises
+    ------
+    InvalidArgumentError
+        More than there are spectra or channels, or than are kept.
+    """
+    if asked is None:
+        return reduced.rank
+    most = min(reduced.points.shape[1], len(reduced.points))
+    if asked > most:
+        got = f"n_components={asked} for {len(reduced.points)} spectra of {reduced.level.size} channels"
+        raise InvalidArgumentError(explain(got, f"at most {most}", "Give fewer components."))
+    return asked, "asked for"
+
+
+def abundances_of(cube: Cube, noise: Noise, spectra: np.ndarray, places: np.ndarray, wish: Wish,
+                  error: np.ndarray | None = None) -> Unmixed:  # fmt: skip
+    """One pass: abundances of known spectra (k, channels) in all pixels, with errors and misfit.
+
+    ``error`` (k, k) are the standard errors of the shares of the components in the spectra of one another.
+    """
+    m, k = len(places), len(spectra)
+    scores, std, misfit = np.empty((m, k)), np.empty((m, k)), np.empty(m)
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    mean, start, rng = np.zeros(cube.n_channels), 0, generator(wish.seed)
+    for _, rows in cube.blocks("unmixing"):
+        here = slice(start, start + len(rows))
+        scores[here], information, target, misfit[here] = _solve(rows, spectra, noise, wish.sum_to_one)
+        if wish.method == "bayes":
+            known = information / noise.factor, target / noise.factor
+            scores[here], std[here] = sample_abundances(scores[here], *known, rng, sum_to_one=wish.sum_to_one)
+        else:
+            std[here] = standard_errors(information, noise.factor, wish.sum_to_one)
+        if wish.smoothness:
+            kept.append((information / noise.factor, target / noise.factor))
+        mean += rows.sum(0, dtype=float)
+        start = here.stop
+    if wish.smoothness:
+        information, target = (np.concatenate(one) for one in zip(*kept, strict=True))
+        scores = smooth_abundances(scores, information, target, places, cube.scan, wish.smoothness,
+                                   sum_to_one=wish.sum_to_one)  # fmt: skip
+    if error is not None:
+        std = _with_errors_of_spectra(std, scores, error)
+    return Unmixed(places, scores, spectra, "endmember", mean / max(1, m), cube.channels, noise, std, misfit,
+                   arrays={"spectra": spectra})  # fmt: skip
+
+
+def _with_errors_of_spectra(std: np.ndarray, scores: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """A share e of component j that is wrong in the spectrum of i takes a_i e from i and gives it to j."""
+    variance = np.nan_to_num(error) ** 2
+    np.fill_diagonal(variance, 0)
+    np.fill_diagonal(variance, variance.sum(1))
+    return np.sqrt(std**2 + scores**2 @ variance)
+
+
+def _solve(rows: np.ndarray, spectra: np.ndarray, noise: Noise, sum_to_one: bool):
+    """Abundances (m, k), Fisher information but for the noise's factor, its target, and misfit (m,)."""
+    if noise.poisson:
+        scores, information, target = poisson_abundances(rows, spectra, sum_to_one=sum_to_one)
+    else:
+        gram = spectra @ spectra.T
+        information, target = np.broadcast_to(gram, (len(rows), *gram.shape)), rows @ spectra.T
+        scores = constrained(information, target, sum_to_one)
+    model = scores.astype(np.float32) @ spectra.astype(np.float32)
+    left = np.square(rows - model)
+    if noise.poisson:
+        left /= np.maximum(model, np.float32(1e-3 * max(float(spectra.mean()), 1e-30)))
+    return (
+        scores,
+        information,
+        target,
+        left.sum(1, dtype=float) / (noise.factor * max(1, rows.shape[1] - spectra.shape[0])),
+    )
+
+
+def unmix_known(cube: Cube, spectra: np.ndarray, noise: Noise, wish: Wish) -> Unmixed:
+    """Abundances of spectra (k, channels used) whose noise is known, of a cube that was not seen before."""
+    survey = look_over(cube, noise.poisson, wish.spikes)
+    return _with_known(replace(survey, noise=noise), spectra, wish)
+
+
+def _with_known(survey: Survey, spectra: np.ndarray, wish: Wish) -> Unmixed:
+    """Abundances of spectra that are known; one pass before for spikes."""
+    parts, places = [], []
+    for index, rows in survey.cube.blocks("surveying"):
+        parts.append(without_spikes(survey, index, rows)[1])
+        places.append(index)
+    repairs = joined(parts)
+    if not places:
+        got = "spectra that all have NaN"
+        raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
+    cube = replace(survey.cube, repair=repairs.repair)
+    found = abundances_of(cube, survey.noise, spectra, np.concatenate(places), wish)
+    return replace(found, notes={"n_components_reason": "that of the known spectra", "spikes": len(repairs.places)})

@@ -1,0 +1,405 @@
+"""Spectra from images and images from spectra: against planted truth, labelled, saved, lazy, and with bad input."""
+
+from __future__ import annotations
+
+import warnings
+
+import dask.array as da
+import hyperspy.api as hs
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+import hs_deepatoms
+from hs_deepatoms.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, TableError
+from hs_deepatoms.simulate.spectrum_images import hysteresis_loops, planted_cube
+
+matplotlib.use("Agg")
+QUICK = {"show_progressbar": False, "window": 5, "steps": 100, "batch_size": 2, "folds": 1, "latent_dim": 5}
+SHORT = {**QUICK, "steps": 8, "batch_size": 1}
+INSTRUMENT = {
+    "TEM": {
+        "beam_energy": 200.0,
+        "convergence_angle": 29.0,
+        "Detector": {"EELS": {"collection_angle": 36.0, "spectrometer": "GIF", "nested": {"a": [1, 2.5, None]}}},
+    }
+}
+
+
+def calibrated(signal, scale=0.1, offset=(3.0, -2.0), units="nm"):
+    for axis, name, start in zip(signal.axes_manager._axes[:2], ("y", "x"), offset, strict=True):
+        axis.name, axis.units, axis.scale, axis.offset = name, units, scale, start
+    return signal
+
+
+def eels_of(counts, energy, lazy=False):
+    signal = hs.signals.Signal1D(counts)
+    axis = calibrated(signal).axes_manager[-1]
+    axis.name, axis.units, axis.offset, axis.scale = "Energy loss", "eV", energy[0], energy[1] - energy[0]
+    signal.set_signal_type("EELS")
+    signal.metadata.General.title = "core loss"
+    signal.metadata.add_dictionary({"Acquisition_instrument": INSTRUMENT})
+    return signal.as_lazy() if lazy else signal
+
+
+def image_of(data, **where):
+    signal = calibrated(hs.signals.Signal2D(data), **where)
+    signal.metadata.General.title = "HAADF"
+    return signal
+
+
+@pytest.fixture(scope="module")
+def cube():
+    return planted_cube((72, 90), 40, endmembers=3, counts=(80, 300), link="pointwise", seed=2)
+
+
+@pytest.fixture(scope="module")
+def learned(cube):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return image_of(cube.image).im2spec(eels_of(cube.counts, cube.energy), **QUICK)
+
+
+def test_beats_its_baselines_and_says_so(learned, cube):
+    metrics = learned["metrics"].to_dataset()
+    r2 = dict(zip(metrics["predictor"].values.tolist(), metrics["r2_noise_removed"].values, strict=True))
+    assert set(r2) == {"model", "mean", "knn", "pca_ridge", "nmf_ridge"}
+    assert r2["model"] > 0.8 and r2["model"] > max(r2["knn"], r2["pca_ridge"], r2["nmf_ridge"])
+    assert metrics.attrs["beats_baselines"] == 1 and "beats every baseline" in metrics.attrs["verdict"]
+    assert 0.6 < metrics["coverage"] < 0.76  # of few blocks
+    assert metrics["r2_energy"].shape == (5, 40) and metrics["energy"].attrs["units"] == "eV"
+    assert metrics["peak_error"].attrs["units"] == "eV"
+
+
+def test_spectra_and_widths_against_the_truth(learned, cube):
+    from hs_deepatoms.methods.pair_tree import stored_model
+    from hs_deepatoms.methods.pair_use import mapped_outputs
+
+    image = image_of(cube.image)
+    test = learned["latent/part"].values == 2
+    predicted = learned.deepatoms.predict(image)
+    shapes = predicted.data / predicted.data.sum(-1, keepdims=True)
+    mean = stored_model(learned).space.mean
+    truth = cube.shapes[test]
+    r2 = 1 - ((shapes[test] - truth) ** 2).sum() / ((truth - mean) ** 2).sum()
+    assert r2 > 0.8
+    stored = stored_model(learned)
+    variance = stored.output.shape_variance(mapped_outputs(learned, image)[:, test])
+    assert 0.5 < (np.abs(shapes[test] - truth) < np.sqrt(variance)).mean() < 0.85
+
+
+def test_prediction_carries_everything_of_the_source(learned, cube, tmp_path):
+    source = eels_of(cube.counts, cube.energy)
+    predicted = learned.deepatoms.predict(image_of(cube.image))
+    assert type(predicted).__name__ == "EELSSpectrum"
+    path = tmp_path / "predicted.hspy"
+    predicted.save(path)
+    back = hs.load(path)
+    for one in (predicted, back):
+        tree = one.metadata.Acquisition_instrument.as_dictionary()
+        assert tree == source.metadata.Acquisition_instrument.as_dictionary()
+        for own, known in zip(one.axes_manager._axes, source.axes_manager._axes, strict=True):
+            assert own.get_axis_dictionary() == known.get_axis_dictionary()
+        assert one.metadata.deepatoms.predicted is True and "predicted" in one.metadata.General.title
+        assert [entry["operation"] for entry in one.metadata.deepatoms.provenance] == ["im2spec", "predict"]
+        assert one.get_noise_variance().data.shape == one.data.shape
+    np.testing.assert_array_equal(back.data, predicted.data)
+    std = learned.deepatoms.predict_std(image_of(cube.image))
+    np.testing.assert_allclose(std.data**2, predicted.get_noise_variance().data, rtol=1e-4)
+    assert (learned.deepatoms.predict_std(image_of(cube.image), kind="epistemic").data < std.data).all()
+
+
+def test_exspy_works_on_a_prediction(learned, cube):
+    predicted = learned.deepatoms.predict(image_of(cube.image)).inav[:4, :3]
+    predicted.add_elements(["C"])
+    removed = predicted.remove_background(signal_range=(250.0, 280.0), background_type="PowerLaw", fast=True,
+                                          show_progressbar=False)  # fmt: skip
+    assert type(removed).__name__ == "EELSSpectrum"
+    model = predicted.create_model(auto_background=True, auto_add_edges=False)
+    model.multifit(show_progressbar=False)
+    assert np.isfinite(model.as_signal(show_progressbar=False).data).any()
+
+
+@pytest.mark.parametrize("ending", ["zarr", "nc"])
+def test_saved_and_loaded_predicts_the_same(learned, cube, tmp_path, ending):
+    path = learned.deepatoms.save(tmp_path / f"model.{ending}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = hs_deepatoms.load(path)
+    image = image_of(cube.image)
+    np.testing.assert_array_equal(again.deepatoms.predict(image).data, learned.deepatoms.predict(image).data)
+    assert again["metrics"]["predictor"].values.tolist() == learned["metrics"]["predictor"].values.tolist()
+    along = again.deepatoms.decode_along(0, n=5)
+    np.testing.assert_allclose(along["spectrum"], learned.deepatoms.decode_along(0, n=5)["spectrum"])
+
+
+def test_lazy_gives_the_same_and_stays_lazy(cube, learned):
+    lazy = eels_of(da.from_array(cube.counts, chunks=(20, 30, 17)), cube.energy)
+    tree = image_of(cube.image).as_lazy().im2spec(lazy.as_lazy(), **QUICK)
+    image = image_of(cube.image)
+    first, second = tree.deepatoms.predict(image.as_lazy()), learned.deepatoms.predict(image)
+    assert first._lazy and type(first).__name__ == "LazyEELSSpectrum"
+    np.testing.assert_allclose(first.data.compute(), second.data, rtol=0.02, atol=2)
+    assert not tree.deepatoms.predict(image.as_lazy(), lazy_output=False)._lazy
+
+
+def test_latents_on_the_axes_of_the_image(learned, cube):
+    latent = learned["latent"].to_dataset()
+    assert latent["z"].dims == ("latent", "y", "x") and latent["y"].attrs["units"] == "nm"
+    assert latent["x"].values[0] == pytest.approx(-2.0)
+    z = latent["z"].values.reshape(5, -1)
+    np.testing.assert_allclose(np.corrcoef(z), np.eye(5), atol=0.1)
+    found = learned.deepatoms.latent_map(1)
+    assert isinstance(found, hs.signals.Signal2D) and found.axes_manager["x"].scale == pytest.approx(0.1)
+    np.testing.assert_array_equal(found.data, latent["z"].values[1])
+    other = learned.deepatoms.latent_map(1, image_of(cube.image))
+    np.testing.assert_allclose(other.data, found.data, atol=1e-4)
+    along = learned.deepatoms.decode_along(0, n=7)
+    change = [np.ptp(learned.deepatoms.decode_along(k, n=7)["spectrum"].values, 0).max() for k in range(5)]
+    assert along["spectrum"].shape == (7, 40) and change[0] > change[-1]
+    assert along["window"].dims == ("step", "channel", "window_y", "window_x")
+    with pytest.raises(InvalidArgumentError, match="0 to 4"):
+        learned.deepatoms.latent_map(9)
+
+
+def test_pictures(learned, cube):
+    for figure in (learned.deepatoms.plot(), learned.deepatoms.plot_scores(), learned.deepatoms.plot_along(0)):
+        assert figure.axes or figure.subfigs
+    plt.close("all")
+
+
+def test_kind_of_the_image_decides_that_of_the_prediction(learned, cube):
+    array = hs_deepatoms.to_xarray(image_of(cube.image))
+    found = learned.deepatoms.predict(array)
+    assert isinstance(found, xr.DataArray) and found.dims == ("y", "x", "Energy loss")
+    assert found["std"].dims == found.dims and found["Energy loss"].attrs["units"] == "eV"
+    np.testing.assert_allclose(found.values, learned.deepatoms.predict(image_of(cube.image)).data)
+    stack = np.stack([cube.image, cube.image[::-1]])
+    frames = hs.signals.Signal2D(stack)
+    for place, name in ((1, "y"), (2, "x")):
+        axis = frames.axes_manager._axes[place]
+        axis.name, axis.units, axis.scale = name, "nm", 0.1
+    movie = learned.deepatoms.predict(frames, std=False)
+    assert movie.data.shape == (2, 72, 90, 40)
+    np.testing.assert_allclose(movie.data[0], found.values, rtol=1e-4, atol=1e-2)
+
+
+def test_arrays_and_data_arrays(cube):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bare = hs_deepatoms.im2spec(cube.image, cube.counts, **SHORT)
+        spectra = hs_deepatoms.to_xarray(eels_of(cube.counts, cube.energy))
+        named = hs_deepatoms.to_xarray(image_of(cube.image)).deepatoms.im2spec(spectra, **SHORT)
+    found = bare.deepatoms.predict(cube.image)
+    assert found.dims == ("y", "x", "energy") and found.shape == cube.counts.shape
+    predicted = named.deepatoms.predict(image_of(cube.image))
+    assert type(predicted).__name__ == "EELSSpectrum" and predicted.axes_manager[-1].units == "eV"
+    assert predicted.metadata.Acquisition_instrument.TEM.beam_energy == 200
+
+
+def test_an_image_with_other_pixels_is_refused(learned, cube):
+    with pytest.raises(InvalidArgumentError, match="those of the training"):
+        learned.deepatoms.predict(image_of(cube.image, scale=0.2))
+
+
+def test_survey_image_that_is_finer_and_larger(cube):
+    """The spectra lie somewhere in an image with three times finer pixels; calibrations say where."""
+    fine = np.kron(cube.image, np.ones((3, 3)))
+    fine = np.pad(fine, ((9, 15), (6, 12)), mode="reflect")
+    survey = image_of(fine, scale=0.1 / 3, offset=(3.0 - 0.1 / 3 * 10, -2.0 - 0.1 / 3 * 7))
+    tree = survey.im2spec(eels_of(cube.counts, cube.energy), **{**QUICK, "window": 9, "steps": 20})
+    assert float(tree["metrics"]["r2_noise_removed"].sel(predictor="model")) > 0.2
+    predicted = tree.deepatoms.predict(survey)
+    axes = predicted.axes_manager
+    assert axes["x"].scale == pytest.approx(0.1) and predicted.data.shape[:2] == (80, 96)
+    assert (axes["x"].offset + 2.0) % 0.1 == pytest.approx(0, abs=1e-6) or (axes["x"].offset + 2.0) % 0.1 > 0.0999
+    region = hs.roi.RectangularROI(left=-2.0 - 0.1 / 3, top=3.0 - 0.1 / 3, right=-2.0 + 0.1 * 90 - 0.1 / 3,
+                                   bottom=3.0 + 0.1 * 72 - 0.1 / 3)  # fmt: skip
+    spectra = eels_of(cube.counts, cube.energy)
+    for axis in spectra.axes_manager._axes[:2]:
+        axis.units, axis.offset = "<undefined>", 0
+    from hs_deepatoms.methods.pair_sources import read_pair
+
+    by_units = read_pair(survey, eels_of(cube.counts, cube.energy), region=None, shift=None, operation="im2spec")
+    by_region = read_pair(survey, spectra, region=region, shift=None, operation="im2spec")
+    for first, second in zip(by_units.lines, by_region.lines, strict=True):
+        assert first.first == pytest.approx(second.first, abs=1e-6) and first.pitch == pytest.approx(second.pitch)
+    assert [line.first for line in by_region.lines] == pytest.approx([10, 7])
+
+
+def test_shift_moves_the_spectra(cube):
+    moved = np.roll(cube.image, (2, -3), (0, 1))
+    few = {**QUICK, "steps": 60}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        right = image_of(moved).im2spec(eels_of(cube.counts, cube.energy), shift=(2, "-0.3 nm"), **few)
+        wrong = image_of(moved).im2spec(eels_of(cube.counts, cube.energy), **few)
+    found = [float(tree["metrics"]["r2_noise_removed"].sel(predictor="model")) for tree in (right, wrong)]
+    assert found[0] > 0.6 and found[0] > found[1] + 0.1
+
+
+def test_channels_masks_nan_and_spikes(cube):
+    counts = cube.counts.astype(np.float32)
+    counts[5:8, 5:9] = np.nan
+    counts[30, 30, 20] += 40000
+    mask = np.zeros((72, 90), bool)
+    mask[:, :10] = True
+    energies = np.zeros(40, bool)
+    energies[:7] = True
+    image = image_of(cube.image)
+    with pytest.warns(UserWarning, match="12 spectra with NaN"):
+        images = [image, image_of(cube.image**2)]
+        tree = hs_deepatoms.im2spec(
+            images, eels_of(counts, cube.energy), navigation_mask=mask, signal_mask=energies, **SHORT
+        )
+    assert tree["metrics"].attrs["data_nan"] == 12 and tree["metrics"].attrs["data_masked"] == 720
+    assert tree["metrics"].attrs["data_spikes"] >= 1
+    part = tree["latent/part"].values
+    assert (part[:, :10] == -1).all() and (part[5:8, 5:9] == -1).all()
+    both = calibrated(hs.signals.Signal2D(np.stack([cube.image, cube.image**2])))
+    for place, name in ((1, "y"), (2, "x")):
+        axis = both.axes_manager._axes[place]
+        axis.name, axis.units, axis.scale = name, "nm", 0.1
+    predicted = tree.deepatoms.predict(both)
+    assert np.isnan(predicted.data[..., :7]).all() and np.isfinite(predicted.data[..., 7:]).all()
+    with pytest.raises(InvalidAxesError, match="2 channels"):
+        tree.deepatoms.predict(image)
+
+
+def test_folds_hold_everything_out(cube):
+    tree = image_of(cube.image).im2spec(eels_of(cube.counts, cube.energy), **{**SHORT, "folds": 3})
+    assert (tree["latent/part"].values == 2).all() and tree["history"].sizes["member"] == 3
+    assert tree["metrics"].attrs["data_folds"] == 3
+
+
+OTHERS = [
+    {"target": "spectrum", "steps": 60, "batch_size": 4},
+    {"variational": True, "members": 2},
+    {"likelihood": "gaussian"},
+    {"likelihood": "learned", "normalisation": "zlp"},
+]
+
+
+@pytest.mark.parametrize("options", OTHERS)
+def test_other_models(cube, options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = image_of(cube.image).im2spec(eels_of(cube.counts, cube.energy), **{**SHORT, "steps": 15, **options})
+    predicted = tree.deepatoms.predict(image_of(cube.image))
+    assert predicted.data.shape == cube.counts.shape and (predicted.data >= 0).all()
+    assert np.isfinite(predicted.get_noise_variance().data).all()
+    assert float(tree["metrics"]["r2_noise_removed"].sel(predictor="model")) > 0.1
+    total = cube.totals.mean()
+    assert predicted.data.sum(-1).mean() == pytest.approx(total, rel=0.1)
+
+
+def test_spectra_that_are_no_counts():
+    cube = hysteresis_loops((48, 52), 32, seed=1)
+    signal = calibrated(hs.signals.Signal1D(cube.counts))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = image_of(cube.image).im2spec(signal, **{**QUICK, "steps": 60})
+    assert tree["metrics"].attrs["data_likelihood"] == "gaussian"
+    assert tree["metrics"].attrs["data_normalisation"] == "none"
+    predicted = tree.deepatoms.predict(image_of(cube.image))
+    assert predicted.data.min() < -0.3
+
+
+def test_random_split_is_warned_of(cube):
+    with pytest.warns(UserWarning, match="too good"):
+        image_of(cube.image).im2spec(eels_of(cube.counts, cube.energy), split="random", **SHORT)
+
+
+def test_a_model_that_is_no_better_says_so(cube):
+    noise = image_of(np.random.default_rng(0).random(cube.image.shape))
+    with pytest.warns(UserWarning, match="does not beat its baselines"):
+        tree = noise.im2spec(eels_of(cube.counts, cube.energy), **SHORT)
+    assert tree["metrics"].attrs["beats_baselines"] == 0
+
+
+def test_images_from_spectra(cube, tmp_path):
+    spectra, image = eels_of(cube.counts, cube.energy), image_of(cube.image)
+    tree = spectra.spec2im(image, window=3, steps=80, batch_size=2, folds=1, show_progressbar=False)
+    metrics = tree["metrics"].to_dataset()
+    assert float(metrics["r2"].sel(predictor="model")) > 0.6
+    path = tree.deepatoms.save(tmp_path / "reverse.zarr")
+    again = hs_deepatoms.load(path)
+    predicted = again.deepatoms.predict(spectra)
+    assert isinstance(predicted, hs.signals.Signal2D) and predicted.metadata.deepatoms.predicted is True
+    assert predicted.axes_manager["x"].offset == -2.0
+    lazy = again.deepatoms.predict(eels_of(da.from_array(cube.counts, chunks=(20, 30, -1)), cube.energy).as_lazy())
+    np.testing.assert_allclose(lazy.data.compute(), predicted.data, rtol=1e-4, atol=1e-4)
+    std = again.deepatoms.predict_std(spectra).data
+    inside = (np.abs(predicted.data - cube.image) < std)[tree["latent/part"].values == 2].mean()
+    assert 0.5 < inside < 0.85
+    assert tree.deepatoms.plot().axes
+    plt.close("all")
+    with pytest.raises(InvalidAxesError, match="those of the training"):
+        again.deepatoms.predict(spectra.isig[:20])
+
+
+def test_finer_images_from_spectra(cube):
+    fine = np.kron(cube.image, np.ones((2, 2))) + np.tile([[0.0, 0.2], [0.1, 0.3]], cube.image.shape)
+    survey = image_of(fine, scale=0.05, offset=(3.0 - 0.025, -2.0 - 0.025))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = eels_of(cube.counts, cube.energy).spec2im(
+            survey, steps=30, batch_size=2, folds=1, show_progressbar=False
+        )
+    predicted = tree.deepatoms.predict(eels_of(cube.counts, cube.energy))
+    assert predicted.data.shape == fine.shape
+    assert predicted.axes_manager["x"].scale == pytest.approx(0.05)
+    assert predicted.axes_manager["x"].offset == pytest.approx(-2.025)
+    assert predicted.data[1::2, 1::2].mean() - predicted.data[::2, ::2].mean() == pytest.approx(0.3, abs=0.12)
+
+
+def bad_cases():
+    rng = np.random.default_rng(0)
+    image, counts = rng.random((20, 24)), rng.poisson(30, (20, 24, 12))
+    far = image_of(image, offset=(500.0, 0.0))
+    other = hs.signals.Signal1D(rng.poisson(30, (9, 13, 12)))
+    energy = np.arange(12.0)
+    return {
+        "far away": (far, eels_of(counts, energy), {}, InvalidAxesError, "outside of the image"),
+        "unknown relation": (hs.signals.Signal2D(image), other, {}, InvalidAxesError, "common calibration"),
+        "one spectrum": (image_of(image), eels_of(counts, energy).inav[0, 0], {}, InvalidAxesError, "two: rows"),
+        "a line": (image_of(image), eels_of(counts, energy).inav[:, 0], {}, InvalidAxesError, "two: rows"),
+        "few": (image_of(image), eels_of(counts, energy).inav[:3, :3], {}, InvalidImageError, "at least 64"),
+        "negative": (image_of(image), eels_of(counts - 40.0, energy), {"likelihood": "poisson"}, InvalidImageError,
+                     "negative values"),
+        "all NaN": (image_of(image), eels_of(counts * np.nan, energy), {}, InvalidImageError, "all NaN"),
+        "complex": (image_of(image), eels_of(counts * 1j, energy), {}, InvalidImageError, "real numbers"),
+        "wide window": (image_of(image), eels_of(counts, energy), {"window": 99}, InvalidArgumentError, "window=99"),
+        "no room": (image_of(image), eels_of(counts, energy), {"window": 20}, InvalidArgumentError, "smaller window"),
+        "option": (image_of(image), eels_of(counts, energy), {"target": "all"}, InvalidArgumentError, "target='all'"),
+        "mask": (image_of(image), eels_of(counts, energy), {"navigation_mask": np.zeros((3, 3), bool)},
+                 InvalidArgumentError, "navigation_mask"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", bad_cases())
+def test_bad_input_has_a_named_error(case):
+    image, spectra, options, error, words = bad_cases()[case]
+    with pytest.raises(error, match=words):
+        hs_deepatoms.im2spec(image, spectra, **{"show_progressbar": False, "steps": 3, **options})
+
+
+def test_an_axis_without_even_steps_is_kept(cube):
+    energy = np.sort(np.random.default_rng(0).uniform(100, 900, 40))
+    signal = hs.signals.Signal1D(cube.counts, axes=[
+        {"size": 72, "name": "y", "units": "nm", "scale": 0.1, "offset": 3.0, "navigate": True},
+        {"size": 90, "name": "x", "units": "nm", "scale": 0.1, "offset": -2.0, "navigate": True},
+        {"axis": energy, "name": "Energy loss", "units": "eV", "navigate": False}])  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = image_of(cube.image).im2spec(signal, **SHORT)
+    predicted = tree.deepatoms.predict(image_of(cube.image))
+    np.testing.assert_array_equal(predicted.axes_manager[-1].axis, energy)
+
+
+def test_loading_something_else_is_refused(tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    with pytest.raises(TableError):
+        hs_deepatoms.load(tmp_path / "a.zarr")

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from hs_deepatoms.spectra.intervals import calibrate, inflation, inside_one_sigma, random_pit
+
+
+def test_widths_that_are_too_small_are_mended():
+    rng = np.random.default_rng(0)
+    n = 20000
+    true = np.array([[0.3], [0.1]]) * np.exp(rng.normal(0, 0.5, (2, n)))
+    noise = np.full((2, n), 0.02**2)
+    joint = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], n).T
+    residual = true * joint + 0.02 * rng.normal(size=(2, n))
+    factors, root = calibrate(residual, true / np.array([[2.0], [0.5]]), noise, np.arange(n) // 100)
+    np.testing.assert_allclose(factors, [2.0, 0.5], rtol=0.05)
+    assert (root @ root.T)[0, 1] == pytest.approx(0.6, abs=0.05)
+
+
+def test_every_block_counts_the_same():
+    residual = np.concatenate([np.full(1000, 0.5), np.full(10, 3.0)])
+    block = np.concatenate([np.zeros(1000, int), np.ones(10, int)])
+    factor = inflation(residual, np.ones(1010), np.zeros(1010), block)
+    assert factor == pytest.approx(3.0, rel=1e-3)
+
+
+@pytest.mark.parametrize(("mean", "extra"), [(0.4, 0.0), (20.0, 0.0), (60.0, 100.0)])
+def test_randomised_transform_of_counts_is_uniform(mean, extra):
+    rng = np.random.default_rng(1)
+    level = np.full(40000, mean)
+    if extra:
+        level = rng.gamma(mean**2 / extra, extra / mean, 40000)
+    counts = rng.poisson(level)
+    pit = random_pit(counts, np.full(40000, mean), np.full(40000, mean + extra), rng, discrete=True)
+    np.testing.assert_allclose(np.quantile(pit, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.01)
+    assert inside_one_sigma(pit).mean() == pytest.approx(0.683, abs=0.01)
+
+
+def test_transform_of_other_numbers():
+    rng = np.random.default_rng(2)
+    pit = random_pit(rng.normal(3, 2, 20000), np.full(20000, 3.0), np.full(20000, 4.0), rng, discrete=False)
+    assert inside_one_sigma(pit).mean() == pytest.approx(0.683, abs=0.012)

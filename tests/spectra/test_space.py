@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from hs_deepatoms.spectra.rows import SpectrumRows
+from hs_deepatoms.spectra.space import SpectrumSpace, fit_space, noise_level, with_channel_variance
+
+
+def cube(ny=40, nx=50, n=120, counts=80.0, gain=1.0, seed=0):
+    """Three spectra mixed, Poisson noise times a gain."""
+    rng = np.random.default_rng(seed)
+    energy = np.linspace(0, 1, n)
+    spectra = np.stack([np.exp(-2 * energy), np.exp(-2 * energy) + (energy > 0.4), 0.5 + (energy > 0.7) * 1.5])
+    spectra /= spectra.sum(1, keepdims=True)
+    shares = rng.dirichlet(np.ones(3), (ny, nx))
+    shapes = shares @ spectra
+    totals = counts * n * rng.uniform(0.5, 2.0, (ny, nx))
+    return gain * rng.poisson(shapes * totals[..., None] / gain), shapes, totals
+
+
+@pytest.mark.parametrize("gain", [1.0, 4.0])
+def test_components_and_gain_of_counts(gain):
+    data, shapes, totals = cube(gain=gain)
+    rows, used = SpectrumRows(data), np.ones(data.shape[:2], bool)
+    space, values = fit_space(rows, used, poisson=True, counted=np.ones(data.shape[2], bool))
+    assert space.k == 2
+    assert space.gain == pytest.approx(gain, rel=0.05)
+    assert values[1] > 2 and values[2] < 1.7
+    back = space.spectra(space.scores(shapes.astype(np.float32)))
+    around = ((shapes - shapes.mean((0, 1))) ** 2).sum()
+    assert ((back - shapes) ** 2).sum() < 0.003 * around
+    measured = space.scores(space.shapes(data.astype(np.float32)))
+    error = (measured - space.scores(shapes.astype(np.float32))).var((0, 1))
+    np.testing.assert_allclose(error, space.score_noise(totals).mean((1, 2)), rtol=0.15)
+    assert space.shapes(data)[0, 0].sum() == pytest.approx(1)
+
+
+def test_numbers_that_are_no_counts():
+    rng = np.random.default_rng(0)
+    x = np.linspace(-3, 3, 60)
+    clean = np.tanh(x - rng.normal(size=(30, 40, 1)))
+    spread = np.where(x > 0, 0.2, 0.05)
+    data = clean + spread * rng.normal(size=clean.shape)
+    rows, used = SpectrumRows(data), np.ones(data.shape[:2], bool)
+    space, _ = fit_space(rows, used, poisson=False, counted=np.zeros(60, bool))
+    assert not space.normalised and (space.totals(data) == 1).all()
+    space = with_channel_variance(space, rows, used)
+    assert space.channel_variance[x > 0.5].mean() == pytest.approx(0.04, rel=0.15)
+    assert space.channel_variance[x < -0.5].mean() == pytest.approx(0.0025, rel=0.4)
+
+
+def test_level_of_noise_without_signal():
+    rows = np.random.default_rng(0).normal(0, 1.5, (400, 100))
+    values = np.linalg.eigvalsh(rows.T @ rows / 400)[::-1]
+    assert noise_level(values, 400) == pytest.approx(2.25, rel=0.03)
+
+
+def test_state_makes_the_same_space():
+    data, *_ = cube(12, 14, 30)
+    space, _ = fit_space(SpectrumRows(data), np.ones((12, 14), bool), poisson=True, counted=np.ones(30, bool))
+    again = SpectrumSpace.from_state({name: np.atleast_1d(value) for name, value in space.state().items()})
+    np.testing.assert_array_equal(again.scores(space.shapes(data)), space.scores(space.shapes(data)))
+    assert again.poisson is True and again.gain == space.gain
