@@ -33,20 +33,20 @@ class Splines:
         return out
 
     def root(self, safe: Splines) -> np.ndarray:
-        """Cholesky factor (m, width) in single precision; where the matrix is not positive, of one as near to
-        it as is, on the way to ``safe``."""
-        for share, digits in ((1.0, np.float32), *((share, np.float64) for share in (1.0, 0.9, 0.7, 0.4, 0.1))):
+        """Cholesky factor (m, width); where the matrix is not positive, of one as near to it as is, on the way to
+        ``safe``. In double precision: where columns are not resolved a rougher one moves them by a pixel."""
+        for share in (1.0, 0.9, 0.7, 0.4, 0.1):
             near = self.values if share == 1 else share * self.values + (1 - share) * safe.values
             try:
-                return self._factor(near, digits).astype(np.float32, copy=False)
+                return self._factor(near)
             except LinAlgError:
                 continue
         held = safe.values.copy()
         held[:, 0, 3] += 1e-5 * held[:, 0, 3].max()  # where the penalty is weak even that one may not be positive
-        return self._factor(held).astype(np.float32)
+        return self._factor(held)
 
-    def _factor(self, values: np.ndarray, digits: type = np.float64) -> np.ndarray:
-        lower = np.empty((len(values), min(3 * self.nx + 4, len(values))), digits)
+    def _factor(self, values: np.ndarray) -> np.ndarray:
+        lower = np.empty((len(values), min(3 * self.nx + 4, len(values))))
         surface.band(values, self.nx, lower)
         return cholesky_banded(lower.T, overwrite_ab=True, lower=True, check_finite=False).T
 
