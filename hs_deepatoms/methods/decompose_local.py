@@ -105,8 +105,9 @@ def decompose_local(
         ``tree.deepatoms`` has ``plot``, ``to_signal``, ``encode`` and ``save``; ``hs_deepatoms.load`` reads it.
 
         Of spectra one by one ``/components``: ``components`` (component, energy), ``mean``; ``/abundances``:
-        ``abundances`` (component, *scan) (probabilities for classes, scores for the others), ``abundances_std`` (one
-        standard error), ``misfit`` (*scan) (chi squared per degree of freedom), ``class``; ``/scree``; ``/model``.
+        ``abundances`` (component and the scan axes; probabilities for classes, scores for the others),
+        ``abundances_std`` (one standard error), ``misfit`` (chi squared per degree of freedom), ``class``;
+        ``/scree``; ``/model``.
         ``tree.deepatoms`` has ``components`` (an ``EELSSpectrum`` of one), ``abundances``, ``abundances_std``,
         ``classes``, ``misfit``, ``to_signal``, ``reconstruct``, ``encode``, ``plot``, ``plot_scree`` and ``save``.
 

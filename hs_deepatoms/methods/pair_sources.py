@@ -180,7 +180,9 @@ def _calibrated(axis: Axis, own: Axis) -> Line | None:
     factor = unit_factor(own.units, axis.units)
     pitch = own.scale * factor / axis.scale
     if pitch < 0:
-        return None
+        got = f"axes of image and spectra that run in opposite directions (scales {axis.scale:.4g} and {own.scale:.4g})"
+        todo = "Flip one of them, for instance s.isig[::-1], or give region=."
+        raise InvalidAxesError(explain(got, "axes of one direction", todo))
     line = Line(float(axis.to_index(own.offset * factor)), pitch, own.size)
     if abs(pitch - 1) < FIELDS_DIFFER and own.size == axis.size and abs(line.first) < 0.25:
         return Line(0.0, 1.0, own.size)

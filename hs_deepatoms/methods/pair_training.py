@@ -242,6 +242,7 @@ def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndar
     if asked.spikes and poisson:
         rows.typical = np.median(sample, 0) if len(sample) > 50 else mean
         rows.typical = np.maximum(rows.typical, 0.5 * mean)
+        rows.learn_lines(sample)
     valid, totals = pair.inside.copy(), np.ones(pair.inside.shape, np.float32)
     masked = _navigation_mask(asked.navigation_mask, valid.shape)
     nan = empty = 0

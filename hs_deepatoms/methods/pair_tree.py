@@ -35,6 +35,7 @@ EXAMPLES = (0.02, 0.5, 0.9, 0.98)  # quantiles of the error of the spectra that 
 NEAR = 0.35  # standard deviations of a latent within which windows are averaged
 FORMAT_VERSION = 1
 UNITS = {"spectral_angle": "rad"}
+ONE_SIGMA, OFF = 0.683, 0.1  # share inside an interval of one sigma; from which difference on it is said
 
 
 @dataclass(frozen=True, eq=False)
@@ -309,9 +310,12 @@ def _verdict(report: SpectrumReport | ImageReport, won: bool) -> str:
         name, said = "r2", "R2"
     change = f"{said} {first[name]:.3f} against {second[name]:.3f} of {report.best} on held-out blocks"
     share = f"{100 * report.gain:.0f} +- {100 * report.gain_std:.0f} % of its error"
+    wide = "" if abs(report.coverage - ONE_SIGMA) < OFF else (
+        f" Its one-sigma intervals hold {100 * report.coverage:.0f} % of what was held out, instead of 68 %: errors are "
+        "alike over longer distances than the window, or the blocks are few.")  # fmt: skip
     if won:
-        return f"The model beats every baseline: {change}; it removes {share}."
-    return f"The model does not beat its baselines: {change}; it removes {share}. Use the baseline, or more data."
+        return f"The model beats every baseline: {change}; it removes {share}.{wide}"
+    return f"The model does not beat its baselines: {change}; it removes {share}. Use the baseline, or more data.{wide}"
 
 
 def _history(histories: list) -> xr.Dataset:

@@ -64,6 +64,7 @@ def fit_regressions(image: np.ndarray, window: int, step: int, targets: np.ndarr
     dict of str to numpy.ndarray
         ``"knn"`` and ``"ridge"``: targets (k, ny, nx), 0 where not wanted.
     """
+    image = _standardised(image)
     some = _some(train, MOST, rng)
     chosen = _some(look if look.any() else train, MOST // 4, rng)
     rows, checked = (patch_rows(image, window, step, places) for places in (some, chosen))
@@ -118,6 +119,12 @@ def non_negative_shares(scores: np.ndarray, space: SpectrumSpace, basis: np.ndar
     found, _, _ = non_negative_factorization(scaled, H=fixed, n_components=len(basis), update_H=False, max_iter=100,
                                              tol=1e-3)  # fmt: skip
     return found
+
+
+def _standardised(image: np.ndarray) -> np.ndarray:
+    """Channels of unit variance, as the network has them: no unit makes one of them count for nothing."""
+    mean, std = (f(image, axis=(1, 2), keepdims=True) for f in (np.mean, np.std))
+    return (image - mean) / np.where(std > 0, std, 1)
 
 
 def _some(use: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

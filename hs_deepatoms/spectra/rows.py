@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hs_deepatoms.spectra.spikes import FEWEST, SHARE
+
 BATCH = 32 * 2**20  # bytes of float32 spectra that are read together
 SPIKE = 8.0  # standard deviations of the noise that a spike stands out
 
@@ -24,6 +26,8 @@ class SpectrumRows:
         Those that are used; None: all.
     typical : numpy.ndarray, optional
         A spectrum of typical shape, with which sharp lines of all spectra are told from spikes; None: spikes stay.
+    kept : numpy.ndarray of bool, optional
+        Channels that stand out of so many spectra that they are a line of some phase; see :meth:`learn_lines`.
     num_workers : int, optional
         Threads that dask uses.
 
@@ -37,6 +41,7 @@ class SpectrumRows:
     channels: np.ndarray | None = None
     typical: np.ndarray | None = None
     num_workers: int | None = None
+    kept: np.ndarray | None = None
     spikes: int = field(default=0, init=False)
 
     @property
@@ -64,9 +69,16 @@ class SpectrumRows:
         part = np.asarray(part) if self.channels is None else np.asarray(part)[..., self.channels]
         part = part.astype(np.float32)
         if self.typical is not None:
-            part, found = without_spikes(part, self.typical)
+            part, found = without_spikes(part, self.typical, self.kept)
             self.spikes += found
         return part
+
+    def learn_lines(self, spectra: np.ndarray) -> None:
+        """Tell from a sample (k, n) which channels are lines that only some spectra have, and stay."""
+        self.kept = None
+        found = np.bincount(standing_out(spectra, self.typical)[1], minlength=self.n_channels)
+        often = found > max(FEWEST, SHARE * len(spectra))
+        self.kept = np.convolve(often, np.ones(3), mode="same") > 0
 
     def some(self, most: int, rng: np.random.Generator) -> np.ndarray:
         """At most so many spectra (k, n) from random blocks of neighbours."""
@@ -88,37 +100,47 @@ class SpectrumRows:
         return [(slice(y, min(y + step, ny)), slice(0, nx)) for y in range(0, ny, step)]
 
 
-def without_spikes(spectra: np.ndarray, typical: np.ndarray) -> tuple[np.ndarray, int]:
+def without_spikes(spectra: np.ndarray, typical: np.ndarray, kept=None) -> tuple[np.ndarray, int]:
     """Spectra with single or double channels that stand out replaced by the median of their neighbours.
 
-    A spike stands `SPIKE` standard deviations of counting noise above the median of five channels, after the typical
-    spectrum, scaled to the same total, has been taken away: lines that all spectra have are no spikes.
+    Parameters
+    ----------
+    spectra : numpy.ndarray, shape (..., n)
+    typical : numpy.ndarray, shape (n,)
+        Lines that all spectra have are no spikes.
+    kept : numpy.ndarray of bool, shape (n,), optional
+        Channels that stay.
 
     Returns
     -------
     numpy.ndarray, int
         The spectra (the same array where there is nothing to do) and the number of channels replaced.
     """
-    with np.errstate(invalid="ignore"):
-        total = spectra.sum(-1, keepdims=True)
-        usual = typical / max(typical.sum(), 1e-30) * np.maximum(total, 0)
-        rest = spectra - usual
-        high = rest > SPIKE / 2 * np.sqrt(np.maximum(usual, 1.0))
-    rows = np.flatnonzero(high.any(-1).ravel())
-    if not len(rows):
-        return spectra, 0
-    flat, left = spectra.reshape(-1, spectra.shape[-1]), rest.reshape(-1, spectra.shape[-1])[rows]
-    middle = running_median(left)
-    base = np.maximum(usual.reshape(-1, spectra.shape[-1])[rows] + middle, 1.0)
-    spread = 1.4826 * np.median(np.abs(left - middle), -1, keepdims=True)
-    found = left - middle > SPIKE * np.maximum(np.sqrt(base), spread)
-    if not found.any():
+    flat = spectra.reshape(-1, spectra.shape[-1])
+    row, channel, excess = standing_out(flat, typical)
+    if kept is not None:
+        spike = ~kept[channel]
+        row, channel, excess = row[spike], channel[spike], excess[spike]
+    if not len(row):
         return spectra, 0
     flat = flat.copy()
-    repaired = flat[rows]
-    repaired[found] = (repaired - left + middle)[found]
-    flat[rows] = repaired
-    return flat.reshape(spectra.shape), int(found.sum())
+    flat[row, channel] -= excess
+    return flat.reshape(spectra.shape), len(row)
+
+
+def standing_out(flat: np.ndarray, typical: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, channel and excess of what stands out of spectra (k, n): `SPIKE` standard deviations of counting noise above
+    the median of five channels, after the typical spectrum, scaled to the same total, has been taken away."""
+    with np.errstate(invalid="ignore"):
+        usual = typical / max(typical.sum(), 1e-30) * np.maximum(flat.sum(-1, keepdims=True), 0)
+        left = flat - usual
+        rows = np.flatnonzero((left > SPIKE / 2 * np.sqrt(np.maximum(usual, 1.0))).any(-1))
+    left = left[rows]
+    middle = running_median(left)
+    base = np.maximum(usual[rows] + middle, 1.0)
+    spread = 1.4826 * np.median(np.abs(left - middle), -1, keepdims=True)
+    row, channel = np.nonzero(left - middle > SPIKE * np.maximum(np.sqrt(base), spread))
+    return rows[row], channel, (left - middle)[row, channel]
 
 
 def running_median(rows: np.ndarray) -> np.ndarray:

@@ -346,7 +346,7 @@ def test_finer_images_from_spectra(cube):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = eels_of(cube.counts, cube.energy).spec2im(
-            survey, steps=30, batch_size=2, folds=1, show_progressbar=False
+            survey, steps=80, batch_size=2, folds=1, show_progressbar=False
         )
     predicted = tree.deepatoms.predict(eels_of(cube.counts, cube.energy))
     assert predicted.data.shape == fine.shape
@@ -403,3 +403,10 @@ def test_loading_something_else_is_refused(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     with pytest.raises(TableError):
         hs_deepatoms.load(tmp_path / "a.zarr")
+
+
+def test_axes_that_run_against_each_other_are_refused(cube):
+    image = image_of(cube.image)
+    image.axes_manager.signal_axes[0].scale *= -1
+    with pytest.raises(InvalidAxesError, match="opposite directions"):
+        image.im2spec(eels_of(cube.counts, cube.energy), **QUICK)

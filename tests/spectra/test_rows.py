@@ -67,3 +67,17 @@ def test_channels_are_chosen():
     rows = SpectrumRows(data, np.array([0, 4]))
     assert rows.n_channels == 2
     np.testing.assert_array_equal(rows.read((slice(1, 2), slice(0, 3)))[0], data[1][:, [0, 4]])
+
+
+def test_a_line_that_some_spectra_have_stays_and_a_spike_goes():
+    rng = np.random.default_rng(3)
+    expected = np.full((20, 24, 90), 37.0)
+    expected[3:8, 2:7, 40:42] += 220.0  # a phase of 5 % of the map
+    clean = rng.poisson(expected)
+    data = clean.copy()
+    data[15, 20, 70] += 2000
+    rows = SpectrumRows(data, typical=np.median(data, (0, 1)))
+    rows.learn_lines(data.reshape(-1, 90).astype(np.float32))
+    read = rows.read((slice(0, 20), slice(0, 24)))
+    assert rows.spikes == 1 and abs(read[15, 20, 70] - 37) < 40
+    np.testing.assert_array_equal(read[3:8, 2:7], clean[3:8, 2:7])
