@@ -311,7 +311,7 @@ def _verdict(report: SpectrumReport | ImageReport, won: bool) -> str:
     change = f"{said} {first[name]:.3f} against {second[name]:.3f} of {report.best} on held-out blocks"
     share = f"{100 * report.gain:.0f} +- {100 * report.gain_std:.0f} % of its error"
     wide = "" if abs(report.coverage - ONE_SIGMA) < OFF else (
-        f" Its one-sigma intervals hold {100 * report.coverage:.0f} % of what was held out, instead of 68 %: errors are "
+        f" Its one-sigma intervals hold {100 * report.coverage:.0f} % of what was held out, not 68 %: errors are "
         "alike over longer distances than the window, or the blocks are few.")  # fmt: skip
     if won:
         return f"The model beats every baseline: {change}; it removes {share}.{wide}"
