@@ -13,7 +13,6 @@ from hs_deepatoms.spectra.rank import Rank, count_components
 from hs_deepatoms.spectra.spikes import Repairs, Spikes, learn_spikes
 
 KEPT = 20  # projections that are kept
-WIDEST = 4096  # channels whose matrix of second moments is made
 FAINT = 0.05  # of the mean: fainter spectra and channels are not weighed up further
 
 
