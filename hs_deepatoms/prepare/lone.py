@@ -59,13 +59,16 @@ def lone_pixels(scaled: np.ndarray, bad: np.ndarray, sigma: float) -> np.ndarray
 
 def _candidates(image, gap, unsure) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (y, x) that stand out, and where they are many (in noise) only those that do so more than most."""
-    y, x = np.nonzero((gap > GAP) & ~unsure)
-    if len(y) > MANY:
-        rest = image - _expected(np.pad(image, 2, mode="reflect")[None])[0]
-        typical = uniform_filter(np.where(unsure, 0, rest) ** 2, 2 * REACH + 1, mode="mirror")
-        clear = rest[y, x] ** 2 > CHANCE * typical[y, x]
-        y, x = y[clear], x[clear]
-    return y, x
+    y, x = np.divmod(np.flatnonzero(gap > GAP), image.shape[1])
+    side = np.arange(-2, 3)
+    rows, columns = (_mirrored(c[:, None] + side, n) for c, n in zip((y, x), image.shape, strict=True))
+    rest = image[y, x] - _expected(image[rows[:, :, None], columns[:, None, :]])[:, 0, 0]
+    clear = (rest > MISMATCH) & ~unsure[y, x]
+    if clear.sum() > MANY:
+        everywhere = image - _expected(np.pad(image, 2, mode="reflect")[None])[0]
+        typical = uniform_filter(np.where(unsure, 0, everywhere) ** 2, 2 * REACH + 1, mode="mirror")
+        clear &= rest**2 > CHANCE * typical[y, x]
+    return y[clear], x[clear]
 
 
 def _gap(image: np.ndarray) -> np.ndarray:
@@ -95,7 +98,7 @@ def _out_of_place(image, unsure, y, x, gap, sigma: float) -> np.ndarray:
     low = np.percentile(around, 5, axis=(1, 2))
     pointed = SHARPER * np.expm1(0.5 / sigma**2)
     highest = image[y, x] - np.abs(gap[y, x])
-    return (rest[:, r, r] > np.maximum(reach, MISMATCH)) & (gap[y, x] > pointed * (highest - low))
+    return (rest[:, r, r] > reach) & (gap[y, x] > pointed * (highest - low))
 
 
 def _noise(square, level, good) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
