@@ -22,10 +22,10 @@ from hs_deepatoms.atoms.detect import (
     owned,
     scaled_window,
 )
-from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import CLOSE, Fitted, begin_fit, first_fit, fit_columns
+from hs_deepatoms.atoms.residue import Residue, pooled, residue
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core
 from hs_deepatoms.prepare.scaling import FrameScale

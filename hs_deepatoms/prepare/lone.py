@@ -1,4 +1,4 @@
-"""Single pixels that are hot or dead without being wild: what neither noise nor a column of the known width explains."""
+"""Single pixels that are hot or dead without being wild: what neither noise nor a column of known width explains."""
 
 from __future__ import annotations
 
