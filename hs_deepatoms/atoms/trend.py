@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms._core.seeds import generator
+from hs_deepatoms.engine.serial import one_core_blas
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -102,7 +103,8 @@ def fit_trend(y: np.ndarray, x: np.ndarray, values: np.ndarray, *, use: np.ndarr
         if degree > min(degrees) and terms.shape[1] * PER_TERM > rows.size:
             continue
         centre = terms.mean(0)
-        slopes, rest, mixture = _fit_degree(values[rows], terms - centre, number)
+        with one_core_blas():  # many small products: its threads would spend more time on waiting for each other
+            slopes, rest, mixture = _fit_degree(values[rows], terms - centre, number)
         centres, edges = modes(rest, mixture)
         cost = rows.size * (2 * np.log(_width(rest, edges)) + SPLIT * len(edges)) + terms.shape[1] * np.log(rows.size)
         if best is None or cost < best[0]:
