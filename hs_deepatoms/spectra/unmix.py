@@ -46,7 +46,7 @@ class Unmixed:
     Attributes
     ----------
     places : numpy.ndarray, int, shape (m,)
-        In the flattened scan.
+        In the flattened scan, rising.
     scores : numpy.ndarray, shape (m, k)
     components : numpy.ndarray, shape (k, channels)
     meaning : {"endmember", "component", "class", "covariance"}
@@ -179,27 +179,28 @@ def abundances_of(cube: Cube, noise: Noise, spectra: np.ndarray, places: np.ndar
     """
     m, k = len(places), len(spectra)
     scores, std, misfit = np.empty((m, k)), np.empty((m, k)), np.empty(m)
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
-    mean, start, rng = np.zeros(cube.n_channels), 0, generator(wish.seed)
-    for _, rows in cube.blocks("unmixing"):
-        here = slice(start, start + len(rows))
+    smooth = bool(wish.smoothness)
+    bends, pushes = (np.empty((m if smooth else 0, *shape)) for shape in ((k, k), (k,)))
+    sums, base = {}, int(generator(wish.seed).integers(2**62))
+    for index, rows in cube.blocks("unmixing"):
+        here = np.searchsorted(places, index)
         scores[here], information, target, misfit[here] = _solve(rows, spectra, noise, wish.sum_to_one)
+        known = information / noise.factor, target / noise.factor
         if wish.method == "bayes":
-            known = information / noise.factor, target / noise.factor
+            rng = np.random.default_rng([base, int(index[0])])  # of the place: not of the order of reading
             scores[here], std[here] = sample_abundances(scores[here], *known, rng, sum_to_one=wish.sum_to_one)
         else:
             std[here] = standard_errors(information, noise.factor, wish.sum_to_one)
-        if wish.smoothness:
-            kept.append((information / noise.factor, target / noise.factor))
-        mean += rows.sum(0, dtype=float)
-        start = here.stop
-    if wish.smoothness:
-        information, target = (np.concatenate(one) for one in zip(*kept, strict=True))
-        scores = smooth_abundances(scores, information, target, places, cube.scan, wish.smoothness,
+        if smooth:
+            bends[here], pushes[here] = known
+        sums[int(index[0])] = rows.sum(0, dtype=float)
+    if smooth:
+        scores = smooth_abundances(scores, bends, pushes, places, cube.scan, wish.smoothness,
                                    sum_to_one=wish.sum_to_one)  # fmt: skip
     if error is not None:
         std = _with_errors_of_spectra(std, scores, error)
-    return Unmixed(places, scores, spectra, "endmember", mean / max(1, m), cube.channels, noise, std, misfit,
+    mean = np.sum([sums[place] for place in sorted(sums)], axis=0) / m
+    return Unmixed(places, scores, spectra, "endmember", mean, cube.channels, noise, std, misfit,
                    arrays={"spectra": spectra})  # fmt: skip
 
 
@@ -248,5 +249,5 @@ def _with_known(survey: Survey, spectra: np.ndarray, wish: Wish) -> Unmixed:
         got = "spectra that all have NaN"
         raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
     cube = replace(survey.cube, repair=repairs.repair)
-    found = abundances_of(cube, survey.noise, spectra, np.concatenate(places), wish)
+    found = abundances_of(cube, survey.noise, spectra, np.sort(np.concatenate(places)), wish)
     return replace(found, notes={"n_components_reason": "that of the known spectra", "spikes": len(repairs.places)})
