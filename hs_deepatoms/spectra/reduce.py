@@ -177,10 +177,7 @@ def without_spikes(survey: Survey, index: np.ndarray, rows: np.ndarray) -> tuple
     """Rows without spikes, and what was repaired."""
     if survey.spikes is None:
         return rows, Repairs(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))
-    row, channel, value = survey.spikes.find(rows)
-    if row.size:
-        rows = rows.copy()
-        rows[row, channel] = value
+    rows, (row, channel, value) = survey.spikes.mend(rows)
     return rows, Repairs(index[row], channel, value)
 
 

@@ -117,28 +117,21 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
     rng = generator(wish.seed)
     corners = wish.method if wish.method in CORNERS else "nfindr"
     spectra, error = corner_spectra(reduced, k, corners, rng, sum_to_one=wish.sum_to_one)
-    notes = {
-        "n_components_reason": reason,
-        "spikes": spikes,
-        "corner_errors": np.where(np.isfinite(error), error, -1).tolist(),
-    }
+    notes = {"n_components_reason": reason, "spikes": spikes}
     if wish.method == "nmf":
         spectra, notes["rounds"] = fit_factors(reduced, spectra, same_sum=not wish.sum_to_one)
-        error = error if not notes["rounds"] else None
+    order = _most_first(spectra, reduced)
+    spectra, error = spectra[order], error[order][:, order]
+    notes["corner_errors"] = np.where(np.isfinite(error), error, -1).tolist()
     found = abundances_of(cube, reduced.noise, spectra, reduced.places, wish, error)
-    return _ordered(replace(found, values=reduced.values, notes={**notes, **found.notes}))
+    return replace(found, values=reduced.values, notes={**notes, **found.notes})
 
 
-def _ordered(found: Unmixed) -> Unmixed:
-    """Components by how much there is of them, most first."""
-    order = np.argsort(-found.scores.sum(0), kind="stable")
-    spectra = found.components[order]
-    error = found.notes.get("corner_errors")
-    notes = (
-        found.notes if error is None else {**found.notes, "corner_errors": np.array(error)[order][:, order].tolist()}
-    )
-    return replace(found, scores=found.scores[:, order], components=spectra, std=found.std[:, order], notes=notes,
-                   arrays={**found.arrays, "spectra": spectra})  # fmt: skip
+def _most_first(spectra: np.ndarray, reduced: Reduced) -> np.ndarray:
+    """Order of components by how much of them is in the mean spectrum."""
+    scaled = spectra / reduced.level
+    share = constrained((scaled @ spectra.T)[None], (scaled @ reduced.mean)[None])[0]
+    return np.argsort(-share, kind="stable")
 
 
 def _projected(cube: Cube, reduced: Reduced, wish: Wish) -> Unmixed:

@@ -80,6 +80,16 @@ def test_stated_errors_hold():
     assert 0.6 < (np.abs(scores - truth) < std)[inside].mean() < 0.85
 
 
+def test_errors_of_nmf_have_those_of_its_components():
+    """Also where the factors moved on from the corners that they began at."""
+    data, _, _ = planted(100, 1.0)
+    found = unmix(as_cube(data), Wish(method="nmf", n_components=3, sum_to_one=True))  # which is not true
+    assert found.notes["rounds"] > 0
+    _, information, _ = poisson_abundances(data.reshape(-1, CHANNELS).astype(np.float32), found.components)
+    alone = standard_errors(information, found.noise.factor, True)
+    assert (found.std >= alone * (1 - 1e-6)).all() and found.std.mean() > 1.001 * alone.mean()
+
+
 def test_smoothness_helps_where_noise_is_strong():
     rng = np.random.default_rng(3)
     spectra, y = 5 * edge_spectra(2, 0.3, ENERGY), np.linspace(0, 3, 40)
