@@ -87,7 +87,7 @@ def test_errors_of_nmf_have_those_of_its_components():
     assert found.notes["rounds"] > 0
     _, information, _ = poisson_abundances(data.reshape(-1, CHANNELS).astype(np.float32), found.components)
     alone = standard_errors(information, found.noise.factor, True)
-    assert (found.std >= alone * (1 - 1e-6)).all() and found.std.mean() > 1.001 * alone.mean()
+    assert found.std.mean() > 1.02 * alone.mean()
 
 
 def test_smoothness_helps_where_noise_is_strong():
