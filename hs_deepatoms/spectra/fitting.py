@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split, small_blocks
-from hs_deepatoms.spectra.intervals import calibrate
+from hs_deepatoms.spectra.intervals import calibrate, inflation
 from hs_deepatoms.spectra.learn import PairedMaps, train_pairs
 from hs_deepatoms.spectra.model import PairModel, applied, rotate_latents
 from hs_deepatoms.spectra.network import PairLoss
@@ -211,13 +211,18 @@ class _Widths(NamedTuple):
 
 
 def _widths(held_out: np.ndarray, pairing: Pairing, where: np.ndarray, known: np.ndarray) -> _Widths:
-    """What the pixels ``where``, which were held out, say about predictions; means and spreads are of ``known``."""
+    """What the pixels ``where``, which were held out, say about predictions; means and spreads are of ``known``.
+
+    A spread is what 68 % of the targets are no farther than from their mean.
+    """
     k = len(pairing.targets)
-    own = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))[where]
-    measured, noise = pairing.targets[:, where], pairing.noise[:, where]
-    centre = pairing.targets[:, known].mean(1, dtype=float)
-    spread = pairing.targets[:, known].var(1, dtype=float) - pairing.noise[:, known].mean(1, dtype=float)
-    spread = np.sqrt(np.maximum(spread, 1e-12))
+    block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
+    own, measured, noise = block[where], pairing.targets[:, where], pairing.noise[:, where]
+    all_known = pairing.targets[:, known]
+    centre, spread = all_known.mean(1, dtype=float), np.maximum(all_known.std(1, dtype=float), 1e-12)
+    for one in range(k):
+        variance = np.full(all_known.shape[1], spread[one] ** 2)
+        spread[one] *= inflation(all_known[one] - centre[one], variance, pairing.noise[one, known], block[known])
     told = np.array([one < pairing.tied or _tells(measured[one], held_out[one, where], centre[one], noise[one], own)
                      for one in range(k)])  # fmt: skip
     residual = measured - np.where(told, held_out[:k, where].T, centre).T
