@@ -183,12 +183,12 @@ def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits:
     tests = [split.of(TEST) for split in splits]
     held = [splits[0].of(LOOK)] if len(splits) == 1 else tests
     known = np.any([split.of(TRAIN) | split.of(LOOK) | split.of(TEST) for split in splits], axis=0)
-    everything = _widths(held_out, pairing, np.any([*held, *tests], axis=0), known)
+    everything = _widths(held_out, pairing, np.any([*held, *tests], axis=0), known, splits[0].block)
     scaled = held_out[: 2 * k].copy()
     for number, test in enumerate(tests):
         others = held if len(splits) == 1 else [one for j, one in enumerate(held) if j != number]
         where = np.any(others, axis=0) if others else np.zeros_like(test)
-        own = _widths(held_out, pairing, where, known & ~test) if where.any() else everything
+        own = _widths(held_out, pairing, where, known & ~test, splits[number].block) if where.any() else everything
         scaled[:k, test] = np.where(own.told, scaled[:k, test].T, own.centre).T
         scaled[k:, test] = np.where(own.told, scaled[k:, test].T * own.factors, own.spread).T
     held_out[: 2 * k] = scaled
@@ -210,25 +210,37 @@ class _Widths(NamedTuple):
     root: np.ndarray
 
 
-def _widths(held_out: np.ndarray, pairing: Pairing, where: np.ndarray, known: np.ndarray) -> _Widths:
-    """What the pixels ``where``, which were held out, say about predictions; means and spreads are of ``known``.
-
-    A spread is what 68 % of the targets are no farther than from their mean.
-    """
+def _widths(
+    held_out: np.ndarray, pairing: Pairing, where: np.ndarray, known: np.ndarray, region: np.ndarray
+) -> _Widths:
+    """What the pixels ``where``, which were held out, say about predictions; means and spreads are of ``known``."""
     k = len(pairing.targets)
     block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
     own, measured, noise = block[where], pairing.targets[:, where], pairing.noise[:, where]
-    all_known = pairing.targets[:, known]
-    centre, spread = all_known.mean(1, dtype=float), np.maximum(all_known.std(1, dtype=float), 1e-12)
-    for one in range(k):
-        variance = np.full(all_known.shape[1], spread[one] ** 2)
-        spread[one] *= inflation(all_known[one] - centre[one], variance, pairing.noise[one, known], block[known])
+    centre = pairing.targets[:, known].mean(1, dtype=float)
+    spread = np.array([_spread(*pair, region[known], block[known]) for pair in
+                       zip(pairing.targets[:, known], pairing.noise[:, known], strict=True)])  # fmt: skip
     told = np.array([one < pairing.tied or _tells(measured[one], held_out[one, where], centre[one], noise[one], own)
                      for one in range(k)])  # fmt: skip
     residual = measured - np.where(told, held_out[:k, where].T, centre).T
     deviation = np.where(told, held_out[k : 2 * k, where].T, spread).T
     factors, root = calibrate(residual, deviation, noise, own)
     return _Widths(told, factors, centre, spread, root)
+
+
+def _spread(target: np.ndarray, noise: np.ndarray, region: np.ndarray, block: np.ndarray) -> float:
+    """How far 68 % of targets (n,) of a region that is not known would be from the mean of those that are.
+
+    Regions are compared with the mean of the others, brought from one region less to one more than there are.
+    """
+    _, own = np.unique(region, return_inverse=True)
+    count, total = np.bincount(own), np.bincount(own, target)
+    if len(count) > 1:
+        others = (total.sum() - total) / (count.sum() - count)
+        away = np.sqrt(1 - 1 / len(count) ** 2) * (total / count - others)
+        target = target - (total / count - away)[own]
+    width = max(float(target.std(dtype=float)), 1e-12)
+    return width * inflation(target - target.mean() * (len(count) == 1), np.full(len(target), width**2), noise, block)
 
 
 def _tells(measured: np.ndarray, predicted: np.ndarray, centre: float, noise: np.ndarray, block: np.ndarray) -> bool:
