@@ -19,7 +19,7 @@ def test_what_the_input_does_not_tell_is_its_mean_and_spread():
     targets = np.stack([np.tanh(image[0, 1:-1, 1:-1]), 5 + 0.3 * smooth_field(shape, 3, rng)]).astype(np.float32)
     pairing = Pairing(image, targets, np.full_like(targets, 1e-4), np.array([0.8, 0.2]), window, 1)
     splits = block_splits(np.ones(shape, bool), window, 3, 0)
-    done = fit_pairing(pairing, splits, Recipe(steps=80, learning_rate=5e-3), Options(latent_dim=2, width=16,
+    done = fit_pairing(pairing, splits, Recipe(steps=50, learning_rate=8e-3), Options(latent_dim=2, width=8,
                        batch_size=2, show_progressbar=False))  # fmt: skip
     assert done.model.told.tolist() == [1, 0]
     test = np.any([split.of(TEST) for split in splits], axis=0)
