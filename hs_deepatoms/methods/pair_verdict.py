@@ -53,9 +53,7 @@ def _of_edges(edges: dict[str, dict[str, float]]) -> str:
 def _of_what_is_not_told(silent: str) -> str:
     if not silent:
         return ""
-    return (
-        f" Nothing held on held-out blocks that the input says of {silent}: the mean and the spread are given instead."
-    )
+    return f" The input says nothing of {silent} that held on held-out blocks: mean and spread are given instead."
 
 
 def _of_intervals(report: SpectrumReport | ImageReport) -> str:
@@ -63,6 +61,6 @@ def _of_intervals(report: SpectrumReport | ImageReport) -> str:
     if off < OFF:
         return ""
     by_chance = "as blocks differ by chance, whose errors are alike over long distances"
-    reason = by_chance if off < 2 * report.coverage_std else "more than blocks differ by chance: they do not hold"
+    reason = by_chance if off < 2 * report.coverage_std else "blocks differ less by chance, so they do not hold"
     inside = f"{100 * report.coverage:.0f} +- {100 * report.coverage_std:.0f} %"
     return f" Its one-sigma intervals hold {inside} of what was held out, not 68 %: {reason}."

@@ -312,6 +312,12 @@ def test_folds_hold_everything_out(cube):
     tree = image_of(cube.image).im2spec(eels_of(cube.counts, cube.energy), **{**SHORT, "folds": 3})
     assert (tree["latent/part"].values == 2).all() and tree["history"].sizes["member"] == 3
     assert tree["metrics"].attrs["data_folds"] == 3
+    fold = tree["latent/fold"].values
+    assert set(np.unique(fold)) == {0, 1, 2}
+    ax = next(ax for ax in tree.deepatoms.plot().axes if ax.get_title() == "3 splits")
+    drawn = np.asarray(ax.images[0].get_array())
+    assert len(np.unique(drawn.reshape(-1, 3), axis=0)) == 3 and len(ax.get_legend().get_texts()) == 3
+    plt.close("all")
 
 
 OTHERS = [
