@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 COUNTS, JUMPS = (20, 100, 500), (0.1, 0.3, 1.0)
-CASES = ("planted", "jasper", "shift", "speed", "memory")
+CASES = ("planted", "jasper", "shift", "classes", "speed", "memory")
 
 
 def matched(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -119,20 +119,46 @@ def jasper_row(s, spectra, maps, method, number, sum_to_one: bool, seeds: int) -
             "rms": float(np.median(plain))}  # fmt: skip
 
 
-def drifting(counts: float, seed: int, shape=(24, 30), channels: int = 256, drift: float = 5.0):
-    """Low-loss spectra of two phases whose zero loss wanders: counts, shifts, and the bound of their error."""
+def drifting(counts: float, seed: int, shape=(24, 30), channels: int = 256, drift: float = 5.0, classes: int = 0):
+    """Low-loss spectra of two phases whose zero loss wanders: counts, shifts, and the bound of their error.
+
+    ``classes`` mixtures instead of any, if it is not 0; then the class of each spectrum comes last.
+    """
     rng = np.random.default_rng(seed)
     ny, nx = shape
     share, thickness = rng.random((2, ny * nx))
     shift = np.cumsum(rng.normal(size=ny * nx))
     shift = (shift - shift.min()) / np.ptp(shift) * drift - drift / 2
+    label = (share * classes).astype(int)
+    share = label / (classes - 1) if classes else share
     energy = np.arange(channels) - channels / 4 - shift[:, None]
     peaks = [np.exp(-0.5 * ((energy - at) / width) ** 2) for at, width in ((0, 2.5), (60, 10), (85, 12))]
     share, thickness = share[:, None], 0.5 + thickness[:, None]
     mean = counts * (peaks[0] + 0.15 * thickness * (share * peaks[1] + (1 - share) * peaks[2]) + 0.01)
     slope = np.gradient(mean, axis=1)
     bound = float(np.sqrt((1 / (slope**2 / mean).sum(1)).mean()))
-    return rng.poisson(mean).reshape(ny, nx, channels).astype(float), shift.reshape(shape), bound
+    data = rng.poisson(mean).reshape(ny, nx, channels).astype(float)
+    return (data, shift.reshape(shape), bound, label) if classes else (data, shift.reshape(shape), bound)
+
+
+def classes(args) -> list[dict]:
+    """Three classes of drifting spectra by a shift-invariant joint VAE: adjusted Rand index, and error of the shift."""
+    import hyperspy.api as hs
+    from sklearn.metrics import adjusted_rand_score
+
+    rows = []
+    for counts in args.shift_counts:
+        data, truth, bound, label = drifting(counts, args.seed, classes=3)
+        start = time.process_time()
+        tree = hs.signals.Signal1D(data).vae(invariances=["shift"], discrete=3, show_progressbar=False)
+        latent = tree["latent"].to_dataset()
+        index = adjusted_rand_score(label.ravel(), latent["class_probability"].values.argmax(1))
+        error = latent["shift_x"].values.reshape(truth.shape) - truth
+        row = {"counts at the peak": counts, "adjusted Rand index": float(index), "shift": float(np.std(error)),
+               "bound": bound, "seconds": time.process_time() - start}  # fmt: skip
+        rows.append(row)
+        print(row, flush=True)
+    return rows
 
 
 def shift(args) -> list[dict]:

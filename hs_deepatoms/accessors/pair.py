@@ -21,7 +21,8 @@ class SpectrumAccessor(TreeAccessor):
         Parameters
         ----------
         image
-            With channels and pixels as in the training; further navigation axes are frames.
+            With channels and pixels as in the training, which a bare array is taken to have; further navigation axes
+            are frames.
         lazy_output
             None: as the image is.
         std

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,28 +35,32 @@ class TreeAccessor:
         return save_tree(self._tree, path, overwrite=overwrite)
 
 
-class DecompositionAccessor(TreeAccessor):
-    """The tree of `decompose_local`."""
+class ComponentsAccessor(TreeAccessor):
+    """What trees with components can do; their pictures come from the module ``_pictures``."""
+
+    _pictures: str
 
     def plot(self, *, components: int | list[int] | None = None, frame: int = 0) -> matplotlib.figure.Figure:
-        """Components above, maps of their scores below.
+        """Components above, maps of their scores (abundances) below.
 
         Parameters
         ----------
         components
             How many, or which. None: the first eight.
         frame
-            Flattened frame whose scores are drawn.
+            Flattened frame that is drawn, where there are several.
         """
-        from hs_deepatoms.plot.decomposition import plot_decomposition
-
-        return plot_decomposition(self._tree, components=components, frame=frame)
+        return import_module(self._pictures).plot_components(self._tree, components=components, frame=frame)
 
     def plot_scree(self) -> matplotlib.figure.Figure:
-        """Explained variance of the principal components, and the BIC by number of classes where it was used."""
-        from hs_deepatoms.plot.decomposition import plot_scree
+        """Variances (of spectra second moments) by rank, and the BIC by number of classes where it was used."""
+        return import_module(self._pictures).plot_scree(self._tree)
 
-        return plot_scree(self._tree)
+
+class DecompositionAccessor(ComponentsAccessor):
+    """The tree of `decompose_local`."""
+
+    _pictures = "hs_deepatoms.plot.decomposition"
 
     def to_signal(
         self,

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hs_deepatoms.accessors.tree import TreeAccessor
+from hs_deepatoms.accessors.tree import ComponentsAccessor
 
 if TYPE_CHECKING:
-    import matplotlib.figure
     import xarray as xr
     from hyperspy.signal import BaseSignal
 
 
-class UnmixingAccessor(TreeAccessor):
+class UnmixingAccessor(ComponentsAccessor):
     """What a decomposed spectrum image can do."""
+
+    _pictures = "hs_deepatoms.plot.unmixing"
+
+    def _part(self, name: str) -> BaseSignal | xr.DataArray:
+        from hs_deepatoms.methods.unmixing_use import part
+
+        return part(self._tree, name)
 
     def components(self) -> BaseSignal | xr.DataArray:
         """The components, spectra as those that were decomposed: an ``EELSSpectrum`` (component | energy), say."""
-        from hs_deepatoms.methods.unmixing_use import part
-
-        return part(self._tree, "components")
+        return self._part("components")
 
     def abundances(self) -> BaseSignal | xr.DataArray:
         """How much of each component (or its score) is where: a ``Signal2D`` (component | x, y) on the scan."""
-        from hs_deepatoms.methods.unmixing_use import part
-
-        return part(self._tree, "abundances")
+        return self._part("abundances")
 
     def abundances_std(self) -> BaseSignal | xr.DataArray:
         """Standard errors of the abundances, on the same axes.
@@ -35,9 +37,7 @@ class UnmixingAccessor(TreeAccessor):
         InvalidArgumentError
             If the method has none.
         """
-        from hs_deepatoms.methods.unmixing_use import part
-
-        return part(self._tree, "abundances_std")
+        return self._part("abundances_std")
 
     def classes(self) -> BaseSignal | xr.DataArray:
         """The class of each pixel on the scan, -1 for none.
@@ -47,9 +47,7 @@ class UnmixingAccessor(TreeAccessor):
         InvalidArgumentError
             If the method has no classes.
         """
-        from hs_deepatoms.methods.unmixing_use import part
-
-        return part(self._tree, "class")
+        return self._part("class")
 
     def misfit(self) -> BaseSignal | xr.DataArray:
         """Chi squared per degree of freedom of each pixel: 1 where the components explain it but for noise.
@@ -59,9 +57,7 @@ class UnmixingAccessor(TreeAccessor):
         InvalidArgumentError
             If the method has none.
         """
-        from hs_deepatoms.methods.unmixing_use import part
-
-        return part(self._tree, "misfit")
+        return self._part("misfit")
 
     def to_signal(self, component: int | str = 0) -> BaseSignal | xr.DataArray:
         """The map of one component, or ``"class"`` or ``"misfit"``.
@@ -95,23 +91,3 @@ class UnmixingAccessor(TreeAccessor):
 
         return encode(self._tree, signal, navigation_mask=navigation_mask, signal_dims=signal_dims,
                       show_progressbar=show_progressbar)  # fmt: skip
-
-    def plot(self, *, components: int | list[int] | None = None, frame: int = 0) -> matplotlib.figure.Figure:
-        """Spectra of the components above, maps of them below.
-
-        Parameters
-        ----------
-        components
-            How many, or which. None: the first eight.
-        frame
-            Flattened frame, where the scan has more than two axes.
-        """
-        from hs_deepatoms.plot.unmixing import plot_unmixing
-
-        return plot_unmixing(self._tree, components=components, frame=frame)
-
-    def plot_scree(self) -> matplotlib.figure.Figure:
-        """Second moments of the scaled spectra by rank, and how many components were taken."""
-        from hs_deepatoms.plot.unmixing import plot_scree
-
-        return plot_scree(self._tree)

@@ -18,6 +18,7 @@ from hs_deepatoms.engine.serial import one_core_blas
 MOST_CLASSES = 10
 FITTED = 100_000  # samples from which classes are learned
 ALL_AT_ONCE = {"dbscan": 100_000, "hdbscan": 100_000, "tsne": 50_000, "isomap": 10_000, "umap": 1_000_000}
+EXACT_UP_TO = 4000  # samples up to which Isomap solves for all eigenvectors
 INNER = 3  # principal components inside each class
 MIN_SAMPLES = 5
 
@@ -143,7 +144,8 @@ def fit_embedding(samples: Samples, method: str, k: int, rng: np.random.Generato
     elif method == "isomap":
         from sklearn.manifold import Isomap
 
-        estimator = Isomap(n_neighbors=near, n_components=k)
+        solver = "dense" if n <= EXACT_UP_TO else "auto"  # ARPACK begins at random, which no seed reaches
+        estimator = Isomap(n_neighbors=near, n_components=k, eigen_solver=solver)
     else:
         umap = require("umap", extra="umap", purpose="method='umap'")
         estimator = umap.UMAP(n_components=k, n_neighbors=max(2, near), random_state=state, n_jobs=1)

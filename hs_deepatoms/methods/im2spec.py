@@ -6,9 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms.bridge.lengths import read_length
-from hs_deepatoms.methods.pair_request import PairRequest, check_request
+from hs_deepatoms.methods.pair_request import request_of
 from hs_deepatoms.methods.pair_sources import Pair, read_pair, read_window
 from hs_deepatoms.methods.pair_training import learn_image, learn_spectra
 from hs_deepatoms.methods.pair_tree import build_image_tree, build_spectrum_tree
@@ -84,7 +83,7 @@ def im2spec(
         good; or what is True.
     folds : int, optional
         1: one split for training, validation and test. More: every spectrum is in the test of one split, and the model
-        is the ensemble of all. None: 5 for small maps (below 8000 spectra), else 1.
+        is the ensemble of all. None: 5 for small maps (below 8000 spectra), 3 below 25,000, else 1.
     members : int
         Networks per split.
     steps : int, optional
@@ -93,9 +92,9 @@ def im2spec(
         Tiles of the map in a batch.
     learning_rate : float
     navigation_mask, signal_mask : signal or array of bool, optional
-        True for spectra, and for channels, that are left out, as in HyperSpy.
+        True for spectra, and for channels, that are left out, as in HyperSpy; so are channels of NaN alone.
     spikes : bool
-        Whether single and double channels far out of the noise are repaired.
+        Whether one to three channels far out of the noise of counts are repaired.
     edges : dict of str to float, optional
         Name and onset (units of the energy axis) of edges whose net counts are scored. None: the major edges of the
         elements in the metadata.
@@ -110,18 +109,19 @@ def im2spec(
     Returns
     -------
     xarray.DataTree
-        ``/metrics``: R2 (against the mean spectrum, of spectra normalised to their total, also with the noise of the
-        measurement taken out), RMSE, spectral angle, error of the peak's position, R2 of each channel and edge, by
-        method (the model, mean spectrum, nearest neighbours, ridge regression on principal and on non-negative
-        components), coverage, and attributes ``beats_baselines`` and ``verdict``. ``/latent``: latents, the part of the
-        split, and the error, as maps. ``/traversal``, ``/examples``, ``/history``, ``/model``. ``tree.deepatoms`` has
+        ``/metrics``: R2 (against the mean spectrum of the training, of spectra normalised to their total, also with the
+        noise of the measurement taken out), RMSE, spectral angle, error of the peak's position, R2 of each channel and
+        edge, by method (the model, mean spectrum, nearest neighbours, ridge regression on principal and on non-negative
+        components), coverage, and attributes ``beats_baselines`` and ``verdict``, which names edges for which it is
+        worse than the mean spectrum. ``/latent``: latents, the part of the split (of several: in whose test), and the
+        error, as maps. ``/traversal``, ``/examples``, ``/history``, ``/model``. ``tree.deepatoms`` has
         ``predict``, ``predict_std``, ``latent_map``, ``decode_along``, ``plot`` and ``save``.
 
     Raises
     ------
     InvalidImageError
-        Data that are no image or no map of spectra, too few usable spectra, negative counts with
-        ``likelihood="poisson"``.
+        Data that are no image or no map of spectra, an image of one value, too few usable spectra, negative counts
+        with ``likelihood="poisson"``.
     InvalidAxesError
         Grids that do not overlap or whose relation is not known.
     InvalidArgumentError
@@ -133,7 +133,8 @@ def im2spec(
     -----
     Thickness times the mean spectrum explains nearly all variance of raw counts; therefore the shape and the logarithm
     of the total are predicted apart, and scored apart. Predicted variances are those left open by the image, plus what
-    members differ by, scaled on held-out blocks (conformal), plus the noise of a measurement. Small maps have
+    members differ by, scaled on held-out blocks (conformal), plus the noise of a measurement. A number that the image
+    does not tell better than its mean on held-out blocks is its mean, with the spread of all spectra. Small maps have
     principal components of all spectra, test included; networks and baselines see only the training. Image to
     spectrum: Roccapriore et al., Adv. Sci. 9, 2203422 (2022), doi:10.1002/advs.202203422; Ziatdinov et al., Nat. Mach.
     Intell. 4, 1101 (2022), doi:10.1038/s42256-022-00555-8.
@@ -150,11 +151,7 @@ def im2spec(
     >>> tree.deepatoms.predict(haadf)
     <Signal1D, title: predicted from an image, dimensions: (30, 24|40)>
     """
-    asked = PairRequest(window, region, shift, target, n_components, latent_dim, variational, likelihood,
-                        normalisation, split, folds, members, steps, batch_size, learning_rate, navigation_mask,
-                        signal_mask, spikes, edges, checkpoint, choose_device(device), seed, num_workers,
-                        show_progressbar)  # fmt: skip
-    check_request(asked)
+    asked = request_of(locals())
     pair = read_pair(image, eels, region=region, shift=shift, operation="im2spec")
     learned = learn_spectra(pair, read_window(window, pair), asked)
     return _warned(build_spectrum_tree(pair, learned, asked))
@@ -197,8 +194,8 @@ def spec2im(
         Side of the surroundings of a spectrum that are looked at: spectra, axis units of the map or text.
     region, shift, n_components, latent_dim, variational, likelihood, normalisation, split, folds, members, steps, \
 batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, device, seed, num_workers, show_progressbar
-        As for :func:`~hs_deepatoms.im2spec`. The spectra are given to the network as scores of principal components
-        and the logarithm of their total.
+        As for :func:`~hs_deepatoms.im2spec`; ``signal_mask`` and ``spikes`` hold for predictions, too. The spectra are
+        given to the network as scores of principal components and the logarithm of their total.
 
     Returns
     -------
@@ -223,11 +220,7 @@ batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, dev
     >>> tree.deepatoms.predict(eels)
     <Signal2D, title: predicted image from spectra, dimensions: (|30, 24)>
     """
-    asked = PairRequest(window, region, shift, "scores", n_components, latent_dim, variational, likelihood,
-                        normalisation, split, folds, members, steps, batch_size, learning_rate, navigation_mask,
-                        signal_mask, spikes, None, checkpoint, choose_device(device), seed, num_workers,
-                        show_progressbar)  # fmt: skip
-    check_request(asked)
+    asked = request_of(locals())
     pair = read_pair(image, eels, region=region, shift=shift, operation="spec2im")
     learned = learn_image(pair, _context(window, pair), asked)
     return _warned(build_image_tree(pair, learned, asked))

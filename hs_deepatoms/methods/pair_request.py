@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 
 TARGETS = ("scores", "spectrum")
@@ -42,6 +43,19 @@ class PairRequest:
     seed: int = 0
     num_workers: int | None = None
     show_progressbar: bool | None = None
+
+
+def request_of(arguments: dict[str, Any]) -> PairRequest:
+    """The request of arguments by name, checked; what one of the two functions does not have is as by default.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    own = {one.name: arguments[one.name] for one in fields(PairRequest) if one.name in arguments}
+    asked = PairRequest(**{**own, "device": choose_device(arguments["device"])})
+    check_request(asked)
+    return asked
 
 
 def check_request(asked: PairRequest) -> None:

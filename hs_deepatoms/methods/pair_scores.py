@@ -14,14 +14,14 @@ from hs_deepatoms.spectra.baselines import (
     non_negative_shares,
     spectral_baselines,
 )
-from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split
-from hs_deepatoms.spectra.fitting import small_blocks
+from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split, small_blocks
 from hs_deepatoms.spectra.intervals import inside_one_sigma, random_pit
-from hs_deepatoms.spectra.scores import SpectrumScores, beats, edge_strength
+from hs_deepatoms.spectra.scores import SpectrumScores, beats, edge_strength, sum_over_blocks
 
 FOR_PIT = 4_000_000  # measured channels that a coverage is counted on
 FOR_PARTS = 3000  # spectra that non-negative components are made of
 OWN = "model"
+IMAGE_BASELINES = ("mean", "knn", "pca_ridge")
 EDGE_WINDOW = 50.0  # eV
 
 
@@ -38,10 +38,10 @@ class SpectrumReport:
         How much of the best baseline's error is removed, and its uncertainty.
     best : str
         Name of the best baseline.
-    coverage : float
-        Share of measured channels inside the predicted interval of 68 %.
+    coverage, coverage_std : float
+        Share of measured channels inside the predicted interval of 68 %, and its uncertainty.
     edges : dict of str to dict
-        edge -> method -> R2 of net counts.
+        edge -> method -> R2 of net counts, against those of the mean spectrum.
     error : numpy.ndarray, float32, shape (ny, nx)
         Root of the squared error over that expected from noise alone; NaN where not measured.
     """
@@ -52,53 +52,84 @@ class SpectrumReport:
     gain_std: float
     best: str
     coverage: float
+    coverage_std: float
     edges: dict
     error: np.ndarray
 
 
 def score_spectra(learned: Learned, energy: np.ndarray, edges: dict[str, float], seed: int) -> SpectrumReport:
     """Scores on the test pixels of all splits."""
-    test, output, space = learned.part(TEST), learned.output, learned.space
     energy = energy if learned.rows.channels is None else energy[learned.rows.channels]
-    found = [(split, _baselines(learned, split, seed)) for split in learned.splits]
-    names = [OWN, *found[0][1]]
-    scores = {name: SpectrumScores(space.mean, energy) for name in names}
-    block = small_blocks(test.shape, max(2, -(-learned.window // learned.step)))
-    strengths = {name: edge_strength(energy, onset, EDGE_WINDOW) for name, onset in edges.items()}
-    net: dict = {name: {m: [] for m in ("measured", *names)} for name, s in strengths.items() if s is not None}
-    rng = np.random.default_rng([seed, 31])
-    skip = max(1, int(test.sum()) * len(energy) // FOR_PIT)
-    error = np.full(test.shape, np.nan, np.float32)
-    inside = [0, 0]
+    made = [(split, _baselines(learned, split, seed)) for split in learned.splits]
+    tally = _Tally(learned, energy, edges, [OWN, *made[0][1]], np.random.default_rng([seed, 31]))
+    error = np.full(learned.valid.shape, np.nan, np.float32)
     for place, spectra in learned.rows.blocks(learned.valid):
         here = learned.valid[place]
-        out = learned.paired.held_out[(slice(None), *place)][:, here]
-        totals = learned.totals[place][here]
-        measured, predicted = spectra[here] / totals[:, None], output.shapes(out)
-        noise = space.noise(measured, totals)
-        part = np.full(here.shape, np.nan, np.float32)
-        part[here] = np.sqrt(((measured - predicted) ** 2).sum(1) / np.maximum(noise.sum(1), 1e-30))
-        error[place] = part
-        for split, baselines in found:
-            mine = split.of(TEST)[place][here]
-            if not mine.any():
-                continue
-            where = tuple(axis[mine] for axis in np.nonzero(here))
-            where = tuple(axis + piece.start for axis, piece in zip(where, place, strict=True))
-            guesses = {OWN: predicted[mine], **{name: one.at(where) for name, one in baselines.items()}}
+        error[place][here] = tally.errors(place, here, spectra[here])
+        for split, baselines in made:
+            mine = split.of(TEST)[place]
+            if mine.any():
+                tally.add(place, mine, spectra[mine], baselines)
+    table = {name: one.result() for name, one in tally.scores.items()}
+    best = max((name for name in table if name != OWN), key=lambda name: table[name]["r2"])
+    gain, gain_std = beats(tally.scores[OWN].blocks, tally.scores[best].blocks)
+    per_energy = {name: one.per_energy() for name, one in tally.scores.items()}
+    return SpectrumReport(table, per_energy, gain, gain_std, best, *tally.coverage(), tally.edges(), error)
+
+
+class _Tally:
+    """Scores of all predictions, gathered part by part of the map."""
+
+    def __init__(self, learned: Learned, energy: np.ndarray, edges: dict[str, float], names: list[str], rng):
+        self.learned, self.output, self.rng = learned, learned.output, rng
+        self.scores = {name: SpectrumScores(energy) for name in names}
+        self.block = small_blocks(learned.valid.shape, max(2, -(-learned.window // learned.step)))
+        made = {name: edge_strength(energy, onset, EDGE_WINDOW) for name, onset in edges.items()}
+        self.strengths = {name: one for name, one in made.items() if one is not None}
+        self.errors_of_edges = {name: dict.fromkeys(names, 0.0) for name in self.strengths}
+        self.skip = max(1, int(learned.part(TEST).sum()) * len(energy) // FOR_PIT)
+        self.inside: dict[int, np.ndarray] = {}
+
+    def errors(self, place: tuple, here: np.ndarray, spectra: np.ndarray) -> np.ndarray:
+        """Errors (m,) over those expected from noise, of the pixels ``here`` of a part of the map."""
+        measured, predicted, noise = self._pair(place, here, spectra)
+        return np.sqrt(((measured - predicted) ** 2).sum(1) / np.maximum(noise.sum(1), 1e-30))
+
+    def add(self, place: tuple, here: np.ndarray, spectra: np.ndarray, baselines: dict) -> None:
+        """Test pixels of one split with the baselines that were fitted on its training."""
+        measured, predicted, noise = self._pair(place, here, spectra)
+        where = tuple(axis + piece.start for axis, piece in zip(np.nonzero(here), place, strict=True))
+        reference = baselines["mean"].offset
+        guesses = {OWN: predicted, **{name: one.at(where) for name, one in baselines.items()}}
+        for name, guess in guesses.items():
+            self.scores[name].add(measured, guess, noise, self.block[where], reference)
+        for edge, strength in self.strengths.items():
+            net = strength(measured)
             for name, guess in guesses.items():
-                scores[name].add(measured[mine], guess, noise[mine], block[where])
-            for edge, values in net.items():
-                for name, guess in {"measured": measured[mine], **guesses}.items():
-                    values[name].append(strengths[edge](guess))
-            hits = _covered(output, out[:, mine], spectra[here][mine], skip, rng)
-            inside[0] += int(hits.sum())
-            inside[1] += hits.size
-    table = {name: one.result() for name, one in scores.items()}
-    best = max((name for name in names if name != OWN), key=lambda name: table[name]["r2"])
-    gain, gain_std = beats(scores[OWN], scores[best])
-    return SpectrumReport(table, {name: one.per_energy() for name, one in scores.items()}, gain, gain_std, best,
-                          inside[0] / max(1, inside[1]), _edge_table(net), error)  # fmt: skip
+                self.errors_of_edges[edge][name] += float(((strength(guess) - net) ** 2).sum())
+        hits = _covered(self.output, self.learned.paired.held_out[(slice(None), *where)], spectra, self.skip, self.rng)
+        for key in np.unique(self.block[where]):
+            mine = hits[self.block[where] == key]
+            self.inside[int(key)] = self.inside.get(int(key), 0) + np.array([mine.sum(), mine.size])
+
+    def coverage(self) -> tuple[float, float]:
+        """Share of measured channels inside their interval, and one sigma of it from the scatter over blocks."""
+        keys = np.array(sorted(self.inside))
+        hits, count = np.array([self.inside[key] for key in keys]).T.astype(float)
+        share = hits.sum() / count.sum()
+        return float(share), sum_over_blocks(hits - share * count, keys)[1] / float(count.sum())
+
+    def edges(self) -> dict:
+        """R2 of the net counts of every edge against those of the mean spectrum."""
+        return {edge: {name: 1 - one / errors["mean"] if errors["mean"] > 0 else np.nan for name, one in errors.items()}
+                for edge, errors in self.errors_of_edges.items()}  # fmt: skip
+
+    def _pair(self, place: tuple, here: np.ndarray, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Measured and predicted normalised spectra (m, n), and the variance of the noise."""
+        totals = self.learned.totals[place][here]
+        measured = spectra / totals[:, None]
+        predicted = self.output.shapes(self.learned.paired.held_out[(slice(None), *place)][:, here])
+        return measured, predicted, self.learned.space.noise(measured, totals)
 
 
 def _covered(output, out: np.ndarray, measured: np.ndarray, skip: int, rng) -> np.ndarray:
@@ -146,16 +177,6 @@ def _non_negative(learned: Learned, split: Split, rng: np.random.Generator) -> d
     return {"scores": np.maximum(regressed["ridge"], 0), "basis": basis}
 
 
-def _edge_table(net: dict) -> dict:
-    table: dict = {}
-    for edge, values in net.items():
-        measured = np.concatenate(values.pop("measured"))
-        around = ((measured - measured.mean()) ** 2).sum()
-        table[edge] = {name: float(1 - ((np.concatenate(parts) - measured) ** 2).sum() / around) if around > 0
-                       else np.nan for name, parts in values.items()}  # fmt: skip
-    return table
-
-
 @dataclass(frozen=True, eq=False)
 class ImageReport:
     """As `SpectrumReport`, for images; ``error`` is in standard deviations of the image."""
@@ -165,39 +186,38 @@ class ImageReport:
     gain_std: float
     best: str
     coverage: float
+    coverage_std: float
     error: np.ndarray
 
 
 def score_images(learned: Learned, seed: int) -> ImageReport:
     """Scores on the test pixels of all splits."""
-    tiles, held_out = learned.tiles, learned.paired.held_out
+    tiles, held_out, test = learned.tiles, learned.paired.held_out, learned.part(TEST)
     k = len(tiles)
-    weights = np.full(k, 1 / k)
-    sums: dict[str, dict[int, np.ndarray]] = {}
     block = small_blocks(tiles.shape[1:], max(2, learned.window))
+    guesses = _image_guesses(learned, seed)
+    squares = {name: ((tiles - one) ** 2).sum(0) for name, one in guesses.items()}
+    around = float(squares["mean"][test].sum())
+    table = {name: {"r2": 1 - float(one[test].sum()) / around if around > 0 else np.nan,
+                    "rmse": float(np.sqrt(one[test].mean() / k))} for name, one in squares.items()}  # fmt: skip
+    best = max((name for name in table if name != OWN), key=lambda name: table[name]["r2"])
+    level = float(squares[best][test].sum())
+    gain, spread = sum_over_blocks((squares[best] - squares[OWN])[test], block[test])
+    inside = (np.abs(tiles - held_out[:k]) < held_out[k : 2 * k])[:, test].mean(0)
+    covered = sum_over_blocks(inside - inside.mean(), block[test])[1] / inside.size
+    error = np.where(learned.valid, np.sqrt(squares[OWN] / k) / tiles[:, learned.valid].std(), np.nan)
+    return ImageReport(table, gain / level, spread / level, best, float(inside.mean()), covered,
+                       error.astype(np.float32))  # fmt: skip
+
+
+def _image_guesses(learned: Learned, seed: int) -> dict[str, np.ndarray]:
+    """Tiles (k, ny, nx) by method; of baselines those of the tests alone, each by what its own split was trained on."""
+    tiles = learned.tiles
+    out = {OWN: learned.paired.held_out[: len(tiles)], **{name: np.zeros_like(tiles) for name in IMAGE_BASELINES}}
     for split in learned.splits:
         train, look, test = (split.of(part) for part in (TRAIN, LOOK, TEST))
-        rng = np.random.default_rng([seed, 33])
+        weights, rng = np.full(len(tiles), 1 / len(tiles)), np.random.default_rng([seed, 33])
         found = fit_regressions(learned.image, learned.window, 1, tiles, train, look, weights, test, rng)
-        mean = tiles[:, train].mean(1)[:, None]
-        guesses = {OWN: held_out[:k, test], "mean": np.broadcast_to(mean, (k, int(test.sum()))),
-                   "knn": found["knn"][:, test], "pca_ridge": found["ridge"][:, test]}  # fmt: skip
-        around = ((tiles[:, test] - mean) ** 2).sum(0)
-        for name, guess in guesses.items():
-            square = ((tiles[:, test] - guess) ** 2).sum(0)
-            own = sums.setdefault(name, {})
-            for key in np.unique(block[test]):
-                mine = block[test] == key
-                own.setdefault(int(key), np.zeros(3))
-                own[int(key)] += [square[mine].sum(), around[mine].sum(), k * mine.sum()]
-    totals = {name: np.sum(list(own.values()), 0) for name, own in sums.items()}
-    table = {name: {"r2": float(1 - t[0] / t[1]), "rmse": float(np.sqrt(t[0] / t[2]))} for name, t in totals.items()}
-    best = max((name for name in table if name != OWN), key=lambda name: table[name]["r2"])
-    gains = np.array([sums[best][key][0] - sums[OWN][key][0] for key in sums[OWN]])
-    spread = gains.std(ddof=1) * np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    held = learned.part(TEST)
-    inside = np.abs(tiles[:, held] - held_out[:k, held]) < held_out[k : 2 * k, held]
-    width = tiles[:, learned.valid].std()
-    error = np.where(learned.valid, np.sqrt(((tiles - held_out[:k]) ** 2).mean(0)) / width, np.nan)
-    return ImageReport(table, float(gains.sum() / totals[best][0]), float(spread / totals[best][0]), best,
-                       float(inside.mean()), error.astype(np.float32))  # fmt: skip
+        out["mean"][:, test] = tiles[:, train].mean(1)[:, None]
+        out["knn"][:, test], out["pca_ridge"][:, test] = (found[name][:, test] for name in ("knn", "ridge"))
+    return out

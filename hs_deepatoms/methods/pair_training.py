@@ -14,15 +14,18 @@ from hs_deepatoms.methods.pair_sources import Pair
 from hs_deepatoms.spectra.blocks import TRAIN, Split, block_splits, default_folds, given_split, random_split
 from hs_deepatoms.spectra.fitting import Options, Paired, Pairing, fit_pairing
 from hs_deepatoms.spectra.grid import aligned, first_pixel
+from hs_deepatoms.spectra.noise import noise_of
 from hs_deepatoms.spectra.output import SpectrumOutput
 from hs_deepatoms.spectra.rows import SpectrumRows
 from hs_deepatoms.spectra.space import SpectrumSpace, fit_space, with_channel_variance
+from hs_deepatoms.spectra.spikes import learn_spikes
 from hs_deepatoms.training.recipe import Recipe
 
 COUNTED = ("EELS", "EDS_TEM", "EDS_SEM", "EDS")
 NEGATIVE = 0.02  # of the sum: negative values up to this are the read-out noise of a detector that counts
 LOG_WEIGHT = 0.2  # what the logarithm of the total counts in the training, next to the shape
 LEAST = 64  # spectra
+FEWEST_CHANNELS = 4
 ZLP = 0.02  # of its height: where the zero loss ends
 
 
@@ -82,9 +85,11 @@ def learn_spectra(pair: Pair, window: int, asked: PairRequest) -> Learned:
     spread = None if space.poisson else space.channel_variance
     pairing = Pairing(image, targets, noise, target_weights(space), window, step,
                       _reader(rows, space) if whole else None, rows.n_channels if whole else 0, spread,
-                      _log(space.mean) if space.poisson else space.mean)  # fmt: skip
+                      _log(space.mean) if space.poisson else space.mean, space.k if whole else 0)  # fmt: skip
     prepared.paired = fit_pairing(pairing, splits, recipe_of(asked, prepared), options_of(asked))
-    prepared.rows.spikes = prepared.notes["spikes"]
+    told = prepared.paired.model.told.numpy() > 0
+    silent = [f"score {one}" for one in np.flatnonzero(~told[: space.k])]
+    prepared.notes["not_told"] = ", ".join(silent if told[space.k :].all() else [*silent, "the total"])
     return prepared
 
 
@@ -99,6 +104,8 @@ def learn_image(pair: Pair, window: int, asked: PairRequest) -> Learned:
     weights = np.full(len(tiles), 1 / len(tiles))
     pairing = Pairing(prepared.image, tiles, np.zeros_like(tiles), weights, window, 1)
     prepared.paired = fit_pairing(pairing, prepared.splits, recipe_of(asked, prepared), options_of(asked))
+    told = prepared.paired.model.told.numpy() > 0
+    prepared.notes["not_told"] = "" if told.any() else "the image"
     return prepared
 
 
@@ -132,6 +139,7 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
     step = max(steps)
     lines = tuple(pair.lines) if len(steps) == 1 else tuple(replace(line, forced=step) for line in pair.lines)
     image, holes = _filled(aligned(pair.images, lines, window))
+    _check_contrast(image, holes)
     rows = _rows(pair, asked)
     valid, totals, notes = _usable(rows, pair, asked)
     valid &= ~_windows_with(holes, window, step, shape)
@@ -146,7 +154,7 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
     if asked.likelihood == "learned":
         space = with_channel_variance(space, rows, train)
     scores = scores_of(space, rows, valid)
-    notes |= {"spikes": rows.spikes, "components": space.k, "gain": float(space.gain), "pixels": count,
+    notes |= {"spikes": rows.repaired, "components": space.k, "gain": float(space.gain), "pixels": count,
               "likelihood": "poisson" if poisson else "gaussian", "eigenvalues": values[: space.k + 5].tolist(),
               "folds": len(splits)}  # fmt: skip
     return Learned(rows, space, None, splits, image, window, step, totals, scores, valid, notes)
@@ -207,6 +215,14 @@ def _filled(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return image, holes
 
 
+def _check_contrast(image: np.ndarray, holes: np.ndarray) -> None:
+    """Refuse images (c, H, W) that have the same value everywhere."""
+    values = image[:, ~holes]
+    if (values == values[:, :1]).all():
+        got = f"an image that is {values[0, 0]:.4g} everywhere where the spectra are"
+        raise InvalidImageError(explain(got, "an image with contrast", "Check how it was read, its region and shift."))
+
+
 def _windows_with(holes: np.ndarray, window: int, step: int, shape: tuple[int, int]) -> np.ndarray:
     """Windows (ny, nx) in which there is a hole."""
     if not holes.any():
@@ -220,18 +236,17 @@ def _rows(pair: Pair, asked: PairRequest) -> SpectrumRows:
     channels = None
     if asked.signal_mask is not None:
         mask = np.asarray(getattr(asked.signal_mask, "data", asked.signal_mask), bool)
-        if mask.shape != (n,) or (~mask).sum() < 4:
+        if mask.shape != (n,) or (~mask).sum() < FEWEST_CHANNELS:
             got = f"a signal_mask of shape {mask.shape} with {int((~mask).sum())} channels left"
-            raise InvalidArgumentError(explain(got, f"({n},), True for channels to leave out, at least 4 left",
-                                               "Give one value per channel."))  # fmt: skip
+            allowed = f"({n},), True for channels to leave out, at least {FEWEST_CHANNELS} left"
+            raise InvalidArgumentError(explain(got, allowed, "Give one value per channel."))
         channels = np.flatnonzero(~mask)
-    rows = SpectrumRows(pair.spectra.data, channels, None, asked.num_workers)
-    return rows
+    return SpectrumRows(pair.spectra.data, channels, None, asked.num_workers)
 
 
 def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndarray, np.ndarray, dict]:
     """Which spectra are used, their totals, and how they are normalised."""
-    sample = rows.some(2000, np.random.default_rng([asked.seed, 21]))
+    sample = _without_dead_channels(rows, rows.some(2000, np.random.default_rng([asked.seed, 21])))
     sample = sample[np.isfinite(sample).all(1)]
     if not len(sample) or not sample.any():
         got = "spectra that are all NaN or 0 (in a sample of 2000)"
@@ -240,9 +255,7 @@ def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndar
     mean = sample.mean(0)
     counted = _counted(mean, normalisation)
     if asked.spikes and poisson:
-        rows.typical = np.median(sample, 0) if len(sample) > 50 else mean
-        rows.typical = np.maximum(rows.typical, 0.5 * mean)
-        rows.learn_lines(sample)
+        rows.spikes = learn_spikes(sample, noise_of(sample, poisson))
     valid, totals = pair.inside.copy(), np.ones(pair.inside.shape, np.float32)
     masked = _navigation_mask(asked.navigation_mask, valid.shape)
     nan = empty = 0
@@ -263,6 +276,16 @@ def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndar
     notes = {"nan": nan, "empty": empty, "masked": int(masked.sum()), "normalisation": normalisation,
              "poisson": poisson, "counted": counted}  # fmt: skip
     return valid, totals, notes
+
+
+def _without_dead_channels(rows: SpectrumRows, sample: np.ndarray) -> np.ndarray:
+    """The sample (m, n) without channels that are NaN in all spectra, which are left out as if they were masked."""
+    alive = np.isfinite(sample).any(0)
+    if alive.all() or alive.sum() < FEWEST_CHANNELS:
+        return sample
+    rows.channels = (np.arange(alive.size) if rows.channels is None else rows.channels)[alive]
+    warnings.warn(f"{int((~alive).sum())} channels that are NaN in every spectrum are left out", stacklevel=6)
+    return sample[:, alive]
 
 
 def _kind(sample: np.ndarray, pair: Pair, asked: PairRequest) -> tuple[bool, str]:

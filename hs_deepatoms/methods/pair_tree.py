@@ -19,11 +19,13 @@ from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport, score_images, score_spectra
 from hs_deepatoms.methods.pair_sources import Pair
 from hs_deepatoms.methods.pair_training import Learned
+from hs_deepatoms.methods.pair_verdict import judged
 from hs_deepatoms.spectra.baselines import patch_rows
 from hs_deepatoms.spectra.blocks import NAMES, TEST, TRAIN
 from hs_deepatoms.spectra.model import Arrays, PairModel, applied
 from hs_deepatoms.spectra.output import SpectrumOutput
 from hs_deepatoms.spectra.space import SpectrumSpace
+from hs_deepatoms.spectra.spikes import Spikes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +37,7 @@ EXAMPLES = (0.02, 0.5, 0.9, 0.98)  # quantiles of the error of the spectra that 
 NEAR = 0.35  # standard deviations of a latent within which windows are averaged
 FORMAT_VERSION = 1
 UNITS = {"spectral_angle": "rad"}
-ONE_SIGMA, OFF = 0.683, 0.1  # share inside an interval of one sigma; from which difference on it is said
+SPIKE = "spikes_"  # in front of the names of the arrays that say what is a spike
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +52,15 @@ class Stored:
         Channels of the spectrum that are predicted; None: all.
     attrs : dict
         Attributes of the node, JSON decoded.
+    spikes : Spikes, optional
+        What was repaired in the spectra of the training, and is in those to come; None: nothing.
     """
 
     model: PairModel
     space: SpectrumSpace
     channels: np.ndarray | None
     attrs: dict
+    spikes: Spikes | None = None
 
     @property
     def output(self) -> SpectrumOutput:
@@ -144,7 +149,9 @@ def stored_model(tree: xr.DataTree) -> Stored:
     attrs["sha256"] = node.attrs["sha256"]
     values = arrays.as_dict()
     channels = values.pop("channels")
-    return Stored(model, SpectrumSpace.from_state(values), channels if len(channels) else None, attrs)
+    rule = {name.removeprefix(SPIKE): values.pop(name) for name in list(values) if name.startswith(SPIKE)}
+    spikes = Spikes.from_state(rule) if rule else None
+    return Stored(model, SpectrumSpace.from_state(values), channels if len(channels) else None, attrs, spikes)
 
 
 @lru_cache(maxsize=4)
@@ -163,6 +170,8 @@ def _model_node(pair: Pair, learned: Learned, predicted: Source) -> xr.Dataset:
     channels = learned.rows.channels
     own = {name: np.atleast_1d(value) if value.ndim == 0 else value for name, value in learned.space.state().items()}
     own["channels"] = np.zeros(0, np.int64) if channels is None else channels
+    if learned.rows.spikes is not None:
+        own |= {SPIKE + name: value for name, value in learned.rows.spikes.state().items()}
     arrays, model = Arrays.of(own), learned.paired.model
     content = modules_to_bytes({"pair": ("PairModel", model.config, model), "space": ("Arrays", arrays.config, arrays)})
     attrs = {
@@ -187,8 +196,15 @@ def _latent(pair: Pair, learned: Learned, error: np.ndarray, meaning: str) -> xr
     for split in learned.splits:
         part = np.maximum(part, split.part)
     names = {value: name for value, name in NAMES.items()}
+    folds = {}
+    if len(learned.splits) > 1:
+        fold = np.full(part.shape, -1, np.int8)
+        for number, split in enumerate(learned.splits):
+            fold[split.of(TEST)] = number
+        folds = {"fold": (("y", "x"), fold, {"long_name": "the split whose test it was in, -1 for none"})}
     return xr.Dataset(
         {
+            **folds,
             "z": (("latent", "y", "x"), z, {"long_name": "latent"}),
             "part": (("y", "x"), part, {"long_name": "what the spectrum was used for",
                                         "flag_values": list(names), "flag_meanings": " ".join(names.values())}),
@@ -266,12 +282,8 @@ def _image_metrics(report: ImageReport, learned: Learned) -> xr.Dataset:
 
     methods = np.array(list(report.table), object)
     columns: dict[str, Any] = {name: ("predictor", [report.table[m][name] for m in methods]) for name in ("r2", "rmse")}
-    columns["coverage"] = ((), report.coverage, {"long_name": "measured values inside the interval of 68 %"})
-    columns["gain"] = ((), report.gain, {"long_name": "share of the best baseline's error that is removed"})
-    columns["gain_std"] = ((), report.gain_std, {"long_name": "one-sigma uncertainty of gain, from blocks"})
-    won = report.gain > max(0.0, report.gain_std)
-    return xr.Dataset(columns, {"predictor": methods}, {"beats_baselines": int(won), "best_baseline": report.best,
-                                                     "verdict": _verdict(report, won), **_notes(learned)})  # fmt: skip
+    columns |= _common(report)
+    return xr.Dataset(columns, {"predictor": methods}, judged(report, learned))
 
 
 def _metrics(report: SpectrumReport, energy: Axis, learned: Learned) -> xr.Dataset:
@@ -286,36 +298,21 @@ def _metrics(report: SpectrumReport, energy: Axis, learned: Learned) -> xr.Datas
     kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
     columns["r2_energy"] = (("predictor", "energy"), np.array([report.per_energy[m] for m in methods], np.float32),
                             {"long_name": "R2 of each channel"})  # fmt: skip
-    columns["coverage"] = ((), report.coverage, {"long_name": "measured values inside the interval of 68 %"})
-    columns["gain"] = ((), report.gain, {"long_name": "share of the best baseline's error that is removed"})
-    columns["gain_std"] = ((), report.gain_std, {"long_name": "one-sigma uncertainty of gain, from blocks"})
+    columns |= _common(report)
     coords = {"predictor": methods, "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})}
     if report.edges:
         columns["r2_edge"] = (("edge", "predictor"), [[report.edges[e][m] for m in methods] for e in report.edges])
         coords["edge"] = np.array(list(report.edges), object)
-    won = report.gain > max(0.0, report.gain_std)
-    return xr.Dataset(columns, coords, {"beats_baselines": int(won), "best_baseline": report.best,
-                                        "verdict": _verdict(report, won), **_notes(learned)})  # fmt: skip
+    return xr.Dataset(columns, coords, judged(report, learned))
 
 
-def _notes(learned: Learned) -> dict[str, Any]:
-    kept = ("pixels", "spikes", "nan", "empty", "masked", "components", "gain", "likelihood", "normalisation", "folds")
-    return {f"data_{name}": learned.notes[name] for name in kept}
-
-
-def _verdict(report: SpectrumReport | ImageReport, won: bool) -> str:
-    first, second = report.table[OWN], report.table[report.best]
-    name, said = "r2_noise_removed", "R2 (noise taken out)"
-    if not np.isfinite([first.get(name, np.nan), second.get(name, np.nan)]).all():
-        name, said = "r2", "R2"
-    change = f"{said} {first[name]:.3f} against {second[name]:.3f} of {report.best} on held-out blocks"
-    share = f"{100 * report.gain:.0f} +- {100 * report.gain_std:.0f} % of its error"
-    wide = "" if abs(report.coverage - ONE_SIGMA) < OFF else (
-        f" Its one-sigma intervals hold {100 * report.coverage:.0f} % of what was held out, not 68 %: errors are "
-        "alike over longer distances than the window, or the blocks are few.")  # fmt: skip
-    if won:
-        return f"The model beats every baseline: {change}; it removes {share}.{wide}"
-    return f"The model does not beat its baselines: {change}; it removes {share}. Use the baseline, or more data.{wide}"
+def _common(report: SpectrumReport | ImageReport) -> dict[str, Any]:
+    """Columns that both kinds have."""
+    said = {"coverage": "measured values inside the interval of 68 %",
+            "coverage_std": "one-sigma uncertainty of coverage, from blocks",
+            "gain": "share of the best baseline's error that is removed",
+            "gain_std": "one-sigma uncertainty of gain, from blocks"}  # fmt: skip
+    return {name: ((), getattr(report, name), {"long_name": text}) for name, text in said.items()}
 
 
 def _history(histories: list) -> xr.Dataset:

@@ -20,7 +20,7 @@ from hs_deepatoms.methods.pair_lazy import CHUNK, AskedImage, lazy_spectra, outp
 from hs_deepatoms.methods.pair_sources import read_images
 from hs_deepatoms.methods.pair_training import padded, spectral_maps
 from hs_deepatoms.methods.pair_tree import Stored, stored_model
-from hs_deepatoms.spectra.grid import Line
+from hs_deepatoms.spectra.grid import WHOLE, Line
 from hs_deepatoms.spectra.model import applied
 from hs_deepatoms.spectra.rows import SpectrumRows
 
@@ -36,7 +36,7 @@ def predict(tree: Any, image: Any, *, lazy_output: bool | None = None, std: bool
     tree : xarray.DataTree
         From `im2spec`.
     image : Signal2D, xarray.DataArray, numpy or dask array
-        Channels and pixel size as in the training; further navigation axes are frames.
+        Channels and pixel size as in the training, which an array is taken to have; further navigation axes are frames.
     lazy_output : bool, optional
         None: as the image is.
     std : bool
@@ -129,12 +129,12 @@ def _grid(source: Source, stored: Stored) -> tuple[tuple[Line, Line], list[Axis]
     known = [Axis.from_dict(fields) for fields in stored.attrs["image_axes"]]
     for axis, trained, fields in zip(source.signal, known, stored.attrs["lines"], strict=True):
         pitch = fields["pitch"]
-        if pitch == 1.0 and fields["forced"] == 1:
+        bare = source.kind == "array" or (axis.scale == trained.scale and axis.offset == trained.offset)
+        first = _first(fields["first"], pitch, axis.size == trained.size and bare)
+        if first == 0 and pitch == 1.0 and fields["forced"] == 1:
             lines.append(Line(0.0, 1.0, axis.size, 1))
             axes.append(axis)
             continue
-        same = axis.size == trained.size and axis.scale == trained.scale and axis.offset == trained.offset
-        first = fields["first"] % pitch if same else (pitch - 1) / 2
         size = int(np.floor((axis.size - 0.5 - first) / pitch)) + 1
         lines.append(Line(first, pitch, max(1, size), fields["forced"]))
         axes.append(Axis(axis.name, max(1, size), axis.units, float(axis.scale or 1.0) * pitch,
@@ -142,7 +142,23 @@ def _grid(source: Source, stored: Stored) -> tuple[tuple[Line, Line], list[Axis]
     return (lines[0], lines[1]), axes
 
 
+def _first(trained: float, pitch: float, same: bool) -> float:
+    """Place of the first spectrum in an image: that of the training where the image is on its grid.
+
+    In others it is the first whole pixel of a spectrum, as far between the pixels of the image as in the training: what
+    is interpolated there is then interpolated here.
+    """
+    middle = (pitch - 1) / 2
+    if same and pitch != 1.0:
+        return trained % pitch
+    between = (trained - middle + 0.5) % 1.0 - 0.5
+    return middle + (between if abs(between) > WHOLE else 0.0)
+
+
 def _check_pixels(source: Source, stored: Stored) -> None:
+    """Refuse pixels of another size; those of a bare array, which have none, are taken for those of the training."""
+    if source.kind == "array":
+        return
     for axis, fields in zip(source.signal, stored.attrs["image_axes"], strict=True):
         known = Axis.from_dict(fields)
         ratio = axis.step * unit_factor(axis.units, known.units) / known.step
@@ -250,7 +266,7 @@ def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | Non
         got = f"spectra with {len(source.navigation)} navigation dimensions for predict"
         raise InvalidAxesError(explain(got, "two: rows and columns of a map", "Give a spectrum image."))
     _check_energy(source.signal[0], Axis.from_dict(stored.attrs["spectral"]))
-    rows = SpectrumRows(source.data, stored.channels, stored.space.mean if stored.space.poisson else None, num_workers)
+    rows = SpectrumRows(source.data, stored.channels, stored.spikes, num_workers)
     valid, totals = np.zeros(rows.shape, bool), np.ones(rows.shape, np.float32)
     scores = np.zeros((stored.space.k, *rows.shape), np.float32)
     for place, block in rows.blocks():

@@ -11,7 +11,7 @@ import numpy as np
 from hs_deepatoms.bridge.components import maps_like, spectra_like
 from hs_deepatoms.bridge.provenance import plain, provenance_entry
 from hs_deepatoms.bridge.source import Source
-from hs_deepatoms.spectra.unmix import Unmixed, Wish
+from hs_deepatoms.spectra.unmix import MIXTURES, Unmixed, Wish
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -133,11 +133,19 @@ def _model(found: Unmixed, wish: Wish, method: str) -> xr.Dataset:
         "method": method,
         "inner": json.dumps(inner),
         "noise": json.dumps(plain(found.noise._asdict())),
-        "wish": json.dumps({"sum_to_one": wish.sum_to_one, "spikes": wish.spikes}),
+        "wish": json.dumps(_kept(wish)),
         "sha256": hashlib.sha256(content).hexdigest(),
         "format_version": FORMAT_VERSION,
     }
     return xr.Dataset({"weights": ("byte", np.frombuffer(content, np.uint8))}, attrs=attrs)
+
+
+def _kept(wish: Wish) -> dict[str, Any]:
+    """What was asked for and holds for other spectra, too."""
+    kept = {"sum_to_one": wish.sum_to_one, "spikes": wish.spikes}
+    if isinstance(wish.method, str) and wish.method in MIXTURES:
+        kept |= {"method": wish.method, "seed": wish.seed if isinstance(wish.seed, int) else 0}
+    return kept
 
 
 def _whole(values: np.ndarray, channels: np.ndarray) -> np.ndarray:

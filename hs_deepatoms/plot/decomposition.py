@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.plot.components import SIDE, check_frame, chosen_components, draw_scree, extent_of
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
     import xarray as xr
 
-MOST = 8
 NOISE = 0.2  # of the largest value: what is no further below zero is noise
-SIDE = 2.6  # inches of a panel
 
 
-def plot_decomposition(
+def plot_components(
     tree: xr.DataTree, *, components: int | list[int] | None = None, frame: int = 0
 ) -> matplotlib.figure.Figure:
     """A column per component: its image (of spectra the mean over the window) and where its scores are high.
@@ -63,31 +61,9 @@ def plot_scree(tree: xr.DataTree) -> matplotlib.figure.Figure:
     InvalidArgumentError
         If the method has no principal components.
     """
-    import matplotlib.pyplot as plt
-
-    if "scree" not in tree.children:
-        got = f"a decomposition by {tree.attrs.get('method')!r}"
-        raise InvalidArgumentError(explain(got, "one with principal components", 'Use method="pca".'))
-    scree = tree["scree"]
-    n = 1 + ("bic" in scree.data_vars)
-    figure, axes = plt.subplots(1, n, figsize=(4.5 * n, 3.5), layout="constrained", squeeze=False)
-    axes[0, 0].semilogy(scree["rank"], scree["explained_variance_ratio"], "o-")
-    axes[0, 0].set(xlabel="principal component", ylabel="share of the variance")
-    if n == 2:
-        axes[0, 1].plot(scree["n_classes"], scree["bic"], "o-")
-        axes[0, 1].set(xlabel="number of classes", ylabel="BIC")
-    return figure
-
-
-def chosen_components(components: Any, k: int) -> list[int]:
-    if components is None:
-        return list(range(min(k, MOST)))
-    whole = isinstance(components, int | np.integer) and not isinstance(components, bool)
-    chosen = list(range(components)) if whole else [int(one) for one in components]
-    if not chosen or min(chosen) < 0 or max(chosen) >= k:
-        raise InvalidArgumentError(explain(f"components={components!r}", f"1 to {k}, or a list of 0 to {k - 1}",
-                                           "Choose of these."))  # fmt: skip
-    return chosen
+    todo = 'Use method="pca".'
+    return draw_scree(tree, "explained_variance_ratio", ("principal component", "share of the variance"),
+                      allowed=("one with principal components", todo))  # fmt: skip
 
 
 def _title(tree: xr.DataTree, k: int) -> str:
@@ -120,7 +96,7 @@ def _draw_scores(ax: matplotlib.axes.Axes, tree: xr.DataTree, k: int, frame: int
     if "maps" in tree.children:
         scores = tree["maps/scores"].isel(component=k)
         values = scores.values.reshape(-1, *scores.shape[-2:])
-        _check_frame(frame, len(values))
+        check_frame(frame, len(values))
         drawn = ax.imshow(values[frame], extent=extent_of(scores, "y", "x"), cmap="viridis", interpolation="nearest")
         ax.set_xlabel(str(scores["x"].attrs.get("units", "")))
     elif "y" in tree["scores"].coords:
@@ -138,7 +114,7 @@ def _scatter(ax: matplotlib.axes.Axes, table: xr.Dataset, k: int, frame: int):
 
     grid = frame_grid(table)
     if grid.columns:
-        _check_frame(frame, grid.n_frames)
+        check_frame(frame, grid.n_frames)
         table = table.isel(atom=np.flatnonzero(frame_of(table, grid) == frame))
     y, x = table["y"], table["x"]
     size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
@@ -148,18 +124,3 @@ def _scatter(ax: matplotlib.axes.Axes, table: xr.Dataset, k: int, frame: int):
     )
     ax.invert_yaxis()
     return drawn
-
-
-def _check_frame(frame: int, n: int) -> None:
-    if not 0 <= frame < n:
-        raise InvalidArgumentError(explain(f"frame={frame!r}", f"0 to {n - 1}", "Choose one of these."))
-
-
-def extent_of(image: xr.DataArray, y: str, x: str) -> tuple[float, float, float, float]:
-    """Edges of the outer pixels, the first row at the top."""
-    edges = []
-    for dim in (x, y):
-        values = np.asarray(image[dim].values, float)
-        half = (values[-1] - values[0]) / (values.size - 1) / 2 if values.size > 1 else 0.5
-        edges.append((values[0] - half, values[-1] + half))
-    return (*edges[0], *edges[1][::-1])

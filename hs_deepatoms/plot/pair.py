@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 3.4, 2.8  # inches of a panel
 NAMES = {"model": "model", "mean": "mean spectrum", "knn": "neighbours", "pca_ridge": "PCA + ridge",
          "nmf_ridge": "NMF + ridge"}  # fmt: skip
+PARTS = {"gap": "white", "train": "#4477aa", "validation": "#ccbb44", "test": "#ee6677"}
 
 
 def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
@@ -45,7 +46,7 @@ def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
         box = {"boxstyle": "circle,pad=0.2", "fc": "black", "ec": "white", "lw": 0.5}
         axes[0, -2].annotate(str(k + 1), (examples["x"][k], examples["y"][k]), color="white", ha="center", va="center",
                              fontsize=9, bbox=box)  # fmt: skip
-    _draw_part(axes[1, -2], latent["part"])
+    _draw_part(axes[1, -2], latent)
     draw_map(axes[0, -1], latent["z"].isel(latent=0), "latent 0", "viridis")
     _draw_bars(axes[1, -1], tree["metrics"].to_dataset(), "r2_noise_removed", "R2, noise taken out")
     return figure
@@ -132,17 +133,32 @@ def _draw_example(ax: matplotlib.axes.Axes, one: xr.Dataset, k: int) -> None:
         ax.legend(fontsize=7)
 
 
-def _draw_part(ax: matplotlib.axes.Axes, part: xr.DataArray) -> None:
-    """What each spectrum was used for."""
-    from matplotlib.colors import ListedColormap
+def _draw_part(ax: matplotlib.axes.Axes, latent: xr.Dataset) -> None:
+    """What each spectrum was used for; of several splits, in whose test it was."""
+    part = latent["part"]
+    if "fold" in latent:
+        values = latent["fold"]
+        n = int(values.max()) + 1
+        shown = {-1: ("white", "left out"), **{k: (f"C{k % 10}", f"test {k + 1}") for k in range(n)}}
+    else:
+        values, names = part, part.attrs["flag_meanings"].split()
+        shown = {int(value): (PARTS[name], name) for value, name in zip(part.attrs["flag_values"], names, strict=True)}
+    _draw_classes(ax, values, shown)
+    _label(ax, part, "split" if "fold" not in latent else f"{n} splits")
+
+
+def _draw_classes(ax: matplotlib.axes.Axes, values: xr.DataArray, shown: dict[int, tuple[str, str]]) -> None:
+    """A map of whole numbers in the colour of each, with a legend of those that there are."""
+    from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
-    colors = ("white", "#4477aa", "#ccbb44", "#ee6677")
-    names = part.attrs["flag_meanings"].split()
-    ax.imshow(part.values, cmap=ListedColormap(colors), vmin=-1.5, vmax=2.5, extent=_extent(part))
-    _label(ax, part, "split")
-    found = [Patch(fc=color, ec="0.5", label=name) for color, name, value in
-             zip(colors, names, part.attrs["flag_values"], strict=True) if (part.values == value).any()]  # fmt: skip
+    image, found = np.ones((*values.shape, 3)), []
+    for value, (colour, name) in shown.items():
+        here = values.values == value
+        image[here] = to_rgb(colour)
+        if here.any():
+            found.append(Patch(fc=colour, ec="0.5", label=name))
+    ax.imshow(image, extent=_extent(values))
     ax.legend(handles=found, fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
 
 

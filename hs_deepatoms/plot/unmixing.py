@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import InvalidArgumentError, explain
-from hs_deepatoms.plot.decomposition import SIDE, chosen_components, extent_of
+from hs_deepatoms.plot.components import SIDE, check_frame, chosen_components, draw_scree, extent_of
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -18,7 +17,7 @@ TALL = 2.0  # inches of the spectra
 SIGNED = 0.05  # of the largest value: what is no further below zero is drawn as abundance
 
 
-def plot_unmixing(
+def plot_components(
     tree: xr.DataTree, *, components: int | list[int] | None = None, frame: int = 0
 ) -> matplotlib.figure.Figure:
     """All spectra in one panel, in colours; below a map per component, its title in the colour of its spectrum.
@@ -68,23 +67,9 @@ def plot_scree(tree: xr.DataTree) -> matplotlib.figure.Figure:
     InvalidArgumentError
         If the components were known.
     """
-    import matplotlib.pyplot as plt
-
-    if "scree" not in tree.children:
-        got = f"a decomposition by {tree.attrs.get('method')!r}"
-        raise InvalidArgumentError(explain(got, "one that looked for components", "Leave endmembers out."))
-    scree = tree["scree"]
-    n = 1 + ("bic" in scree.data_vars)
-    figure, axes = plt.subplots(1, n, figsize=(4.5 * n, 3.5), layout="constrained", squeeze=False)
     k = tree["components"].sizes["component"] if tree.attrs["meaning"] in ("endmember", "component") else 0
-    rank, values = scree["rank"].values, scree["explained_variance"].values
-    axes[0, 0].semilogy(rank, values, "o", mfc="none", color="C0")
-    axes[0, 0].semilogy(rank[:k], values[:k], "o", color="C0")
-    axes[0, 0].set(xlabel="rank", ylabel="second moment, noise made even")
-    if n == 2:
-        axes[0, 1].plot(scree["n_classes"], scree["bic"], "o-")
-        axes[0, 1].set(xlabel="number of classes", ylabel="BIC")
-    return figure
+    return draw_scree(tree, "explained_variance", ("rank", "second moment, noise made even"), filled=k,
+                      allowed=("one that looked for components", "Leave endmembers out."))  # fmt: skip
 
 
 def _draw_spectra(ax: matplotlib.axes.Axes, tree: xr.DataTree, chosen: list[int], colours: list[str]) -> None:
@@ -113,9 +98,7 @@ def _draw_lines(ax: matplotlib.axes.Axes, maps: Any, chosen: list[int], colours:
 
 def _draw_map(ax: matplotlib.axes.Axes, image: Any, frame: int) -> None:
     values = image.values.reshape(-1, *image.shape[-2:])
-    if not 0 <= frame < len(values):
-        got = f"frame={frame!r}"
-        raise InvalidArgumentError(explain(got, f"0 to {len(values) - 1}", "Choose one of these."))
+    check_frame(frame, len(values))
     low, high = (float(f(values)) for f in (np.nanmin, np.nanmax))
     signed = low < -SIGNED * high
     end = max(abs(low), abs(high)) or 1.0

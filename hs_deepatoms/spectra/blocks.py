@@ -11,7 +11,8 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 GAP, TRAIN, LOOK, TEST = -1, 0, 1, 2
 NAMES = {GAP: "gap", TRAIN: "train", LOOK: "validation", TEST: "test"}
 SHARE = 0.12  # of the pixels, in each of the parts that are held out
-LEAST = 0.2  # of the pixels that should be left for training
+ENOUGH = 0.55  # of the pixels, left for training by many blocks, which show more of what differs
+WIDE = 2**15  # more small blocks along x than there are
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +103,19 @@ def given_split(valid: np.ndarray, given: np.ndarray, gap: int, seed: int) -> li
 
 
 def default_folds(n_valid: int, shape: tuple[int, int], gap: int) -> int:
-    """Five splits where a single one would leave too little to train on or to judge by."""
-    return 1 if n_valid >= 8000 and min(shape) >= 6 * gap else 5
+    """Five splits where a single one would leave too little to train on, three where too little to judge by.
+
+    Errors are alike over long distances: a single split of a map of this size holds out few places that differ.
+    """
+    if n_valid < 8000 or min(shape) < 6 * gap:
+        return 5
+    return 3 if n_valid < 25000 else 1
 
 
 def _one_split(valid: np.ndarray, gap: int, rng: np.random.Generator) -> Split:
-    """Blocks for test and validation at the rim and inside, until each has its share."""
+    """Blocks for test and validation at the rim and inside, until each has its share: as many as leave enough."""
     best: Split | None = None
-    for n in (4, 3, 2):
+    for n in (8, 6, 4, 3, 2):
         block = _boxes(valid.shape, n)
         order = rng.permutation(n * n)
         need = max(1, round(SHARE * n * n))
@@ -122,7 +128,7 @@ def _one_split(valid: np.ndarray, gap: int, rng: np.random.Generator) -> Split:
         found = Split(part, block)
         if test.any() and look.any() and (best is None or train.sum() > best.of(TRAIN).sum()):
             best = found
-        if best is found and train.sum() > 0.4 * valid.sum():
+        if best is found and train.sum() > (ENOUGH if n > 4 else 0.4) * valid.sum():
             break
     if best is None or not best.of(TRAIN).any():
         raise _too_small(valid.shape, gap)
@@ -165,3 +171,9 @@ def _too_small(shape: tuple[int, int], gap: int) -> InvalidArgumentError:
     got = f"a spectrum image of {shape[0]} x {shape[1]} pixels with windows of {gap} pixels"
     todo = "Choose a smaller window, or split='random', whose score is that of an interpolation."
     return InvalidArgumentError(explain(got, "a map with room for a gap as wide as the window", todo))
+
+
+def small_blocks(shape: tuple[int, int], side: int) -> np.ndarray:
+    """Number of the block of ``side`` x ``side`` pixels of each pixel: its row times ``WIDE`` plus its column."""
+    rows, columns = np.arange(shape[0]) // side, np.arange(shape[1]) // side
+    return rows[:, None] * WIDE + columns[None, :]

@@ -60,31 +60,44 @@ class Cube:
         """Number of energies that are used."""
         return int(self.channels.sum())
 
-    @property
-    def _together(self) -> int:
-        return max(1, CACHED // (4 * self.n_channels))
-
     def blocks(self, what: str = "spectra") -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Places (m,) in the flattened scan, and spectra (m, channels) with only finite numbers, float32."""
-        places = np.arange(self.n).reshape(self.scan)
+        """Places (m,) in the flattened scan, rising, and spectra (m, channels) with only finite numbers, float32.
+
+        Which spectra come together does not depend on the chunks of the data; which block comes first does.
+        """
         whole = bool(self.channels.all())
         with progress(self.n, what, self.show_progressbar, unit="spectrum") as bar:
-            for box in scan_boxes(self.scan, self.data.shape[-1], getattr(self.data, "chunks", None)):
-                index = np.atleast_1d(places[box]).ravel()
-                bar.update(index.size)
-                keep = self.used[index]
-                if not keep.any():
-                    continue
-                rows = self._read(box)
+            for index, rows in self._tiles(bar):
                 rows = rows if whole else rows[:, self.channels]
-                good = keep & np.isfinite(rows).all(1)
-                if good.any():
-                    rows = rows if good.all() else rows[good]
-                    index = index[good]
-                    for start in range(0, len(rows), self._together):
-                        part = slice(start, start + self._together)
-                        own = rows[part] if self.repair is None else self.repair(index[part], rows[part])
-                        yield index[part], own
+                good = np.isfinite(rows).all(1)
+                if not good.any():
+                    continue
+                if not good.all():
+                    index, rows = index[good], rows[good]
+                yield index, rows if self.repair is None else self.repair(index, rows)
+
+    def _tiles(self, bar: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places and spectra of the unmasked pixels of tiles, each as soon as it has been read."""
+        tile = tile_shape(self.scan, max(1, CACHED // (4 * self.n_channels)))
+        number = _tile_numbers(self.scan, tile)
+        left = np.bincount(number[self.used], minlength=int(number.max(initial=0)) + 1)
+        edges = getattr(self.data, "chunks", None) or _grid(self.scan, tile)
+        places = np.arange(self.n).reshape(self.scan)
+        begun: dict[int, list] = {}
+        for box in scan_boxes(self.scan, self.data.shape[-1], edges):
+            index = np.atleast_1d(places[box]).ravel()
+            bar.update(index.size)
+            keep = self.used[index]
+            if not keep.any():
+                continue
+            rows = self._read(box)
+            index, rows = (index, rows) if keep.all() else (index[keep], rows[keep])
+            for one in np.unique(number[index]):
+                mine = number[index] == one
+                begun.setdefault(one, []).append((index, rows) if mine.all() else (index[mine], rows[mine]))
+                left[one] -= int(mine.sum())
+                if not left[one]:
+                    yield _by_place(begun.pop(one))
 
     def some(self, n: int = SOME) -> np.ndarray:
         """Spectra (m, energies) of unmasked pixels from all over the scan, as they are, masked energies included.
@@ -114,6 +127,51 @@ class Cube:
         part = self.data[box]
         part = part.compute() if hasattr(part, "dask") else part
         return np.asarray(part).reshape(-1, self.data.shape[-1]).astype(np.float32)
+
+
+def tile_shape(scan: tuple[int, ...], pixels: int) -> tuple[int, ...]:
+    """Sides of tiles of at most so many pixels, powers of two where they are not those of the scan.
+
+    Examples
+    --------
+    >>> tile_shape((3, 200, 300), 1024), tile_shape((200, 7), 1024), tile_shape((5000,), 1024)
+    ((1, 16, 64), (128, 7), (1024,))
+    """
+    if not scan:
+        return ()
+    wide = scan[-1] if len(scan) > 1 and scan[-1] ** 2 <= 4 * pixels else _power_of_two(2 * math.sqrt(pixels))
+    wide = min(scan[-1], _power_of_two(pixels) if len(scan) == 1 else wide)
+    high = (min(scan[-2], _power_of_two(pixels / wide)),) if len(scan) > 1 else ()
+    return (*(1 for _ in scan[:-2]), *high, wide)
+
+
+def _power_of_two(size: float) -> int:
+    """The largest one that is not above ``size``, at least 1."""
+    return 2 ** max(0, int(math.log2(max(size, 1))))
+
+
+def _grid(scan: tuple[int, ...], tile: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Sides of the tiles along every axis, as dask gives those of chunks."""
+    return tuple(tuple(min(side, size - start) for start in range(0, size, side))
+                 for size, side in zip(scan, tile, strict=True))  # fmt: skip
+
+
+def _tile_numbers(scan: tuple[int, ...], tile: tuple[int, ...]) -> np.ndarray:
+    """The tile (n,) of every pixel."""
+    number = np.zeros(scan, np.int32)
+    for axis, (size, side) in enumerate(zip(scan, tile, strict=True)):
+        along = np.arange(size, dtype=np.int32) // side
+        number = number * (int(along[-1]) + 1) + along.reshape([-1 if k == axis else 1 for k in range(len(scan))])
+    return number.ravel()
+
+
+def _by_place(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Parts of a tile as one, in the order of the scan."""
+    if len(parts) == 1:
+        return parts[0]
+    index, rows = (np.concatenate(one) for one in zip(*parts, strict=True))
+    order = np.argsort(index)
+    return index[order], rows[order]
 
 
 def scan_boxes(scan: tuple[int, ...], width: int, chunks: tuple | None = None, most: int = BLOCK) -> list[Box]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split
-from hs_deepatoms.spectra.intervals import calibrate
+from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split, small_blocks
+from hs_deepatoms.spectra.intervals import calibrate, inflation
 from hs_deepatoms.spectra.learn import PairedMaps, train_pairs
 from hs_deepatoms.spectra.model import PairModel, applied, rotate_latents
 from hs_deepatoms.spectra.network import PairLoss
+from hs_deepatoms.spectra.scores import sum_over_blocks
 from hs_deepatoms.training.recipe import Recipe
+
+TELLING = 0.1  # of the variance that must be explained on held-out blocks, for a target to be predicted at all
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,8 @@ class Pairing:
     window, step : int
     spectra : callable, optional
         ``spectra(y0, y1, x0, x1)``: whole spectra of a tile; ``spread``: variance of the noise of each channel, None
-        for counts; ``start``: what their decoder says at first.
+        for counts; ``start``: what their decoder says at first; ``tied``: how many targets, the first ones, follow from
+        these spectra.
     """
 
     image: np.ndarray
@@ -45,6 +49,7 @@ class Pairing:
     n_spectrum: int = 0
     spread: np.ndarray | None = None
     start: np.ndarray | None = None
+    tied: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,32 +174,78 @@ def _predicted(models, whole, pairing: Pairing, splits: list[Split], device: str
 
 
 def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits: list[Split]) -> None:
-    """Widths from held-out blocks.
+    """Widths from held-out blocks, and what is not predicted at all.
 
     Those of ``held_out``, which are judged on the test, come from other blocks: the validation of one split, the tests
     of the other splits. Those of the model, for data to come, come from all blocks that were held out.
     """
     k = len(pairing.targets)
-    block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
-
-    def widths(where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return calibrate((pairing.targets - held_out[:k])[:, where], held_out[k : 2 * k, where],
-                         pairing.noise[:, where], block[where])  # fmt: skip
-
     tests = [split.of(TEST) for split in splits]
-    look = splits[0].of(LOOK) if len(splits) == 1 else np.zeros_like(tests[0])
-    factors, root = widths(np.any([look, *tests], axis=0))
-    scale = np.broadcast_to(factors[:, None, None], held_out[:k].shape).copy()
+    held = [splits[0].of(LOOK)] if len(splits) == 1 else tests
+    known = np.any([split.of(TRAIN) | split.of(LOOK) | split.of(TEST) for split in splits], axis=0)
+    everything = _widths(held_out, pairing, np.any([*held, *tests], axis=0), known, splits[0].block)
+    scaled = held_out[: 2 * k].copy()
     for number, test in enumerate(tests):
-        others = look if len(splits) == 1 else np.any([one for j, one in enumerate(tests) if j != number], axis=0)
-        if others.any():
-            scale[:, test] = widths(others)[0][:, None]
-    held_out[k : 2 * k] *= scale
-    whole.inflation.copy_(torch.from_numpy(factors.astype(np.float32)))
-    whole.correlation.copy_(torch.from_numpy(root.astype(np.float32)))
+        others = held if len(splits) == 1 else [one for j, one in enumerate(held) if j != number]
+        where = np.any(others, axis=0) if others else np.zeros_like(test)
+        own = _widths(held_out, pairing, where, known & ~test, splits[number].block) if where.any() else everything
+        scaled[:k, test] = np.where(own.told, scaled[:k, test].T, own.centre).T
+        scaled[k:, test] = np.where(own.told, scaled[k:, test].T * own.factors, own.spread).T
+    held_out[: 2 * k] = scaled
+    width = whole.target_width.cpu().numpy()
+    factors = np.where(everything.told, everything.factors, everything.spread / width)
+    centre = np.where(everything.told, whole.target_centre.cpu().numpy(), everything.centre)
+    for buffer, values in ((whole.inflation, factors), (whole.correlation, everything.root),
+                           (whole.told, everything.told), (whole.target_centre, centre)):  # fmt: skip
+        buffer.copy_(torch.from_numpy(values.astype(np.float32)))
 
 
-def small_blocks(shape: tuple[int, int], side: int) -> np.ndarray:
-    """Number of the block of ``side`` x ``side`` pixels of each pixel."""
-    rows, columns = np.arange(shape[0]) // side, np.arange(shape[1]) // side
-    return rows[:, None] * (columns[-1] + 1) + columns[None, :]
+class _Widths(NamedTuple):
+    """By target (k,): whether it is predicted, factors of its deviation; else its mean and deviation. Root (k, k)."""
+
+    told: np.ndarray
+    factors: np.ndarray
+    centre: np.ndarray
+    spread: np.ndarray
+    root: np.ndarray
+
+
+def _widths(
+    held_out: np.ndarray, pairing: Pairing, where: np.ndarray, known: np.ndarray, region: np.ndarray
+) -> _Widths:
+    """What the pixels ``where``, which were held out, say about predictions; means and spreads are of ``known``."""
+    k = len(pairing.targets)
+    block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
+    own, measured, noise = block[where], pairing.targets[:, where], pairing.noise[:, where]
+    centre = pairing.targets[:, known].mean(1, dtype=float)
+    spread = np.array([_spread(*pair, region[known], block[known]) for pair in
+                       zip(pairing.targets[:, known], pairing.noise[:, known], strict=True)])  # fmt: skip
+    told = np.array([one < pairing.tied or _tells(measured[one], held_out[one, where], centre[one], noise[one], own)
+                     for one in range(k)])  # fmt: skip
+    residual = measured - np.where(told, held_out[:k, where].T, centre).T
+    deviation = np.where(told, held_out[k : 2 * k, where].T, spread).T
+    factors, root = calibrate(residual, deviation, noise, own)
+    return _Widths(told, factors, centre, spread, root)
+
+
+def _spread(target: np.ndarray, noise: np.ndarray, region: np.ndarray, block: np.ndarray) -> float:
+    """How far 68 % of targets (n,) of a region that is not known would be from the mean of those that are.
+
+    Regions are compared with the mean of the others, brought from one region less to one more than there are.
+    """
+    _, own = np.unique(region, return_inverse=True)
+    count, total = np.bincount(own), np.bincount(own, target)
+    if len(count) > 1:
+        others = (total.sum() - total) / (count.sum() - count)
+        away = np.sqrt(1 - 1 / len(count) ** 2) * (total / count - others)
+        target = target - (total / count - away)[own]
+    width = max(float(target.std(dtype=float)), 1e-12)
+    return width * inflation(target - target.mean() * (len(count) == 1), np.full(len(target), width**2), noise, block)
+
+
+def _tells(measured: np.ndarray, predicted: np.ndarray, centre: float, noise: np.ndarray, block: np.ndarray) -> bool:
+    """Whether predictions (n,) are nearer than the mean, by more than their scatter over blocks and than a little."""
+    around = (measured.astype(float) - centre) ** 2
+    gain, spread = sum_over_blocks(around - (measured - predicted) ** 2, block)
+    level = float((around - noise).sum())
+    return level <= 0 or gain > max(TELLING * level, spread)

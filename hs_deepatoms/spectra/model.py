@@ -35,6 +35,9 @@ class PairModel(nn.Module):
         What the standard deviations are multiplied with, from held-out blocks.
     correlation : Tensor, shape (outputs, outputs)
         A square root of the correlation of the errors of the targets.
+    told : Tensor, shape (outputs,)
+        1, or 0 for targets of which the input says nothing: these are ``target_centre``, with ``inflation`` as their
+        standard deviation in units of ``target_width``.
     """
 
     def __init__(self, net: dict, members: int, outputs: int):
@@ -45,7 +48,7 @@ class PairModel(nn.Module):
         for name, value in (("centre", torch.zeros(channels)), ("width", torch.ones(channels)),
                             ("target_centre", torch.zeros(outputs)), ("target_width", torch.ones(outputs)),
                             ("basis", torch.eye(d, d + 1)), ("inflation", torch.ones(outputs)),
-                            ("correlation", torch.eye(outputs))):  # fmt: skip
+                            ("correlation", torch.eye(outputs)), ("told", torch.ones(outputs))):  # fmt: skip
             self.register_buffer(name, value)
 
     @property
@@ -89,8 +92,10 @@ class PairModel(nn.Module):
             spectrum = spectrum + out[:, 2 * k :]
         n = len(self.nets)
         mean = means / n
-        variance = variances / n + (squares / n - mean**2).clamp(min=0)
+        told = self.told[:, None, None] > 0
+        variance = torch.where(told, variances / n + (squares / n - mean**2).clamp(min=0), 1.0)
         deviation = torch.sqrt(variance) * self.inflation[:, None, None]
+        mean = torch.where(told, mean, 0.0)
         width, centre = self.target_width[:, None, None], self.target_centre[:, None, None]
         return torch.cat([mean * width + centre, deviation * width, spectrum / n], 1)
 
@@ -121,7 +126,7 @@ class PairModel(nn.Module):
         z = torch.linalg.solve(self.basis[:, :-1], latents.T).T + self.basis_mean
         out = self.nets[0].decode(z[:, :, None, None])[..., 0, 0]
         k = self.outputs
-        return torch.cat([out[:, :k] * self.target_width + self.target_centre, out[:, 2 * k :]], 1)
+        return torch.cat([out[:, :k] * self.told * self.target_width + self.target_centre, out[:, 2 * k :]], 1)
 
 
 def applied(model: PairModel, image: np.ndarray, *, what: str = "forward", device: str = "cpu") -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.spectra.cube import Cube
+from hs_deepatoms.spectra.exact_sum import ExactSum
 from hs_deepatoms.spectra.noise import Noise, noise_of
 from hs_deepatoms.spectra.rank import Rank, count_components
 from hs_deepatoms.spectra.spikes import Repairs, Spikes, learn_spikes
@@ -23,7 +24,7 @@ class Reduced:
     Attributes
     ----------
     places : numpy.ndarray, int, shape (m,)
-        Pixels that are finite and not masked.
+        Pixels that are finite and not masked, rising.
     points : numpy.ndarray, float64, shape (m, r)
         ``spectra @ down``.
     total : numpy.ndarray, shape (m,)
@@ -75,6 +76,7 @@ class Survey:
     noise: Noise
     spikes: Spikes | None
     typical: float  # sum of a spectrum
+    largest: np.ndarray  # of each channel
 
 
 def look_over(cube: Cube, poisson: bool | None, spikes: bool) -> Survey:
@@ -98,7 +100,8 @@ def look_over(cube: Cube, poisson: bool | None, spikes: bool) -> Survey:
         todo = "Leave poisson out, or decompose before the background is subtracted."
         raise InvalidArgumentError(explain(got, "counts", todo))
     known = learn_spikes(some, noise) if spikes else None
-    return Survey(replace(cube, channels=channels), noise, known, float(some.sum(1, dtype=float).mean()))
+    typical = float(some.sum(1, dtype=float).mean())
+    return Survey(replace(cube, channels=channels), noise, known, typical, np.abs(some).max(0).astype(float))
 
 
 def reduce_cube(survey: Survey) -> tuple[Cube, Reduced, int]:
@@ -118,14 +121,12 @@ def reduce_cube(survey: Survey) -> tuple[Cube, Reduced, int]:
     scale = np.sqrt(moments.level)
     down, up = axes / scale[:, None], (axes * scale[:, None]).T
     points, square = np.empty((moments.n, axes.shape[1])), np.empty(moments.n)
-    start = 0
     thin, level = down.astype(np.float32), (1 / scale).astype(np.float32)
-    for _, rows in cube.blocks("projecting"):
-        stop = start + len(rows)
-        points[start:stop] = rows @ thin
+    for index, rows in cube.blocks("projecting"):
+        here = np.searchsorted(places, index)
+        points[here] = rows @ thin
         scaled = rows * level
-        square[start:stop] = np.einsum("ij,ij->i", scaled, scaled)
-        start = stop
+        square[here] = np.einsum("ij,ij->i", scaled, scaled)
     left = values[rank.number :].sum() / max(1, values.size - rank.number) / max(0.1, 1 - rank.number / moments.n)
     noise = survey.noise._replace(factor=max(float(left), 1e-12 * float(values[0]), 1e-300))
     return (
@@ -145,45 +146,38 @@ def brightness_of(total: np.ndarray, mean: float) -> np.ndarray:
 def _moments(survey: Survey) -> tuple[Cube, int, np.ndarray, np.ndarray, _Moments]:
     """One pass: spikes, which pixels count, their sums, and the second moments over the brightness of each."""
     cube, poisson = survey.cube, survey.noise.poisson
-    f = cube.n_channels
-    square, level, mean = np.zeros((f, f)), np.zeros(f), np.zeros(f)
+    f, top = cube.n_channels, np.maximum(survey.largest, 1e-9 * survey.largest.max() + 1e-100)
+    square, level, mean = (ExactSum(cube.n * bound) for bound in (np.outer(top, top), top, top))
     places, totals, spikes = [], [], []
     for index, rows in cube.blocks("surveying"):
         rows, found = without_spikes(survey, index, rows)
         spikes.append(found)
         total = rows.sum(1, dtype=float)
         weight = 1 / np.sqrt(brightness_of(total, survey.typical if poisson else 0.0))
-        mean += rows.sum(0, dtype=float)
-        level += (weight**2) @ rows
+        mean.add(rows.sum(0, dtype=float))
+        level.add((weight**2) @ rows)
         rows = rows * weight[:, None].astype(np.float32)
-        square += rows.T @ rows
+        square.add(rows.T @ rows)
         places.append(index)
         totals.append(total)
     if not places:
         got = "spectra that all have NaN"
         raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
-    n = sum(map(len, places))
-    level = level / n
+    places = np.concatenate(places)
+    n, order = len(places), np.argsort(places)
+    level = level.value() / n
     level = np.maximum(level, 1e-3 * level[level > 0].mean()) if poisson else np.ones(f)
     repairs = joined(spikes)
     cube = replace(cube, repair=repairs.repair)
-    return (
-        cube,
-        len(repairs.places),
-        np.concatenate(places),
-        np.concatenate(totals),
-        _Moments(n, mean / n, level, square / n),
-    )
+    moments = _Moments(n, mean.value() / n, level, square.value() / n)
+    return cube, len(repairs.places), places[order], np.concatenate(totals)[order], moments
 
 
 def without_spikes(survey: Survey, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Repairs]:
     """Rows without spikes, and what was repaired."""
     if survey.spikes is None:
         return rows, Repairs(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))
-    row, channel, value = survey.spikes.find(rows)
-    if row.size:
-        rows = rows.copy()
-        rows[row, channel] = value
+    rows, (row, channel, value) = survey.spikes.mend(rows)
     return rows, Repairs(index[row], channel, value)
 
 

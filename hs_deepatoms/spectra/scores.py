@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hs_deepatoms.spectra.blocks import WIDE
+
 SMOOTH = 0.006  # of the channels: sigma of the Gaussian before a peak is looked for
+FEWEST = 4  # blocks whose scatter says anything
 
 
 @dataclass(eq=False)
@@ -16,12 +19,9 @@ class SpectrumScores:
 
     Parameters
     ----------
-    reference : numpy.ndarray, shape (n,)
-        The mean spectrum of the training, normalised: what R2 is against.
     energy : numpy.ndarray, shape (n,)
     """
 
-    reference: np.ndarray
     energy: np.ndarray
     error: np.ndarray = field(init=False)
     variance: np.ndarray = field(init=False)
@@ -32,21 +32,31 @@ class SpectrumScores:
     count: int = field(init=False, default=0)
 
     def __post_init__(self):
-        n = len(self.reference)
+        n = len(self.energy)
         self.error, self.variance, self.noise = np.zeros(n), np.zeros(n), np.zeros(n)
 
-    def add(self, measured: np.ndarray, predicted: np.ndarray, noise: np.ndarray, block: np.ndarray) -> None:
-        """Normalised spectra (m, n) of some pixels, the variance of their noise, and the block of each pixel (m,)."""
+    def add(self, measured: np.ndarray, predicted: np.ndarray, noise: np.ndarray, block: np.ndarray,
+            reference: np.ndarray) -> None:  # fmt: skip
+        """Some pixels.
+
+        Parameters
+        ----------
+        measured, predicted, noise : numpy.ndarray, shape (m, n)
+            Normalised spectra, and the variance of their noise.
+        block : numpy.ndarray of int, shape (m,)
+        reference : numpy.ndarray, shape (n,)
+            The mean spectrum of the training that these pixels were held out from: what R2 is against.
+        """
         square = (measured - predicted) ** 2
-        around = (measured - self.reference.astype(np.float32)) ** 2
+        around = (measured - reference) ** 2
         self.error += square.sum(0, dtype=float)
         self.variance += around.sum(0, dtype=float)
         self.noise += noise.sum(0, dtype=float)
         self.count += len(measured)
         for key in np.unique(block):
             mine = block == key
-            sums = self.blocks.setdefault(int(key), np.zeros(3))
-            sums += [square[mine].sum(dtype=float), around[mine].sum(dtype=float), noise[mine].sum(dtype=float)]
+            sums = self.blocks.setdefault(int(key), np.zeros(2))
+            sums += [square[mine].sum(dtype=float), noise[mine].sum(dtype=float)]
         self.angles.append(spectral_angle(measured, predicted))
         first, second = (peak_place(one, self.energy) for one in (measured, predicted))
         self.shifts.append(np.abs(first - second))
@@ -92,17 +102,42 @@ def peak_place(spectra: np.ndarray, energy: np.ndarray) -> np.ndarray:
     return energy[np.argmax(smooth - line, 1)]
 
 
-def beats(model: SpectrumScores, other: SpectrumScores) -> tuple[float, float]:
-    """By how much the mean squared error of a model is less than another's, over the other's, and its uncertainty.
+def beats(own: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> tuple[float, float]:
+    """By how much the squared error of a model is less than another's, over the other's, and one sigma of it.
 
-    The uncertainty is one standard deviation from the scatter over held-out blocks; noise of the spectra is taken out.
+    Parameters
+    ----------
+    own, other : dict of int to numpy.ndarray
+        Small block -> sums of squared errors and of the variance of noise in them; noise is taken out.
     """
-    keys = sorted(model.blocks)
-    gains = np.array([other.blocks[key][0] - model.blocks[key][0] for key in keys])
-    level = sum(other.blocks[key][0] - other.blocks[key][2] for key in keys)
-    level = level if level > 0 else sum(other.blocks[key][0] for key in keys)
-    spread = gains.std(ddof=1) * np.sqrt(len(gains)) if len(gains) > 1 else 0.0
-    return float(gains.sum() / level), float(spread / level)
+    keys = np.array(sorted(own))
+    gain, spread = sum_over_blocks(np.array([other[key][0] - own[key][0] for key in keys]), keys)
+    level = sum(one[0] - one[1] for one in other.values())
+    level = level if level > 0 else sum(one[0] for one in other.values())
+    return float(gain / level), float(spread / level)
+
+
+def sum_over_blocks(values: np.ndarray, block: np.ndarray) -> tuple[float, float]:
+    """Sum of values (n,), and its standard deviation from their scatter over blocks of neighbours.
+
+    Neighbouring blocks may be alike: blocks of twice, four times, ... the side are looked at as well, and the largest
+    scatter counts (Flyvbjerg & Petersen, J. Chem. Phys. 91, 461 (1989), doi:10.1063/1.457480).
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (n,)
+    block : numpy.ndarray of int, shape (n,)
+        As `small_blocks` numbers them.
+    """
+    row, column = np.divmod(block, WIDE)
+    rest, spread = values - values.mean(), 0.0
+    for double in range(16):
+        _, group = np.unique((row >> double) * WIDE + (column >> double), return_inverse=True)
+        n = int(group.max()) + 1
+        if n < 2 or (double and n < FEWEST):
+            break
+        spread = max(spread, float(np.sqrt((np.bincount(group, rest) ** 2).sum() * n / (n - 1))))
+    return float(values.sum()), spread
 
 
 def edge_strength(energy: np.ndarray, onset: float, width: float) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -1,4 +1,4 @@
-"""Spikes of cosmic rays: one to three channels far above what the spectrum says beside them."""
+"""Spikes of cosmic rays: one to three channels far above what the spectrum says beside them. The only rule for them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,16 @@ class Spikes:
     noise: Noise
     kept: np.ndarray
 
+    def mend(self, rows: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Rows (m, channels) without spikes, the same array where there are none; and what `find` found."""
+        row, channel, value = found = self.find(rows)
+        if row.size:
+            rows = rows.copy()
+            rows[row, channel] = value
+        return rows, found
+
     def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row, channel and repaired value of the spikes in rows (m, channels)."""
+        """Row, channel and repaired value of the spikes in rows (m, channels); none in what is NaN."""
         n = rows.shape[1]
         if n < 2 * BESIDE + 3:
             return np.empty(0, int), np.empty(0, int), np.empty(0, np.float32)
@@ -44,6 +52,16 @@ class Spikes:
         row, channel, value = (np.concatenate(one) for one in zip(*parts, strict=True))
         spike = ~self.kept[channel]
         return row[spike], channel[spike], value[spike]
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything as arrays."""
+        return {"mean": self.mean, "kept": self.kept, "noise": np.array([self.noise.poisson, self.noise.factor], float)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray]) -> Spikes:
+        """The rule of `state`."""
+        poisson, factor = state["noise"]
+        return cls(state["mean"], Noise(bool(poisson), float(factor), "kept"), state["kept"].astype(bool))
 
 
 @dataclass(frozen=True, eq=False)

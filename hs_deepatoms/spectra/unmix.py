@@ -46,7 +46,7 @@ class Unmixed:
     Attributes
     ----------
     places : numpy.ndarray, int, shape (m,)
-        In the flattened scan.
+        In the flattened scan, rising.
     scores : numpy.ndarray, shape (m, k)
     components : numpy.ndarray, shape (k, channels)
     meaning : {"endmember", "component", "class", "covariance"}
@@ -117,28 +117,21 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
     rng = generator(wish.seed)
     corners = wish.method if wish.method in CORNERS else "nfindr"
     spectra, error = corner_spectra(reduced, k, corners, rng, sum_to_one=wish.sum_to_one)
-    notes = {
-        "n_components_reason": reason,
-        "spikes": spikes,
-        "corner_errors": np.where(np.isfinite(error), error, -1).tolist(),
-    }
+    notes = {"n_components_reason": reason, "spikes": spikes}
     if wish.method == "nmf":
         spectra, notes["rounds"] = fit_factors(reduced, spectra, same_sum=not wish.sum_to_one)
-        error = error if not notes["rounds"] else None
+    order = _most_first(spectra, reduced)
+    spectra, error = spectra[order], error[order][:, order]
+    notes["corner_errors"] = np.where(np.isfinite(error), error, -1).tolist()
     found = abundances_of(cube, reduced.noise, spectra, reduced.places, wish, error)
-    return _ordered(replace(found, values=reduced.values, notes={**notes, **found.notes}))
+    return replace(found, values=reduced.values, notes={**notes, **found.notes})
 
 
-def _ordered(found: Unmixed) -> Unmixed:
-    """Components by how much there is of them, most first."""
-    order = np.argsort(-found.scores.sum(0), kind="stable")
-    spectra = found.components[order]
-    error = found.notes.get("corner_errors")
-    notes = (
-        found.notes if error is None else {**found.notes, "corner_errors": np.array(error)[order][:, order].tolist()}
-    )
-    return replace(found, scores=found.scores[:, order], components=spectra, std=found.std[:, order], notes=notes,
-                   arrays={**found.arrays, "spectra": spectra})  # fmt: skip
+def _most_first(spectra: np.ndarray, reduced: Reduced) -> np.ndarray:
+    """Order of components by how much of them is in the mean spectrum."""
+    scaled = spectra / reduced.level
+    share = constrained((scaled @ spectra.T)[None], (scaled @ reduced.mean)[None])[0]
+    return np.argsort(-share, kind="stable")
 
 
 def _projected(cube: Cube, reduced: Reduced, wish: Wish) -> Unmixed:
@@ -179,27 +172,28 @@ def abundances_of(cube: Cube, noise: Noise, spectra: np.ndarray, places: np.ndar
     """
     m, k = len(places), len(spectra)
     scores, std, misfit = np.empty((m, k)), np.empty((m, k)), np.empty(m)
-    kept: list[tuple[np.ndarray, np.ndarray]] = []
-    mean, start, rng = np.zeros(cube.n_channels), 0, generator(wish.seed)
-    for _, rows in cube.blocks("unmixing"):
-        here = slice(start, start + len(rows))
+    smooth = bool(wish.smoothness)
+    bends, pushes = (np.empty((m if smooth else 0, *shape)) for shape in ((k, k), (k,)))
+    sums, base = {}, int(generator(wish.seed).integers(2**62))
+    for index, rows in cube.blocks("unmixing"):
+        here = np.searchsorted(places, index)
         scores[here], information, target, misfit[here] = _solve(rows, spectra, noise, wish.sum_to_one)
+        known = information / noise.factor, target / noise.factor
         if wish.method == "bayes":
-            known = information / noise.factor, target / noise.factor
+            rng = np.random.default_rng([base, int(index[0])])  # of the place: not of the order of reading
             scores[here], std[here] = sample_abundances(scores[here], *known, rng, sum_to_one=wish.sum_to_one)
         else:
             std[here] = standard_errors(information, noise.factor, wish.sum_to_one)
-        if wish.smoothness:
-            kept.append((information / noise.factor, target / noise.factor))
-        mean += rows.sum(0, dtype=float)
-        start = here.stop
-    if wish.smoothness:
-        information, target = (np.concatenate(one) for one in zip(*kept, strict=True))
-        scores = smooth_abundances(scores, information, target, places, cube.scan, wish.smoothness,
+        if smooth:
+            bends[here], pushes[here] = known
+        sums[int(index[0])] = rows.sum(0, dtype=float)
+    if smooth:
+        scores = smooth_abundances(scores, bends, pushes, places, cube.scan, wish.smoothness,
                                    sum_to_one=wish.sum_to_one)  # fmt: skip
     if error is not None:
         std = _with_errors_of_spectra(std, scores, error)
-    return Unmixed(places, scores, spectra, "endmember", mean / max(1, m), cube.channels, noise, std, misfit,
+    mean = np.sum([sums[place] for place in sorted(sums)], axis=0) / m
+    return Unmixed(places, scores, spectra, "endmember", mean, cube.channels, noise, std, misfit,
                    arrays={"spectra": spectra})  # fmt: skip
 
 
@@ -248,5 +242,5 @@ def _with_known(survey: Survey, spectra: np.ndarray, wish: Wish) -> Unmixed:
         got = "spectra that all have NaN"
         raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
     cube = replace(survey.cube, repair=repairs.repair)
-    found = abundances_of(cube, survey.noise, spectra, np.concatenate(places), wish)
+    found = abundances_of(cube, survey.noise, spectra, np.sort(np.concatenate(places)), wish)
     return replace(found, notes={"n_components_reason": "that of the known spectra", "spikes": len(repairs.places)})

@@ -268,10 +268,56 @@ def test_channels_masks_nan_and_spikes(cube):
         tree.deepatoms.predict(image)
 
 
+def test_channels_that_are_nan_everywhere_are_left_out(cube):
+    counts = cube.counts.astype(np.float32)
+    counts[..., 3] = counts[..., 31] = np.nan
+    with pytest.warns(UserWarning, match="2 channels that are NaN in every spectrum"):
+        tree = image_of(cube.image).im2spec(eels_of(counts, cube.energy), **SHORT)
+    assert tree["metrics"].attrs["data_nan"] == 0 and tree["metrics"].attrs["data_pixels"] == 72 * 90
+    predicted = tree.deepatoms.predict(image_of(cube.image), std=False).data
+    assert np.flatnonzero(np.isnan(predicted).any((0, 1))).tolist() == [3, 31]
+    assert np.isfinite(np.delete(predicted, [3, 31], -1)).all()
+
+
+def test_a_bare_array_has_the_pixels_of_the_training(learned, cube):
+    for given in (cube.image, da.from_array(cube.image, chunks=(40, 90)), np.pad(cube.image, 7, mode="reflect")):
+        found = learned.deepatoms.predict(given)
+        assert isinstance(found, xr.DataArray) and found.dims == ("y", "x", "Energy loss")
+        assert found["y"].attrs["units"] == "px" and found["Energy loss"].attrs["units"] == "eV"
+        inner = found.values if given.shape == (72, 90) else found.values[7:-7, 7:-7]
+        known = learned.deepatoms.predict(image_of(cube.image)).data
+        np.testing.assert_allclose(inner[5:-5, 5:-5], known[5:-5, 5:-5], rtol=1e-3, atol=1e-2)
+
+
+def test_a_shift_between_pixels_holds_for_other_images_too(cube):
+    """What is interpolated for the training is interpolated for a prediction, on whatever grid."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = image_of(cube.image).im2spec(eels_of(cube.counts, cube.energy), shift=(0.04, "-0.03 nm"), **SHORT)
+    own = tree.deepatoms.predict(image_of(cube.image), std=False)
+    assert own.axes_manager["y"].offset == pytest.approx(3.04) and own.axes_manager["x"].offset == pytest.approx(-2.03)
+    larger = image_of(np.pad(cube.image, ((3, 0), (4, 0)), mode="reflect"), offset=(2.7, -2.4))
+    other = tree.deepatoms.predict(larger, std=False)
+    assert other.axes_manager["x"].offset == pytest.approx(-2.43)
+    np.testing.assert_allclose(other.data[8:, 9:], own.data[5:, 5:], rtol=1e-3, atol=1e-2)
+    from hs_deepatoms.methods.pair_use import mapped_outputs
+
+    held = mapped_outputs(tree, image_of(cube.image))
+    known = tree["latent/z"].values
+    np.testing.assert_allclose(tree.deepatoms.latent_map(0, image_of(cube.image)).data, known[0], atol=1e-3)
+    assert held.shape[1:] == known.shape[1:]
+
+
 def test_folds_hold_everything_out(cube):
     tree = image_of(cube.image).im2spec(eels_of(cube.counts, cube.energy), **{**SHORT, "folds": 3})
     assert (tree["latent/part"].values == 2).all() and tree["history"].sizes["member"] == 3
     assert tree["metrics"].attrs["data_folds"] == 3
+    fold = tree["latent/fold"].values
+    assert set(np.unique(fold)) == {0, 1, 2}
+    ax = next(ax for ax in tree.deepatoms.plot().axes if ax.get_title() == "3 splits")
+    drawn = np.asarray(ax.images[0].get_array())
+    assert len(np.unique(drawn.reshape(-1, 3), axis=0)) == 3 and len(ax.get_legend().get_texts()) == 3
+    plt.close("all")
 
 
 OTHERS = [
@@ -340,6 +386,19 @@ def test_images_from_spectra(cube, tmp_path):
         again.deepatoms.predict(spectra.isig[:20])
 
 
+def test_whether_spikes_are_repaired_is_what_was_asked_at_the_training(cube, tmp_path):
+    spoiled = cube.counts.copy()
+    spoiled[20, 30, 15] += 20000
+    clean, spiked = eels_of(cube.counts, cube.energy), eels_of(spoiled, cube.energy)
+    for asked in (True, False):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = clean.spec2im(image_of(cube.image), spikes=asked, **{**SHORT, "window": 3})
+        again = hs_deepatoms.load(tree.deepatoms.save(tmp_path / f"{asked}.zarr"))
+        change = np.abs(again.deepatoms.predict(spiked).data - again.deepatoms.predict(clean).data)
+        assert bool(change[18:23, 28:33].max() < 0.05) is asked
+
+
 def test_finer_images_from_spectra(cube):
     fine = np.kron(cube.image, np.ones((2, 2))) + np.tile([[0.0, 0.2], [0.1, 0.3]], cube.image.shape)
     survey = image_of(fine, scale=0.05, offset=(3.0 - 0.025, -2.0 - 0.025))
@@ -373,6 +432,7 @@ def bad_cases():
         "complex": (image_of(image), eels_of(counts * 1j, energy), {}, InvalidImageError, "real numbers"),
         "wide window": (image_of(image), eels_of(counts, energy), {"window": 99}, InvalidArgumentError, "window=99"),
         "no room": (image_of(image), eels_of(counts, energy), {"window": 20}, InvalidArgumentError, "smaller window"),
+        "flat image": (image_of(0 * image + 7), eels_of(counts, energy), {}, InvalidImageError, "is 7 everywhere"),
         "option": (image_of(image), eels_of(counts, energy), {"target": "all"}, InvalidArgumentError, "target='all'"),
         "mask": (image_of(image), eels_of(counts, energy), {"navigation_mask": np.zeros((3, 3), bool)},
                  InvalidArgumentError, "navigation_mask"),

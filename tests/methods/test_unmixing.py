@@ -60,7 +60,7 @@ def test_components_are_spectra_and_abundances_maps(lazy, tmp_path):
 
 def test_netcdf_and_encoding_give_the_same_numbers(tmp_path):
     s = eels()
-    for method in ("nmf", "pca", "gmm", "kmeans"):
+    for method in ("nmf", "bayes", "pca", "gmm", "kmeans"):  # bayes: the mean of the posterior, not its maximum
         tree = s.decompose_local(method=method, n_components=3, **QUIET)
         again = hs_deepatoms.load(tree.deepatoms.save(tmp_path / f"{method}.nc")).deepatoms.encode(s, **QUIET)
         own = tree.deepatoms.abundances()

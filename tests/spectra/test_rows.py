@@ -1,31 +1,10 @@
 import dask.array as da
 import numpy as np
 import pytest
-from scipy.ndimage import median_filter
 
-from hs_deepatoms.spectra.rows import SpectrumRows, running_median, without_spikes
-
-
-def test_running_median_is_that_of_five():
-    rows = np.random.default_rng(0).normal(size=(7, 31)).astype(np.float32)
-    np.testing.assert_array_equal(running_median(rows), median_filter(rows, (1, 5), mode="nearest"))
-
-
-def test_spikes_are_repaired_and_lines_are_not():
-    rng = np.random.default_rng(1)
-    typical = np.full(200, 50.0)
-    typical[100] = 4000.0  # a line of one channel that all spectra have
-    clean = rng.poisson(typical, (40, 200)).astype(np.float32)
-    spiked = clean.copy()
-    spiked[3, 20] += 3000
-    spiked[9, 150:152] += 900
-    repaired, n = without_spikes(spiked, typical)
-    assert n == 3
-    assert abs(repaired[3, 20] - 50) < 40 and np.abs(repaired[9, 150:152] - 50).max() < 40
-    rest = np.ones_like(clean, bool)
-    rest[3, 20] = rest[9, 150] = rest[9, 151] = False
-    np.testing.assert_array_equal(repaired[rest], clean[rest])
-    assert without_spikes(clean, typical)[1] == 0
+from hs_deepatoms.spectra.noise import Noise
+from hs_deepatoms.spectra.rows import SpectrumRows
+from hs_deepatoms.spectra.spikes import Spikes
 
 
 @pytest.mark.parametrize("chunks", [(4, 5, 24), (9, 11, 7), (1, 11, 24)])
@@ -69,15 +48,16 @@ def test_channels_are_chosen():
     np.testing.assert_array_equal(rows.read((slice(1, 2), slice(0, 3)))[0], data[1][:, [0, 4]])
 
 
-def test_a_line_that_some_spectra_have_stays_and_a_spike_goes():
+def test_spikes_are_repaired_where_the_rule_is_given():
     rng = np.random.default_rng(3)
-    expected = np.full((20, 24, 90), 37.0)
-    expected[3:8, 2:7, 40:42] += 220.0  # a phase of 5 % of the map
-    clean = rng.poisson(expected)
+    clean = rng.poisson(37, (20, 24, 90)).astype(np.uint16)
     data = clean.copy()
     data[15, 20, 70] += 2000
-    rows = SpectrumRows(data, typical=np.median(data, (0, 1)))
-    rows.learn_lines(data.reshape(-1, 90).astype(np.float32))
-    read = rows.read((slice(0, 20), slice(0, 24)))
-    assert rows.spikes == 1 and abs(read[15, 20, 70] - 37) < 40
-    np.testing.assert_array_equal(read[3:8, 2:7], clean[3:8, 2:7])
+    spikes = Spikes(np.full(90, 37.0, np.float32), Noise(True, 1.0, ""), np.zeros(90, bool))
+    everywhere = slice(0, 20), slice(0, 24)
+    np.testing.assert_array_equal(SpectrumRows(data).read(everywhere), data)
+    rows = SpectrumRows(data, np.arange(90), spikes)
+    read = rows.read(everywhere)
+    assert rows.repaired == 1 and abs(read[15, 20, 70] - 37) < 30
+    read[15, 20, 70] = clean[15, 20, 70]
+    np.testing.assert_array_equal(read, clean)

@@ -1,15 +1,23 @@
 import numpy as np
 import pytest
 
-from hs_deepatoms.spectra.scores import SpectrumScores, beats, edge_strength, peak_place, spectral_angle
+from hs_deepatoms.spectra.blocks import small_blocks
+from hs_deepatoms.spectra.scores import (
+    SpectrumScores,
+    beats,
+    edge_strength,
+    peak_place,
+    spectral_angle,
+    sum_over_blocks,
+)
 
 
 def test_r2_is_against_the_mean_spectrum():
     rng = np.random.default_rng(0)
     reference, truth = np.linspace(1, 2, 30), rng.normal(size=(50, 30)) + np.linspace(1, 2, 30)
-    scores = SpectrumScores(reference, np.arange(30.0))
+    scores = SpectrumScores(np.arange(30.0))
     for part in (slice(0, 20), slice(20, 50)):
-        scores.add(truth[part], truth[part] + 0.1, np.zeros_like(truth[part]), np.arange(50)[part] // 10)
+        scores.add(truth[part], truth[part] + 0.1, np.zeros_like(truth[part]), np.arange(50)[part] // 10, reference)
     found = scores.result()
     around = ((truth - reference) ** 2).sum()
     assert found["r2"] == pytest.approx(1 - 0.01 * truth.size / around)
@@ -21,8 +29,8 @@ def test_noise_is_taken_out():
     rng = np.random.default_rng(1)
     truth = rng.normal(size=(4000, 20))
     measured = truth + rng.normal(0, 0.5, truth.shape)
-    scores = SpectrumScores(np.zeros(20), np.arange(20.0))
-    scores.add(measured, 0.9 * truth, np.full(truth.shape, 0.25), np.zeros(4000, int))
+    scores = SpectrumScores(np.arange(20.0))
+    scores.add(measured, 0.9 * truth, np.full(truth.shape, 0.25), np.zeros(4000, int), np.zeros(20))
     assert scores.result()["r2_noise_removed"] == pytest.approx(0.99, abs=0.003)
     assert scores.result()["r2"] < 0.85
 
@@ -32,11 +40,39 @@ def test_what_of_the_error_is_removed():
     truth = rng.normal(size=(1000, 10))
     made = []
     for size in (0.1, 0.2):
-        one = SpectrumScores(np.zeros(10), np.arange(10.0))
-        one.add(truth, truth + size * rng.normal(size=truth.shape), np.zeros_like(truth), np.arange(1000) // 50)
+        one = SpectrumScores(np.arange(10.0))
+        one.add(
+            truth,
+            truth + size * rng.normal(size=truth.shape),
+            np.zeros_like(truth),
+            np.arange(1000) // 50,
+            np.zeros(10),
+        )
         made.append(one)
-    gain, spread = beats(*made)
+    gain, spread = beats(*(one.blocks for one in made))
     assert gain == pytest.approx(0.75, abs=0.03) and 0 < spread < 0.05
+
+
+def test_every_fold_has_a_mean_of_its_own():
+    """Two folds whose trainings have other means: the mean spectrum of each has an R2 of 0."""
+    rng = np.random.default_rng(4)
+    scores = SpectrumScores(np.arange(6.0))
+    for level in (0.0, 3.0):
+        mean = np.full(6, level)
+        scores.add(rng.normal(1, 1, (50, 6)), mean[None], np.zeros((50, 6)), np.zeros(50, int), mean)
+    assert scores.result()["r2"] == pytest.approx(0)
+    np.testing.assert_allclose(scores.per_energy(), 0, atol=1e-12)
+
+
+def test_blocks_that_are_alike_count_as_fewer():
+    rng = np.random.default_rng(0)
+    block = small_blocks((64, 64), 4)
+    found = []
+    for wide in (1, 16):
+        sums = [sum_over_blocks(np.kron(rng.normal(size=(64 // wide,) * 2), np.ones((wide, wide))).ravel(),
+                                block.ravel()) for _ in range(40)]  # fmt: skip
+        found.append(np.mean([spread for _, spread in sums]) / np.std([total for total, _ in sums]))
+    assert found == pytest.approx([1.15, 1.0], abs=0.3)
 
 
 def test_angle_and_peak():
