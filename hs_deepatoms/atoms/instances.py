@@ -35,8 +35,8 @@ def label_objects(
     -----
     Watershed of the distance transform (Vincent & Soille, IEEE TPAMI 13, 583 (1991), doi:10.1109/34.87344) from its
     maxima of a given depth (Soille, Morphological Image Analysis, doi:10.1007/978-3-662-05088-0), by scikit-image.
-    The distance is the mean of those inside of several levels of the probability: a gap that is only suspected, as where
-    two objects touch, parts them as a neck of the outline does.
+    The distance is the mean of those inside of several levels of the probability: a gap that is only suspected, as
+    where two objects touch, parts them as a neck of the outline does.
 
     Examples
     --------

@@ -71,8 +71,8 @@ def simulate_particles(
     -----
     Outlines are polygons with rounded corners and ellipses; the intensity follows the thickness of a body between a
     sphere and a plate. A single pixel of the mean particle stands out by 0.8 to 5 sigma of the noise, of thin ones by
-    less. Summed over its pixels a particle of 30 of them or more then has a signal-to-noise ratio (matched filter: shape
-    and place known) of 21 in the median; 2 % have less than 5, and the faintest of these nobody could find.
+    less. Summed over its pixels a particle of 30 of them or more then has a signal-to-noise ratio (matched filter:
+    shape and place known) of 21 in the median; 2 % have less than 5, and the faintest of these nobody could find.
 
     Examples
     --------
