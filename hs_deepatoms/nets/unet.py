@@ -47,6 +47,9 @@ class UNet(nn.Module):
     -----
     Input (n, channels_in, h, w), float; output (n, channels_out, h, w).
 
+    On the way up feature channels are halved, as in the paper, by a 1 x 1 convolution: before the upsampling, where it
+    gives the same (interpolation is linear, and its weights sum to one) for a quarter of the work.
+
     Raises
     ------
     InvalidArgumentError
@@ -84,10 +87,9 @@ class UNet(nn.Module):
                       dropout=dropout if k else 0.0)
             for k in range(depth + 1)
         )  # fmt: skip
-        self.grow = nn.ModuleList(Upsampling(width[k + 1], upsampling) for k in range(depth))
-        self.up = nn.ModuleList(
-            ConvBlock(width[k] + width[k + 1], width[k], layers[k], norm=norm) for k in range(depth)
-        )
+        self.narrow = nn.ModuleList(nn.Conv2d(width[k + 1], width[k], 1) for k in range(depth))
+        self.grow = nn.ModuleList(Upsampling(width[k], upsampling) for k in range(depth))
+        self.up = nn.ModuleList(ConvBlock(2 * width[k], width[k], layers[k], norm=norm) for k in range(depth))
         self.head = nn.Conv2d(filters, channels_out, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -100,7 +102,8 @@ class UNet(nn.Module):
             x = block(x if k == 0 else F.max_pool2d(x, 2))
             skips.append(x)
         x = skips.pop()
-        for block, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
-            skip = skips.pop()
-            x = merge(block, skip, x) if grow.mode == "nearest" else block(torch.cat([skip, grow(x)], 1))
+        for k in reversed(range(len(self.up))):
+            skip, x = skips.pop(), self.narrow[k](x)
+            nearest = self.grow[k].mode == "nearest"
+            x = merge(self.up[k], skip, x) if nearest else self.up[k](torch.cat([skip, self.grow[k](x)], 1))
         return self.head(x)

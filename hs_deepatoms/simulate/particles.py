@@ -14,6 +14,7 @@ from hs_deepatoms.simulate.masks import parted
 TRIES = 60  # places that are tried for a particle before the field counts as full
 OVERLAP = 0.06  # share of a new particle that may lie on others
 CORNERS = 512  # directions in which an outline is known
+CONTRAST = 0.8, 5.0  # noise sigmas by which one pixel of the mean particle stands out of the support
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def simulate_particles(
     Notes
     -----
     Outlines are polygons with rounded corners and ellipses; the intensity follows the thickness of a body between a
-    sphere and a plate.
+    sphere and a plate. A single pixel of the mean particle stands out by 0.8 to 5 sigma of the noise, of thin ones by
+    less. Summed over its pixels a particle of 30 of them or more then has a signal-to-noise ratio (matched filter:
+    shape and place known) of 21 in the median; 2 % have less than 5, and the faintest of these nobody could find.
 
     Examples
     --------
@@ -86,8 +89,7 @@ def simulate_particles(
     expected = np.maximum(ground, 0.05) + body
     if dark:
         expected = rng.uniform(1.3, 2.0) * ground.max() * np.exp(-rng.uniform(0.5, 1.2) * expected)
-    # a plate's single pixel stands out of the noise by 1.2 to 6 sigma
-    contrast = np.exp(rng.uniform(np.log(1.2), np.log(6.0)))
+    contrast = np.exp(rng.uniform(*np.log(CONTRAST)))
     step = np.abs(expected[objects > 0].mean() - expected[objects == 0].mean()) if objects.any() else 1.0
     counts = contrast**2 * expected.mean() / max(step, 1e-3) ** 2
     how = Recording(counts=float(counts), jitter=float(rng.choice([0.0, 0.3])))

@@ -155,7 +155,7 @@ show_progressbar
         *,
         threshold: float = 0.5,
         smallest: float = 16,
-        depth: float | None = 1.0,
+        depth: float | None = 0.5,
         match_pixel_size: bool = True,
         signal_mask: Any = None,
         navigation_mask: Any = None,
@@ -174,7 +174,8 @@ show_progressbar
         smallest : float
             Objects of fewer pixels are left out.
         depth : float or None
-            Objects that touch are parted at necks deeper than this, pixels; None leaves them joined.
+            Objects that touch are parted at necks deeper than this, pixels, or where the map suspects a gap; None
+            leaves them joined.
 
         Returns
         -------

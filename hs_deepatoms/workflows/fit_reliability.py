@@ -1,6 +1,6 @@
 """What the probabilities of ``find_atoms`` are worth: knots of ``atoms/reliability.py``, fitted on simulated images.
 
-    python -m hs_deepatoms.workflows.fit_reliability MODEL [--seed 1] [--images 360] [--write FILE]
+    python -m hs_deepatoms.workflows.fit_reliability MODEL [--seed 1 0] [--images 360 120] [--write FILE]
 
 prints the knots for ``pack``; with ``--write`` they go into a copy of the model file. The whole of ``find_atoms``
 runs on images of several kinds (crystals, bright and dark; single atoms; plain lattices with empty sites at low dose;
@@ -34,7 +34,6 @@ NEAR = 0.3  # of the distance of neighbours: a column this near to an atom is th
 ALONE = 3.0  # column sigmas, where there are no neighbours
 MARGIN = 6.0  # pixels at the rim, where nothing is counted
 LEAST = 0.0501  # find_atoms wants a threshold above 0.05
-MOST = 200  # doubtful detections of one image that count fully: few images may not decide
 TRUST = 0.8  # how far it is believed: on plain lattices, which may come more often, probabilities hold as they are
 AT = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.998)  # where the map has its knots
 
@@ -101,10 +100,9 @@ def right(y, x, probability, true_y, true_x, radius: float) -> np.ndarray:
 
 
 def fit(parts: list[Judged]) -> tuple[list[float], list[float]]:
-    """Knots of the map from said to true probabilities."""
-    weight = [np.full(len(p.right), min(1.0, MOST / max(1, (p.probability < 0.95).sum()))) for p in parts]
-    columns = [(p.probability, p.right, w) for p, w in zip(parts, weight, strict=True)]
-    said, true = fitted_knots(*(np.concatenate(column) for column in zip(*columns, strict=True)), AT)
+    """Knots of the map from said to true probabilities; every detection counts alike, as it does for whoever has it."""
+    probability, hit = (np.concatenate([getattr(part, name) for part in parts]) for name in ("probability", "right"))
+    said, true = fitted_knots(probability, hit, np.ones(len(hit)), AT)
     true = expit((1 - TRUST) * logit(said) + TRUST * logit(true))
     return said, [round(float(p), 4) for p in true]
 
@@ -132,15 +130,16 @@ def all_judged(seed: int, images: int, *, model=None, threshold: float = LEAST) 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--images", type=int, default=360)
+    parser.add_argument("--seed", type=int, nargs="+", default=[1, 0])
+    parser.add_argument("--images", type=int, nargs="+", default=[360, 120], help="so many of every seed")
     parser.add_argument("--write", type=Path, help="copy of the model with the knots")
     o = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         bare = Path(folder) / "bare.safetensors"
         with_knots(o.model, bare, None)
-        knots = fit(list(all_judged(o.seed, o.images, model=bare)))
+        sets = zip(o.seed, o.images, strict=True)
+        knots = fit([part for seed, images in sets for part in all_judged(seed, images, model=bare)])
     for name, values in zip(("said", "true"), knots, strict=True):
         print(name, ", ".join(f"{value:.4f}" for value in values))
     if o.write is not None:

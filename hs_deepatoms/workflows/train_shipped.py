@@ -26,10 +26,10 @@ from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_d
 THRESHOLD = 0.45
 ORDER = (0.7798, 0.5060, 1.1688, 0.1065, -0.0174, -0.1531, -0.3208, 0.0491, 0.3508)  # by fit_order, seed 1
 HEIGHTS = (0.784, 0.732, 2.102)  # by the same
-# what probabilities are worth: fit_reliability --seed 1 --images 360
+# what probabilities are worth: fit_reliability --seed 1 0 --images 360 120
 RELIABILITY = (
     (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.998),
-    (0.0649, 0.1259, 0.2181, 0.3998, 0.5404, 0.7349, 0.8474, 0.9496, 0.9924, 0.9993),
+    (0.0736, 0.1316, 0.2031, 0.3776, 0.5013, 0.6577, 0.7945, 0.9247, 0.9791, 0.985),
 )
 
 

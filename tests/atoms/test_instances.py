@@ -38,6 +38,18 @@ def test_shallow_and_small_objects():
     assert found.dtype == np.int32
 
 
+def test_a_gap_that_is_only_suspected_parts_objects():
+    # a block without a neck: the map alone says that there are two, and nowhere less than it takes to be an object
+    probability = np.zeros((40, 70))
+    probability[10:30, 10:60] = 0.99
+    probability[10:30, 34:36] = 0.8
+    found = label_objects(probability)
+    assert found.max() == 2 and (found > 0).sum() == (probability >= 0.5).sum()
+    sizes = np.bincount(found.ravel())[1:]
+    assert abs(sizes[0] - sizes[1]) <= 40
+    assert label_objects(probability > 0.5).max() == 1 and label_objects(probability, depth=None).max() == 1
+
+
 @pytest.mark.parametrize("angle", [0.0, 0.5, 1.3, 2.4])
 def test_geometry_in_the_axes_units(angle):
     yy, xx = np.mgrid[:120, :140]

@@ -82,6 +82,14 @@ def test_dropout_follows_its_own_seed():
     assert torch.equal(layer.eval()(x), x)
 
 
+@pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
+def test_channels_may_be_halved_before_the_upsampling(upsampling):
+    net = make_net("unet", upsampling=upsampling, **SMALL).eval()
+    x = image(2, net.narrow[0].in_channels, 6, 7)
+    torch.testing.assert_close(net.grow[0](net.narrow[0](x)), net.narrow[0](net.grow[0](x)), rtol=1e-4, atol=1e-5)
+    assert net.up[0][0].in_channels == 2 * net.up[0][0].out_channels
+
+
 def test_number_of_parameters_of_the_default_unet():
     n = sum(p.numel() for p in make_net("unet").parameters())
     assert 3e5 < n < 8e5

@@ -175,7 +175,7 @@ def test_two_classes_become_species():
         return hs_deepatoms.positions(y, x, signal=image, columns={"species": species})
 
     tables = [table(*part) for part in parts]
-    segmenter = hs_deepatoms.Segmenter(["A", "B"], net_options=SMALL)
+    segmenter = hs_deepatoms.Segmenter(["A", "B"], net_options=SMALL, seed=1)
     segmenter.fit([p[0] for p in parts[:3]], tables[:3], steps=70, batch_size=4, window=64, learning_rate=5e-3,
                   class_weights="balanced", radius=3, **QUIET)  # fmt: skip
     maps = segmenter.predict(parts[3][0], **QUIET)
