@@ -260,7 +260,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     """Read the samples, train on some of them, and give all of them their latents."""
     from hs_deepatoms.latent.learn import best_of
     from hs_deepatoms.latent.model import VAE
-    from hs_deepatoms.latent.quantity import fit_quantity
+    from hs_deepatoms.latent.quantity import fit_quantity, held_out
     from hs_deepatoms.methods.latent_tree import build_latent_tree, infer_all
 
     check_asked(asked)
@@ -271,7 +271,8 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
         raise InvalidAxesError(explain(got, "a uniform axis", "Interpolate the data on one first."))
     condition, moments = _standardised(read_condition(asked.condition, found))
     labels = read_labels(asked.labels, found)
-    rows = PatchRows(found, condition, labels.values)
+    unseen = held_out(labels.values, asked.seed) if labels.quantity else None
+    rows = PatchRows(found, condition, labels.values if unseen is None else np.where(unseen, np.nan, labels.values))
     index, patches = rows.some()
     if len(patches) < 2:
         todo = 'Give more, or cut with edge="reflect".'
@@ -291,7 +292,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     lost = int(np.isnan(inferred.residual).sum())
     if lost:
         warnings.warn(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents", stacklevel=3)
-    quantity = fit_quantity(inferred.z, labels.amounts(), asked.seed) if labels.quantity else None
+    quantity = fit_quantity(inferred.z, labels.amounts(), unseen, asked.seed) if labels.quantity else None
     extras = {"condition": moments, "labels": labels.names, "bound": bound, "trained_on": len(kept),
               "operation": operation, "watch": watched.dataset(), "quantity": quantity}  # fmt: skip
     return build_latent_tree(rows, asked, fitted, scaling, inferred, extras)

@@ -342,8 +342,6 @@ def test_phases_and_what_physics_refuses():
 
 def test_a_quantity_as_labels(learned, tmp_path):
     """A number that sets the picture, known of some patches: found for the others, with its uncertainty."""
-    from hs_deepatoms.latent.quantity import fit_quantity
-
     rng = np.random.default_rng(0)
     truth = rng.uniform(3.25, 4.75, 240)
     grid = np.arange(13) - 6
@@ -362,10 +360,23 @@ def test_a_quantity_as_labels(learned, tmp_path):
     )
     with pytest.raises(InvalidArgumentError, match="two or more values"):
         patches_of(data).vae(labels=np.where(np.arange(240) < 9, 0.5, np.nan), steps=2, **QUICK)
-    z = np.vstack([rng.standard_normal((30, 2)), np.full((1, 2), np.nan)])
-    value, spread = fit_quantity(z, 2 * z[:, 0] + 7.5).predict(z)
-    np.testing.assert_allclose(value[:30], 2 * z[:30, 0] + 7.5, atol=0.01)
-    assert np.isnan([value[30], spread[30]]).all()
+
+
+def test_a_quantity_is_hashed_with_the_model_and_old_trees_load():
+    from hs_deepatoms.methods.latent_tree import quantity_in
+
+    data = planted(60)[0]
+    given = np.where(np.arange(60) < 30, data.mean((1, 2)), np.nan)
+    node = patches_of(data).rvae(labels=given, steps=3, **QUICK)["model"].to_dataset()
+    quantity, z = quantity_in(node), np.zeros((1, 3))
+    old = node.assign(known_z=(("known", "latent"), quantity.z), known_value=("known", quantity.values))
+    old.attrs["quantity"] = f"[{quantity.lengths}, {quantity.signal}, {quantity.noise}]"
+    np.testing.assert_allclose(quantity_in(old).predict(z)[0], quantity.predict(z)[0])
+    content = node["weights"].values.copy()
+    place = content.tobytes().index(quantity.values.tobytes())
+    content[place] ^= 1
+    with pytest.raises(ModelFileError, match="damaged"):
+        quantity_in(node.assign(weights=("byte", content)))
 
 
 def test_largest_angle_and_symmetry(learned):
