@@ -9,6 +9,7 @@ import numpy as np
 
 MOST = 500  # known patches that it goes through
 EVERY, FEWEST = 4, 8  # one known value of so many is not trained with; of fewer than eight all are
+AS_STATED = 4  # unseen values as uncertain as is stated, counted with those that there are: few say little
 BATCH = 4096
 
 
@@ -134,4 +135,5 @@ def fit_quantity(z: np.ndarray, values: np.ndarray, unseen: np.ndarray | None = 
                         float(spread * np.sqrt(found.k2.noise_level)))  # fmt: skip
     if unseen is None or not unseen[known].any():
         return quantity
-    return replace(quantity, factor=float(np.sqrt(np.mean(quantity.left_out()[unseen[known]] ** 2))))
+    squares = quantity.left_out()[unseen[known]] ** 2
+    return replace(quantity, factor=float(np.sqrt((squares.sum() + AS_STATED) / (squares.size + AS_STATED))))
