@@ -134,7 +134,8 @@ def rvae(
         motif with a free zero), ``angle_std``, ``symmetry`` (n: the angle is known modulo 360/n degrees; 0: the motif
         is round), ``shift_y``, ``shift_x`` (units of the axes), ``scale``,
         ``class_probability`` (atom, class), ``class``, ``value`` and ``value_std`` (of a quantity in ``labels``: from
-        the latents, of which one more, the last, is trained to be the quantity, standardised), ``residual`` (1: as
+        the latents, of which one more, the last, is trained to be the quantity, standardised; every fourth known value
+        is kept from the training, to measure the errors by, where there are eight or more), ``residual`` (1: as
         expected), ``anomaly`` (robust standard deviations of the residual). NaN for patches with NaN. ``/manifold``:
         pictures over the latents. ``/history``, ``/metrics``, ``/model``. ``tree.deepatoms`` has ``encode``,
         ``decode``, ``reconstruct``, ``manifold``, ``traverse``, ``latent_map``, ``table``, ``plot`` and ``save``.

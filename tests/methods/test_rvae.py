@@ -289,13 +289,13 @@ def phase_image(size=(84, 98), edge=50, noise=0.8):
 
 
 def lattice_image():
-    """One square lattice in two orientations, in three times its own standard deviation of noise."""
-    y, x = np.mgrid[:150, :170]
+    """One square lattice in two orientations, in 1.6 times its own standard deviation of noise."""
+    y, x = np.mgrid[:84, :96]
     found = []
     for turn in (np.radians(20), 0.0):
         u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-        found.append(0.25 * (2 + np.cos(2 * np.pi * u / 7) + np.cos(2 * np.pi * v / 7)))
-    return np.where(x > 85, *found) + 0.7 * np.random.default_rng(0).standard_normal(x.shape)
+        found.append(0.25 * (2 + np.cos(2 * np.pi * u / 5) + np.cos(2 * np.pi * v / 5)))
+    return np.where(x > 48, *found) + 0.4 * np.random.default_rng(0).standard_normal(x.shape)
 
 
 def test_physics_loss_smooths_the_map_and_its_phases():
@@ -305,16 +305,16 @@ def test_physics_loss_smooths_the_map_and_its_phases():
     from hs_deepatoms.latent.physics import edge_loss
 
     s = hs.signals.Signal2D(lattice_image().astype(np.float32))
-    options = {"grid": 6, "window": 24, "latent_dim": 1, "invariances": ["shift"], "max_shift": 4, "steps": 150,
-               "show_progressbar": False, "physics": "edges", "physics_block": 12}  # fmt: skip
+    options = {"grid": 4, "window": 16, "latent_dim": 1, "invariances": ["shift"], "max_shift": 3, "steps": 40,
+               "show_progressbar": False, "physics": "edges", "physics_block": 10}  # fmt: skip
     rough, right = [], []
     for weight in (0.0, 0.3):
         tree = s.vae(physics_weight=weight, **options)
         values = tree["latent/z"].values[:, 0]
         assert values.std() > 0.3
-        rough.append(float(edge_loss(torch.from_numpy(values.reshape(22, 25)))[0]))
+        rough.append(float(edge_loss(torch.from_numpy(values.reshape(18, 21)))[0]))
         table = tree.deepatoms.phases(0, least=0.0)
-        share = (table["phase"].values == (table["x_px"].values > 85)).mean()
+        share = (table["phase"].values == (table["x_px"].values > 48)).mean()
         right.append(max(share, 1 - share))
     assert rough[1] < 0.5 * rough[0]
     assert right[1] > right[0] and right[1] > 0.97
