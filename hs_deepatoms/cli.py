@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hs_deepatoms._core.version import __version__
+from hs_deepatoms.cli_words import ELEMENTS, NUMBER_OR_TEXT, SPECIES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,35 +43,6 @@ class CommandError(click.ClickException):
 @click.version_option(__version__, prog_name="hs-deepatoms")
 def main() -> None:
     """Find atoms in electron microscopy images."""
-
-
-class _NumberOrText(click.ParamType):
-    """What a user typed, as the library reads it: 12 is pixels, 0.4 is axis units, "4 Å" carries its own unit."""
-
-    name = "number|text"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | float | str:
-        for kind in (int, float):
-            with contextlib.suppress(TypeError, ValueError):
-                return kind(value)
-        return value
-
-
-NUMBER_OR_TEXT = _NumberOrText()
-
-
-class _Species(click.ParamType):
-    """auto, a number of species, or their names with commas between, strongest first."""
-
-    name = "auto|number|names"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | str | list[str]:
-        if not isinstance(value, str) or value == "auto":
-            return value
-        return int(value) if value.isdigit() else [name.strip() for name in value.split(",")]
-
-
-SPECIES = _Species()
 
 
 def _shared_options(command):
@@ -157,23 +129,6 @@ def demo_command(out: Path, seed: int, quiet: bool, debug: bool, **settings: Any
         table = _process_signal(signal, "demo", out, label="demo sample", quiet=quiet, settings=settings)
         click.echo(f"  {_score(table, info)}")
         click.echo(f"The picture to look at: {(out / 'demo_atoms.png').resolve()}")
-
-
-class _Elements(click.ParamType):
-    """A chemical symbol for all atoms, or class=symbol with commas between."""
-
-    name = "symbol|class=symbol,..."
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str | dict[int | str, str]:
-        if not isinstance(value, str) or "=" not in value:
-            return value
-        pairs = [part.partition("=") for part in value.split(",")]
-        if not all(name.strip() and symbol.strip() for name, _, symbol in pairs):
-            self.fail(f"{value!r}: give it as 0=C,1=Si", param, ctx)
-        return {int(k) if (k := name.strip()).isdigit() else k: symbol.strip() for name, _, symbol in pairs}
-
-
-ELEMENTS = _Elements()
 
 
 @main.command("rings", context_settings=CONTEXT)

@@ -87,6 +87,7 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
     sites, p = part.sites, part.probability
     who, there = sites.ends(p)
     weight = sites.weights(p, there)
+    evidence = sites.evidence_of(p, who, weight)
     change = _change(sites, p, brightness, who, there, weight)
     slack = SLACK * float(np.std(brightness[p > 0.5])) if (p > 0.5).any() else 0.0
     weight[change > FACTOR * change.min(1, keepdims=True) + slack] = 0
@@ -94,7 +95,6 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
     occupied = held.sum(1) > OCCUPIED * np.maximum(weight.sum(1), 1e-9)
     best = np.argsort(-held, 1, kind="stable")[:, :MOST]
     found = np.where(np.take_along_axis(held, best, 1) > 0, np.take_along_axis(who, best, 1), -1)
-    evidence = sites.evidence(p)
     site = occupied & (evidence.number > EQUIVALENTS) & (evidence.mean > 0)
     site &= ~_beside(part.places, p, sites.shortest) & ((found >= 0).sum(1) >= LEAST)
     found[~site] = -1

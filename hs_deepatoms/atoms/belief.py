@@ -11,7 +11,7 @@ from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.peaks import Columns
 
 if TYPE_CHECKING:
-    from hs_deepatoms.atoms.joint import State
+    from hs_deepatoms.atoms.state import State
 
 FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place than the detector
 # believed fully and not at all: shares of the way that a column may go, and sigmas between two columns; a jump at one

@@ -14,18 +14,18 @@ from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
     FIT_REACH,
     Detection,
-    block_scalings,
     detect,
     in_frame,
+    measured,
     mostly_lost,
     on_data,
     owned,
     scaled_window,
 )
-from hs_deepatoms.atoms.joint import Residue, pooled, residue
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import CLOSE, Fitted, begin_fit, first_fit, fit_columns
+from hs_deepatoms.atoms.residue import Residue, pooled, residue
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core
 from hs_deepatoms.prepare.scaling import FrameScale
@@ -58,7 +58,7 @@ def columns_block(
     given : Points, optional
         The columns on those pixels, where frames are tiled; by default they are found here.
     """
-    job = replace(job, scalings=block_scalings(frames, block, job))
+    job = measured(frames, block, job)
     points = in_light_of_crystal(find(frames, block, job, method), job) if given is None else given
     mine = owned(points, block, job)
     if job.refine == "none":
@@ -73,7 +73,7 @@ def columns_block(
 
 def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
     """What may be columns in one tile, as the detector alone sees it."""
-    job = replace(job, scalings=block_scalings(frames, block, job))
+    job = measured(frames, block, job)
     points = find(frames, block, job, method)
     return points.keep(owned(points, block, job))
 

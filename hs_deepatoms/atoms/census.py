@@ -7,8 +7,9 @@ from dataclasses import replace
 import torch
 
 from hs_deepatoms.atoms.belief import near_pairs
-from hs_deepatoms.atoms.joint import State, evidence
 from hs_deepatoms.atoms.peaks import Columns
+from hs_deepatoms.atoms.residue import evidence
+from hs_deepatoms.atoms.state import State
 
 APART = 1.3  # sigmas: two columns nearer than this are one
 FAINTEST = 0.02  # of the median height: in an image without noise the rims of the drawn columns stand out

@@ -14,6 +14,7 @@ from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.resident import at_most, one_at_a_time
 from hs_deepatoms.modelfile.cache import cached_module
+from hs_deepatoms.prepare.lone import lone_pixels
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
 from hs_deepatoms.prepare.resample import (
     resample,
@@ -61,6 +62,8 @@ class Detection:
         Largest number of grid pixels that meet the network at once.
     scalings : list or dict (by frame) of FrameScale, optional
         Scale of every frame; by default each block's frames are whole and are measured in the task.
+    lone : dict (by frame) of tuple of ndarray, optional
+        Pixels (y, x) of the whole frame that are hot or dead; by default they are looked for in each window.
     masked : ndarray, bool, shape (ny, nx), optional
     skipped : ndarray, bool, shape (n_frames,), optional
         Frames to leave out.
@@ -90,6 +93,7 @@ class Detection:
     multiple: int = 8
     batch_pixels: int = 2**21
     scalings: list[FrameScale] | dict[int, FrameScale] | None = None
+    lone: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
     masked: np.ndarray | None = None
     skipped: np.ndarray | None = None
     apart: float | None = None
@@ -190,9 +194,18 @@ def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
     return resample(-scaled if job.dark else scaled, *matrices)
 
 
-def block_scalings(frames, block: Block, job: Detection) -> dict[int, FrameScale]:
-    """Scale of every frame of a block, by its number in the signal: measured once for all who need them."""
-    return {block.frames[0] + k: one_scaling(frame, block, job, k) for k, frame in enumerate(frames)}
+def measured(frames, block: Block, job: Detection) -> Detection:
+    """The job with the scale and the lone pixels of every frame of a block: measured once for all who need them."""
+    numbers = range(block.frames[0], block.frames[0] + len(frames))
+    job = replace(job, scalings={n: one_scaling(f, block, job, n - block.frames[0])
+                                 for n, f in zip(numbers, frames, strict=True)})  # fmt: skip
+    top, left = block.padded[0], block.padded[2]
+    lone = {}
+    for n, frame in zip(numbers, frames, strict=True):
+        scaled, bad, _ = _without_lone(frame, block, job, n - block.frames[0], block.padded)
+        y, x = np.nonzero(lone_pixels(scaled, bad, job.column_sigma)) if scaled is not None else ([], [])
+        lone[n] = np.asarray(y, int) + top, np.asarray(x, int) + left
+    return replace(job, lone=lone)
 
 
 def one_scaling(frame, block: Block, job: Detection, k: int) -> FrameScale:
@@ -206,6 +219,19 @@ def one_scaling(frame, block: Block, job: Detection, k: int) -> FrameScale:
 
 def scaled_window(frame, block, job, k, window):
     """Pixels ``window`` (y0, y1, x0, x1) of a frame, scaled; which of them mean nothing; and the frame's scale."""
+    scaled, bad, scaling = _without_lone(frame, block, job, k, window)
+    if scaled is None:
+        return scaled, bad, scaling
+    if job.lone is None:
+        return scaled, bad | lone_pixels(scaled, bad, job.column_sigma), scaling
+    y, x = (c - window[2 * a] for a, c in enumerate(job.lone[block.frames[0] + k]))
+    inside = (y >= 0) & (x >= 0) & (y < bad.shape[0]) & (x < bad.shape[1])
+    bad[y[inside], x[inside]] = True
+    return scaled, bad, scaling
+
+
+def _without_lone(frame, block, job, k, window):
+    """As :func:`scaled_window`, before lone pixels are looked for."""
     scaling = one_scaling(frame, block, job, k)
     (y0, y1, x0, x1), top, left = window, block.padded[0], block.padded[2]
     if scaling.span == 0:

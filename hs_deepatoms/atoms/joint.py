@@ -8,27 +8,17 @@ import numpy as np
 import torch
 
 from hs_deepatoms.atoms.belief import near_pairs, unseen
-from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.kernels import kernels
-from hs_deepatoms.atoms.noise import Noise, noise_of
 from hs_deepatoms.atoms.normal import Normal, damped
-from hs_deepatoms.atoms.peaks import Columns, Window
+from hs_deepatoms.atoms.peaks import Columns
+from hs_deepatoms.atoms.state import STIFFNESS, State, expected
 
-KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
 NEAR, FAR = 6.0, 7.5  # sigmas: columns nearer than this share normal equations (ellipses, round ones)
-STIFFNESS = 1e-3
-# weak priors: log width and ellipticity around the frame's own; place around the detector's, at least and at most so
-# many column sigmas
-WIDTH_SPREAD, SHAPE_SPREAD, LEEWAY = 0.3, 0.15, (0.25, 0.7)
+WIDTH_SPREAD, SHAPE_SPREAD = 0.3, 0.15  # weak priors: log width and ellipticity around the frame's own
 LONGEST = (0.6, 0.6, np.inf, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, height, log width, plus, cross
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
 LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
-# a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
-FARTHEST, WANDER, CROWD = 3.0, 1.5, 0.35
 TOLERANCE = 1e-3  # of misfit per column
-# signal-to-noise ratio of what is left over where a column was missed, and the share of the pixels where that may be;
-# where more are odd the model does not fit, and that is to be seen in the error bars
-MISSED, FEW = 6.0, 0.05
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 # of a step, relative, after a long one and after a short one: the next step corrects it
 EXACT, ROUGH = 1e-3, 0.02
@@ -37,204 +27,6 @@ ALIKE = 0.02  # relative change of the columns between matrices that are as good
 # in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
-# least share by which the diagonal is raised (Levenberg): what columns and background hardly tell apart stays where it
-# was instead of running off, and what they do tell is off by hardly a hundredth of a step
-DAMPING = 0.03
-
-
-@dataclass
-class State:
-    """A fit in progress: the window's image and weights of validity, the columns, the background, the noise."""
-
-    image: torch.Tensor  # (h, w) float32
-    valid: torch.Tensor  # (h, w) bool
-    columns: Columns
-    ground: Ground
-    splines: torch.Tensor  # coefficients
-    window: Window
-    noise: Noise
-    sigma: float  # typical width, pixels
-    elliptical: bool = False
-    noise_kind: str = "auto"
-    shape: tuple | None = None  # the typical plus and cross, if not those of the columns
-    leeway: torch.Tensor | None = None  # (n,) how well a column's place was known before, one sigma, pixels
-    start: Columns | None = None  # as they came, to go back to
-    reach: torch.Tensor | None = None  # (n,) how far from there they may go, pixels
-    free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
-    settled: torch.Tensor | None = None  # (n,) bool
-    judged: bool = False  # the noise is that of a fit, not of a first guess
-    damping: float = 0.0
-    least: float = DAMPING  # damping of any step
-    last: torch.Tensor | None = None  # (n, k) the step before, in standard deviations
-    ahead: torch.Tensor | None = None  # (n,) how far a place may still have to go, in standard deviations
-    taken: int = 0  # steps that were not undone
-    change: float = np.inf  # of most columns in the last step, relative to their size
-    drawn: tuple | None = None  # columns and splines whose image was made last, and the image
-    before: tuple[State, Equations] | None = None  # the last step, to go back to if it was a mistake
-
-    @property
-    def parameters(self) -> int:
-        return (6 if self.elliptical else 4) * len(self.columns) + self.ground.size
-
-    def kept(self, rows: torch.Tensor) -> State:
-        """With only the columns of a mask or of some indices."""
-        last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
-        return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
-                       reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, ahead=ahead,
-                       before=None, change=np.inf)  # fmt: skip
-
-    def joined(self, new: Columns) -> State:
-        """With further columns, of which little is known, and all of them free to move."""
-        leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
-        free = torch.ones_like(leeway, dtype=torch.bool)
-        start = Columns.join(self.start, new)
-        state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                        reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, ahead=None,
-                        before=None, change=np.inf)  # fmt: skip
-        if is_drawn(self):
-            mean = self.drawn[2].clone()
-            kernels(mean).draw_on(mean, new, self.window, self.elliptical)
-            state.drawn = (state.columns, state.splines, mean)
-        return state
-
-
-def is_drawn(state: State) -> bool:
-    """Whether the image that is kept is that of the state's columns and background."""
-    return state.drawn is not None and state.drawn[0] is state.columns and state.drawn[1] is state.splines
-
-
-def expected(state: State) -> torch.Tensor:
-    """The fitted image (h, w); the last one is kept with the state, and not to be written to."""
-    if not is_drawn(state):
-        mean = kernels(state.image).surface(state.ground, state.splines)
-        kernels(mean).draw_on(mean, state.columns, state.window, state.elliptical)
-        state.drawn = (state.columns, state.splines, mean)
-    return state.drawn[2]
-
-
-def begin(
-    image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None
-) -> State:
-    """Columns of one width at given places, with a first guess of heights and background, and of unknown noise."""
-    shape = tuple(image.shape)
-    ground = Ground.over(shape, KNOT * sigma, origin, image.device)
-    window = Window.around(sigma, shape)
-    y, x = (torch.as_tensor(v, dtype=torch.float64, device=image.device) for v in (y, x))
-    one = torch.ones_like(y)
-    columns = Columns(y, x, 0.1 * one, np.log(sigma) * one, 0 * one, 0 * one)
-    leeway = 0.5 * sigma * one if std is None else 2 * torch.as_tensor(std, dtype=torch.float64, device=image.device)
-    leeway = leeway.clamp(LEEWAY[0] * sigma, LEEWAY[1] * sigma)
-    state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
-                  window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
-    state = _first_guess(state)
-    state = replace(
-        state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool)
-    )
-    return _guessed(state) if noise is None else replace(state, noise=noise, judged=True)
-
-
-def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
-    """How far (n,) columns may go from where they start: none takes the place of another one."""
-    reach = (FARTHEST * leeway).clamp(max=WANDER * sigma)
-    i, j = near_pairs(start, WANDER * sigma / CROWD)  # none that is farther matters
-    apart = torch.hypot(start.y[i] - start.y[j], start.x[i] - start.x[j])
-    nearest = torch.full_like(reach, torch.inf)
-    nearest = nearest.scatter_reduce(0, torch.cat([i, j]), torch.cat([apart, apart]), "amin")
-    return torch.minimum(reach, CROWD * nearest).clamp(min=1e-3 * sigma)
-
-
-def _first_guess(state: State) -> State:
-    """Heights of the columns one by one, and the background under what they leave."""
-    window, work = state.window, kernels(state.image)
-    inner = replace(window, half=max(3, int(2 * state.sigma) + 1))  # a column's tails say little of its height
-    height = work.local_heights(state.columns, state.image, state.valid, inner)
-    typical = height[height > 0].median() if (height > 0).any() else 0.0
-    state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
-    drawn = torch.zeros_like(state.image)
-    work.draw_on(drawn, state.columns, window)
-    weight, rest, _ = work.weigh(state.noise, state.image, drawn, state.valid, judged=False)  # all pixels alike
-    matrix, slope = work.hessian(state.ground, weight, STIFFNESS), work.project(state.ground, rest)
-    splines = torch.from_numpy(matrix.solved(slope.cpu().numpy())).to(rest.device)
-    drawn += work.surface(state.ground, splines)
-    return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
-
-
-def _guessed(state: State) -> State:
-    """The state with the noise that its residual shows, whatever else that may be."""
-    mean = expected(state)
-    mean, rest = (_picked(values, state.valid) for values in (mean, state.image - mean))
-    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind))
-
-
-def _picked(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    return values.flatten() if where.all() else values[where]
-
-
-def measured(state: State) -> State:
-    """The state with its noise estimated anew, from its own residual."""
-    return replace(state, noise=pooled([residue(state)], state.noise_kind), before=None)
-
-
-@dataclass
-class Residue:
-    """What a fit leaves over: fitted and remaining intensity of every valid pixel, and the fit's parameters.
-
-    ``state`` is kept for the ratio of column-sized remains to the noise, which is only known after pooling.
-    """
-
-    mean: torch.Tensor
-    rest: torch.Tensor
-    parameters: int
-    state: State
-
-
-def residue(state: State) -> Residue:
-    mean = expected(state)
-    # what travels between processes is small
-    state = replace(state, before=None, last=None, drawn=None, ground=replace(state.ground, numbers=None))
-    return Residue(mean, state.image - mean, state.parameters, state)
-
-
-def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
-    """The noise of a frame from fits to parts of it; a column that was missed here or there is none of it."""
-    used = [p.state.valid for p in parts]
-    noise, ratio = _noise_and_ratio(parts, used, kind)
-    odd = [r > MISSED for r in ratio]
-    if 0 < sum(int(o.sum()) for o in odd) < FEW * sum(o.numel() for o in odd):
-        used = [u & ~o for u, o in zip(used, odd, strict=True)]
-        noise, ratio = _noise_and_ratio(parts, used, kind)
-    ratio = torch.cat([_picked(r, u) for r, u in zip(ratio, used, strict=True)])
-    excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
-    noise = replace(noise, excess=max(excess, 1.0))
-    clear = torch.cat([_clearness(p, noise) for p in parts])
-    return replace(noise, faintest=float(clear.quantile(0.05)) if len(clear) else 0.0)
-
-
-def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):
-    """Noise by the pixels used, and how far column-sized remains stand out of it at every pixel of each part."""
-    mean, rest = (
-        torch.cat([_picked(getattr(p, n), u) for p, u in zip(parts, used, strict=True)]) for n in ("mean", "rest")
-    )
-    noise = noise_of(mean, rest, sum(p.parameters for p in parts), kind)
-    return noise, [evidence(replace(p.state, noise=noise), p.mean)[0].abs() for p in parts]
-
-
-def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
-    """Signal-to-noise ratio (n,) of columns as if each stood alone, by the noise at their centres."""
-    c, (rows, columns) = part.state.columns, part.mean.shape
-    there = part.mean[c.y.round().long().clamp(0, rows - 1), c.x.round().long().clamp(0, columns - 1)]
-    return c.height * torch.exp(c.log_width) * torch.sqrt(torch.pi / noise.variance(there))
-
-
-def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signal-to-noise ratio and height of one more column at every pixel of the residual, (h, w) both."""
-    weight, rest, _ = kernels(mean).weigh(state.noise, state.image, mean, state.valid, judged=False)
-    reach = int(3 * state.sigma) + 1
-    place = torch.arange(-reach, reach + 1, device=mean.device)
-    bell = torch.exp(-0.5 * (place / state.sigma) ** 2)
-    work = kernels(mean)
-    power, overlap = work.filtered(weight, bell**2).clamp(min=1e-12), work.filtered(rest, bell)
-    return overlap / torch.sqrt(power), overlap / power
 
 
 @dataclass

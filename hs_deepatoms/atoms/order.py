@@ -207,7 +207,10 @@ class Sites:
     def evidence(self, p: np.ndarray) -> Evidence:
         """What stands at the equivalents, given the probabilities of all candidates."""
         who, there = self.ends(p)
-        weight = self.weights(p, there)
+        return self.evidence_of(p, who, self.weights(p, there))
+
+    def evidence_of(self, p: np.ndarray, who: np.ndarray, weight: np.ndarray) -> Evidence:
+        """The same from who stands at the equivalents, and how much each counts, both (n, m)."""
         odds = logit(np.clip(np.append(p.astype(np.float32), np.float32(0)), 0.01, 1 - EDGE))[who]
         total = np.maximum(weight.sum(1), 1e-9)
         mean = np.einsum("ij,ij->i", weight, odds) / total

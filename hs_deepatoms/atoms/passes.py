@@ -14,7 +14,7 @@ import numpy as np
 from hs_deepatoms.atoms.block import candidates_block, columns_block, in_light_of_crystal, noise_windows, residues_block
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import Detection
-from hs_deepatoms.atoms.joint import pooled
+from hs_deepatoms.atoms.residue import pooled
 from hs_deepatoms.engine.heap import trim_heap
 from hs_deepatoms.engine.mapping import map_blocks
 from hs_deepatoms.engine.plan import Block

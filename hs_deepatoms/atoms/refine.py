@@ -9,23 +9,13 @@ import torch
 
 from hs_deepatoms.atoms.belief import trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
-from hs_deepatoms.atoms.joint import (
-    State,
-    arrived,
-    begin,
-    evidence,
-    expected,
-    matrix,
-    matrix_near,
-    measured,
-    settle,
-    step,
-    verified,
-)
+from hs_deepatoms.atoms.joint import arrived, matrix, matrix_near, settle, step, verified
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.peaks import Columns
+from hs_deepatoms.atoms.residue import evidence, measured
+from hs_deepatoms.atoms.state import State, begin, expected
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive

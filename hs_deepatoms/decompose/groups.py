@@ -13,6 +13,7 @@ from hs_deepatoms.decompose.model import Model, gaussian_probabilities, nearest_
 from hs_deepatoms.decompose.result import Decomposition
 from hs_deepatoms.decompose.samples import Samples
 from hs_deepatoms.decompose.som import fit_som, som_shape
+from hs_deepatoms.engine.serial import one_core_blas
 
 MOST_CLASSES = 10
 FITTED = 100_000  # samples from which classes are learned
@@ -64,8 +65,9 @@ def fit_gmm(samples: Samples, k: int | None, rng: np.random.Generator) -> Decomp
     some = _some(reduced.points)
     most = max(1, min(MOST_CLASSES, len(some) // (reduced.points.shape[1] + 2)))
     state = int(rng.integers(2**31 - 1))
-    fits = {number: GaussianMixture(number, n_init=3, random_state=state, reg_covar=1e-6).fit(some)
-            for number in (range(1, most + 1) if k is None else [k])}  # fmt: skip
+    with one_core_blas():  # thousands of products of a few numbers each
+        fits = {number: GaussianMixture(number, n_init=3, random_state=state, reg_covar=1e-6).fit(some)
+                for number in (range(1, most + 1) if k is None else [k])}  # fmt: skip
     bic = {number: float(fitted.bic(some)) for number, fitted in fits.items()}
     best = fits[min(bic, key=bic.get)]
     order = np.argsort(-best.weights_)

@@ -4,6 +4,7 @@ saves."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from threading import Lock, Thread
 from typing import TypeVar
@@ -73,3 +74,16 @@ class _OneCoreBlas:
 
 
 _BLAS = _OneCoreBlas()
+
+
+def one_core_blas() -> AbstractContextManager[None]:
+    """A context with the BLAS of numpy and scipy on one core, as in `on_one_core`; torch is neither limited nor needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> with one_core_blas():
+    ...     float(np.eye(3).dot(np.ones(3)).sum())
+    3.0
+    """
+    return _BLAS

@@ -14,7 +14,7 @@ from hs_deepatoms.methods import images
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.detect import Detection
-    from hs_deepatoms.atoms.joint import Residue
+    from hs_deepatoms.atoms.residue import Residue
     from hs_deepatoms.prepare.survey import Appearance
 
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders

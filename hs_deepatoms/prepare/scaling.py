@@ -66,12 +66,24 @@ def frame_scaling(values: np.ndarray, masked: np.ndarray | None = None) -> tuple
         values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 0.0
-    # sums of extreme float16 or integer values would overflow in their own type
-    low, centre, high = np.percentile(values.astype(np.float64), [LOW, 50, HIGH])
+    low, centre, high = _percentiles(values, (LOW, 50, HIGH))
     span = high - low
     if span == 0:  # fewer than half a per cent of the pixels differ: noise-free pictures of a few atoms
         span = SPARSE * (float(values.max()) - float(values.min()))
     return float(centre), float(span)
+
+
+def _percentiles(values: np.ndarray, which: tuple[float, ...]) -> np.ndarray:
+    """As numpy's, for values (n,) without NaN: to sort them in single precision takes a third of the time.
+
+    What is interpolated is doubles: differences of extreme values would overflow in their own type.
+    """
+    exact = values.dtype.itemsize <= 2 or values.dtype == np.float32
+    ordered = np.sort(values.astype(np.float32 if exact else np.float64, copy=False))
+    place = np.asarray(which) / 100 * (len(ordered) - 1)
+    below = np.floor(place).astype(int)
+    low, high = (ordered[k].astype(np.float64) for k in (below, np.minimum(below + 1, len(ordered) - 1)))
+    return low + (place - below) * (high - low)
 
 
 def apply_scaling(frame: np.ndarray, scaling: tuple[float, float]) -> np.ndarray:

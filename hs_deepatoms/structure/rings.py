@@ -129,7 +129,8 @@ def _cycles(after: np.ndarray) -> np.ndarray:
 def _traced(y, x, bonds: Bonds, names, after, face, largest: int) -> Rings:
     """Walk along all borders at once."""
     length = np.bincount(face)
-    first = np.unique(face, return_index=True)[1]
+    first = np.empty(length.size, np.int64)
+    first[face[::-1]] = np.arange(face.size)[::-1]  # of several the one that is written last stays
     # a border that touches itself may be longer than the rings it is split into
     edge = first[(length >= SMALLEST) & (length <= 2 * largest)] if length.size else np.empty(0, np.int64)
     size = length[face[edge]] if edge.size else np.empty(0, np.int64)

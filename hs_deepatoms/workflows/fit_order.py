@@ -103,7 +103,7 @@ def fitted_samples(
         whole = (0, one.image.shape[0], 0, one.image.shape[1])
         box = Block((0, 1), whole, whole)
         job = replace(job, refine="quick", order=weights, heights=(0.0, 1.0, 0.0), certain=THRESHOLD)
-        job = replace(job, reported=CANDIDATE, scalings=block.block_scalings(one.image[None], box, job))
+        job = block.measured(one.image[None], box, replace(job, reported=CANDIDATE))
         points = block.in_light_of_crystal(block.find(one.image[None], box, job, "network"), job)
         done = block.fit_frame(points, one.image, 0, box, job)
         ratio, _ = block.compared(points, done)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from hs_deepatoms.atoms.joint import expected, settle, step
+from hs_deepatoms.atoms.joint import settle, step
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.refine import begin_fit
+from hs_deepatoms.atoms.state import expected
 from hs_deepatoms.simulate.columns import draw_columns
 
 

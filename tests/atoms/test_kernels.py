@@ -13,12 +13,12 @@ import torch
 from hs_deepatoms.atoms import tensors
 from hs_deepatoms.atoms.compiled import calls, loops
 from hs_deepatoms.atoms.ground import Ground
-from hs_deepatoms.atoms.joint import expected
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import damped
 from hs_deepatoms.atoms.peaks import Columns, Window
 from hs_deepatoms.atoms.refine import begin_fit, fit_columns
+from hs_deepatoms.atoms.state import expected
 from hs_deepatoms.simulate.columns import draw_columns
 
 KINDS = [calls, tensors]

@@ -165,9 +165,9 @@ def test_a_scheduler_of_ones_own():
 def test_processes_and_their_errors():
     data = whole((4, 20, 30))
     blocks = plan_blocks(4, (20, 30), tile=32, halo=0)
+    wanted = map_blocks(data, blocks, total, **quiet)
     with dask.config.set(scheduler="processes"):
-        found = map_blocks(da.from_array(data, chunks=(2, 20, 16)), blocks, total, num_workers=1, **quiet)
-        assert found == map_blocks(data, blocks, total, num_workers=1, **quiet)
+        assert map_blocks(da.from_array(data, chunks=(2, 20, 16)), blocks, total, num_workers=1, **quiet) == wanted
         with pytest.raises(KeyError) as error:
             map_blocks(data, blocks, fails, num_workers=1, **quiet)
     assert error.value.args == ("no such column: 'height'",)

@@ -58,7 +58,7 @@ def test_blas_is_limited_until_the_last_call_ends():
     """In a process of its own: other libraries of this one may have bound BLAS to a number of threads."""
     code = """
 from threadpoolctl import threadpool_info, threadpool_limits
-from hs_deepatoms.engine.serial import on_one_core
+from hs_deepatoms.engine.serial import on_one_core, one_core_blas
 
 def blas_threads():
     return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
@@ -70,5 +70,8 @@ with threadpool_limits(2, user_api="blas"):
         on_one_core(divmod, 1, 0)
     except ZeroDivisionError:
         print(blas_threads())
+    with one_core_blas():
+        print(on_one_core(blas_threads), blas_threads())
+    print(blas_threads())
 """
-    assert run_fresh(code).split() == ["{1}", "(0,", "{1})", "{2}"]
+    assert run_fresh(code).split() == ["{1}", "(0,", "{1})", "{2}", "{1}", "{1}", "{2}"]

@@ -81,10 +81,10 @@ def test_intensity_and_type_do_not_matter(standard, reference, change, tolerance
     same_atoms(find(change(standard[0])), reference, tolerance)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_ten_hot_pixels_do_not_matter(standard, reference, seed):
+@pytest.mark.parametrize(("seed", "times"), [(0, 100), (1, 100), (2, 1.5), (3, 1.5), (4, 2.5)])
+def test_ten_hot_pixels_do_not_matter(standard, reference, seed, times):
     image, rng = standard[0].copy(), np.random.default_rng(seed)
-    image[rng.integers(0, 180, 10), rng.integers(0, 260, 10)] = 100 * image.max()
+    image[rng.integers(0, 180, 10), rng.integers(0, 260, 10)] = times * image.max()
     same_atoms(find(image), reference, 0.05)
 
 
@@ -166,11 +166,11 @@ def test_frames_are_scaled_one_by_one_and_empty_ones_have_no_atoms(standard, ref
 @pytest.fixture(scope="module")
 def large():
     """An image larger than the tiles of the tests, and the atoms found in it whole."""
-    image, _, _ = lattice_image((420, 510), sigma=2.2, spacing=11.0)
+    image, _, _ = lattice_image((310, 420), sigma=2.2, spacing=11.0)
     return image, find(image)
 
 
-@pytest.mark.parametrize("chunks", [None, (420, 510), (100, 510), (77, 131)])
+@pytest.mark.parametrize("chunks", [None, (310, 420), (100, 420), (77, 131)])
 def test_tiles_give_what_the_whole_image_gives(large, chunks, small_tiles):
     image, whole = large
     data = image if chunks is None else da.from_array(image, chunks=chunks)
@@ -180,13 +180,13 @@ def test_tiles_give_what_the_whole_image_gives(large, chunks, small_tiles):
 
 def test_tiles_of_a_stack_with_masks(large, small_tiles):
     image, whole = large
-    stack = da.from_array(np.stack([image, 0.2 * image, image]), chunks=(2, 211, 300))
+    stack = da.from_array(np.stack([image, 0.2 * image, image]), chunks=(2, 151, 240))
     mask = np.zeros(image.shape, bool)
-    mask[:, 300:] = True
+    mask[:, 240:] = True
     atoms = find(stack, navigation_mask=np.array([False, False, True]), signal_mask=mask)
-    assert sorted(set(atoms["nav_0_index"].values.tolist())) == [0, 1] and (atoms["x_px"] < 300).all()
+    assert sorted(set(atoms["nav_0_index"].values.tolist())) == [0, 1] and (atoms["x_px"] < 240).all()
     first = atoms.isel(atom=(atoms["nav_0_index"] == 0).values)
-    part = whole.isel(atom=(whole["x_px"] < 270).values)
+    part = whole.isel(atom=(whole["x_px"] < 210).values)
     pairs = matched(first["y_px"].values, first["x_px"].values, part["y_px"].values, part["x_px"].values, 0.3)
     assert len(pairs) >= 0.98 * part.sizes["atom"] and small_tiles[-1] >= 18
 
@@ -287,11 +287,16 @@ def test_no_global_state_is_touched(standard):
     torch.manual_seed(7)
     np.random.seed(7)  # noqa: NPY002
     before = torch.get_rng_state().clone(), np.random.get_state()[1].copy(), torch.get_default_dtype()  # noqa: NPY002
-    threads = torch.get_num_threads()
-    find(standard[0])
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)  # what the code inside would not choose
+        find(standard[0])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(usual)
     assert torch.equal(before[0], torch.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
-    assert torch.get_default_dtype() == before[2] and torch.get_num_threads() == threads
+    assert torch.get_default_dtype() == before[2]
 
 
 def diffraction():
@@ -384,8 +389,9 @@ def test_any_dask_scheduler(standard, reference, scheduler):
     import dask
 
     lazy = da.from_array(np.stack([standard[0]] * 3), chunks=(1, 90, 260))
+    workers = 1 if scheduler == "processes" else 2  # every process imports everything once more
     with dask.config.set(scheduler=scheduler):
-        atoms = find(lazy, num_workers=2)
+        atoms = find(lazy, num_workers=workers)
     n = len(reference["atom"])
     assert len(atoms["atom"]) == 3 * n
     same_atoms(atoms.isel(atom=slice(n, 2 * n)), reference, 1e-3)

@@ -56,3 +56,11 @@ def test_a_few_atoms_on_an_exact_zero_background_are_kept_and_a_lone_pixel_is_no
     lone = np.zeros((100, 120))
     lone[50, 60] = 4.0
     assert invalid_pixels(apply_scaling(lone, frame_scaling(lone))).sum() == 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "float16", "float32", "float64"])
+@pytest.mark.parametrize("n", [2, 3, 7, 1000])
+def test_the_range_is_that_of_numpys_percentiles(dtype, n):
+    values = np.random.default_rng(n).normal(60, 20, n).astype(dtype)
+    low, centre, high = np.percentile(values.astype(float), [0.5, 50, 99.5])
+    assert frame_scaling(values) == pytest.approx((centre, high - low), rel=1e-12)

@@ -12,17 +12,15 @@ import hs_deepatoms
 from hs_deepatoms.errors import InvalidArgumentError, ModelFileError
 from hs_deepatoms.modelfile.files import read_info
 from tests.methods.conftest import f1_inside, lattice_image
-from tests.workflows.test_segmenter import FEW, QUIET, SMALL, Mine, crystal, training_set
+from tests.workflows.conftest import SMALL, training_set
+from tests.workflows.test_segmenter import FEW, QUIET, Mine, crystal
 
 PLAIN = hs_deepatoms.Augmentation()
 
 
 @pytest.fixture(scope="module")
-def trained():
-    images, tables = training_set()
-    ensemble = hs_deepatoms.Ensemble(["column"], members=3, method="baseline", net_options=SMALL)
-    return ensemble.fit(images, tables, steps=40, batch_size=4, window=56, learning_rate=5e-3, radius=4,
-                        augmentation=PLAIN, **QUIET)  # fmt: skip
+def trained(taught_ensemble):
+    return taught_ensemble
 
 
 @pytest.fixture(scope="module")

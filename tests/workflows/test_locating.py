@@ -16,17 +16,9 @@ def crystal(k, size=(180, 190), **options):
     return lattice_image(size, sigma=SIGMA, seed=k, angle=0.3 + k, counts=60.0, **options)
 
 
-def taught(make, **options):
-    parts = [crystal(k, (96, 104)) for k in range(4)]
-    tables = [hs_deepatoms.positions(y, x, signal=image) for image, y, x in parts]
-    model = make(net_options={"filters": 6, "depth": 2}, **options)
-    return model.fit([image for image, _, _ in parts], tables, steps=50, batch_size=4, window=64, learning_rate=5e-3,
-                     radius=4, **QUIET)  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def segmenter():
-    return taught(hs_deepatoms.Segmenter)
+def segmenter(taught_segmenter):
+    return taught_segmenter
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +81,8 @@ def test_tiles_make_no_difference_with_a_wrong_radius(segmenter, monkeypatch, fa
 @pytest.mark.filterwarnings("ignore:These images are unlike")
 @pytest.mark.parametrize("refine", ["quick", "full", "none"])
 @pytest.mark.parametrize("make", ["segmenter", "ensemble"])
-def test_a_table_of_no_atom_has_all_columns(segmenter, make, refine):
-    model = segmenter if make == "segmenter" else taught(hs_deepatoms.Ensemble, members=2)
+def test_a_table_of_no_atom_has_all_columns(request, make, refine):
+    model = request.getfixturevalue(f"taught_{make}")
     image = crystal(27, (96, 100))[0]
     full = model.find_atoms(image, refine=refine, **QUIET)
     empty = model.find_atoms(image, refine=refine, threshold=0.9999, **QUIET)

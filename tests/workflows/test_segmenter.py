@@ -14,9 +14,9 @@ from hs_deepatoms.modelfile.files import read_info
 from hs_deepatoms.nets.catalogue import make_net
 from hs_deepatoms.training.recipe import Recipe
 from tests.methods.conftest import f1_inside, lattice_image, matched
+from tests.workflows.conftest import SMALL, training_set
 
 QUIET = {"show_progressbar": False}
-SMALL = {"filters": 6, "depth": 2}
 FEW = {"steps": 4, "batch_size": 4, "window": 48, **QUIET}
 
 
@@ -24,16 +24,9 @@ def crystal(k, size=(96, 104), **options):
     return lattice_image(size, seed=k, angle=0.3 + k, counts=60.0, **options)
 
 
-def training_set(n=4):
-    parts = [crystal(k) for k in range(n)]
-    return [image for image, _, _ in parts], [hs_deepatoms.positions(y, x, signal=image) for image, y, x in parts]
-
-
 @pytest.fixture(scope="module")
-def trained():
-    images, tables = training_set()
-    segmenter = hs_deepatoms.Segmenter(["column"], net_options=SMALL)
-    return segmenter.fit(images, tables, steps=50, batch_size=4, window=64, learning_rate=5e-3, radius=4, **QUIET)
+def trained(taught_segmenter):
+    return taught_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,9 +11,17 @@ from hs_deepatoms.workflows.train_shipped import Samples, Stage, TrainingConfig,
 from tests.methods.conftest import lattice_image
 
 
+@dataclass(frozen=True)
+class FewAtATime(TrainingConfig):
+    """As shipped, but for the number of samples per step: each takes tenths of a second."""
+
+    batch_size: int = 3
+
+
 @pytest.fixture
 def short(monkeypatch):
-    """The same stages, three steps each."""
+    """The same stages, three steps each, of three samples."""
+    monkeypatch.setattr(train_shipped, "TrainingConfig", FewAtATime)
     stages = {name: Stage(3, s.learning_rate, s.real_share, s.options) for name, s in train_shipped.STAGES.items()}
     monkeypatch.setattr(train_shipped, "STAGES", stages)
     monkeypatch.setattr(train_shipped, "SURVEY", Stage(3, 2e-3))
@@ -32,7 +41,9 @@ def test_all_stages_are_trained_packed_and_usable(tmp_path, short):
     main(arguments)
     logs = {name: json.loads((out / f"{name}.json").read_text()) for name in (*short, "survey")}
     assert all(log["steps_done"] == 3 and log["real_images"] == 1 for log in logs.values())
-    atoms = hs_deepatoms.find_atoms(lattice_image()[0], model=model, threshold=0.99, spacing=15, show_progressbar=False)
+    assert all(log["config"]["batch_size"] == 3 for log in logs.values())
+    image = lattice_image((90, 110))[0]
+    atoms = hs_deepatoms.find_atoms(image, model=model, threshold=0.99, spacing=15, show_progressbar=False)
     assert "probability" in atoms
     before = (out / "polish.safetensors").stat().st_mtime_ns
     main(arguments)  # what is there is not trained again

@@ -1,0 +1,82 @@
+"""What a fit leaves over: the noise of an image, and columns that were missed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from hs_deepatoms.atoms.kernels import kernels
+from hs_deepatoms.atoms.noise import Noise, noise_of
+from hs_deepatoms.atoms.state import State, expected, picked
+
+# signal-to-noise ratio of what is left over where a column was missed, and the share of the pixels where that may be;
+# where more are odd the model does not fit, and that is to be seen in the error bars
+MISSED, FEW = 6.0, 0.05
+
+
+def measured(state: State) -> State:
+    """The state with its noise estimated anew, from its own residual."""
+    return replace(state, noise=pooled([residue(state)], state.noise_kind), before=None)
+
+
+@dataclass
+class Residue:
+    """What a fit leaves over: fitted and remaining intensity of every valid pixel, and the fit's parameters.
+
+    ``state`` is kept for the ratio of column-sized remains to the noise, which is only known after pooling.
+    """
+
+    mean: torch.Tensor
+    rest: torch.Tensor
+    parameters: int
+    state: State
+
+
+def residue(state: State) -> Residue:
+    mean = expected(state)
+    # what travels between processes is small
+    state = replace(state, before=None, last=None, drawn=None, ground=replace(state.ground, numbers=None))
+    return Residue(mean, state.image - mean, state.parameters, state)
+
+
+def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
+    """The noise of a frame from fits to parts of it; a column that was missed here or there is none of it."""
+    used = [p.state.valid for p in parts]
+    noise, ratio = _noise_and_ratio(parts, used, kind)
+    odd = [r > MISSED for r in ratio]
+    if 0 < sum(int(o.sum()) for o in odd) < FEW * sum(o.numel() for o in odd):
+        used = [u & ~o for u, o in zip(used, odd, strict=True)]
+        noise, ratio = _noise_and_ratio(parts, used, kind)
+    ratio = torch.cat([picked(r, u) for r, u in zip(ratio, used, strict=True)])
+    excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
+    noise = replace(noise, excess=max(excess, 1.0))
+    clear = torch.cat([_clearness(p, noise) for p in parts])
+    return replace(noise, faintest=float(clear.quantile(0.05)) if len(clear) else 0.0)
+
+
+def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):
+    """Noise by the pixels used, and how far column-sized remains stand out of it at every pixel of each part."""
+    mean, rest = (
+        torch.cat([picked(getattr(p, n), u) for p, u in zip(parts, used, strict=True)]) for n in ("mean", "rest")
+    )
+    noise = noise_of(mean, rest, sum(p.parameters for p in parts), kind)
+    return noise, [evidence(replace(p.state, noise=noise), p.mean)[0].abs() for p in parts]
+
+
+def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
+    """Signal-to-noise ratio (n,) of columns as if each stood alone, by the noise at their centres."""
+    c, (rows, columns) = part.state.columns, part.mean.shape
+    there = part.mean[c.y.round().long().clamp(0, rows - 1), c.x.round().long().clamp(0, columns - 1)]
+    return c.height * torch.exp(c.log_width) * torch.sqrt(torch.pi / noise.variance(there))
+
+
+def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Signal-to-noise ratio and height of one more column at every pixel of the residual, (h, w) both."""
+    weight, rest, _ = kernels(mean).weigh(state.noise, state.image, mean, state.valid, judged=False)
+    reach = int(3 * state.sigma) + 1
+    place = torch.arange(-reach, reach + 1, device=mean.device)
+    bell = torch.exp(-0.5 * (place / state.sigma) ** 2)
+    work = kernels(mean)
+    power, overlap = work.filtered(weight, bell**2).clamp(min=1e-12), work.filtered(rest, bell)
+    return overlap / torch.sqrt(power), overlap / power

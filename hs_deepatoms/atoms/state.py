@@ -1,0 +1,155 @@
+"""A fit of columns in progress: what is fitted, to which image, and the first guess from which it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from hs_deepatoms.atoms.belief import near_pairs
+from hs_deepatoms.atoms.ground import Ground
+from hs_deepatoms.atoms.kernels import kernels
+from hs_deepatoms.atoms.noise import Noise, noise_of
+from hs_deepatoms.atoms.peaks import Columns, Window
+
+if TYPE_CHECKING:
+    from hs_deepatoms.atoms.joint import Equations
+
+KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
+STIFFNESS = 1e-3
+LEEWAY = 0.25, 0.7  # of a place around the detector's, at least and at most so many column sigmas
+# a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
+FARTHEST, WANDER, CROWD = 3.0, 1.5, 0.35
+# least share by which the diagonal is raised (Levenberg): what columns and background hardly tell apart stays where it
+# was instead of running off, and what they do tell is off by hardly a hundredth of a step
+DAMPING = 0.03
+
+
+@dataclass
+class State:
+    """A fit in progress: the window's image and weights of validity, the columns, the background, the noise."""
+
+    image: torch.Tensor  # (h, w) float32
+    valid: torch.Tensor  # (h, w) bool
+    columns: Columns
+    ground: Ground
+    splines: torch.Tensor  # coefficients
+    window: Window
+    noise: Noise
+    sigma: float  # typical width, pixels
+    elliptical: bool = False
+    noise_kind: str = "auto"
+    shape: tuple | None = None  # the typical plus and cross, if not those of the columns
+    leeway: torch.Tensor | None = None  # (n,) how well a column's place was known before, one sigma, pixels
+    start: Columns | None = None  # as they came, to go back to
+    reach: torch.Tensor | None = None  # (n,) how far from there they may go, pixels
+    free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
+    settled: torch.Tensor | None = None  # (n,) bool
+    judged: bool = False  # the noise is that of a fit, not of a first guess
+    damping: float = 0.0
+    least: float = DAMPING  # damping of any step
+    last: torch.Tensor | None = None  # (n, k) the step before, in standard deviations
+    ahead: torch.Tensor | None = None  # (n,) how far a place may still have to go, in standard deviations
+    taken: int = 0  # steps that were not undone
+    change: float = np.inf  # of most columns in the last step, relative to their size
+    drawn: tuple | None = None  # columns and splines whose image was made last, and the image
+    before: tuple[State, Equations] | None = None  # the last step, to go back to if it was a mistake
+
+    @property
+    def parameters(self) -> int:
+        return (6 if self.elliptical else 4) * len(self.columns) + self.ground.size
+
+    def kept(self, rows: torch.Tensor) -> State:
+        """With only the columns of a mask or of some indices."""
+        last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
+        return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
+                       reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, ahead=ahead,
+                       before=None, change=np.inf)  # fmt: skip
+
+    def joined(self, new: Columns) -> State:
+        """With further columns, of which little is known, and all of them free to move."""
+        leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
+        free = torch.ones_like(leeway, dtype=torch.bool)
+        start = Columns.join(self.start, new)
+        state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
+                        reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, ahead=None,
+                        before=None, change=np.inf)  # fmt: skip
+        if is_drawn(self):
+            mean = self.drawn[2].clone()
+            kernels(mean).draw_on(mean, new, self.window, self.elliptical)
+            state.drawn = (state.columns, state.splines, mean)
+        return state
+
+
+def is_drawn(state: State) -> bool:
+    """Whether the image that is kept is that of the state's columns and background."""
+    return state.drawn is not None and state.drawn[0] is state.columns and state.drawn[1] is state.splines
+
+
+def expected(state: State) -> torch.Tensor:
+    """The fitted image (h, w); the last one is kept with the state, and not to be written to."""
+    if not is_drawn(state):
+        mean = kernels(state.image).surface(state.ground, state.splines)
+        kernels(mean).draw_on(mean, state.columns, state.window, state.elliptical)
+        state.drawn = (state.columns, state.splines, mean)
+    return state.drawn[2]
+
+
+def begin(
+    image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None
+) -> State:
+    """Columns of one width at given places, with a first guess of heights and background, and of unknown noise."""
+    shape = tuple(image.shape)
+    ground = Ground.over(shape, KNOT * sigma, origin, image.device)
+    window = Window.around(sigma, shape)
+    y, x = (torch.as_tensor(v, dtype=torch.float64, device=image.device) for v in (y, x))
+    one = torch.ones_like(y)
+    columns = Columns(y, x, 0.1 * one, np.log(sigma) * one, 0 * one, 0 * one)
+    leeway = 0.5 * sigma * one if std is None else 2 * torch.as_tensor(std, dtype=torch.float64, device=image.device)
+    leeway = leeway.clamp(LEEWAY[0] * sigma, LEEWAY[1] * sigma)
+    state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
+                  window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
+    state = _first_guess(state)
+    state = replace(
+        state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool)
+    )
+    return _guessed(state) if noise is None else replace(state, noise=noise, judged=True)
+
+
+def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
+    """How far (n,) columns may go from where they start: none takes the place of another one."""
+    reach = (FARTHEST * leeway).clamp(max=WANDER * sigma)
+    i, j = near_pairs(start, WANDER * sigma / CROWD)  # none that is farther matters
+    apart = torch.hypot(start.y[i] - start.y[j], start.x[i] - start.x[j])
+    nearest = torch.full_like(reach, torch.inf)
+    nearest = nearest.scatter_reduce(0, torch.cat([i, j]), torch.cat([apart, apart]), "amin")
+    return torch.minimum(reach, CROWD * nearest).clamp(min=1e-3 * sigma)
+
+
+def _first_guess(state: State) -> State:
+    """Heights of the columns one by one, and the background under what they leave."""
+    window, work = state.window, kernels(state.image)
+    inner = replace(window, half=max(3, int(2 * state.sigma) + 1))  # a column's tails say little of its height
+    height = work.local_heights(state.columns, state.image, state.valid, inner)
+    typical = height[height > 0].median() if (height > 0).any() else 0.0
+    state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
+    drawn = torch.zeros_like(state.image)
+    work.draw_on(drawn, state.columns, window)
+    weight, rest, _ = work.weigh(state.noise, state.image, drawn, state.valid, judged=False)  # all pixels alike
+    matrix, slope = work.hessian(state.ground, weight, STIFFNESS), work.project(state.ground, rest)
+    splines = torch.from_numpy(matrix.solved(slope.cpu().numpy())).to(rest.device)
+    drawn += work.surface(state.ground, splines)
+    return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
+
+
+def _guessed(state: State) -> State:
+    """The state with the noise that its residual shows, whatever else that may be."""
+    mean = expected(state)
+    mean, rest = (picked(values, state.valid) for values in (mean, state.image - mean))
+    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind))
+
+
+def picked(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    return values.flatten() if where.all() else values[where]
