@@ -289,13 +289,13 @@ def phase_image(size=(84, 98), edge=50, noise=0.8):
 
 
 def lattice_image():
-    """One square lattice in two orientations, in 1.6 times its own standard deviation of noise."""
-    y, x = np.mgrid[:84, :96]
+    """One square lattice in two orientations, in 1.2 times its own standard deviation of noise."""
+    y, x = np.mgrid[:72, :84]
     found = []
     for turn in (np.radians(20), 0.0):
         u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
         found.append(0.25 * (2 + np.cos(2 * np.pi * u / 5) + np.cos(2 * np.pi * v / 5)))
-    return np.where(x > 48, *found) + 0.4 * np.random.default_rng(0).standard_normal(x.shape)
+    return np.where(x > 42, *found) + 0.3 * np.random.default_rng(0).standard_normal(x.shape)
 
 
 def test_physics_loss_smooths_the_map_and_its_phases():
@@ -305,16 +305,16 @@ def test_physics_loss_smooths_the_map_and_its_phases():
     from hs_deepatoms.latent.physics import edge_loss
 
     s = hs.signals.Signal2D(lattice_image().astype(np.float32))
-    options = {"grid": 4, "window": 16, "latent_dim": 1, "invariances": ["shift"], "max_shift": 3, "steps": 40,
-               "show_progressbar": False, "physics": "edges", "physics_block": 10}  # fmt: skip
+    options = {"grid": 4, "window": 16, "latent_dim": 1, "invariances": ["shift"], "max_shift": 3, "steps": 25,
+               "show_progressbar": False, "physics": "edges", "physics_block": 8}  # fmt: skip
     rough, right = [], []
     for weight in (0.0, 0.3):
         tree = s.vae(physics_weight=weight, **options)
         values = tree["latent/z"].values[:, 0]
         assert values.std() > 0.3
-        rough.append(float(edge_loss(torch.from_numpy(values.reshape(18, 21)))[0]))
+        rough.append(float(edge_loss(torch.from_numpy(values.reshape(15, 18)))[0]))
         table = tree.deepatoms.phases(0, least=0.0)
-        share = (table["phase"].values == (table["x_px"].values > 48)).mean()
+        share = (table["phase"].values == (table["x_px"].values > 42)).mean()
         right.append(max(share, 1 - share))
     assert rough[1] < 0.5 * rough[0]
     assert right[1] > right[0] and right[1] > 0.97
@@ -349,7 +349,7 @@ def test_a_quantity_as_labels(learned, tmp_path):
     data = np.exp(-(grid[:, None] ** 2) / 4) * (np.exp(-((grid - far) ** 2) / 4) + np.exp(-((grid + far) ** 2) / 4))
     data = (data + 0.05 * rng.standard_normal(data.shape)).astype(np.float32)
     given = np.where(np.arange(240) < 40, truth, np.nan)
-    tree = patches_of(data).vae(latent_dim=1, labels=given, steps=120, **QUICK)
+    tree = patches_of(data).vae(latent_dim=1, labels=given, steps=60, **QUICK)
     assert tree["latent/z"].sizes["latent"] == 2 and "class" not in tree["latent"]
     error = (tree["latent/value"].values - truth)[40:]
     assert np.sqrt((error**2).mean()) < 0.25 * truth.std()
