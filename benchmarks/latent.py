@@ -16,12 +16,12 @@ angle uniform over the full circle, shifts up to 2 pixels, one distance stretche
 of a discrete latent, accuracy after matching. ``labels``: ten labels per class at noise 1/3 beside nearest neighbours
 on 24 turned copies. ``physics``: two phases (a lattice in two orientations, noise as high as its contrast), patches of
 48 x 48 on a step-8 grid: share of right nodes, and distance of the found from the true boundary (nodes), by the latent
-of a VAE, by that after a 7 x 7 median, and with the edge loss. ``speed``: images/s of training, one thread. ``peers``:
-the same patches, epochs (``--epochs``) and latents through ours, and through AtomAI's rVAE and pyroVED's iVAE in the
-Pythons that the variables ATOMAI_PYTHON and PYROVED_PYTHON name. ``memory``: resident memory (MiB above the import) of
-``rvae`` and of ``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are made when they are read, in
-processes of their own:
-the peak, and the largest in every quarter of the time, which shows whether it grows.
+of a VAE, by that after a 7 x 7 median, and with the edge loss; and, as what patches of this size and noise can say at
+all, by the Fourier coefficients of both lattices where these are known. ``speed``: images/s of training, one thread.
+``peers``: the same patches, epochs (``--epochs``) and latents through ours, and through AtomAI's rVAE and pyroVED's
+iVAE in the Pythons that the variables ATOMAI_PYTHON and PYROVED_PYTHON name. ``memory``: resident memory (MiB above the
+import) of ``rvae`` and of ``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are made when they are read,
+in processes of their own: the peak, and the largest in every quarter of the time, which shows whether it grows.
 """
 
 from __future__ import annotations
@@ -319,8 +319,9 @@ def physics_part(options) -> dict:
         plain, smooth = (phase_tree(image, seed, loss) for loss in (None, "edges"))
         maps = [tree["latent/z"].values[:, 0].reshape(truth.shape) for tree in (plain, smooth)]
         maps.insert(1, median_filter(maps[0], 7, mode="nearest"))
+        maps.append(informed_map(image))
         row = {}
-        for name, one in zip(("without", "median", "with"), maps, strict=True):
+        for name, one in zip(("without", "median", "with", "informed"), maps, strict=True):
             share, distance = phase_errors(one, truth)
             row |= {f"{name}: right": share, f"{name}: boundary": distance}
         rows.append({**row, "std of z": float(maps[2].std())})
@@ -341,6 +342,20 @@ def two_phases(seed: int, size: int = 340, period: float = 9.3) -> tuple[np.ndar
     image = np.where(phase, *waves[::-1]) + rng.standard_normal(phase.shape)
     nodes = np.arange(24, size - 23, 8)
     return image.astype(np.float32), phase[np.ix_(nodes, nodes)]
+
+
+def informed_map(image: np.ndarray, period: float = 9.3) -> np.ndarray:
+    """By how much each patch has more of the one lattice than of the other; both are known."""
+    from scipy.ndimage import uniform_filter
+
+    size, there = len(image), []
+    y, x = np.mgrid[:size, :size]
+    for turn in (0.0, np.radians(20)):
+        for along_y, along_x in ((np.sin(turn), np.cos(turn)), (np.cos(turn), -np.sin(turn))):
+            wave = (image - image.mean()) * np.exp(-2j * np.pi * (along_y * y + along_x * x) / period)
+            there.append(np.hypot(uniform_filter(wave.real, 48), uniform_filter(wave.imag, 48)))
+    nodes = np.arange(24, size - 23, 8)
+    return (there[2] + there[3] - there[0] - there[1])[np.ix_(nodes, nodes)]
 
 
 def phase_tree(image: np.ndarray, seed: int, loss):

@@ -232,23 +232,28 @@ def model_in(node: Any) -> VAE:
     ModelFileError
         If its bytes are not those that were written.
     """
-    return _model_of(model_content(node, "a tree"))
+    return _modules_of(model_content(node, "a tree"))["vae"]
 
 
 @lru_cache(maxsize=4)
-def _model_of(content: bytes) -> VAE:
+def _modules_of(content: bytes) -> dict[str, Any]:
     from hs_deepatoms.modelfile.files import modules_from_bytes
 
-    return modules_from_bytes(content)[0]["vae"]
+    return modules_from_bytes(content)[0]
 
 
 def _model_node(rows: PatchRows, model: VAE, scaling: Scaling, extras: dict) -> xr.Dataset:
     import xarray as xr
 
     from hs_deepatoms.modelfile.files import modules_to_bytes
+    from hs_deepatoms.spectra.model import Arrays
 
     found = rows.found
-    content = modules_to_bytes({"vae": ("VAE", model.config, model)})
+    modules: dict[str, Any] = {"vae": ("VAE", model.config, model)}
+    if extras["quantity"] is not None:
+        arrays = Arrays.of(extras["quantity"].state())
+        modules["quantity"] = ("Arrays", arrays.config, arrays)
+    content = modules_to_bytes(modules)
     one = model.shape[0] == 1 and len(found.source.signal) == 1
     attrs = {
         "architecture": "VAE",
@@ -263,19 +268,21 @@ def _model_node(rows: PatchRows, model: VAE, scaling: Scaling, extras: dict) -> 
         "sha256": hashlib.sha256(content).hexdigest(),
         "format_version": FORMAT_VERSION,
     }
-    columns: dict[str, Any] = {"weights": ("byte", np.frombuffer(content, np.uint8))}
-    quantity = extras["quantity"]
-    if quantity is not None:
-        columns |= {"known_z": (("known", "latent"), quantity.z), "known_value": ("known", quantity.values)}
-        attrs["quantity"] = json.dumps([quantity.lengths, quantity.signal, quantity.noise])
-    return xr.Dataset(columns, attrs=attrs)
+    return xr.Dataset({"weights": ("byte", np.frombuffer(content, np.uint8))}, attrs=attrs)
 
 
 def quantity_in(node: xr.Dataset) -> Quantity | None:
-    """How a quantity follows from the latents; None where there is none."""
-    if "known_z" not in node:
-        return None
-    return Quantity(node["known_z"].values, node["known_value"].values, *json.loads(node.attrs["quantity"]))
+    """How a quantity follows from the latents; None where there is none.
+
+    Raises
+    ------
+    ModelFileError
+        If the bytes of the model are not those that were written.
+    """
+    if "known_z" in node:  # trees of before: beside the model, and not in what is hashed
+        return Quantity(node["known_z"].values, node["known_value"].values, *json.loads(node.attrs["quantity"]))
+    modules = _modules_of(model_content(node, "a tree"))
+    return Quantity.from_state(modules["quantity"].as_dict()) if "quantity" in modules else None
 
 
 def _attrs(found: PatchSet, extras: dict, history: list[dict]) -> dict[str, Any]:

@@ -134,7 +134,8 @@ def rvae(
         motif with a free zero), ``angle_std``, ``symmetry`` (n: the angle is known modulo 360/n degrees; 0: the motif
         is round), ``shift_y``, ``shift_x`` (units of the axes), ``scale``,
         ``class_probability`` (atom, class), ``class``, ``value`` and ``value_std`` (of a quantity in ``labels``: from
-        the latents, of which one more, the last, is trained to be the quantity, standardised), ``residual`` (1: as
+        the latents, of which one more, the last, is trained to be the quantity, standardised; every fourth known value
+        is kept from the training, to measure the errors by, where there are eight or more), ``residual`` (1: as
         expected), ``anomaly`` (robust standard deviations of the residual). NaN for patches with NaN. ``/manifold``:
         pictures over the latents. ``/history``, ``/metrics``, ``/model``. ``tree.deepatoms`` has ``encode``,
         ``decode``, ``reconstruct``, ``manifold``, ``traverse``, ``latent_map``, ``table``, ``plot`` and ``save``.
@@ -260,7 +261,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     """Read the samples, train on some of them, and give all of them their latents."""
     from hs_deepatoms.latent.learn import best_of
     from hs_deepatoms.latent.model import VAE
-    from hs_deepatoms.latent.quantity import fit_quantity
+    from hs_deepatoms.latent.quantity import fit_quantity, held_out
     from hs_deepatoms.methods.latent_tree import build_latent_tree, infer_all
 
     check_asked(asked)
@@ -271,7 +272,8 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
         raise InvalidAxesError(explain(got, "a uniform axis", "Interpolate the data on one first."))
     condition, moments = _standardised(read_condition(asked.condition, found))
     labels = read_labels(asked.labels, found)
-    rows = PatchRows(found, condition, labels.values)
+    unseen = held_out(labels.values, asked.seed) if labels.quantity else None
+    rows = PatchRows(found, condition, labels.values if unseen is None else np.where(unseen, np.nan, labels.values))
     index, patches = rows.some()
     if len(patches) < 2:
         todo = 'Give more, or cut with edge="reflect".'
@@ -291,7 +293,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     lost = int(np.isnan(inferred.residual).sum())
     if lost:
         warnings.warn(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents", stacklevel=3)
-    quantity = fit_quantity(inferred.z, labels.amounts(), asked.seed) if labels.quantity else None
+    quantity = fit_quantity(inferred.z, labels.amounts(), unseen, asked.seed) if labels.quantity else None
     extras = {"condition": moments, "labels": labels.names, "bound": bound, "trained_on": len(kept),
               "operation": operation, "watch": watched.dataset(), "quantity": quantity}  # fmt: skip
     return build_latent_tree(rows, asked, fitted, scaling, inferred, extras)
