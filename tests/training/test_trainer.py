@@ -67,7 +67,9 @@ def test_fewer_samples_than_a_batch():
 
 @pytest.mark.parametrize("averaging", ["ema", "swa", None])
 def test_averages_learn_and_suit_validation(averaging):
-    done = run(60, averaging=averaging, validation=held_out(), metrics=PixelMetrics(["disc"]), learning_rate=1e-2)
+    net = small_net(filters=8, dropout=0.2)
+    done = run(60, net=net, averaging=averaging, validation=held_out(), metrics=PixelMetrics(["disc"]),
+               learning_rate=1e-2)  # fmt: skip
     history = done.history
     assert history.validation_iou.max() > 0.8 and not done.module.training
     assert set(history.dims) == {"step", "validation_step"} and history.sizes["step"] == 60
