@@ -19,6 +19,7 @@ from hs_deepatoms.atoms.detect import (
     measured,
     mostly_lost,
     on_data,
+    one_scaling,
     owned,
     scaled_window,
 )
@@ -136,7 +137,7 @@ def residues_block(frames: np.ndarray, block: Block, job: Detection, given: Poin
     parts = []
     for k, frame in enumerate(frames):
         here = given.keep(given.frame == block.frames[0] + k)
-        blank = scaled_window(frame, block, job, k, block.core)[2].span == 0
+        blank = one_scaling(frame, block, job, k).span == 0
         parts.append(None if blank else on_one_core(window_residue, here, frame, k, block, job, block.core))
     return parts
 

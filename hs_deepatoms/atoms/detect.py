@@ -63,7 +63,7 @@ class Detection:
     scalings : list or dict (by frame) of FrameScale, optional
         Scale of every frame; by default each block's frames are whole and are measured in the task.
     lone : dict (by frame) of tuple of ndarray, optional
-        Pixels (y, x) of the whole frame that are hot or dead; by default they are looked for in each window.
+        Pixels (y, x) that are hot or dead, counted over the whole frame; by default they are looked for in each window.
     masked : ndarray, bool, shape (ny, nx), optional
     skipped : ndarray, bool, shape (n_frames,), optional
         Frames to leave out.
@@ -277,14 +277,14 @@ def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float) -> np.ndarra
 def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     """Network output for a batch of views, shape (n, h, w) -> (n, 6, h' / 2, w' / 2), on the job's device."""
     pad = [-n % job.multiple for n in views.shape[1:]]
-    tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="edge"))[:, None]
+    tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="reflect"))[:, None]
     module = cached_module(job.model, job.sha256, job.device, name="detector")
     half = job.device.startswith("cuda")
     with one_at_a_time(job.device), torch.inference_mode():
         tensor = tensor.to(job.device, memory_format=torch.channels_last)
         with torch.autocast(job.device.split(":")[0], dtype=torch.bfloat16, enabled=half):
             out = module(tensor).float()
-    # cells of the padding own nothing
+    # cells of the padding own nothing; a column on the last row is mirrored, not drawn out into them
     rows, columns = (-(-n // 2) for n in views.shape[1:])
     return out[:, :, :rows, :columns]
 

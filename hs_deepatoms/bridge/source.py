@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -124,7 +125,9 @@ def read_source(
     if isinstance(obj, np.ndarray) or is_dask(obj):
         return _read_array(obj, signal_dims, n_signal, operation)
     todo = "Convert it, for example with numpy.asarray."
-    if isinstance(obj, xr.Dataset):
+    if isinstance(obj, str | PurePath):
+        todo = "Open the file first: signal = hs.load(...)."
+    elif isinstance(obj, xr.Dataset):
         todo = f"Choose one of its variables: {', '.join(map(repr, map(str, obj.data_vars)))}."
     elif isinstance(obj, list | tuple):
         todo = "Give one at a time: hs.load returns a list for a file with several signals."

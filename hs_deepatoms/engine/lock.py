@@ -19,7 +19,7 @@ def only_run(path: Path) -> Iterator[None]:
     Raises
     ------
     StoreError
-        If another run is writing it.
+        If another run is writing it, or if nothing can be written there.
     """
     from filelock import FileLock, Timeout
 
@@ -27,6 +27,9 @@ def only_run(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
+        if not lock_file(path).exists():
+            got = f"{str(path)!r}, beside which the lock {lock_file(path).name!r} cannot be made"
+            raise StoreError(explain(got, "a folder that can be written to", "Choose another one.")) from error
         todo = "Wait until it ends: the same call then opens the store. Or choose another name."
         message = explain(f"{str(path)!r}, which another run is writing", "one run at a time", todo)
         raise StoreError(message) from error

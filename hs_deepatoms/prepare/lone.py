@@ -42,7 +42,7 @@ def lone_pixels(scaled: np.ndarray, bad: np.ndarray, sigma: float) -> np.ndarray
        doi:10.1093/acprof:oso/9780199535255.001.0001.
     """
     lone = np.zeros(scaled.shape, np.float32)  # by how much
-    if min(scaled.shape) < 2 * REACH + 1:
+    if min(scaled.shape) < REACH + 3:  # too small to mirror
         return lone > 0
     image, unsure = scaled, bad
     if bad.any():

@@ -13,6 +13,7 @@ from hs_deepatoms.errors import (
     InvalidImageError,
     ModelFileError,
 )
+from hs_deepatoms.simulate.columns import draw_columns
 from tests.methods.conftest import f1_inside, lattice_image, loop_image, matched
 
 
@@ -512,3 +513,15 @@ def test_holes_of_a_honeycomb_are_no_dark_columns(monkeypatch):
 def test_a_wrong_species_is_called_by_the_argument_that_was_given():
     with pytest.raises(InvalidArgumentError, match=r"species=0\..*species=\['Sr', 'Ti'\]"):
         find_atoms(np.zeros((20, 30)), species=0)
+
+
+@pytest.mark.parametrize("rows", range(148, 156))
+def test_columns_on_the_last_row_are_found_whatever_the_size(rows):
+    """However many rows are missing to the multiple that the network wants."""
+    y, x = (c.ravel() for c in np.meshgrid(np.arange(rows - 1, -1, -10.0), np.arange(6.0, 200, 10), indexing="ij"))
+    image = draw_columns((rows, 203), y, x, np.full(y.size, 300.0), 2.0) + 30
+    image = np.random.default_rng(rows).poisson(image).astype(np.float32)
+    for turned in (image, image[::-1]):
+        atoms = find(turned, refine="none")
+        last = np.abs(atoms["y_px"].values - (rows - 1 if turned is image else 0)) < 1.5
+        assert last.sum() == 20
