@@ -13,6 +13,7 @@ from hs_deepatoms.atoms.joint import arrived, matrix, matrix_near, settle, step,
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
+from hs_deepatoms.atoms.odd_pixels import without_odd
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.residue import evidence, measured
 from hs_deepatoms.atoms.state import State, begin, expected
@@ -125,6 +126,8 @@ def fit_columns(
     if how == "quick":
         state, source = _with_rim(state, source)
     state = _converge(state, STEPS[how], there=THERE[how])
+    if (good := without_odd(state)) is not state:
+        state = _converge(good, STEPS[how], there=THERE[how])
     if how == "full":
         state, source = _census(state, source)
     fit = _result(settle(state, ALONE), source)
