@@ -276,16 +276,15 @@ def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float) -> np.ndarra
 
 def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     """Network output for a batch of views, shape (n, h, w) -> (n, 6, h' / 2, w' / 2), on the job's device."""
-    # more than the multiple asks for: with a few rows only, columns on the last one are taken for ones in the padding
-    pad = [-n % job.multiple + job.multiple for n in views.shape[1:]]
-    tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="edge"))[:, None]
+    pad = [-n % job.multiple for n in views.shape[1:]]
+    tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="constant"))[:, None]
     module = cached_module(job.model, job.sha256, job.device, name="detector")
     half = job.device.startswith("cuda")
     with one_at_a_time(job.device), torch.inference_mode():
         tensor = tensor.to(job.device, memory_format=torch.channels_last)
         with torch.autocast(job.device.split(":")[0], dtype=torch.bfloat16, enabled=half):
             out = module(tensor).float()
-    # cells of the padding own nothing
+    # cells of the padding own nothing; beyond the last row are zeros, as its convolutions see beyond the first one
     rows, columns = (-(-n // 2) for n in views.shape[1:])
     return out[:, :, :rows, :columns]
 

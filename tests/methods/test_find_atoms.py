@@ -167,13 +167,13 @@ def test_frames_are_scaled_one_by_one_and_empty_ones_have_no_atoms(standard, ref
 @pytest.fixture(scope="module")
 def large():
     """An image larger than the tiles of the tests, and the atoms found in it whole."""
-    image, _, _ = lattice_image((310, 420), sigma=2.2, spacing=11.0)
+    image, _, _ = lattice_image((420, 510), sigma=2.2, spacing=11.0)
     rng = np.random.default_rng(0)
-    image[rng.integers(0, 310, 40), rng.integers(0, 420, 40)] = 1.6 * image.max()  # hot pixels, some at rims of tiles
+    image[rng.integers(0, 420, 40), rng.integers(0, 510, 40)] = 1.6 * image.max()  # hot pixels, some at rims of tiles
     return image, find(image)
 
 
-@pytest.mark.parametrize("chunks", [None, (310, 420), (100, 420), (77, 131)])
+@pytest.mark.parametrize("chunks", [None, (420, 510), (100, 510), (77, 131)])
 def test_tiles_give_what_the_whole_image_gives(large, chunks, small_tiles):
     image, whole = large
     data = image if chunks is None else da.from_array(image, chunks=chunks)
@@ -183,13 +183,13 @@ def test_tiles_give_what_the_whole_image_gives(large, chunks, small_tiles):
 
 def test_tiles_of_a_stack_with_masks(large, small_tiles):
     image, whole = large
-    stack = da.from_array(np.stack([image, 0.2 * image, image]), chunks=(2, 151, 240))
+    stack = da.from_array(np.stack([image, 0.2 * image, image]), chunks=(2, 211, 300))
     mask = np.zeros(image.shape, bool)
-    mask[:, 240:] = True
+    mask[:, 300:] = True
     atoms = find(stack, navigation_mask=np.array([False, False, True]), signal_mask=mask)
-    assert sorted(set(atoms["nav_0_index"].values.tolist())) == [0, 1] and (atoms["x_px"] < 240).all()
+    assert sorted(set(atoms["nav_0_index"].values.tolist())) == [0, 1] and (atoms["x_px"] < 300).all()
     first = atoms.isel(atom=(atoms["nav_0_index"] == 0).values)
-    part = whole.isel(atom=(whole["x_px"] < 210).values)
+    part = whole.isel(atom=(whole["x_px"] < 270).values)
     pairs = matched(first["y_px"].values, first["x_px"].values, part["y_px"].values, part["x_px"].values, 0.3)
     assert len(pairs) >= 0.98 * part.sizes["atom"] and small_tiles[-1] >= 18
 
