@@ -196,16 +196,18 @@ def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
 
 def measured(frames, block: Block, job: Detection) -> Detection:
     """The job with the scale and the lone pixels of every frame of a block: measured once for all who need them."""
-    numbers = range(block.frames[0], block.frames[0] + len(frames))
-    job = replace(job, scalings={n: one_scaling(f, block, job, n - block.frames[0])
-                                 for n, f in zip(numbers, frames, strict=True)})  # fmt: skip
-    top, left = block.padded[0], block.padded[2]
-    lone = {}
-    for n, frame in zip(numbers, frames, strict=True):
-        scaled, bad, _ = _without_lone(frame, block, job, n - block.frames[0], block.padded)
-        y, x = np.nonzero(lone_pixels(scaled, bad, job.column_sigma)) if scaled is not None else ([], [])
-        lone[n] = np.asarray(y, int) + top, np.asarray(x, int) + left
-    return replace(job, lone=lone)
+    first = block.frames[0]
+    job = replace(job, scalings={first + k: one_scaling(frame, block, job, k) for k, frame in enumerate(frames)})
+    return replace(job, lone={first + k: _lone(frame, block, job, k) for k, frame in enumerate(frames)})
+
+
+def _lone(frame, block: Block, job: Detection, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (y, x) of one frame of a block that are hot or dead, counted over the whole frame."""
+    scaled, bad, _ = _without_lone(frame, block, job, k, block.padded)
+    if scaled is None:
+        return np.empty(0, int), np.empty(0, int)
+    y, x = np.nonzero(lone_pixels(scaled, bad, job.column_sigma))
+    return y + block.padded[0], x + block.padded[2]
 
 
 def one_scaling(frame, block: Block, job: Detection, k: int) -> FrameScale:

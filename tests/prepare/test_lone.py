@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hs_deepatoms.prepare.lone import FEW, MANY, lone_pixels
+from hs_deepatoms.prepare import lone as module
+from hs_deepatoms.prepare.lone import lone_pixels
 from hs_deepatoms.prepare.masks import invalid_pixels
 from hs_deepatoms.prepare.scaling import apply_scaling, frame_scale
 
@@ -51,16 +52,18 @@ def test_the_peaks_of_columns_are_left_alone(sigma):
     assert not lone.any()
 
 
-def test_noise_has_more_candidates_than_are_looked_at_one_by_one():
-    """So that the quick way of leaving most of them out is tested above and gives the same answer here."""
+def test_leaving_most_candidates_out_at_once_changes_nothing(monkeypatch):
     image = np.random.default_rng(4).normal(size=(251, 303))
     image[100, 150], image[30, 40] = 14.0, -14.0
     scaled = apply_scaling(image, frame_scale(image)[:2])
     bad = np.zeros(image.shape, bool)
-    assert np.argwhere(lone_pixels(scaled, bad, 2.0)).tolist() == [[30, 40], [100, 150]]
+    monkeypatch.setattr(module, "MANY", 0)
+    quick = lone_pixels(scaled, bad, 2.0)
+    monkeypatch.setattr(module, "MANY", scaled.size)
+    assert np.argwhere(quick).tolist() == [[30, 40], [100, 150]]
+    np.testing.assert_array_equal(lone_pixels(scaled, bad, 2.0), quick)
     part = (slice(60, 140), slice(110, 190))
     assert np.argwhere(lone_pixels(scaled[part], bad[part], 2.0)).tolist() == [[40, 40]]
-    assert MANY < FEW
 
 
 def test_pixels_without_a_value_are_no_neighbours():
