@@ -148,7 +148,7 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
 def first_fit(state: State, how: str, there: float = CLOSE) -> State:
     """Close enough for the residual to show the noise; missed columns are not noise."""
     if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
-        return _converge(measured(_converge(state, 2)), 2, there=there)
+        return _converge(measured(_converge(state, 1)), 2, there=there)
     state = _converge(state, 2)
     state = _converge(replace(measured(_converge(state, 2)), judged=True), 2)
     state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))

@@ -88,6 +88,15 @@ def weigh_under(noise: Noise, c: Columns, window: Window, image, mean, valid, we
     _pixels.weigh_under(c.table.numpy(), window.half, *arrays, _figures(noise), weight.numpy(), weighed.numpy())
 
 
+def beyond(noise: Noise, image, mean, valid, chance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    out, counts = np.empty(mean.shape, bool), np.empty(len(mean), np.int64)
+    arrays = (v.contiguous().numpy() for v in (image, mean, valid))
+    in_parts(_pixels.beyond, len(mean), *arrays, _figures(noise), np.float32(chance), out, counts, part=ROWS)
+    rows = np.flatnonzero(counts)
+    row, column = np.nonzero(out[rows])
+    return torch.from_numpy(rows[row]), torch.from_numpy(column)
+
+
 def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
     out = torch.empty_like(image)
     in_parts(_pixels.filtered, len(image), image.numpy(), bell.float().numpy(), out.numpy(), part=STRIP)
