@@ -69,6 +69,9 @@ def reconsidered_with_alike(
 
 
 def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
+    from hs_deepatoms.atoms.compiled.loops import in_parts
+    from hs_deepatoms.atoms.compiled.pairs import heaviest
+
     sites, p = part.sites, part.probability
     who, there = sites.ends(p)
     weight = sites.weights(p, there)
@@ -78,12 +81,12 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
     weight[change > FACTOR * change.min(1, keepdims=True) + slack] = 0
     held = weight * (there > 0.5)
     occupied = held.sum(1) > OCCUPIED * np.maximum(weight.sum(1), 1e-9)
-    best = np.argsort(-held, 1, kind="stable")[:, :MOST]
-    found = np.where(np.take_along_axis(held, best, 1) > 0, np.take_along_axis(who, best, 1), -1)
+    found = np.empty((len(p), MOST), np.int32)
+    in_parts(heaviest, len(p), held, who, found)
     site = occupied & (evidence.number > EQUIVALENTS) & (evidence.mean > 0)
     site &= ~_beside(part.places, p, sites.shortest) & ((found >= 0).sum(1) >= LEAST)
     found[~site] = -1
-    return np.pad(found, ((0, 0), (0, MOST - found.shape[1])), constant_values=-1)
+    return found
 
 
 def _change(sites, p, brightness, who, there, weight) -> np.ndarray:

@@ -64,15 +64,18 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float) -> Columns:
     rim = max(1, int(0.5 * state.sigma))
     height, width = state.image.shape
     found = []
-    for side, (top, left) in enumerate(((0, 0), (max(0, height - deep), 0), (0, 0), (0, max(0, width - deep)))):
-        strip, edge = _side(side, deep), _side(side, rim)
+    for side in range(4):
+        strip, edge, (top, left) = _side(side, deep), _side(side, rim), _corner(side, rim, height, width)
         part = replace(state, image=state.image[strip], valid=state.valid[strip])
-        maps = torch.stack(evidence(part, mean[strip]))
-        outermost = torch.zeros_like(maps)
-        outermost[(slice(None), *edge)] = maps[(slice(None), *edge)]
-        found.append(_maxima(state, outermost[0], outermost[1], least, (top, left)))
+        ratio, amount = evidence(part, mean[strip])
+        found.append(_maxima(state, ratio[edge], amount[edge], least, (top, left)))
     new = Columns.join(*found)
     return _in_the_open(state, new[~doubles(new, state.sigma, new.height)])  # corners are seen twice
+
+
+def _corner(side: int, rim: int, height: int, width: int) -> tuple[int, int]:
+    """The first pixel of the outermost ``rim`` lines of a side."""
+    return (max(0, height - rim) if side == 1 else 0), (max(0, width - rim) if side == 3 else 0)
 
 
 def _side(side: int, deep: int) -> tuple[slice, slice]:

@@ -16,7 +16,7 @@ from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.odd_pixels import without_odd
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.residue import evidence, measured
-from hs_deepatoms.atoms.state import State, begin, expected
+from hs_deepatoms.atoms.state import State, begin, expected, guessed
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
@@ -148,7 +148,7 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
 def first_fit(state: State, how: str, there: float = CLOSE) -> State:
     """Close enough for the residual to show the noise; missed columns are not noise."""
     if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
-        return _converge(measured(_converge(state, 1)), 2, there=there)
+        return _converge(guessed(_converge(state, 1)), 2, there=there)
     state = _converge(state, 2)
     state = _converge(replace(measured(_converge(state, 2)), judged=True), 2)
     state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
@@ -209,7 +209,7 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         "y": c.y,
         "x": c.x,
         "height": c.height,
-        "background": state.ground.level(state.splines, c.y, c.x),
+        "background": kernels(c.y).level(state.ground, state.splines, c.y, c.x),
         "intensity": 2 * torch.pi * c.height * torch.exp(2 * c.log_width),
         "y_std": std[:, 0],
         "x_std": std[:, 1],

@@ -115,7 +115,7 @@ def begin(
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool)
     )
-    return _guessed(state) if noise is None else replace(state, noise=noise, judged=True)
+    return guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 
 
 def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -144,11 +144,11 @@ def _first_guess(state: State) -> State:
     return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
 
 
-def _guessed(state: State) -> State:
+def guessed(state: State) -> State:
     """The state with the noise that its residual shows, whatever else that may be."""
     mean = expected(state)
     mean, rest = (picked(values, state.valid) for values in (mean, state.image - mean))
-    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind))
+    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind), before=None)
 
 
 def picked(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

@@ -164,6 +164,13 @@ def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Spli
     return Normal(total.hessian, pairs, torch.from_numpy(index), torch.from_numpy(out), splines)
 
 
+def level(ground: Ground, splines: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    out = np.empty(len(y))
+    in_parts(_system.levels, len(y), y.contiguous().numpy(), x.contiguous().numpy(), ground.shape, ground.origin,
+             ground.first, _numbers(ground).knots, float(ground.knot), splines.numpy(), out)  # fmt: skip
+    return torch.from_numpy(out)
+
+
 def majorant(own: torch.Tensor, pairs) -> torch.Tensor:
     return own if not len(pairs[0]) else own * torch.from_numpy(_inverses(own, pairs)[1])[:, None, None]
 
