@@ -78,7 +78,7 @@ with threadpool_limits(2, user_api="blas"):
 
 
 def test_blas_is_limited_in_any_thread_and_given_back_by_any_other():
-    """threadpoolctl may heed one thread only: tasks run in others, and the last one to end is not the first to begin."""
+    """threadpoolctl may heed one thread only; tasks run in others, and the last to end is not the first to begin."""
     code = """
 import threading
 from threadpoolctl import threadpool_info, threadpool_limits
