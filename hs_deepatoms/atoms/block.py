@@ -168,7 +168,8 @@ def window_residue(points: Points, frame, k: int, block: Block, job: Detection, 
     sign = -1 if job.dark else 1
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
-    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine, there))
+    at_rim = box[0] == 0 or box[2] == 0 or box[1] == job.shape[0] or box[3] == job.shape[1]
+    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine, there, at_rim))
 
 
 def whole_residue(points: Points, frame: np.ndarray, job: Detection, box=None) -> Residue:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 
 from hs_deepatoms.atoms.belief import near_pairs
 from hs_deepatoms.atoms.peaks import Columns
@@ -13,6 +14,7 @@ from hs_deepatoms.atoms.state import State
 
 APART = 1.3  # sigmas: two columns nearer than this are one
 FAINTEST = 0.02  # of the median height: in an image without noise the rims of the drawn columns stand out
+OUTSIDE, HIGHER = 2.5, 1.2  # sigmas: how far outside columns are looked for; and how high, in heights of the highest
 WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column may be its tail
 
 
@@ -59,23 +61,39 @@ def _in_the_open(state: State, new: Columns) -> Columns:
 
 
 def births_at_rim(state: State, mean: torch.Tensor, least: float) -> Columns:
-    """Columns to add whose centres lie outside of the image: their flanks show in its outermost pixels."""
+    """Columns to add whose centres lie outside of the image: their flanks show in its outermost pixels.
+
+    Each where a column of the usual width, and no higher than the highest, would explain most of what is left there.
+    """
     deep = int(6 * state.sigma) + 2  # what the outermost pixels' evidence depends on
-    rim = max(1, int(0.5 * state.sigma))
-    height, width = state.image.shape
+    rim, out = max(1, int(0.5 * state.sigma)), int(OUTSIDE * state.sigma) + 1
+    height, width = mean.shape
     found = []
     for side in range(4):
-        strip, edge, (top, left) = _side(side, deep), _side(side, rim), _corner(side, rim, height, width)
-        part = replace(state, image=state.image[strip], valid=state.valid[strip])
-        ratio, amount = evidence(part, mean[strip])
-        found.append(_maxima(state, ratio[edge], amount[edge], least, (top, left)))
+        strip, edge = _side(side, deep), _side(side, rim + out)
+        image, valid, there = (F.pad(v[strip], [out] * 4) for v in (state.image, state.valid, mean))
+        ratio, amount = _no_higher(state, *evidence(replace(state, image=image, valid=valid), there))
+        first = [-out, -out]
+        if side % 2:
+            first[side // 2] = max(0, mean.shape[side // 2] - rim)
+        found.append(_maxima(state, ratio[edge], amount[edge], least, first))
     new = Columns.join(*found)
     return _in_the_open(state, new[~doubles(new, state.sigma, new.height)])  # corners are seen twice
 
 
-def _corner(side: int, rim: int, height: int, width: int) -> tuple[int, int]:
-    """The first pixel of the outermost ``rim`` lines of a side."""
-    return (max(0, height - rim) if side == 1 else 0), (max(0, width - rim) if side == 3 else 0)
+def outside(state: State) -> torch.Tensor:
+    """Columns (n,) that came from beyond the image: only their flanks are seen, and often their height alone."""
+    y, x, (height, width) = state.start.y, state.start.x, state.image.shape
+    return (y < 0) | (x < 0) | (y > height - 1) | (x > width - 1)
+
+
+def _no_higher(state: State, ratio: torch.Tensor, height: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Evidence of one more column that is no higher than those of the image."""
+    if not len(state.columns):
+        return ratio, height
+    most = float(state.columns.height.quantile(0.95)) * HIGHER
+    over = ((height - most) / height.clamp(min=most)).clamp(min=0)
+    return ratio * torch.sqrt(1 - over**2) * (ratio > 0), height.clamp(max=most)
 
 
 def _side(side: int, deep: int) -> tuple[slice, slice]:

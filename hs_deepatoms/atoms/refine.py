@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hs_deepatoms.atoms.belief import trust, unseen
-from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
+from hs_deepatoms.atoms.census import births, births_at_rim, doubles, outside, sent_back
 from hs_deepatoms.atoms.joint import arrived, matrix, matrix_near, settle, step, verified
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
@@ -24,6 +24,7 @@ ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
+OUTSIDE = 0.3  # sigmas: how well the place of a column outside of the image is known from what it leaves there
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 
 
@@ -121,10 +122,9 @@ def fit_columns(
     if elliptical:
         state = replace(state, elliptical=True)
     if not state.judged:
-        state = replace(state, noise=measured(first_fit(state, how)).noise, judged=True)
+        state = replace(state, noise=measured(first_fit(state, how, at_rim=True)).noise, judged=True)
     state = replace(state, least=LEAST[how])
-    if how == "quick":
-        state, source = _with_rim(state, source)
+    state, source = _with_rim(state, source)
     state = _converge(state, STEPS[how], there=THERE[how])
     if (good := without_odd(state)) is not state:
         state = _converge(good, STEPS[how], there=THERE[how])
@@ -145,14 +145,19 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
     return begin(pixels, there, y, x, sigma, origin=origin, std=std, **known)
 
 
-def first_fit(state: State, how: str, there: float = CLOSE) -> State:
-    """Close enough for the residual to show the noise; missed columns are not noise."""
+def first_fit(state: State, how: str, there: float = CLOSE, at_rim: bool = False) -> State:
+    """Close enough for the residual to show the noise; missed columns are not noise, nor are those beyond a rim."""
+    source = torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device)
     if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
-        return _converge(guessed(_converge(state, 1)), 2, there=there)
-    state = _converge(state, 2)
-    state = _converge(replace(measured(_converge(state, 2)), judged=True), 2)
-    state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
-    return state
+        state = guessed(_converge(state, 1))
+        if at_rim:
+            state, _ = _with_rim(state, source)
+        return _converge(state, 2, there=there)
+    state = measured(_converge(_converge(state, 2), 2))
+    if at_rim:
+        state, source = _with_rim(state, source)
+    state = _converge(replace(state, judged=True), 2)
+    return _census(state, source)[0]
 
 
 def _converge(state: State, most: int, there: float = 0.0) -> State:
@@ -170,7 +175,7 @@ def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
     new = births_at_rim(state, expected(state), SURE)
     if len(new) == 0:
         return state, source
-    return state.joined(new), torch.cat([source, torch.full((len(new),), -1, device=source.device)])
+    return state.joined(new, OUTSIDE), torch.cat([source, torch.full((len(new),), -1, device=source.device)])
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:
@@ -178,7 +183,8 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
     for k in range(rounds + 1):
         # an added column that ran away or proved faint was none
         rank = torch.where(source < 0, -torch.inf, -source.double())
-        gone = doubles(state.columns, state.sigma, rank) | ((source < 0) & ~(state.free & (trust(state) > 0)))
+        none = (source < 0) & ~(state.free & (trust(state) > 0)) & ~outside(state)
+        gone = doubles(state.columns, state.sigma, rank) | none
         new = births(state, *evidence(state, expected(state)), SURE if k < rounds else torch.inf)
         if len(new) == 0 and not gone.any():
             break
@@ -188,7 +194,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
         state = state.kept(~gone).joined(new)
         source = torch.cat([source[~gone], torch.full((len(new),), -1, device=source.device)])
         state = _converge(state, 5)
-    keep = (source >= 0) | state.free
+    keep = (source >= 0) | state.free | outside(state)
     return (state, source) if keep.all() else (state.kept(keep), source[keep])
 
 

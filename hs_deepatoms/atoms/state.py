@@ -68,9 +68,9 @@ class State:
                        reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, ahead=ahead,
                        before=None, change=np.inf)  # fmt: skip
 
-    def joined(self, new: Columns) -> State:
-        """With further columns, of which little is known, and all of them free to move."""
-        leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
+    def joined(self, new: Columns, leeway: float = LEEWAY[1]) -> State:
+        """With further columns, whose places are known to within ``leeway`` sigmas, and all of them free to move."""
+        leeway = torch.cat([self.leeway, torch.full_like(new.y, leeway * self.sigma)])
         free = torch.ones_like(leeway, dtype=torch.bool)
         start = Columns.join(self.start, new)
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
