@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from hs_deepatoms.atoms.belief import trust, unseen
-from hs_deepatoms.atoms.census import births, births_at_rim, doubles, outside, sent_back
+from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
 from hs_deepatoms.atoms.joint import arrived, matrix, matrix_near, settle, step, verified
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
@@ -24,8 +24,7 @@ ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
-OUTSIDE = 0.3  # sigmas: how well the place of a column outside of the image is known from what it leaves there
-SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
+SURE, SURER = 5.0, 8.0  # signal-to-noise ratio of a column that the detector did not see; and beyond doubt
 
 
 @dataclass
@@ -124,8 +123,8 @@ def fit_columns(
     if not state.judged:
         state = replace(state, noise=measured(first_fit(state, how, at_rim=True)).noise, judged=True)
     state = replace(state, least=LEAST[how])
-    state, source = _with_rim(state, source)
-    state = _converge(state, STEPS[how], there=THERE[how])
+    state, source = _with_rim(_converge(state, 1), source)
+    state = _converge(state, STEPS[how] - 1, there=THERE[how])
     if (good := without_odd(state)) is not state:
         state = _converge(good, STEPS[how], there=THERE[how])
     if how == "full":
@@ -172,10 +171,11 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 
 def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
     """With columns outside of the image that shine in; those inside would be drawn towards them."""
-    new = births_at_rim(state, expected(state), SURE)
+    new, held = births_at_rim(state, expected(state), SURE, SURER)
     if len(new) == 0:
         return state, source
-    return state.joined(new, OUTSIDE), torch.cat([source, torch.full((len(new),), -1, device=source.device)])
+    none = torch.full((len(new),), -1, device=source.device)
+    return state.joined(new, held), torch.cat([source, none])
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:
@@ -183,7 +183,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
     for k in range(rounds + 1):
         # an added column that ran away or proved faint was none
         rank = torch.where(source < 0, -torch.inf, -source.double())
-        none = (source < 0) & ~(state.free & (trust(state) > 0)) & ~outside(state)
+        none = (source < 0) & (state.held == 0) & ~(state.free & (trust(state) > 0))
         gone = doubles(state.columns, state.sigma, rank) | none
         new = births(state, *evidence(state, expected(state)), SURE if k < rounds else torch.inf)
         if len(new) == 0 and not gone.any():
@@ -194,7 +194,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
         state = state.kept(~gone).joined(new)
         source = torch.cat([source[~gone], torch.full((len(new),), -1, device=source.device)])
         state = _converge(state, 5)
-    keep = (source >= 0) | state.free | outside(state)
+    keep = (source >= 0) | state.free | (state.held > 0)
     return (state, source) if keep.all() else (state.kept(keep), source[keep])
 
 
