@@ -34,7 +34,7 @@ def _maxima(state: State, ratio, height, least: float, origin=(0, 0)) -> tuple[C
 
 
 def _to_the_top(ratio: torch.Tensor, y: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
-    """From maxima of a map to the tops of parabolas through them and their neighbours along an axis; none at its rim."""
+    """Maxima of a map -> tops of parabolas through them and their neighbours along an axis; as they are at its rim."""
     at = torch.stack([y, x])
     before, after = at.clone(), at.clone()
     before[axis], after[axis] = (at[axis] - 1).clamp(min=0), (at[axis] + 1).clamp(max=ratio.shape[axis] - 1)
@@ -83,7 +83,6 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -
     """
     deep = int(6 * state.sigma) + 2  # what the outermost pixels' evidence depends on
     rim, out = max(1, int(0.5 * state.sigma)), int(OUTSIDE * state.sigma) + 1
-    height, width = mean.shape
     found = []
     for side in range(4):
         strip, edge = _side(side, deep), _side(side, rim + out)
@@ -94,7 +93,7 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -
             first[side // 2] = max(0, mean.shape[side // 2] - rim)
         found.append(_maxima(state, ratio[edge], amount[edge], least, first))
     new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
-    once = ~doubles(new, state.sigma, new.height)  # corners are seen twice
+    once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
     once[once.clone()] = _in_the_open(state, new[once])
     new, ratio = new[once], ratio[once]
     share = ((ratio - least) / (sure - least)).clamp(1e-3, 1 - 1e-6)

@@ -26,6 +26,7 @@ MANY = 0.9  # share of the columns that are looked at to tell how far they are
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 # in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
+FINE = 5e-4  # pixels: the same for columns that are known badly
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -225,7 +226,7 @@ def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = torch.nonzero((state.ahead > RESTLESS) & state.free)[:, 0]
+    rows = torch.nonzero(((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & state.free)[:, 0]
     if not len(rows):
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
@@ -250,6 +251,14 @@ def settle(state: State, rounds: int) -> State:
     if not lost.any():
         return there
     return replace(there, columns=Columns.of(torch.where(lost[:, None], state.columns.table, columns)))
+
+
+def _pixels_ahead(state: State) -> torch.Tensor:
+    """How far (n,) places may still have to go, in pixels."""
+    if state.before is None or len(state.before[1].normal.own) != len(state.ahead):
+        return torch.zeros_like(state.ahead)
+    diagonal = state.before[1].normal.own.diagonal(dim1=1, dim2=2)[:, :2]
+    return state.ahead / torch.sqrt(diagonal.amin(1))
 
 
 def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> State:

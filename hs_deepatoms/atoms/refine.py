@@ -24,6 +24,7 @@ ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
+VAGUE = 0.4  # sigmas: a place that is known no better is left to the detector, as that of a column too faint to fit
 SURE, SURER = 5.0, 8.0  # signal-to-noise ratio of a column that the detector did not see; and beyond doubt
 
 
@@ -232,6 +233,7 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         & np.isfinite(table["y_std"])
     )
     fine &= (table["y_std"] > 0) & (table["x_std"] > 0)
+    fine &= np.maximum(table["y_std"], table["x_std"]) < VAGUE * state.sigma
     fine &= np.abs(np.log(np.sqrt(table["width_y"] * table["width_x"]) / state.sigma)) < 0.89
     for name, first in (("y", state.start.y), ("x", state.start.x)):
         first = first.cpu().numpy()

@@ -46,7 +46,7 @@ class State:
     start: Columns | None = None  # as they came, to go back to
     reach: torch.Tensor | None = None  # (n,) how far from there they may go, pixels
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
-    # (n,) precision with which heights are held at zero; not zero for columns beyond the rim, of which only that is fitted
+    # (n,) precision with which heights are held at zero: above zero for columns beyond the rim, which only have that
     held: torch.Tensor | None = None
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
