@@ -279,7 +279,7 @@ navigation_chunks, lazy_output, show_progressbar
         from hs_deepatoms.workflows.novelty import examined
 
         if self.familiarity is None:
-            return {}
+            return super()._examined(source, job)
         return examined(source, replace(job, members=self.members), self.familiarity, self._window)
 
     def _preprocessing(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.methods import images
+from hs_deepatoms.modelfile.registry import CUSTOM
 
 if TYPE_CHECKING:
     import xarray as xr
 
 REFINEMENTS = ("quick", "full", "none")
+UNTRAINED = "This network was not trained: what it finds comes from its random initial weights. fit() it first."
 
 
 class ObjectMethods:
@@ -262,6 +265,8 @@ show_progressbar
 
     def _examined(self, source, job) -> dict[str, Any]:
         """What is to be said about the images before they are looked at, for the provenance; nothing here."""
+        if not self.training and self.architecture != CUSTOM:  # a module of the user's own may have been trained before
+            warnings.warn(UNTRAINED, UserWarning, stacklevel=3)
         return {}
 
     def _named(self, sha256: str | None = None) -> dict[str, Any]:

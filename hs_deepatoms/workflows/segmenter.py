@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,7 +213,7 @@ class Segmenter(ObjectMethods):
         Raises
         ------
         InvalidArgumentError
-            Another ending.
+            Another ending, a folder that is not there.
         """
         from hs_deepatoms.modelfile.files import save_modules
         from hs_deepatoms.modelfile.handle import NAME
@@ -273,12 +274,24 @@ def read_into(make: type, kind: str, path: str | os.PathLike, net: torch.nn.Modu
     made.classes, made.overlapping = list(about["classes"]), about["overlapping"]
     part = info["modules"][NAME]
     made.architecture, made.config, made.net = part["architecture"], part["config"], modules[NAME]
+    _warn_of_other_class(path, part["config"].get("class"), net)
     made.pixel_nm, made.history = about["pixel_size_nm"], None
     made.card = {k: v for k, v in info["card"].items() if k not in ("scores", "training")}
     made.scores, made.training = info["card"].get("scores", {}), info["card"].get("training", {})
     # with another seed other frames would be held out, which it was trained on
     made.seed = about.get("seed", made.training.get("seed", 0))
     return made, about
+
+
+def _warn_of_other_class(path: Any, saved: str | None, net: Any) -> None:
+    """Weights may fit a network that computes something else with them."""
+    own = None if net is None else type(getattr(net, "nets", [net])[0]).__name__  # of an ensemble: its members
+    if saved is not None and own is not None and saved.rsplit(".")[-1] != own:
+        text = (
+            f"{path} holds the weights of a {saved}, and a {own} was given back. They fit; if it is no other name of "
+            "the same network, give that one."
+        )
+        warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def _class_names(classes: int | Sequence[str]) -> list[str]:

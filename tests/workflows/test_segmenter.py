@@ -426,3 +426,45 @@ def test_a_detector_whose_training_fails_stays_as_it_was():
         detector.fit(images, tables, steps=4, batch_size=2, learning_rate=1e30, device="cpu", **QUIET)
     assert all(torch.equal(v, before[name]) for name, v in detector.modules["detector"].state_dict().items())
     assert detector.history is None and detector.training == {}
+
+
+def test_a_checkpoint_of_a_detector_belongs_to_its_images(tmp_path, monkeypatch):
+    from hs_deepatoms.training import fit as loop
+
+    image, y, x = lattice_image()
+    path = tmp_path / "run.safetensors"
+    recipe = Recipe(steps=4, checkpoint_every=1)
+
+    def teach(y, x, image=image):
+        table = hs_deepatoms.positions(y, x, signal=image)
+        return hs_deepatoms.Detector().fit(image, table, recipe=recipe, batch_size=1, checkpoint=path, **QUIET)
+
+    real = loop.Trainer.train
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(loop.Trainer, "train", lambda self, *a: killed() if self.step == 2 else real(self, *a))
+        teach(y, x)
+    for other in ((y[:-1], x[:-1]), (y, x, image + image % 3)):
+        with pytest.raises(StoreError, match="samples"):
+            teach(*other)
+    assert teach(y, x).training["steps"] == 4 and not path.exists()
+
+
+def killed():
+    raise RuntimeError("killed")
+
+
+def test_saving_where_nothing_can_be_saved_is_named(tmp_path, trained):
+    (tmp_path / "folder.safetensors").mkdir()
+    for path, message in (("none/a.safetensors", "not there"), ("folder.safetensors", "which is a folder")):
+        with pytest.raises(InvalidArgumentError, match=message):
+            trained.save(tmp_path / path)
+
+
+def test_another_network_for_the_same_weights_is_announced(tmp_path):
+    class Other(torch.nn.Conv2d):
+        pass
+
+    own = hs_deepatoms.Segmenter(net=torch.nn.Conv2d(1, 1, 3, padding=1))
+    path = own.save(tmp_path / "own.safetensors")
+    with pytest.warns(UserWarning, match="holds the weights of a Conv2d, and a Other was given back"):
+        hs_deepatoms.load(path, net=Other(1, 1, 3, padding=1))
