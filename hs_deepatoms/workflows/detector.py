@@ -33,8 +33,8 @@ class Detector:
 
     Parameters
     ----------
-    model : path, optional
-        A detector's file; by default the shipped one.
+    model : path or str, optional
+        A detector's file, or the name of a shipped one; by default the shipped one.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class Detector:
 
     def __init__(self, model: str | os.PathLike | None = None):
         from hs_deepatoms.modelfile.files import read_modules
-        from hs_deepatoms.modelfile.registry import shipped_model
+        from hs_deepatoms.modelfile.registry import model_path
 
-        path = shipped_model("detector") if model is None else Path(model)
+        path = model_path(model)
         self.modules, self.info = read_modules(path)
         if "detector" not in self.modules:
             got = f"{path} with {sorted(self.modules)}"
