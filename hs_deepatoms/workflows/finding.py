@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -253,9 +254,7 @@ show_progressbar
         """Label images and table of whatever is found in the maps; ``seen`` are options of `predict`."""
         from hs_deepatoms.workflows.objects import measured, write_labels
 
-        if not 0 < asked["threshold"] < 1:
-            got = f"threshold={asked['threshold']!r}"
-            raise InvalidArgumentError(explain(got, "a probability between 0 and 1", "Try 0.5."))
+        _check_sizes(**asked)
         source = images.read_images(signal, signal_dims=seen["signal_dims"], operation=operation)
         maps = self.predict(signal, lazy_output=False, **seen)
         entry = provenance_entry(operation, asked, model=self._named())
@@ -299,7 +298,18 @@ def _check_counts(batch_size, num_workers, navigation_chunks) -> None:
     images.check_count("navigation_chunks", navigation_chunks)
 
 
+def _check_sizes(threshold: float, depth: float | None = None, **smallest: float) -> None:
+    if not isinstance(threshold, Real) or not 0 < threshold < 1:
+        got = f"threshold={threshold!r}"
+        raise InvalidArgumentError(explain(got, "a probability between 0 and 1", "Try 0.5."))
+    if depth is not None:
+        _positive("depth", depth)
+    for name, value in smallest.items():
+        if not isinstance(value, Real) or not value >= 0:
+            raise InvalidArgumentError(explain(f"{name}={value!r}", "pixels, 0 or more", "0 keeps everything."))
+
+
 def _positive(name: str, value: float) -> float:
-    if not value > 0:
+    if not isinstance(value, Real) or not value > 0:
         raise InvalidArgumentError(explain(f"{name}={value!r}", "pixels, above 0", "Leave it out to have it measured."))
     return float(value)

@@ -300,6 +300,10 @@ def test_what_does_not_fit_is_named(trained, image):
     with pytest.raises(InvalidArgumentError, match="class_weights"):
         hs_deepatoms.Segmenter(2, net_options=SMALL).fit(images[0], np.zeros(images[0].shape, int),
                                                          class_weights=[1, 2], **FEW)  # fmt: skip
+    for find, name, value in ((trained.instances, "depth", 0), (trained.instances, "smallest", "a"),
+                              (trained.lines, "shortest", -1), (trained.lines, "threshold", "a")):  # fmt: skip
+        with pytest.raises(InvalidArgumentError, match=f"{name}="):
+            find(image[0], **{name: value}, **QUIET)
     for wrong in (0, [], ["a", "a"], [1, 2]):
         with pytest.raises(InvalidArgumentError, match="classes="):
             hs_deepatoms.Segmenter(wrong)
