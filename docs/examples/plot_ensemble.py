@@ -62,5 +62,5 @@ for ax, found, title in zip(axes, (before, after), ("before", "adapted"), strict
     ax.plot(found.x_px, found.y_px, "+", color="tab:orange")
     ax.plot(missed.x_px, missed.y_px, "o", mfc="none", color="tab:cyan", ms=12)
     ax.plot(wrong.x_px, wrong.y_px, "x", color="tab:red", ms=10)
-    ax.set_title(f"{title}: {found.sizes['atom']} atoms; of {truth.sizes['atom']} true ones {missed.sizes['atom']} are missed")
+    ax.set_title(f"{title}: {found.sizes['atom']} atoms, {missed.sizes['atom']} of {truth.sizes['atom']} are missed")
     ax.set_axis_off()
