@@ -69,7 +69,7 @@ def check_maps(net: torch.nn.Module, channels: int, shape: tuple[int, int]) -> N
     first = next(net.parameters(), None)
     was, image = net.training, torch.zeros(1, 1, *shape, device=None if first is None else first.device)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             found = tuple(net.eval()(image).shape)
     except Exception as error:
         found = f"an error ({error})"
