@@ -472,3 +472,15 @@ def test_another_network_for_the_same_weights_is_announced(tmp_path):
     path = own.save(tmp_path / "own.safetensors")
     with pytest.warns(UserWarning, match="holds the weights of a Conv2d, and a Other was given back"):
         hs_deepatoms.load(path, net=Other(1, 1, 3, padding=1))
+
+
+def test_a_file_whose_header_was_changed_is_refused(tmp_path, trained):
+    from hs_deepatoms.modelfile.files import save_modules
+
+    told = trained._preprocessing()
+    for changed, message in (({"classes": ["a", "b"]}, "1 channels for the classes"), ({"classes": None}, "'classes'")):
+        path = tmp_path / "changed.safetensors"
+        about = {k: v for k, v in {**told, **changed}.items() if v is not None or k == "pixel_size_nm"}
+        save_modules(path, {"net": trained.part}, preprocessing=about)
+        with pytest.raises(ModelFileError, match=message):
+            hs_deepatoms.load(path)
