@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
 from hs_deepatoms.atoms.order import EQUIVALENTS, OrderedPart, ordered_parts
@@ -38,26 +37,12 @@ def brightness_at(image: np.ndarray, valid: np.ndarray, y, x, sigma: float) -> n
     sigma : float
         Column sigma, pixels.
     """
-    half = max(1, int(WINDOW * sigma))
-    step = np.arange(-half, half + 1)
-    filled = np.where(valid, image, 0).astype(np.float32)
-    out = np.empty(len(y), np.float32)
-    for k in range(0, len(y), 4096):
-        (rows, up), (columns, across) = (
-            _window(p[k : k + 4096], step, n, sigma) for p, n in zip((y, x), image.shape, strict=True)
-        )
-        weight = up[:, :, None] * across[:, None, :] * valid[rows[:, :, None], columns[:, None, :]]
-        total = (weight * filled[rows[:, :, None], columns[:, None, :]]).sum((1, 2))
-        out[k : k + 4096] = total / np.maximum(weight.sum((1, 2)), 1e-6)
+    from hs_deepatoms.atoms.compiled.loops import in_parts
+    from hs_deepatoms.atoms.compiled.windows import brightness
+
+    y, x, out = np.asarray(y, float), np.asarray(x, float), np.empty(len(y), np.float32)
+    in_parts(brightness, len(y), image, valid, y, x, float(sigma), max(1, int(WINDOW * sigma)), out)
     return out
-
-
-def _window(position, step, size: int, sigma: float):
-    """Pixels (n, side) around positions along one axis, and their weights; 0 outside."""
-    pixel = np.rint(position).astype(int)[:, None] + step
-    weight = np.exp(-0.5 * ((pixel - np.asarray(position)[:, None]) / sigma) ** 2).astype(np.float32)
-    weight[(pixel < 0) | (pixel >= size)] = 0
-    return pixel.clip(0, size - 1), weight
 
 
 def reconsidered_with_alike(
@@ -84,6 +69,9 @@ def reconsidered_with_alike(
 
 
 def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
+    from hs_deepatoms.atoms.compiled.loops import in_parts
+    from hs_deepatoms.atoms.compiled.pairs import heaviest
+
     sites, p = part.sites, part.probability
     who, there = sites.ends(p)
     weight = sites.weights(p, there)
@@ -93,12 +81,12 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
     weight[change > FACTOR * change.min(1, keepdims=True) + slack] = 0
     held = weight * (there > 0.5)
     occupied = held.sum(1) > OCCUPIED * np.maximum(weight.sum(1), 1e-9)
-    best = np.argsort(-held, 1, kind="stable")[:, :MOST]
-    found = np.where(np.take_along_axis(held, best, 1) > 0, np.take_along_axis(who, best, 1), -1)
+    found = np.empty((len(p), MOST), np.int32)
+    in_parts(heaviest, len(p), held, who, found)
     site = occupied & (evidence.number > EQUIVALENTS) & (evidence.mean > 0)
     site &= ~_beside(part.places, p, sites.shortest) & ((found >= 0).sum(1) >= LEAST)
     found[~site] = -1
-    return np.pad(found, ((0, 0), (0, MOST - found.shape[1])), constant_values=-1)
+    return found
 
 
 def _change(sites, p, brightness, who, there, weight) -> np.ndarray:
@@ -112,7 +100,9 @@ def _change(sites, p, brightness, who, there, weight) -> np.ndarray:
 
 def _beside(places: np.ndarray, p: np.ndarray, shortest: float) -> np.ndarray:
     """True for candidates with a likelier one right beside them."""
-    near = cKDTree(places).query_pairs(BESIDE * shortest, output_type="ndarray")
+    from hs_deepatoms.atoms.compiled.pairs import neighbours
+
+    near = neighbours(*np.ascontiguousarray(places.T), BESIDE * shortest)
     out = np.zeros(len(p), bool)
     if len(near):
         out[np.where(p[near[:, 0]] < p[near[:, 1]], near[:, 0], near[:, 1])] = True

@@ -28,7 +28,7 @@ from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import CLOSE, Fitted, begin_fit, first_fit, fit_columns
 from hs_deepatoms.atoms.residue import Residue, pooled, residue
 from hs_deepatoms.engine.plan import Block
-from hs_deepatoms.engine.serial import on_one_core
+from hs_deepatoms.engine.serial import on_one_core, one_core_blas
 from hs_deepatoms.prepare.scaling import FrameScale
 
 NOISE_SIGMAS, NOISE_PIXELS = 75, (160, 256)  # side of the windows on which noise is measured
@@ -44,6 +44,7 @@ PLAIN_TO_SEE, LIKE_NEIGHBOURS, NEIGHBOURS = 10.0, 0.6, 8
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
 
+@one_core_blas()
 def columns_block(
     frames: np.ndarray, block: Block, job: Detection, method: str = "network", given: Points | None = None
 ) -> Points:
@@ -72,6 +73,7 @@ def columns_block(
     return Points.join(parts).in_order() if parts else unfitted(points.keep(mine))
 
 
+@one_core_blas()
 def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
     """What may be columns in one tile, as the detector alone sees it."""
     job = measured(frames, block, job)
@@ -132,6 +134,7 @@ def _at_rim(y: np.ndarray, x: np.ndarray, job: Detection) -> np.ndarray:
     return (y < sigma) | (x < sigma) | (y > ny - 1 - sigma) | (x > nx - 1 - sigma)
 
 
+@one_core_blas()
 def residues_block(frames: np.ndarray, block: Block, job: Detection, given: Points) -> list[Residue | None]:
     """For frames that are tiled: what a first fit leaves over in the block's core, a noise window, of every frame."""
     parts = []
@@ -165,7 +168,8 @@ def window_residue(points: Points, frame, k: int, block: Block, job: Detection, 
     sign = -1 if job.dark else 1
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
-    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine, there))
+    at_rim = box[0] == 0 or box[2] == 0 or box[1] == job.shape[0] or box[3] == job.shape[1]
+    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine, there, at_rim))
 
 
 def whole_residue(points: Points, frame: np.ndarray, job: Detection, box=None) -> Residue:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 
 from hs_deepatoms.atoms.belief import near_pairs
 from hs_deepatoms.atoms.peaks import Columns
@@ -13,20 +14,34 @@ from hs_deepatoms.atoms.state import State
 
 APART = 1.3  # sigmas: two columns nearer than this are one
 FAINTEST = 0.02  # of the median height: in an image without noise the rims of the drawn columns stand out
+OUTSIDE, HIGHER = 2.5, 1.2  # sigmas: how far outside columns are looked for; and how high, in heights of the highest
 WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column may be its tail
 
 
 def births(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float) -> Columns:
     """Columns to add: maxima of the evidence above ``least``, away from what is there."""
-    return _in_the_open(state, _maxima(state, ratio, height, least))
+    new, _ = _maxima(state, ratio, height, least)
+    return new[_in_the_open(state, new)]
 
 
-def _maxima(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float, origin=(0, 0)) -> Columns:
-    """Columns at the maxima of maps that begin at the pixel ``origin``."""
+def _maxima(state: State, ratio, height, least: float, origin=(0, 0)) -> tuple[Columns, torch.Tensor]:
+    """Columns at the maxima of maps that begin at the pixel ``origin``, and the ratio of each."""
     best = _highest(ratio, 2)
     lowest = FAINTEST * state.columns.height.median() if len(state.columns) else 0.0
     y, x = torch.nonzero((ratio == best) & (ratio > least) & (height > lowest), as_tuple=True)
-    return _like(state, y.double() + origin[0], x.double() + origin[1], height[y, x].double())
+    there = [p + _to_the_top(ratio, y, x, axis) + origin[axis] for axis, p in enumerate((y, x))]
+    return _like(state, *there, height[y, x].double()), ratio[y, x].double()
+
+
+def _to_the_top(ratio: torch.Tensor, y: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
+    """From maxima of a map to the tops of parabolas through them and their neighbours along an axis; none at its rim."""
+    at = torch.stack([y, x])
+    before, after = at.clone(), at.clone()
+    before[axis], after[axis] = (at[axis] - 1).clamp(min=0), (at[axis] + 1).clamp(max=ratio.shape[axis] - 1)
+    low, middle, high = (ratio[tuple(p)].double() for p in (before, at, after))
+    bend = (2 * middle - low - high).clamp(min=1e-12)
+    inside = (before[axis] < at[axis]) & (after[axis] > at[axis])
+    return torch.where(inside, 0.5 * (high - low) / bend, 0.0).clamp(-0.5, 0.5)
 
 
 def _highest(image: torch.Tensor, reach: int) -> torch.Tensor:
@@ -41,10 +56,11 @@ def _highest(image: torch.Tensor, reach: int) -> torch.Tensor:
     return image
 
 
-def _in_the_open(state: State, new: Columns) -> Columns:
-    """Those that are neither an old column nor its tail."""
+def _in_the_open(state: State, new: Columns) -> torch.Tensor:
+    """True (n,) for those that are neither an old column nor its tail."""
+    keep = torch.ones(len(new), dtype=torch.bool, device=new.y.device)
     if len(new) == 0 or len(state.columns) == 0:
-        return new
+        return keep
     both = Columns.join(state.columns, new)
     i, j = near_pairs(both, 4 * state.sigma)
     n = len(state.columns)
@@ -53,26 +69,45 @@ def _in_the_open(state: State, new: Columns) -> Columns:
     c = state.columns
     distance = torch.hypot(c.y[i] - new.y[j], c.x[i] - new.x[j])
     shadow = (distance < APART * state.sigma) | (new.height[j] < WEAKEST * c.height[i])
-    keep = torch.ones(len(new), dtype=torch.bool, device=new.y.device)
     keep[j[shadow]] = False
-    return new[keep]
+    return keep
 
 
-def births_at_rim(state: State, mean: torch.Tensor, least: float) -> Columns:
-    """Columns to add whose centres lie outside of the image: their flanks show in its outermost pixels."""
+def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -> tuple[Columns, torch.Tensor]:
+    """Columns to add whose centres lie outside of the image, where their flanks show in its outermost pixels; and how
+    firmly (n,) their heights are held at zero, as a precision.
+
+    Each stands where a column of the usual width, and no higher than the highest, would explain most of what is left
+    there. Held are those that are not beyond doubt: with a ratio of ``least`` fully, of ``sure`` not at all. A jump at
+    one limit would be one of the result at the least change of the image.
+    """
     deep = int(6 * state.sigma) + 2  # what the outermost pixels' evidence depends on
-    rim = max(1, int(0.5 * state.sigma))
-    height, width = state.image.shape
+    rim, out = max(1, int(0.5 * state.sigma)), int(OUTSIDE * state.sigma) + 1
+    height, width = mean.shape
     found = []
-    for side, (top, left) in enumerate(((0, 0), (max(0, height - deep), 0), (0, 0), (0, max(0, width - deep)))):
-        strip, edge = _side(side, deep), _side(side, rim)
-        part = replace(state, image=state.image[strip], valid=state.valid[strip])
-        maps = torch.stack(evidence(part, mean[strip]))
-        outermost = torch.zeros_like(maps)
-        outermost[(slice(None), *edge)] = maps[(slice(None), *edge)]
-        found.append(_maxima(state, outermost[0], outermost[1], least, (top, left)))
-    new = Columns.join(*found)
-    return _in_the_open(state, new[~doubles(new, state.sigma, new.height)])  # corners are seen twice
+    for side in range(4):
+        strip, edge = _side(side, deep), _side(side, rim + out)
+        image, valid, there = (F.pad(v[strip], [out] * 4) for v in (state.image, state.valid, mean))
+        ratio, amount = _no_higher(state, *evidence(replace(state, image=image, valid=valid), there))
+        first = [-out, -out]
+        if side % 2:
+            first[side // 2] = max(0, mean.shape[side // 2] - rim)
+        found.append(_maxima(state, ratio[edge], amount[edge], least, first))
+    new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
+    once = ~doubles(new, state.sigma, new.height)  # corners are seen twice
+    once[once.clone()] = _in_the_open(state, new[once])
+    new, ratio = new[once], ratio[once]
+    share = ((ratio - least) / (sure - least)).clamp(1e-3, 1 - 1e-6)
+    return new, (ratio / new.height) ** 2 * (1 - share) / share
+
+
+def _no_higher(state: State, ratio: torch.Tensor, height: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Evidence of one more column that is no higher than those of the image."""
+    if not len(state.columns):
+        return ratio, height
+    most = float(state.columns.height.quantile(0.95)) * HIGHER
+    over = ((height - most) / height.clamp(min=most)).clamp(min=0)
+    return ratio * torch.sqrt(1 - over**2) * (ratio > 0), height.clamp(max=most)
 
 
 def _side(side: int, deep: int) -> tuple[slice, slice]:

@@ -98,7 +98,8 @@ def _pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
 @dataclass
 class Prior:
-    """Weak pulls to the typical shape and to where the detector saw a column; nothing beside a column plain to see."""
+    """Weak pulls to the typical shape and to where the detector saw a column; nothing beside a column plain to see.
+    Heights are pulled to nothing where it is in doubt whether there is a column at all."""
 
     hessian: torch.Tensor  # (n, k), diagonal
     gradient: torch.Tensor  # (n, k)
@@ -108,7 +109,7 @@ class Prior:
 def _prior(state: State) -> Prior:
     c, start = state.columns, state.start or state.columns
     one, known = torch.ones_like(state.leeway), 1 / state.leeway**2
-    middle, precision = [start.y, start.x, c.height, np.log(state.sigma) * one], [known, known, 0 * one]
+    middle, precision = [start.y, start.x, 0 * one, np.log(state.sigma) * one], [known, known, state.held]
     precision.append(one / WIDTH_SPREAD**2)
     if state.elliptical and len(c):
         middle += [shape * one for shape in state.shape or (c.plus.median(), c.cross.median())]

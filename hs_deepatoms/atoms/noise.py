@@ -56,6 +56,18 @@ class Noise:
         """Weights and weighed residuals, which are written to, of what may have changed: the pixels under columns."""
         weight[:], weighed[:], _ = self.weigh(image, mean, valid, judged=False)
 
+    def beyond(
+        self, image: torch.Tensor, mean: torch.Tensor, valid: torch.Tensor, chance: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels (y, x) farther from the mean than noise takes one with a probability of ``exp(-chance)``.
+
+        Bernstein's inequality (Boucheron, Lugosi and Massart, Concentration Inequalities (2013), theorem 2.10,
+        doi:10.1093/acprof:oso/9780199535255.001.0001), which holds for single counts too.
+        """
+        off = torch.where(valid, image - mean, 0.0).abs_()
+        sure = off - 2 * chance / 3 * self.gain
+        return torch.nonzero((off * sure > 2 * chance * self.variance(mean)) & (sure > 0), as_tuple=True)
+
     def _deviance(self, share: torch.Tensor, square: torch.Tensor) -> torch.Tensor:
         """Misfit of pixels from the residual relative to the mean, and the residual's square over the variance."""
         if self.gain == 0:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 
+from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.state import State, expected
 
 CHANCE = 16.0  # -log of the probability with which noise may do the same
 ALONE = 2.0  # times as far off, in its own noise, as any of the pixels around it
 FEW = 0.02  # of the columns, at most: where more pixels are odd, the columns have another shape than the fit's
 LEAST = 10  # odd pixels that there may be in any case
+SIDES = (-1, 0, 1)
 
 
 def without_odd(state: State) -> State:
@@ -23,18 +24,23 @@ def without_odd(state: State) -> State:
     comes back where there are none.
     """
     mean = expected(state)
-    rest, variance = torch.where(state.valid, state.image - mean, 0.0), state.noise.variance(mean)
-    size, step = rest.abs(), 2 * CHANCE / 3 * state.noise.gain
-    far = size * (size - step) > 2 * CHANCE * variance
-    far &= size > step
-    y, x = torch.nonzero(far, as_tuple=True)
+    y, x = kernels(mean).beyond(state.noise, state.image, mean, state.valid, CHANCE)
     if not len(y):
         return state
-    clear = F.pad((size / torch.sqrt(variance))[None, None], (1, 1, 1, 1))[0, 0]
-    around = torch.stack([clear[y + dy, x + dx] for dy in range(3) for dx in range(3) if (dy, dx) != (1, 1)])
-    alone = clear[y + 1, x + 1] > ALONE * around.amax(0)
+    around = torch.stack([_clear(state, mean, y + dy, x + dx) for dy in SIDES for dx in SIDES if (dy, dx) != (0, 0)])
+    alone = _clear(state, mean, y, x) > ALONE * around.amax(0)
     if not alone.any() or int(alone.sum()) > max(LEAST, FEW * len(state.columns)):
         return state
     valid = state.valid.clone()
     valid[y[alone], x[alone]] = False
     return replace(state, valid=valid, before=None, last=None, ahead=None, settled=None, change=torch.inf)
+
+
+def _clear(state: State, mean: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """How far off pixels are in their own noise; 0 where there is none."""
+    height, width = mean.shape
+    inside = (y >= 0) & (x >= 0) & (y < height) & (x < width)
+    y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+    there = mean[y, x]
+    off = (state.image[y, x] - there).abs() / torch.sqrt(state.noise.variance(there))
+    return torch.where(inside & state.valid[y, x], off, 0.0)

@@ -166,8 +166,10 @@ class Sites:
     ----------
     shape : tuple of int
         Cells of the map of presence.
-    near : ndarray of int, shape (n, k)
-        Flat indices of the cells around each candidate; those too far from it lie outside of the map.
+    alone : ndarray of int
+        Which candidate each cell of the map is near, where it is near one only; n for none.
+    shared : tuple of ndarray of int, each of shape (c,)
+        Cells that are near several candidates, and these, in their order.
     there : ndarray of int, shape (n, m)
         Flat index of the cell that each of the m vectors takes a candidate to.
     inside : ndarray of bool, shape (n, m)
@@ -179,7 +181,8 @@ class Sites:
     """
 
     shape: tuple[int, int]
-    near: np.ndarray
+    alone: np.ndarray
+    shared: tuple[np.ndarray, np.ndarray]
     there: np.ndarray
     inside: np.ndarray
     square: np.ndarray
@@ -202,7 +205,7 @@ class Sites:
         squares = np.stack([(np.clip(w, 0, None) // PITCH).astype(int) for w in (u, v)])
         squares -= squares.min(1, keepdims=True)
         near = _cells_near((u - low[0]) / CELL, (v - low[1]) / CELL, cells, tolerance / CELL)
-        return Sites(tuple(cells), near, i * cells[1] + j, inside, squares, shortest)
+        return Sites(tuple(cells), *_by_cell(near, cells[0] * cells[1]), i * cells[1] + j, inside, squares, shortest)
 
     def evidence(self, p: np.ndarray) -> Evidence:
         """What stands at the equivalents, given the probabilities of all candidates."""
@@ -221,10 +224,9 @@ class Sites:
 
     def ends(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which candidate stands where each vector leads, (n, m), n for nobody; and its probability, 0 for nobody."""
-        n, p = len(p), p.astype(np.float32)
-        who = np.full(self.shape[0] * self.shape[1] + 1, n, np.int32)
-        order = np.argsort(p, kind="stable")  # of several columns near a cell the likeliest is written last
-        who[self.near[order].ravel()] = np.repeat(order, self.near.shape[1])
+        p, (cells, candidates) = p.astype(np.float32), self.shared
+        who, order = self.alone.copy(), np.argsort(p[candidates], kind="stable")
+        who[cells[order]] = candidates[order]  # the likeliest is written last
         who = who[self.there]
         return who, np.append(p, np.float32(0))[who]
 
@@ -248,11 +250,15 @@ class Sites:
         """Flat index (n,) of the square of each candidate."""
         return self.square[0] * (self.square[1].max() + 1) + self.square[1]
 
+    @cached_property
+    def _add_up(self) -> csr_array:
+        n, (rows, columns) = len(self.place), self.square.max(1) + 1
+        return csr_array((np.ones(n), (self.place, np.arange(n))), shape=(rows * columns, n))
+
     def around(self, values: np.ndarray) -> np.ndarray:
         """Sums of values (n, m) over the candidates in each square and those around it, (squares, m)."""
-        n, (rows, columns) = len(values), self.square.max(1) + 1
-        add_up = csr_array((np.ones(n), (self.place, np.arange(n))), shape=(rows * columns, n))
-        sums = (add_up @ values).reshape(rows, columns, -1)
+        rows, columns = self.square.max(1) + 1
+        sums = (self._add_up @ values).reshape(rows, columns, -1)
         for axis in (0, 1):
             sums = uniform_filter1d(sums, 3, axis=axis, mode="constant") * 3
         return sums.reshape(rows * columns, -1)
@@ -267,6 +273,19 @@ def _cells_near(a, b, cells, distance: float) -> np.ndarray:
     rows, columns = ((i - a)[:, None] + di[some]) ** 2, ((j - b)[:, None] + dj[some]) ** 2
     cell = (i * cells[1] + j).astype(np.int64)[:, None] + (di * cells[1] + dj)[some]
     return np.where(rows + columns <= distance**2, cell, cells[0] * cells[1])
+
+
+def _by_cell(near: np.ndarray, cells: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """``Sites.alone`` and ``Sites.shared`` from the cells (n, k) near each candidate."""
+    n, k = near.shape
+    cell, candidate = near.ravel(), np.repeat(np.arange(n, dtype=np.int32), k)
+    number = np.bincount(cell, minlength=cells + 1)
+    number[cells] = 0
+    claims = number[cell]
+    alone = np.full(cells + 1, n, np.int32)
+    alone[cell[claims == 1]] = candidate[claims == 1]
+    several = claims > 1
+    return alone, (cell[several], candidate[several])
 
 
 def vectors_of_grains(u, v, p) -> np.ndarray:

@@ -16,7 +16,7 @@ from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.odd_pixels import without_odd
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.residue import evidence, measured
-from hs_deepatoms.atoms.state import State, begin, expected
+from hs_deepatoms.atoms.state import State, begin, expected, guessed
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
@@ -24,7 +24,7 @@ ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
-SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
+SURE, SURER = 5.0, 8.0  # signal-to-noise ratio of a column that the detector did not see; and beyond doubt
 
 
 @dataclass
@@ -121,11 +121,10 @@ def fit_columns(
     if elliptical:
         state = replace(state, elliptical=True)
     if not state.judged:
-        state = replace(state, noise=measured(first_fit(state, how)).noise, judged=True)
+        state = replace(state, noise=measured(first_fit(state, how, at_rim=True)).noise, judged=True)
     state = replace(state, least=LEAST[how])
-    if how == "quick":
-        state, source = _with_rim(state, source)
-    state = _converge(state, STEPS[how], there=THERE[how])
+    state, source = _with_rim(_converge(state, 1), source)
+    state = _converge(state, STEPS[how] - 1, there=THERE[how])
     if (good := without_odd(state)) is not state:
         state = _converge(good, STEPS[how], there=THERE[how])
     if how == "full":
@@ -145,14 +144,19 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
     return begin(pixels, there, y, x, sigma, origin=origin, std=std, **known)
 
 
-def first_fit(state: State, how: str, there: float = CLOSE) -> State:
-    """Close enough for the residual to show the noise; missed columns are not noise."""
+def first_fit(state: State, how: str, there: float = CLOSE, at_rim: bool = False) -> State:
+    """Close enough for the residual to show the noise; missed columns are not noise, nor are those beyond a rim."""
+    source = torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device)
     if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
-        return _converge(measured(_converge(state, 2)), 2, there=there)
-    state = _converge(state, 2)
-    state = _converge(replace(measured(_converge(state, 2)), judged=True), 2)
-    state, _ = _census(state, torch.zeros(len(state.columns), dtype=torch.long, device=state.image.device))
-    return state
+        state = guessed(_converge(state, 1))
+        if at_rim:
+            state, _ = _with_rim(state, source)
+        return _converge(state, 2, there=there)
+    state = measured(_converge(_converge(state, 2), 2))
+    if at_rim:
+        state, source = _with_rim(state, source)
+    state = _converge(replace(state, judged=True), 2)
+    return _census(state, source)[0]
 
 
 def _converge(state: State, most: int, there: float = 0.0) -> State:
@@ -167,10 +171,11 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 
 def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
     """With columns outside of the image that shine in; those inside would be drawn towards them."""
-    new = births_at_rim(state, expected(state), SURE)
+    new, held = births_at_rim(state, expected(state), SURE, SURER)
     if len(new) == 0:
         return state, source
-    return state.joined(new), torch.cat([source, torch.full((len(new),), -1, device=source.device)])
+    none = torch.full((len(new),), -1, device=source.device)
+    return state.joined(new, held), torch.cat([source, none])
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:
@@ -178,7 +183,8 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
     for k in range(rounds + 1):
         # an added column that ran away or proved faint was none
         rank = torch.where(source < 0, -torch.inf, -source.double())
-        gone = doubles(state.columns, state.sigma, rank) | ((source < 0) & ~(state.free & (trust(state) > 0)))
+        none = (source < 0) & (state.held == 0) & ~(state.free & (trust(state) > 0))
+        gone = doubles(state.columns, state.sigma, rank) | none
         new = births(state, *evidence(state, expected(state)), SURE if k < rounds else torch.inf)
         if len(new) == 0 and not gone.any():
             break
@@ -188,7 +194,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
         state = state.kept(~gone).joined(new)
         source = torch.cat([source[~gone], torch.full((len(new),), -1, device=source.device)])
         state = _converge(state, 5)
-    keep = (source >= 0) | state.free
+    keep = (source >= 0) | state.free | (state.held > 0)
     return (state, source) if keep.all() else (state.kept(keep), source[keep])
 
 
@@ -209,7 +215,7 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         "y": c.y,
         "x": c.x,
         "height": c.height,
-        "background": state.ground.level(state.splines, c.y, c.x),
+        "background": kernels(c.y).level(state.ground, state.splines, c.y, c.x),
         "intensity": 2 * torch.pi * c.height * torch.exp(2 * c.log_width),
         "y_std": std[:, 0],
         "x_std": std[:, 1],

@@ -46,6 +46,8 @@ class State:
     start: Columns | None = None  # as they came, to go back to
     reach: torch.Tensor | None = None  # (n,) how far from there they may go, pixels
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
+    # (n,) precision with which heights are held at zero; not zero for columns beyond the rim, of which only that is fitted
+    held: torch.Tensor | None = None
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
     damping: float = 0.0
@@ -65,17 +67,18 @@ class State:
         """With only the columns of a mask or of some indices."""
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
-                       reach=self.reach[rows], free=self.free[rows], settled=settled, last=last, ahead=ahead,
-                       before=None, change=np.inf)  # fmt: skip
+                       reach=self.reach[rows], free=self.free[rows], held=self.held[rows], settled=settled, last=last,
+                       ahead=ahead, before=None, change=np.inf)  # fmt: skip
 
-    def joined(self, new: Columns) -> State:
-        """With further columns, of which little is known, and all of them free to move."""
+    def joined(self, new: Columns, held: torch.Tensor | None = None) -> State:
+        """With further columns, of which little is known. All are free to move but those that are ``held``."""
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
-        free = torch.ones_like(leeway, dtype=torch.bool)
+        held = torch.cat([self.held, torch.zeros_like(new.y) if held is None else held])
+        free = held == 0
         start = Columns.join(self.start, new)
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                        reach=_reach(start, leeway, self.sigma), free=free, settled=None, last=None, ahead=None,
-                        before=None, change=np.inf)  # fmt: skip
+                        reach=_reach(start, leeway, self.sigma), free=free, held=held, settled=None, last=None,
+                        ahead=None, before=None, change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
@@ -113,9 +116,10 @@ def begin(
                   window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
     state = _first_guess(state)
     state = replace(
-        state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool)
-    )
-    return _guessed(state) if noise is None else replace(state, noise=noise, judged=True)
+        state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool),
+        held=torch.zeros_like(y),
+    )  # fmt: skip
+    return guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 
 
 def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -144,11 +148,11 @@ def _first_guess(state: State) -> State:
     return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
 
 
-def _guessed(state: State) -> State:
+def guessed(state: State) -> State:
     """The state with the noise that its residual shows, whatever else that may be."""
     mean = expected(state)
     mean, rest = (picked(values, state.valid) for values in (mean, state.image - mean))
-    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind))
+    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind), before=None)
 
 
 def picked(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

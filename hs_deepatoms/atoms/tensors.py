@@ -16,9 +16,9 @@ from hs_deepatoms.atoms.peaks import (
     sums,
 )
 
-__all__ = ["Elimination", "assemble", "blocks", "covariances", "draw_on", "far_blocks", "filtered", "hessian",
-           "local_heights", "majorant", "near_pairs", "pair_blocks", "project", "slopes", "solve", "sums", "surface",
-           "weigh", "weigh_under"]  # fmt: skip
+__all__ = ["Elimination", "assemble", "beyond", "blocks", "covariances", "draw_on", "far_blocks", "filtered",
+           "hessian", "level", "local_heights", "majorant", "near_pairs", "pair_blocks", "project", "slopes", "solve",
+           "sums", "surface", "weigh", "weigh_under"]  # fmt: skip
 
-surface, project, hessian = Ground.image, Ground.project, Ground.hessian
-weigh, weigh_under = Noise.weigh, Noise.weigh_under
+surface, project, hessian, level = Ground.image, Ground.project, Ground.hessian, Ground.level
+weigh, weigh_under, beyond = Noise.weigh, Noise.weigh_under, Noise.beyond

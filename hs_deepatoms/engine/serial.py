@@ -4,7 +4,7 @@ saves."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import ContextDecorator
 from functools import cache
 from threading import Lock, Thread
 from typing import TypeVar
@@ -51,10 +51,11 @@ def _blas():
     return ThreadpoolController().select(user_api="blas")
 
 
-class _OneCoreBlas:
+class _OneCoreBlas(ContextDecorator):
     """BLAS on one core from the first call that enters until the last one leaves.
 
-    Its threads wait for work by spinning: a small factorisation takes three times as long on two cores as on one.
+    Its threads wait for work by spinning, a tenth of a second after the last one: a small factorisation takes three
+    times as long on two cores as on one, and a product of small matrices takes a core from all that comes after it.
     """
 
     def __init__(self):
@@ -63,6 +64,7 @@ class _OneCoreBlas:
     def __enter__(self) -> None:
         with self._lock:
             if not self._calls:
+                _release_control()
                 self._usual = _blas().limit(limits=1)
             self._calls += 1
 
@@ -70,14 +72,25 @@ class _OneCoreBlas:
         with self._lock:
             self._calls -= 1
             if not self._calls:
+                _release_control()
                 self._usual.restore_original_limits()
+                _release_control()
+
+
+def _release_control() -> None:
+    """Let this thread limit BLAS, and put the limit back: threadpoolctl from 3.8 on heeds one thread only, the first
+    that asked, and the last call to end may be in another one."""
+    for library in _blas().lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
 
 
 _BLAS = _OneCoreBlas()
 
 
-def one_core_blas() -> AbstractContextManager[None]:
-    """A context with the BLAS of numpy and scipy on one core, as in `on_one_core`; torch is neither limited nor needed.
+def one_core_blas() -> _OneCoreBlas:
+    """A context, or decorator, with the BLAS of numpy and scipy on one core, as in `on_one_core`; torch is neither
+    limited nor needed.
 
     Examples
     --------

@@ -75,3 +75,38 @@ with threadpool_limits(2, user_api="blas"):
     print(blas_threads())
 """
     assert run_fresh(code).split() == ["{1}", "(0,", "{1})", "{2}", "{1}", "{1}", "{2}"]
+
+
+def test_blas_is_limited_in_any_thread_and_given_back_by_any_other():
+    """threadpoolctl may heed one thread only; tasks run in others, and the last to end is not the first to begin."""
+    code = """
+import threading
+from threadpoolctl import threadpool_info, threadpool_limits
+from hs_deepatoms.engine.serial import one_core_blas
+
+def blas_threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+def in_thread(call):
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+one_core_blas().__enter__(); one_core_blas().__exit__(None, None, None)  # loads it, from this thread
+with threadpool_limits(2, user_api="blas"):
+    with one_core_blas():
+        pass
+    def alone():
+        with one_core_blas():
+            print(blas_threads())
+    in_thread(alone)
+    print(blas_threads())
+    first, second = one_core_blas(), one_core_blas()
+    in_thread(lambda: first.__enter__())
+    in_thread(lambda: second.__enter__())
+    in_thread(lambda: first.__exit__(None, None, None))
+    print(blas_threads())
+    in_thread(lambda: second.__exit__(None, None, None))
+    print(blas_threads())
+"""
+    assert run_fresh(code).split() == ["{1}", "{2}", "{1}", "{2}"]

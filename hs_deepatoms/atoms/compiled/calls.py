@@ -88,6 +88,15 @@ def weigh_under(noise: Noise, c: Columns, window: Window, image, mean, valid, we
     _pixels.weigh_under(c.table.numpy(), window.half, *arrays, _figures(noise), weight.numpy(), weighed.numpy())
 
 
+def beyond(noise: Noise, image, mean, valid, chance: float) -> tuple[torch.Tensor, torch.Tensor]:
+    out, counts = np.empty(mean.shape, bool), np.empty(len(mean), np.int64)
+    arrays = (v.contiguous().numpy() for v in (image, mean, valid))
+    in_parts(_pixels.beyond, len(mean), *arrays, _figures(noise), np.float32(chance), out, counts, part=ROWS)
+    rows = np.flatnonzero(counts)
+    row, column = np.nonzero(out[rows])
+    return torch.from_numpy(rows[row]), torch.from_numpy(column)
+
+
 def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
     out = torch.empty_like(image)
     in_parts(_pixels.filtered, len(image), image.numpy(), bell.float().numpy(), out.numpy(), part=STRIP)
@@ -153,6 +162,13 @@ def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Spli
              ground.shape, ground.origin, ground.first, numbers.knots, float(ground.knot), float(unit), index,
              out)  # fmt: skip
     return Normal(total.hessian, pairs, torch.from_numpy(index), torch.from_numpy(out), splines)
+
+
+def level(ground: Ground, splines: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    out = np.empty(len(y))
+    in_parts(_system.levels, len(y), y.contiguous().numpy(), x.contiguous().numpy(), ground.shape, ground.origin,
+             ground.first, _numbers(ground).knots, float(ground.knot), splines.numpy(), out)  # fmt: skip
+    return torch.from_numpy(out)
 
 
 def majorant(own: torch.Tensor, pairs) -> torch.Tensor:

@@ -201,3 +201,19 @@ def neighbours(y, x, distance):
                     found[count, 0], found[count, 1] = i, j
                     count += 1
     return found[:count]
+
+
+@kernel
+def heaviest(start, stop, weight, who, out):
+    """Of some rows, those ``who`` with the largest weights above zero, in falling order; -1 where there are fewer."""
+    taken = np.zeros(weight.shape[1], np.bool_)
+    for n in range(start, stop):
+        taken[:] = False
+        for place in range(out.shape[1]):
+            best, which = weight[n, 0] * 0, -1
+            for k in range(len(taken)):
+                if weight[n, k] > best and not taken[k]:
+                    best, which = weight[n, k], k
+            out[n, place] = -1
+            if which >= 0:
+                out[n, place], taken[which] = who[n, which], True

@@ -11,7 +11,7 @@ from hs_deepatoms.atoms.compiled.loops import kernel
 SERIES = tuple(np.float32((-1) ** k / ((k + 1) * (k + 2))) for k in range(9))
 # the area tangent of z over z: 1 + z^2/3 + z^4/5 + ...
 AREA_TANGENT = tuple(np.float32(1 / (2 * k + 1)) for k in range(6))
-ZERO, ONE, TWO, SIXTEEN, CLOSE, LEAST = (np.float32(v) for v in (0, 1, 2, 16, 0.25, 1e-6))
+ZERO, ONE, TWO, THREE, SIXTEEN, CLOSE, LEAST = (np.float32(v) for v in (0, 1, 2, 3, 16, 0.25, 1e-6))
 
 
 @kernel
@@ -77,6 +77,21 @@ def weigh_under(table, half, image, mean, valid, noise, weight, weighed):
         for r in range(top, bottom):
             here = slice(left, right)
             weigh_row(image[r, here], mean[r, here], valid[r, here], noise, weight[r, here], weighed[r, here])
+
+
+@kernel
+def beyond(start, stop, image, mean, valid, noise, chance, out, counts):
+    """Which pixels of some rows are farther from the mean than chance takes them, and how many in each row."""
+    gain, offset, dark, least, excess = noise
+    step, limit = TWO * chance / THREE * gain, TWO * chance * excess
+    for r in range(start, stop):
+        seen, there, known, to, count = image[r], mean[r], valid[r], out[r], 0
+        for k in range(len(seen)):
+            off = abs(seen[k] - there[k])
+            far = off * (off - step) > limit * max((there[k] - dark) * gain + offset, least)
+            to[k] = far and off > step and known[k]
+            count += to[k]
+        counts[r] = count
 
 
 @kernel

@@ -60,6 +60,22 @@ def coupling(start, stop, y, x, by_polynomials, shape, origin, first, knots, kno
 
 
 @kernel
+def levels(start, stop, y, x, shape, origin, first, knots, knot, splines, out):
+    """The background at points."""
+    wy, wx = np.zeros((4, 4)), np.zeros((4, 4))
+    for n in range(start, stop):
+        row, t = place(y[n], shape[0], origin[0], first[0], knots[0], knot)
+        series(t, 0.0, wy)
+        column, t = place(x[n], shape[1], origin[1], first[1], knots[1], knot)
+        series(t, 0.0, wx)
+        total = 0.0
+        for p in range(4):
+            for q in range(4):
+                total += wy[0, p] * wx[0, q] * splines[(row + p) * knots[1] + column + q]
+        out[n] = total
+
+
+@kernel
 def columns_times(own, index, ground, nx, a, b, out, over):
     """Own blocks times ``a`` (n, k), with couplings times the splines' ``b``; what ``a`` couples to these is added to
     ``over``."""

@@ -133,6 +133,26 @@ def local_heights(start, stop, table, image, valid, half, out):
 
 
 @kernel
+def brightness(start, stop, image, valid, y, x, sigma, half, out):
+    """Mean of the valid pixels around places, weighed by a Gaussian; 0 where there are none."""
+    rows, line = np.zeros(2 * half + 1, np.float32), np.zeros(2 * half + 1, np.float32)
+    q = 1 / (sigma * sigma)
+    for n in range(start, stop):
+        top, bottom = span(y[n], half, image.shape[0])
+        left, right = span(x[n], half, image.shape[1])
+        bell(y[n], q, top, top, bottom, rows)
+        bell(x[n], q, left, left, right, line)
+        total = known = np.float32(0)
+        for r in range(top, bottom):
+            for k in range(left, right):
+                if valid[r, k]:
+                    weight = rows[r - top] * line[k - left]
+                    total += weight * image[r, k]
+                    known += weight
+        out[n] = total / max(known, np.float32(1e-6))
+
+
+@kernel
 def draw(first, stop, out, table, order, ends, strip, half, sign, elliptical):
     """Add the columns to strips of rows, each in the order of the table: ``order[ends[s] : ends[s + 1]]`` are those
     that reach strip ``s``."""
