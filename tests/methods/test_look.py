@@ -140,7 +140,7 @@ def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
     assert len(calls) == 3 and np.isfinite(width) and width > 0.9 * seen.sigma
 
 
-def test_the_model_for_the_contrast_is_picked_and_named(tmp_path, monkeypatch, standard):
+def test_the_model_for_the_contrast_is_picked_and_named(tmp_path, monkeypatch):
     from hs_deepatoms.modelfile import registry
     from hs_deepatoms.modelfile.files import read_modules, save_modules
 
@@ -153,10 +153,11 @@ def test_the_model_for_the_contrast_is_picked_and_named(tmp_path, monkeypatch, s
         save_modules(tmp_path / f"{name}.safetensors", parts, preprocessing={**info["preprocessing"], **more},
                      card={"name": name})  # fmt: skip
     monkeypatch.setattr(registry, "FOLDER", tmp_path)
-    image = standard[0]
-    for pixels, model, expected in ((image, "auto", "detector"), (-image, None, "abf"), (-image, "both", "both")):
-        atoms = find_atoms(pixels, model=model, refine="none", show_progressbar=False)
-        entry = json.loads(atoms.attrs["provenance"])[-1]
-        limit = {"detector": 0.45, "abf": 0.6, "both": 0.7}[expected]
-        raw = float(reliable(limit, images.find_model(expected).reliability))
-        assert entry["model"]["name"] == expected and entry["parameters"]["threshold_used"] == pytest.approx(raw)
+    image = lattice_image((96, 104))[0]
+    for pixels, model, expected, limit in ((image, "auto", "detector", 0.45), (-image, "both", "both", 0.7)):
+        seen = look.look_at(images.read_images(pixels, operation="find_atoms"), model=model, device="cpu")
+        assert seen.model.name == expected and seen.threshold == limit
+    atoms = find_atoms(-image, refine="none", show_progressbar=False)
+    entry = json.loads(atoms.attrs["provenance"])[-1]
+    limit = float(reliable(0.6, images.find_model("abf").reliability))
+    assert entry["model"]["name"] == "abf" and entry["parameters"]["threshold_used"] == pytest.approx(limit)
