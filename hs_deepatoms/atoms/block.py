@@ -15,6 +15,7 @@ from hs_deepatoms.atoms.detect import (
     FIT_REACH,
     Detection,
     detect,
+    in_core,
     in_frame,
     measured,
     mostly_lost,
@@ -75,10 +76,10 @@ def columns_block(
 
 @one_core_blas()
 def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: str = "network") -> Points:
-    """What may be columns in one tile, as the detector alone sees it."""
+    """What may be columns in one tile, as the detector alone sees it, and beyond the frame's rim beside it."""
     job = measured(frames, block, job)
     points = find(frames, block, job, method)
-    return points.keep(owned(points, block, job))
+    return points.keep(in_core(points, block, job))
 
 
 def find(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:

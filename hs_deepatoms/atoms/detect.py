@@ -307,9 +307,13 @@ def in_source(points: Points, job: Detection, windows) -> Points:
 
 
 def owned(points: Points, block: Block, job: Detection) -> np.ndarray:
-    """True for columns in this block's core."""
-    mine = _within(points.y, block.core[:2], job.shape[0]) & _within(points.x, block.core[2:], job.shape[1])
-    return mine & in_frame(points, job.shape)
+    """True for columns of the frame in this block's core."""
+    return in_core(points, block, job) & in_frame(points, job.shape)
+
+
+def in_core(points: Points, block: Block, job: Detection) -> np.ndarray:
+    """True for columns in this block's core, or beyond the rim of the frame beside it."""
+    return _within(points.y, block.core[:2], job.shape[0]) & _within(points.x, block.core[2:], job.shape[1])
 
 
 def in_frame(points: Points, shape: tuple[int, int]) -> np.ndarray:
