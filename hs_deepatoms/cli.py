@@ -49,7 +49,7 @@ def _shared_options(command):
     """Options of every command that finds atoms: the arguments of `find_atoms` that make sense in a shell."""
     options = [
         click.option("--method", type=click.Choice(["network", "log", "max"]), default="network"),
-        click.option("--model", type=str, default=None, help="A model file. Default: the model that ships with us."),
+        click.option("--model", type=str, default=None, help="A model file. Default: one that ships with us."),
         click.option("--contrast", type=click.Choice(["auto", "bright", "dark"]), default="auto", help="dark for ABF."),
         click.option(
             "--threshold", type=NUMBER_OR_TEXT, default="auto", help="Lowest probability (log, max: signal to noise)."

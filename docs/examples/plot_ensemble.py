@@ -52,10 +52,15 @@ adapted, report = s.elit(model=ensemble, rounds=4, steps=40, show_progressbar=Fa
 report.to_dataframe().round(2)
 
 # %%
+# Circles are true atoms that were missed, crosses what is farther than 4 pixels from any true one.
 after = s.find_atoms(model=adapted, show_progressbar=False)
-fig, axes = plt.subplots(1, 3, figsize=(12, 4))
-for ax, found, title in zip(axes, (truth, before, after), ("truth", "before", "adapted"), strict=True):
+fig, axes = plt.subplots(1, 2, figsize=(9, 4.8), layout="constrained")
+for ax, found, title in zip(axes, (before, after), ("before", "adapted"), strict=True):
+    near = np.hypot(found.y_px.values[:, None] - truth.y_px.values, found.x_px.values[:, None] - truth.x_px.values) < 4
+    missed, wrong = truth.isel(atom=~near.any(0)), found.isel(atom=~near.any(1))
     ax.imshow(pixels, cmap="gray")
     ax.plot(found.x_px, found.y_px, "+", color="tab:orange")
-    ax.set_title(f"{title}: {found.sizes['atom']} atoms")
+    ax.plot(missed.x_px, missed.y_px, "o", mfc="none", color="tab:cyan", ms=12)
+    ax.plot(wrong.x_px, wrong.y_px, "x", color="tab:red", ms=10)
+    ax.set_title(f"{title}: {found.sizes['atom']} atoms, {missed.sizes['atom']} of {truth.sizes['atom']} are missed")
     ax.set_axis_off()

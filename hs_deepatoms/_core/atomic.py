@@ -6,9 +6,22 @@ import os
 import tempfile
 from pathlib import Path
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
+
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write next to the target, then rename: a crash leaves the old file untouched."""
+    """Write next to the target, then rename: a crash leaves the old file untouched.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A folder, or a file in a folder that is not there.
+    """
+    if path.is_dir():
+        raise InvalidArgumentError(explain(f"path {str(path)!r}, which is a folder", "a file", "Choose another name."))
+    if not path.parent.is_dir():
+        got = f"path {str(path)!r} in a folder that is not there"
+        raise InvalidArgumentError(explain(got, "a file in a folder that is there", "Make the folder first."))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -72,9 +72,10 @@ def find_atoms(
         Images, shape (..., ny, nx), real numbers. A lazy signal is walked block by block and never gathered.
     method : {"network", "log", "max"}
         The shipped network, or a finder of blobs (Laplacian of Gaussian) or of maxima at the same automatic scale.
-    model : path, Detector or Segmenter, optional
-        Another model (``.safetensors``), or one that you trained. A segmenter's classes are the species; it takes no
-        ``method``, ``spacing``, ``species``, ``region``, ``store`` and ``elliptical``.
+    model : path, str, Detector or Segmenter, optional
+        Another model (``.safetensors``), one that you trained, or the name of a shipped one. ``"auto"``, as by default,
+        is the shipped model for the contrast that the columns have; the provenance says which. A segmenter's classes
+        are the species; it takes no ``method``, ``spacing``, ``species``, ``region``, ``store`` and ``elliptical``.
     contrast : {"auto", "bright", "dark"}
         Whether columns are brighter or darker (ABF) than their surroundings.
     threshold : float or "auto"

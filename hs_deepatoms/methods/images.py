@@ -50,6 +50,7 @@ class Model:
     order: tuple[float, ...] | None
     heights: tuple[float, float, float] | None
     reliability: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    contrasts: tuple[str, ...] = CONTRASTS[1:]
 
 
 def read_images(signal: Any, *, signal_dims=None, operation: str) -> Source:
@@ -67,20 +68,31 @@ def frame_of(source: Source, k: int):
 
 
 def find_model(model: str | Path | None) -> Model:
-    """The shipped detector, or the file the user names."""
+    """The shipped detector, another one that ships by name, or the file the user names."""
     from hs_deepatoms.modelfile.files import read_info
-    from hs_deepatoms.modelfile.registry import shipped_model
+    from hs_deepatoms.modelfile.registry import model_path
 
     if not (model is None or isinstance(model, str | os.PathLike)):
         got = f"model={model!r} of type {type(model).__name__}"
         raise InvalidArgumentError(explain(got, "the path of a model file", "Leave it out for the shipped model."))
-    path = shipped_model("detector") if model is None else Path(model).expanduser().resolve()
+    path = model_path(model)
     info = read_info(path)
     preprocessing, card = info.get("preprocessing", {}), info.get("card", {})
     order, heights = (tuple(preprocessing.get(name) or ()) or None for name in ("order", "heights"))
     reliability = tuple(map(tuple, preprocessing.get("reliability") or ())) or None
     return Model(str(path), info["sha256"], card.get("name", path.stem), float(preprocessing.get("threshold", 0.5)),
-                 tuple(preprocessing.get("calibration", (1.0, 0.0))), order, heights, reliability)  # fmt: skip
+                 tuple(preprocessing.get("calibration", (1.0, 0.0))), order, heights, reliability,
+                 tuple(preprocessing.get("contrasts", CONTRASTS[1:])))  # fmt: skip
+
+
+def suited_model(dark: bool) -> Model:
+    """The shipped model for columns of this contrast: one that was made for it alone, else the default."""
+    from hs_deepatoms.modelfile.registry import shipped_models
+
+    own = ("dark" if dark else "bright",)
+    known = list(shipped_models())
+    others = (find_model(name) for name in known[1:])
+    return next((other for other in others if other.contrasts == own), None) or find_model(known[0])
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:

@@ -10,12 +10,13 @@ import numpy as np
 import xarray as xr
 
 from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, explain
-from hs_deepatoms.bridge.lengths import read_length
+from hs_deepatoms.bridge.axes import Axis
+from hs_deepatoms.bridge.lengths import read_length, unit_factor
 from hs_deepatoms.bridge.source import Source, read_source
 from hs_deepatoms.simulate.masks import disc_classes, gaussian_shares
 from hs_deepatoms.tables.categories import category_names
 from hs_deepatoms.tables.frames import frame_grid, frame_of
-from hs_deepatoms.tables.schema import is_table
+from hs_deepatoms.tables.schema import axis_units, dropna, is_table
 
 SHAPES = ("disc", "gaussian")
 WIDTHS = 1.5  # default radius of an atom in column sigmas
@@ -111,6 +112,9 @@ def read_labels(
 
 def _label_images(labels: Any, source: Source, classes: list[str]) -> LabelImages:
     data = read_source(as_readable(labels), n_signal=2, operation="labels").data
+    if data.dtype.kind not in "buif":
+        got = f"labels of type {data.dtype}"
+        raise LabelError(explain(got, "whole numbers for classes, or shares between 0 and 1", "Convert them first."))
     images, exclusive = tuple(source.data.shape), data.dtype.kind in "bui"
     if not exclusive and tuple(data.shape) == images and len(classes) == 1:
         data = data[..., None, :, :]
@@ -142,16 +146,39 @@ def _check_values(data: Any, exclusive: bool, classes: list[str]) -> None:
 
 
 def _table_labels(ds: xr.Dataset, source: Source, classes: list[str], radius, shape: str) -> TableLabels:
+    ds = dropna(ds)
     grid = frame_grid(ds)
     shown = int(np.prod(source.data.shape[:-2], dtype=np.int64))
     if grid.n_frames != shown:
         got = f"a table of {grid.n_frames} frames for images of {shown}"
         raise LabelError(explain(got, "the table of these images", "Check which belong together."))
-    y, x = (np.asarray(ds[n].values, float) if n in ds else source.signal[k].to_index(ds[n[0]].values)
-            for n, k in (("y_px", -2), ("x_px", -1)))  # fmt: skip
+    y, x = _on_image(ds, source)
     label = _class_of(ds, classes)
     pixels = _radii(ds, source, classes, label, radius, y, x)
     return TableLabels(frame_of(ds, grid), y, x, label, pixels, len(classes), shape == "disc")
+
+
+def _on_image(ds: xr.Dataset, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in pixels of these images, by the axes' coordinates: a part of an image knows where it lies."""
+    y, x = (_index(ds, name, axis) for name, axis in zip("yx", source.signal[-2:], strict=True))
+    height, width = source.data.shape[-2:]
+    outside = int((~((y >= -1) & (y <= height) & (x >= -1) & (x <= width))).sum())
+    if outside:
+        got = f"a table with {outside} of {len(y)} atoms outside the images ({height} x {width} px)"
+        todo = "Check which belong together; the atoms of a part of the image are atoms.deepatoms.select(region=roi)."
+        raise LabelError(explain(got, "the table of these images", todo))
+    return y, x
+
+
+def _index(ds: xr.Dataset, name: str, axis: Axis) -> np.ndarray:
+    """Positions along one axis in pixels; those of the table's own image where the axis has no such units."""
+    try:
+        factor = unit_factor(axis_units(ds)[name], axis.units)
+    except InvalidArgumentError:
+        if f"{name}_px" not in ds:
+            raise
+        return np.asarray(ds[f"{name}_px"].values, float)
+    return np.asarray(axis.to_index(ds[name].values * factor), float)
 
 
 def _class_of(ds: xr.Dataset, classes: list[str]) -> np.ndarray:

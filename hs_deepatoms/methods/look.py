@@ -10,6 +10,7 @@ import numpy as np
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
+from hs_deepatoms.modelfile.registry import AUTO
 
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
@@ -88,6 +89,9 @@ def look_at(
         look = _compared(source, look, seen, contrast)
     if look.confidence == 0:
         return look
+    if model is None or model == AUTO:
+        suited = images.suited_model(look.dark)
+        look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
     width, poor = measured_width(source, look, seen.frames[0], limits)
     return replace(look, sigma=on_the_ladder(width), poor=poor)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, explain
 
+#: Where the shipped models lie, the one that is used by default, and the word for leaving the choice to us.
+FOLDER, DEFAULT, AUTO = Path(__file__).resolve().parent.parent / "models", "detector", "auto"
 #: In the place of a name: a module of the user's own, which only the user can give back.
 CUSTOM = "custom"
 #: Name in the file -> where the class is; imported only when a file asks for it.
@@ -70,7 +73,19 @@ def architecture_class(name: str) -> type:
     return target
 
 
-def shipped_model(name: str = "detector") -> Path:
+def shipped_models() -> dict[str, Path]:
+    """The models that ship with the package by name; the first one is the default.
+
+    Examples
+    --------
+    >>> list(shipped_models())[0]
+    'detector'
+    """
+    found = {path.stem: path for path in FOLDER.glob("*.safetensors")}
+    return dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT, item[0])))
+
+
+def shipped_model(name: str = DEFAULT) -> Path:
     """Path of a model that ships with the package.
 
     Raises
@@ -80,13 +95,29 @@ def shipped_model(name: str = "detector") -> Path:
 
     Examples
     --------
-    >>> shipped_model("detector").name  # doctest: +SKIP
+    >>> shipped_model("detector").name
     'detector.safetensors'
     """
-    folder = Path(__file__).resolve().parent.parent / "models"
-    path = folder / f"{name}.safetensors"
-    if not path.is_file():
-        present = ", ".join(sorted(p.stem for p in folder.glob("*.safetensors"))) or "none"
+    known = shipped_models()
+    if name not in known:
+        present = ", ".join(known) or "none"
         message = explain(f"model {name!r}", f"the shipped models ({present})", "Give one of these, or a file's path.")
         raise ModelFileError(message)
-    return path
+    return known[name]
+
+
+def model_path(model: str | os.PathLike | None) -> Path:
+    """The file that a user means: a path, the name of a shipped model, or (None, ``"auto"``) the default one.
+
+    Raises
+    ------
+    ModelFileError
+        A word that is neither a file nor the name of a shipped model.
+    """
+    if model is None or model == AUTO:
+        return shipped_model()
+    path = Path(model).expanduser()
+    bare = isinstance(model, str) and not path.suffix and len(path.parts) == 1
+    if bare and (model in shipped_models() or not path.exists()):
+        return shipped_model(model)
+    return path.resolve()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.nets.blocks import NORMS
 
@@ -54,3 +56,26 @@ def check_image(image, channels: int) -> None:
 
 def _refused(name: str, value, allowed: str) -> InvalidArgumentError:
     return InvalidArgumentError(explain(f"{name}={value!r}", allowed, "Choose another value."))
+
+
+def check_maps(net: torch.nn.Module, channels: int, shape: tuple[int, int]) -> None:
+    """Whether a network makes one map per channel, of the image's size, of an image (1, 1, *shape).
+
+    Raises
+    ------
+    InvalidArgumentError
+        Another shape, or an image that the network cannot take.
+    """
+    first = next(net.parameters(), None)
+    was, image = net.training, torch.zeros(1, 1, *shape, device=None if first is None else first.device)
+    try:
+        with torch.no_grad():
+            found = tuple(net.eval()(image).shape)
+    except Exception as error:
+        found = f"an error ({error})"
+    finally:
+        net.train(was)
+    if found != (1, channels, *shape):
+        got = f"a network ({type(net).__name__}) that makes {found} of an image of shape {tuple(image.shape)}"
+        todo = "One class: 1 channel; several: the background first, unless they overlap. Pad convolutions."
+        raise InvalidArgumentError(explain(got, f"logits of shape {(1, channels, *shape)}", todo))

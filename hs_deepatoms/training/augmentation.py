@@ -133,7 +133,7 @@ class Augmentation:
         y, x : array, shape (n,), optional
             Coordinates in pixels.
         seed : int, sequence of int, or numpy.random.Generator
-            The same seed gives the same change, on any device.
+            The same seed gives the same change; on a GPU, other pixels of the same noise.
 
         Returns
         -------
@@ -282,14 +282,17 @@ def _tensor(array: Any) -> torch.Tensor:
     if isinstance(array, torch.Tensor):
         return array
     array = np.asarray(array)
-    return torch.from_numpy(np.ascontiguousarray(array.astype(np.uint8) if array.dtype == bool else array))
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:  # torch can neither flip nor sample these
+        array = array.astype(np.int64)
+    dtype = np.uint8 if array.dtype == bool else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype))
 
 
 def _like(given: Any, result: torch.Tensor) -> Any:
     if isinstance(given, torch.Tensor):
         return result.contiguous()
     dtype = np.asarray(given).dtype
-    return np.ascontiguousarray(result.cpu().numpy()).astype(np.float32 if dtype.kind in "iu" and
+    return np.ascontiguousarray(result.cpu().numpy()).astype(np.float32 if dtype.kind in "biu" and
                                                              result.is_floating_point() else dtype)  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from hs_deepatoms._core.described import described
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
@@ -11,6 +12,7 @@ from hs_deepatoms.training.perturbation import Perturbation
 from hs_deepatoms.training.schedules import SCHEDULES
 
 AVERAGINGS = ("ema", "swa", None)
+COUNTS = ("steps", "checkpoint_every", "validate_every", "patience")
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,14 @@ class Recipe:
         positive = {"steps": self.steps, "learning_rate": self.learning_rate, "checkpoint_every": self.checkpoint_every}
         optional = {"gradient_clip": self.gradient_clip, "validate_every": self.validate_every,
                     "patience": self.patience, "minutes": self.minutes}  # fmt: skip
-        for name, value in positive.items() | {(k, v) for k, v in optional.items() if v is not None}:
-            if not value > 0:
-                raise _refused(name, value, "a number above 0")
+        for name, value in {**positive, **{k: v for k, v in optional.items() if v is not None}}.items():
+            kind, what = (Integral, "a whole number") if name in COUNTS else (Real, "a number")
+            if not isinstance(value, kind) or isinstance(value, bool) or not value > 0:
+                raise _refused(name, value, f"{what} above 0")
         if self.averaging not in AVERAGINGS:
             raise _refused("averaging", self.averaging, "'ema', 'swa' or None")
         for name, value in (("ema_decay", self.ema_decay), ("swa_from", self.swa_from)):
-            if not 0 <= value < 1:
+            if not isinstance(value, Real) or not 0 <= value < 1:
                 raise _refused(name, value, "at least 0 and less than 1")
         if isinstance(self.schedule, str) and self.schedule not in SCHEDULES:
             raise _refused("schedule", self.schedule, f"one of {sorted(SCHEDULES)}, factors, or a function")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import tempfile
 import weakref
@@ -32,8 +33,8 @@ class Detector:
 
     Parameters
     ----------
-    model : path, optional
-        A detector's file; by default the shipped one.
+    model : path or str, optional
+        A detector's file, or the name of a shipped one; by default the shipped one.
 
     Attributes
     ----------
@@ -55,9 +56,9 @@ class Detector:
 
     def __init__(self, model: str | os.PathLike | None = None):
         from hs_deepatoms.modelfile.files import read_modules
-        from hs_deepatoms.modelfile.registry import shipped_model
+        from hs_deepatoms.modelfile.registry import model_path
 
-        path = shipped_model("detector") if model is None else Path(model)
+        path = model_path(model)
         self.modules, self.info = read_modules(path)
         if "detector" not in self.modules:
             got = f"{path} with {sorted(self.modules)}"
@@ -138,7 +139,8 @@ class Detector:
         recipe = recipe or Recipe(steps=steps, learning_rate=learning_rate, ema_decay=0.99, seed=seed)
         samples = TaughtSamples(labelled_images(images, tables, snap=clicked, device=device), seed, simulated)
         batches = Batches(samples, batch_size, seed=seed, workers=workers)
-        job = {"images": [list(i.image.shape) for i in samples.images], "seed": seed, "simulated": simulated}
+        said = {"seed": seed, "simulated": simulated, "batch_size": batch_size, "clicked": clicked}
+        job = {**said, "samples": [_fingerprint(image) for image in samples.images]}
         kept = [*([freeze] if isinstance(freeze, str) else freeze), *norms_of(self.modules["detector"])]
         net = copy.deepcopy(self.modules["detector"])  # a training that fails leaves what was learned before
         with frozen(net, kept):
@@ -146,7 +148,7 @@ class Detector:
                          job=job, show_progressbar=show_progressbar)  # fmt: skip
         self.modules["detector"] = with_gradients_of(fitted.module.cpu(), self.modules["detector"])
         self.history, self._written = fitted.history, None
-        self.training = {"steps": fitted.steps, "images": len(samples.images), "recipe": recipe.as_dict(), **job}
+        self.training = {"steps": fitted.steps, "images": len(samples.images), "recipe": recipe.as_dict(), **said}
         return self
 
     def save(
@@ -233,6 +235,14 @@ def labelled_images(images: Any, tables: Any, *, snap: bool = False, device: str
                 places = snap_to_maximum(pixels, *places, look.sigma)
             made.append(LabelledImage(pixels, *places, look.sigma, MARGIN * look.sigma))
     return made
+
+
+def _fingerprint(labelled: LabelledImage) -> list:
+    """Shape, and a hash of the pixels and of what is known about them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (labelled.image, labelled.y, labelled.x, np.float64(labelled.sigma)):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return [list(labelled.image.shape), digest.hexdigest()]
 
 
 def load_detector(path: str | os.PathLike) -> Detector:

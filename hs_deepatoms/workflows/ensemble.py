@@ -279,7 +279,7 @@ navigation_chunks, lazy_output, show_progressbar
         from hs_deepatoms.workflows.novelty import examined
 
         if self.familiarity is None:
-            return {}
+            return super()._examined(source, job)
         return examined(source, replace(job, members=self.members), self.familiarity, self._window)
 
     def _preprocessing(self) -> dict[str, Any]:
@@ -313,8 +313,8 @@ def load_ensemble(path: str | os.PathLike, *, net: torch.nn.Module | None = None
         exclusive = len(about.get("classes", [])) > 1 and not about.get("overlapping")
         net = Members.of([copy.deepcopy(net) for _ in range(n)], exclusive=exclusive, stackable=False)
     made, about = read_into(Ensemble, KIND, path, net)
-    made.method = about["method"]
-    made.familiarity = None if about["familiarity"] is None else Familiarity.from_dict(about["familiarity"])
+    made.method, seen = about.get("method", WAYS[0]), about.get("familiarity")
+    made.familiarity = None if seen is None else Familiarity.from_dict(seen)
     return made
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +12,13 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.methods import images
+from hs_deepatoms.modelfile.registry import CUSTOM
 
 if TYPE_CHECKING:
     import xarray as xr
 
 REFINEMENTS = ("quick", "full", "none")
+UNTRAINED = "This network was not trained: what it finds comes from its random initial weights. fit() it first."
 
 
 class ObjectMethods:
@@ -250,9 +254,7 @@ show_progressbar
         """Label images and table of whatever is found in the maps; ``seen`` are options of `predict`."""
         from hs_deepatoms.workflows.objects import measured, write_labels
 
-        if not 0 < asked["threshold"] < 1:
-            got = f"threshold={asked['threshold']!r}"
-            raise InvalidArgumentError(explain(got, "a probability between 0 and 1", "Try 0.5."))
+        _check_sizes(**asked)
         source = images.read_images(signal, signal_dims=seen["signal_dims"], operation=operation)
         maps = self.predict(signal, lazy_output=False, **seen)
         entry = provenance_entry(operation, asked, model=self._named())
@@ -262,6 +264,8 @@ show_progressbar
 
     def _examined(self, source, job) -> dict[str, Any]:
         """What is to be said about the images before they are looked at, for the provenance; nothing here."""
+        if not self.training and self.architecture != CUSTOM:  # a module of the user's own may have been trained before
+            warnings.warn(UNTRAINED, UserWarning, stacklevel=3)
         return {}
 
     def _named(self, sha256: str | None = None) -> dict[str, Any]:
@@ -294,7 +298,18 @@ def _check_counts(batch_size, num_workers, navigation_chunks) -> None:
     images.check_count("navigation_chunks", navigation_chunks)
 
 
+def _check_sizes(threshold: float, depth: float | None = None, **smallest: float) -> None:
+    if not isinstance(threshold, Real) or not 0 < threshold < 1:
+        got = f"threshold={threshold!r}"
+        raise InvalidArgumentError(explain(got, "a probability between 0 and 1", "Try 0.5."))
+    if depth is not None:
+        _positive("depth", depth)
+    for name, value in smallest.items():
+        if not isinstance(value, Real) or not value >= 0:
+            raise InvalidArgumentError(explain(f"{name}={value!r}", "pixels, 0 or more", "0 keeps everything."))
+
+
 def _positive(name: str, value: float) -> float:
-    if not value > 0:
+    if not isinstance(value, Real) or not value > 0:
         raise InvalidArgumentError(explain(f"{name}={value!r}", "pixels, above 0", "Leave it out to have it measured."))
     return float(value)

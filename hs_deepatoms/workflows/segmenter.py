@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,7 +213,7 @@ class Segmenter(ObjectMethods):
         Raises
         ------
         InvalidArgumentError
-            Another ending.
+            Another ending, a folder that is not there.
         """
         from hs_deepatoms.modelfile.files import save_modules
         from hs_deepatoms.modelfile.handle import NAME
@@ -270,15 +271,40 @@ def read_into(make: type, kind: str, path: str | os.PathLike, net: torch.nn.Modu
         got = f"{path}, a model of kind {about.get('kind', 'detector')!r}"
         raise ModelFileError(explain(got, f"a file of a {kind}", "hs_deepatoms.load(path) reads models of all kinds."))
     made = make.__new__(make)
-    made.classes, made.overlapping = list(about["classes"]), about["overlapping"]
-    part = info["modules"][NAME]
-    made.architecture, made.config, made.net = part["architecture"], part["config"], modules[NAME]
-    made.pixel_nm, made.history = about["pixel_size_nm"], None
+    try:
+        made.classes, made.overlapping = list(about["classes"]), about["overlapping"]
+        part, made.net = info["modules"][NAME], modules[NAME]
+        made.pixel_nm, made.history = about["pixel_size_nm"], None
+    except KeyError as error:
+        got = f"{path} without {error} in its header"
+        raise ModelFileError(explain(got, "all that a model was saved with", "Get the file again.")) from error
+    made.architecture, made.config = part["architecture"], part["config"]
+    _check_channels(path, made)
+    _warn_of_other_class(path, part["config"].get("class"), net)
     made.card = {k: v for k, v in info["card"].items() if k not in ("scores", "training")}
     made.scores, made.training = info["card"].get("scores", {}), info["card"].get("training", {})
     # with another seed other frames would be held out, which it was trained on
     made.seed = about.get("seed", made.training.get("seed", 0))
     return made, about
+
+
+def _check_channels(path: Any, made: Segmenter) -> None:
+    """Refuse a file whose network has not the channels of its classes; a module of the user's own does not say."""
+    channels = made.config.get("options", made.config).get("channels_out", made.n_channels)
+    if channels != made.n_channels:
+        got = f"{path} with {channels} channels for the classes {made.classes}"
+        raise ModelFileError(explain(got, f"{made.n_channels} channels", "Get the file again."))
+
+
+def _warn_of_other_class(path: Any, saved: str | None, net: Any) -> None:
+    """Weights may fit a network that computes something else with them."""
+    own = None if net is None else type(getattr(net, "nets", [net])[0]).__name__  # of an ensemble: its members
+    if saved is not None and own is not None and saved.rsplit(".")[-1] != own:
+        text = (
+            f"{path} holds the weights of a {saved}, and a {own} was given back. They fit; if it is no other name of "
+            "the same network, give that one."
+        )
+        warnings.warn(text, UserWarning, stacklevel=5)
 
 
 def _class_names(classes: int | Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, explain
 from hs_deepatoms.engine.checkpoint import fingerprint
 from hs_deepatoms.methods.images import check_count, pixel_size_nm, read_images
 from hs_deepatoms.methods.labels import Radius, as_readable, read_labels
+from hs_deepatoms.nets.checks import check_maps
 from hs_deepatoms.training.augmentation import Augmentation
 from hs_deepatoms.training.batches import Batches
 from hs_deepatoms.training.fit import Fitted, fit
@@ -69,6 +70,9 @@ class TrainingJob:
         sizes = [pixel_size_nm(source.signal) for source, _ in pairs]
         self.pixel_nm = None if None in sizes else float(np.median(sizes))
         window = window_of(pairs, self.window)
+        if not any(has_labels(pairs, region) for region in whole_frames(pairs)):
+            got = "labels that are -1 (not labelled) everywhere"
+            raise LabelError(explain(got, "some that are labelled", "0 is the background, 1, 2, ... are the classes."))
         training, held = self._sets(pairs, validation, window)
         target = Target(self.exclusive, len(self.classes))
         checks = None if held is None else Validation(held, self.batch_size, target)
@@ -117,6 +121,9 @@ class TrainingJob:
             if share and held is None and not all(has_labels(pairs, region) for region in regions):
                 warnings.warn(UNSEEN, UserWarning, stacklevel=5)
         else:
+            if not isinstance(validation, tuple | list) or len(validation) != 2:
+                got = f"validation of type {type(validation).__name__}"
+                raise InvalidArgumentError(explain(got, "a share, (images, labels), or None", "Give both."))
             inside, other = regions, self.pairs(*validation)
             held = LabelledSet(other, (min(window[0], *window_of(other, self.window)),) * 2, fixed=True)
         return LabelledSet(pairs, window, inside), held
@@ -181,6 +188,7 @@ class Ready:
     def train(self, net, recipe: Recipe, *, freeze=(), checkpoint=None, show_progressbar=None, seed=None, watch=None,
               validate=True) -> Fitted:  # fmt: skip
         """Train a network; ``watch`` as in :func:`~hs_deepatoms.training.fit.fit`."""
+        check_maps(net, len(self.job.classes) + self.job.exclusive, self.training.window)
         with frozen(net, freeze):
             return fit(net, self.batches(seed), self.loss, recipe, validation=self.validation if validate else None,
                        metrics=PixelMetrics(self.job.classes), device=self.device,

@@ -1,5 +1,7 @@
 """How a job looks at its images: the width of columns that touch, and what it says where there is nothing to see."""
 
+import json
+import shutil
 import warnings
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from hs_deepatoms import find_atoms
 from hs_deepatoms.atoms.decode import Points
+from hs_deepatoms.atoms.reliability import reliable
 from hs_deepatoms.methods import images, look
 from hs_deepatoms.simulate.columns import draw_columns
 from tests.methods.conftest import lattice_image, matched
@@ -135,3 +138,26 @@ def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
     monkeypatch.setattr(look, "EXPLAINED", 100.0)
     width, _ = look.measured_width(source, seen, 0, None)
     assert len(calls) == 3 and np.isfinite(width) and width > 0.9 * seen.sigma
+
+
+def test_the_model_for_the_contrast_is_picked_and_named(tmp_path, monkeypatch):
+    from hs_deepatoms.modelfile import registry
+    from hs_deepatoms.modelfile.files import read_modules, save_modules
+
+    path = registry.shipped_model()
+    modules, info = read_modules(path)
+    parts = {name: (part["architecture"], part["config"], modules[name]) for name, part in info["modules"].items()}
+    shutil.copy(path, tmp_path / "detector.safetensors")
+    for name, contrast, threshold in (("abf", "dark", 0.6), ("both", None, 0.7)):
+        more = {"threshold": threshold} | ({"contrasts": [contrast]} if contrast else {})
+        save_modules(tmp_path / f"{name}.safetensors", parts, preprocessing={**info["preprocessing"], **more},
+                     card={"name": name})  # fmt: skip
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+    image = lattice_image((96, 104))[0]
+    for pixels, model, expected, limit in ((image, "auto", "detector", 0.45), (-image, "both", "both", 0.7)):
+        seen = look.look_at(images.read_images(pixels, operation="find_atoms"), model=model, device="cpu")
+        assert seen.model.name == expected and seen.threshold == limit
+    atoms = find_atoms(-image, refine="none", show_progressbar=False)
+    entry = json.loads(atoms.attrs["provenance"])[-1]
+    limit = float(reliable(0.6, images.find_model("abf").reliability))
+    assert entry["model"]["name"] == "abf" and entry["parameters"]["threshold_used"] == pytest.approx(limit)

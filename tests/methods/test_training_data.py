@@ -43,6 +43,18 @@ def test_several_classes_with_a_radius_each():
     assert list(soft["class"].values) == ["S", "Mo"] and float(soft.sel({"class": "Mo"})[0, 8, 10]) == 1
 
 
+def test_a_part_of_an_image_knows_where_it_lies(signal):
+    atoms = hs_deepatoms.positions([20.3, 60.3], [30.2, 90.2], signal=signal)
+    whole = hs_deepatoms.label_images(atoms, signal, radius=3).data
+    part = signal.isig[20:, 40:]
+    with pytest.raises(LabelError, match="1 of 2 atoms outside the images"):
+        hs_deepatoms.label_images(atoms, part, radius=3)
+    found = hs_deepatoms.label_images(atoms.isel(atom=[1]), part, radius=3).data
+    np.testing.assert_array_equal(found, whole[40:, 20:])
+    # an array has no axes: pixels of the table's own image
+    np.testing.assert_array_equal(hs_deepatoms.label_images(atoms, signal.data, radius=3), whole)
+
+
 def test_the_usual_radius_follows_the_spacing(standard):
     image, y, x = standard
     atoms = hs_deepatoms.positions(y, x, signal=image)
@@ -68,6 +80,8 @@ def test_label_images_are_read_window_by_window(tmp_path, kind):
         (np.arange(np.prod(SHAPE)).reshape(SHAPE) % 4, ["a", "b"], "from 0 to 3"),
         (np.full((3, 2, 40, 56), 1.5), ["a", "b"], "shares between 0 and 1"),
         (np.full((3, 2, 40, 56), np.nan), ["a", "b"], "shares between 0 and 1"),
+        (np.zeros(SHAPE, complex), ["a"], "type complex128"),
+        (np.full(SHAPE, "a"), ["a"], "type <U1"),
         (np.zeros(SHAPE), ["a", "b"], "shares of shape"),
     ],
 )

@@ -6,8 +6,10 @@ from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError
 from hs_deepatoms.modelfile.registry import (
     architecture_class,
     known_architectures,
+    model_path,
     register_architecture,
     shipped_model,
+    shipped_models,
 )
 from tests.modelfile.nets import Small, Table
 
@@ -29,6 +31,17 @@ def test_unknown_names_are_named():
         architecture_class("Nothing")
     with pytest.raises(ModelFileError, match="shipped models"):
         shipped_model("nothing")
+
+
+def test_a_model_is_named_by_word_or_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    default = shipped_model("detector")
+    assert next(iter(shipped_models())) == "detector"
+    assert model_path(None) == model_path("auto") == model_path("detector") == default
+    (tmp_path / "mine").touch()
+    assert model_path("mine") == tmp_path / "mine" and model_path("no.safetensors") == tmp_path / "no.safetensors"
+    with pytest.raises(ModelFileError, match=r"'nothing'.*detector"):
+        model_path("nothing")
 
 
 @pytest.mark.parametrize("target", ["tests.modelfile.nets:Gone", "tests.modelfile.gone:Small"])

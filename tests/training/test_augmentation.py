@@ -158,3 +158,14 @@ def test_shapes_that_do_not_fit_are_named():
         augmented_set(np.zeros((3, 8, 8)), np.zeros((2, 8, 8), int), augmentation=Augmentation())
     with pytest.raises(InvalidArgumentError, match="part of the image"):
         Augmentation(crop=(20, 20)).apply(np.zeros((16, 32)))
+
+
+@pytest.mark.parametrize("kind", ["?", "u1", "u2", ">u2", "u4", ">f4", "f8"])
+def test_any_type_of_pixels_and_classes(kind):
+    values = np.random.default_rng(0).integers(0, 2, (32, 40))
+    change = Augmentation(rotation=20, blur=(1, 1))
+    expected = change.apply(values.astype("f4"), values, seed=1)
+    made = change.apply(values.astype(kind), values.astype("i8" if "f" in kind else kind), seed=1)
+    np.testing.assert_allclose(made.image, expected.image, atol=1e-6)
+    np.testing.assert_array_equal(made.mask, expected.mask)
+    assert made.image.dtype.kind == "f" and ("f" in kind or made.mask.dtype == np.dtype(kind))

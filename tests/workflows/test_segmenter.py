@@ -300,6 +300,10 @@ def test_what_does_not_fit_is_named(trained, image):
     with pytest.raises(InvalidArgumentError, match="class_weights"):
         hs_deepatoms.Segmenter(2, net_options=SMALL).fit(images[0], np.zeros(images[0].shape, int),
                                                          class_weights=[1, 2], **FEW)  # fmt: skip
+    for find, name, value in ((trained.instances, "depth", 0), (trained.instances, "smallest", "a"),
+                              (trained.lines, "shortest", -1), (trained.lines, "threshold", "a")):  # fmt: skip
+        with pytest.raises(InvalidArgumentError, match=f"{name}="):
+            find(image[0], **{name: value}, **QUIET)
     for wrong in (0, [], ["a", "a"], [1, 2]):
         with pytest.raises(InvalidArgumentError, match="classes="):
             hs_deepatoms.Segmenter(wrong)
@@ -426,3 +430,57 @@ def test_a_detector_whose_training_fails_stays_as_it_was():
         detector.fit(images, tables, steps=4, batch_size=2, learning_rate=1e30, device="cpu", **QUIET)
     assert all(torch.equal(v, before[name]) for name, v in detector.modules["detector"].state_dict().items())
     assert detector.history is None and detector.training == {}
+
+
+def test_a_checkpoint_of_a_detector_belongs_to_its_images(tmp_path, monkeypatch):
+    from hs_deepatoms.training import fit as loop
+
+    image, y, x = lattice_image()
+    path = tmp_path / "run.safetensors"
+    recipe = Recipe(steps=4, checkpoint_every=1)
+
+    def teach(y, x, image=image):
+        table = hs_deepatoms.positions(y, x, signal=image)
+        return hs_deepatoms.Detector().fit(image, table, recipe=recipe, batch_size=1, checkpoint=path, **QUIET)
+
+    real = loop.Trainer.train
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(loop.Trainer, "train", lambda self, *a: killed() if self.step == 2 else real(self, *a))
+        teach(y, x)
+    for other in ((y[:-1], x[:-1]), (y, x, image + image % 3)):
+        with pytest.raises(StoreError, match="samples"):
+            teach(*other)
+    assert teach(y, x).training["steps"] == 4 and not path.exists()
+
+
+def killed():
+    raise RuntimeError("killed")
+
+
+def test_saving_where_nothing_can_be_saved_is_named(tmp_path, trained):
+    (tmp_path / "folder.safetensors").mkdir()
+    for path, message in (("none/a.safetensors", "not there"), ("folder.safetensors", "which is a folder")):
+        with pytest.raises(InvalidArgumentError, match=message):
+            trained.save(tmp_path / path)
+
+
+def test_another_network_for_the_same_weights_is_announced(tmp_path):
+    class Other(torch.nn.Conv2d):
+        pass
+
+    own = hs_deepatoms.Segmenter(net=torch.nn.Conv2d(1, 1, 3, padding=1))
+    path = own.save(tmp_path / "own.safetensors")
+    with pytest.warns(UserWarning, match="holds the weights of a Conv2d, and a Other was given back"):
+        hs_deepatoms.load(path, net=Other(1, 1, 3, padding=1))
+
+
+def test_a_file_whose_header_was_changed_is_refused(tmp_path, trained):
+    from hs_deepatoms.modelfile.files import save_modules
+
+    told = trained._preprocessing()
+    for changed, message in (({"classes": ["a", "b"]}, "1 channels for the classes"), ({"classes": None}, "'classes'")):
+        path = tmp_path / "changed.safetensors"
+        about = {k: v for k, v in {**told, **changed}.items() if v is not None or k == "pixel_size_nm"}
+        save_modules(path, {"net": trained.part}, preprocessing=about)
+        with pytest.raises(ModelFileError, match=message):
+            hs_deepatoms.load(path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import hs_deepatoms
-from hs_deepatoms.errors import StoreError
+from hs_deepatoms.errors import InvalidArgumentError, LabelError, StoreError
 from hs_deepatoms.training import fit as loop
 from hs_deepatoms.training.recipe import Recipe
 from hs_deepatoms.training.trainer import Trainer
@@ -49,6 +49,24 @@ def test_without_labels_to_hold_out_it_says_so():
     with pytest.warns(UserWarning, match="No labelled pixel could be held out"):
         made = hs_deepatoms.Segmenter(net_options=SMALL).fit(images, one, steps=4, **FEW)
     assert made.training["held_out"] == 0
+
+
+def test_what_cannot_be_trained_on_is_named():
+    images, marks = discs(6)
+    made = hs_deepatoms.Segmenter(net_options=SMALL)
+    with pytest.raises(LabelError, match="not labelled"):
+        made.fit(images, np.full_like(marks, -1), steps=2, **FEW)
+    for wrong in ((images,), "ab", images):
+        with pytest.raises(InvalidArgumentError, match="validation of type"):
+            made.fit(images, marks, steps=2, validation=wrong, **FEW)
+    for wrong in (2.5, "a", True, 0):
+        with pytest.raises(InvalidArgumentError, match="steps="):
+            made.fit(images, marks, steps=wrong, **FEW)
+    for own in (torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Conv2d(1, 1, 3), torch.nn.Conv2d(3, 1, 1)):
+        with pytest.raises(InvalidArgumentError, match=r"logits of shape \(1, 1, 32, 32\)"):
+            hs_deepatoms.Segmenter(net=own).fit(images, marks, steps=2, **FEW)
+    with pytest.warns(UserWarning, match="was not trained"):
+        made.predict(images[0], **QUIET)
 
 
 def test_scores_after_weight_averaging_are_those_of_its_weights():
