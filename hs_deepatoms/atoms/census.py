@@ -14,6 +14,7 @@ from hs_deepatoms.atoms.state import State
 
 APART = 1.3  # sigmas: two columns nearer than this are one
 FAINTEST = 0.02  # of the median height: in an image without noise the rims of the drawn columns stand out
+BEYOND = 3.0  # the same for columns beyond the rim: nearer ones, if there are any, can't be told from those inside
 OUTSIDE, HIGHER = 2.5, 1.2  # sigmas: how far outside columns are looked for; and how high, in heights of the highest
 WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column may be its tail
 
@@ -56,7 +57,7 @@ def _highest(image: torch.Tensor, reach: int) -> torch.Tensor:
     return image
 
 
-def _in_the_open(state: State, new: Columns) -> torch.Tensor:
+def _in_the_open(state: State, new: Columns, apart: float = APART) -> torch.Tensor:
     """True (n,) for those that are neither an old column nor its tail."""
     keep = torch.ones(len(new), dtype=torch.bool, device=new.y.device)
     if len(new) == 0 or len(state.columns) == 0:
@@ -68,7 +69,7 @@ def _in_the_open(state: State, new: Columns) -> torch.Tensor:
     i, j = i[mixed], j[mixed] - n
     c = state.columns
     distance = torch.hypot(c.y[i] - new.y[j], c.x[i] - new.x[j])
-    shadow = (distance < APART * state.sigma) | (new.height[j] < WEAKEST * c.height[i])
+    shadow = (distance < apart * state.sigma) | (new.height[j] < WEAKEST * c.height[i])
     keep[j[shadow]] = False
     return keep
 
@@ -87,14 +88,15 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -
     for side in range(4):
         strip, edge = _side(side, deep), _side(side, rim + out)
         image, valid, there = (F.pad(v[strip], [out] * 4) for v in (state.image, state.valid, mean))
-        ratio, amount = _no_higher(state, *evidence(replace(state, image=image, valid=valid), there))
+        ratio, amount = evidence(replace(state, image=image, valid=valid), there)
+        ratio, amount = _no_higher(state, ratio, amount)
         first = [-out, -out]
         if side % 2:
             first[side // 2] = max(0, mean.shape[side // 2] - rim)
         found.append(_maxima(state, ratio[edge], amount[edge], least, first))
     new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
     once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
-    once[once.clone()] = _in_the_open(state, new[once])
+    once[once.clone()] = _in_the_open(state, new[once], BEYOND)
     new, ratio = new[once], ratio[once]
     share = ((ratio - least) / (sure - least)).clamp(1e-3, 1 - 1e-6)
     return new, (ratio / new.height) ** 2 * (1 - share) / share

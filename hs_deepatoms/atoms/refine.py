@@ -164,7 +164,9 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
     """Up to ``most`` steps that hold, however many are undone on the way, or until most columns are ``there``."""
     goal = state.taken + most
     for _ in range(3 * most):
-        state = step(state)
+        taken, state = state.taken, step(state)
+        if state.taken <= taken:  # columns were called back: the others' heights, and theirs, have yet to follow
+            continue
         if state.taken >= goal or bool(state.settled.all()) or arrived(state, there):
             break
     return verified(state)
