@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from hs_deepatoms._core.progress import Share, progress
 from hs_deepatoms.atoms.block import candidates_block, columns_block, in_light_of_crystal, noise_windows, residues_block
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import Detection
@@ -21,6 +22,7 @@ from hs_deepatoms.engine.plan import Block
 
 RIM = 4  # column sigmas
 TIDY = 8  # blocks after which freed memory is given back
+SEEN = 40  # percent of the time that finding takes, where columns are fitted afterwards
 
 
 class Keeper(Protocol):
@@ -54,17 +56,22 @@ def find_columns(data, blocks: list[Block], job: Detection, method: str, keeper:
     if all(block.core_shape == tuple(job.shape) for block in blocks):
         _stage("columns", keeper, data, blocks, columns_block, (job, method), description="find_atoms", **how)
         return
-    _stage("candidates", keeper, data, blocks, candidates_block, (job, method), description="find_atoms", **how)
-    points = in_light_of_crystal(keeper.candidates().in_order(), job)
-    if job.refine == "none":
-        keeper.put("columns", 0, points)
-        return
-    if not keeper.missing("columns", len(blocks)):
-        return
-    job = replace(job, noises=_noises(data, points, job, how.get("num_workers")))
-    near = [_around(points, block, job) for block in blocks]
-    del points
-    _stage("columns", keeper, data, blocks, columns_block, (job, method), near, description="fit", **how)
+    fit = job.refine != "none"
+    with progress(100, "find_atoms", how.pop("show_progressbar", None), "%") as bar:
+        here = Share(bar, len(keeper.missing("candidates", len(blocks))), SEEN if fit else 100)
+        _stage("candidates", keeper, data, blocks, candidates_block, (job, method), share=here, **how)
+        bar.update(here.total - bar.n)  # what a run before had found
+        points = in_light_of_crystal(keeper.candidates().in_order(), job)
+        if not fit:
+            keeper.put("columns", 0, points)
+            return
+        todo = keeper.missing("columns", len(blocks))
+        if todo:
+            job = replace(job, noises=_noises(data, points, job, how.get("num_workers")))
+            near, points = [_around(points, block, job) for block in blocks], None
+            here = Share(bar, len(todo), 100 - SEEN)
+            _stage("columns", keeper, data, blocks, columns_block, (job, method), near, share=here, **how)
+        bar.update(100 - bar.n)
 
 
 def _stage(stage: str, keeper: Keeper, data, blocks, function, arguments, near=None, **how) -> None:

@@ -17,6 +17,12 @@ from hs_deepatoms._core.atomic import sync
 from hs_deepatoms._core.errors import StoreError, explain
 
 JOB = "job.json"
+DIGITS = 32  # of a hash, at least
+WORDS = {  # for what is told by hashes
+    "blocks": "the frames are divided otherwise: other chunks, navigation_chunks or batch_size",
+    "sample": "other values of pixels",
+    "masks": "other masks",
+}
 
 
 class Checkpoint:
@@ -143,9 +149,18 @@ def differences(begun: Mapping[str, Any], job: Mapping[str, Any]) -> str:
         then, now = begun.get(key), job.get(key)
         if isinstance(then, dict) and isinstance(now, dict) and then != now:
             found.append(f"{key}: {differences(then, now)}")
+        elif then != now and (_is_digest(then) or _is_digest(now)):
+            found.append(WORDS.get(key, f"another {key}"))
         elif then != now:
             found.append(f"{key}: {_short(then)} then, {_short(now)} now")
     return "; ".join(found)
+
+
+def _is_digest(value: Any) -> bool:
+    """Whether a value, or one in a list, is a hash: it tells a reader nothing."""
+    if isinstance(value, list):
+        return any(map(_is_digest, value))
+    return isinstance(value, str) and len(value) >= DIGITS and set(value) <= set("0123456789abcdef")
 
 
 def _read_job(file: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
-from hs_deepatoms._core.progress import progress
+from hs_deepatoms._core.progress import Share, progress
 from hs_deepatoms.engine.boxes import Assembly, assemble, frame_boxes
 from hs_deepatoms.engine.plan import MEBIBYTE, Block
 from hs_deepatoms.engine.supply import Supply, check_blocks, eager_supply, graph_of, is_lazy, lazy_supply
@@ -36,6 +36,7 @@ def map_blocks(
     description: str = "",
     memory: int = MEMORY,
     collect: Callable[[int, Any], None] | None = None,
+    share: Share | None = None,
 ) -> list:
     """Call ``function(array, block, *arguments)`` once per block; results in the order of the blocks.
 
@@ -59,7 +60,7 @@ def map_blocks(
     num_workers : int, optional
         For local schedulers; a cluster has its own.
     show_progressbar : bool, optional
-        None is HyperSpy's preference. The bar counts blocks.
+        None is HyperSpy's preference. The bar counts frames, or percent where these are tiled or there is only one.
     description : str, optional
         Text of the bar.
     memory : int, optional
@@ -68,6 +69,8 @@ def map_blocks(
     collect : callable, optional
         Called in this thread with the number of each block and what the function returned for it, as they come; nothing
         is kept then.
+    share : Share, optional
+        Of a bar over a longer job, which counts the blocks; no other bar is shown then.
 
     Returns
     -------
@@ -94,8 +97,18 @@ def map_blocks(
     blocks = list(blocks)
     own = each if each is not None else [()] * len(blocks)
     calls = [_Call(function, block, (*arguments, *more)) for block, more in zip(blocks, own, strict=True)]
-    with current_runner(num_workers) as runner, progress(len(blocks), description, show_progressbar, "block") as bar:
-        return _run(_supply(data, blocks, runner, memory), runner, calls, bar, collect)
+    total, unit = _counted(data, blocks)
+    shown = show_progressbar if share is None else False
+    with current_runner(num_workers) as runner, progress(total, description, shown, unit) as bar:
+        share = share or Share(bar, len(blocks), total)
+        return _run(_supply(data, blocks, runner, memory), runner, calls, share, collect)
+
+
+def _counted(data, blocks: list[Block]) -> tuple[int, str]:
+    """What a bar counts: frames where tasks hold several whole ones in all, else percent."""
+    frames = sum(block.n_frames for block in blocks)
+    whole = all(block.core_shape == tuple(data.shape[-2:]) for block in blocks)
+    return (frames, " frames") if whole and frames > 1 else (100, "%")
 
 
 def map_to_array(

@@ -76,6 +76,15 @@ def test_another_job_is_refused_by_name(tmp_path):
         Checkpoint(tmp_path / "parts", {**JOB, "parameters": {"threshold": 0.7, "mask": None}})
 
 
+@pytest.mark.parametrize(("key", "said"), [("blocks", "divided otherwise: other chunks"), ("model", "another model")])
+def test_what_is_told_by_a_hash_is_said_in_words(tmp_path, key, said):
+    first, second = "0123456789abcdef" * 2, "f" * 32
+    Checkpoint(tmp_path / "parts", {**JOB, key: first})
+    with pytest.raises(StoreError, match=said) as error:
+        Checkpoint(tmp_path / "parts", {**JOB, key: second})
+    assert first not in str(error.value) and second not in str(error.value)
+
+
 def test_the_fingerprint_tells_data_apart():
     data = np.random.default_rng(0).normal(size=(2, 3, 20, 30))
     changed = data.copy()

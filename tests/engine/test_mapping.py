@@ -292,7 +292,10 @@ def test_the_bar_can_be_seen(capfd):
     map_blocks(data, blocks, total, show_progressbar=True, description="Finding")
     seen = capfd.readouterr()
     assert "Finding" in seen.out + seen.err
-    assert "3/3" in seen.out + seen.err
+    assert "3/3 " in seen.out + seen.err and "frames/s" in seen.out + seen.err
+    map_blocks(data[:1], blocks[:1], total, show_progressbar=True)
+    one = capfd.readouterr().err
+    assert "100%" in one and "block" not in one and "/" not in one
     map_blocks(data, blocks, total, **quiet)
     assert capfd.readouterr() == ("", "")
 
