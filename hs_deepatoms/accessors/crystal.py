@@ -16,7 +16,13 @@ class CrystalMethods:
 
     _ds: xr.Dataset
 
-    def lattice(self, *, reference: Any = None, species: int | str | Sequence[int | str] | None = None) -> xr.Dataset:
+    def lattice(
+        self,
+        *,
+        reference: Any = None,
+        species: int | str | Sequence[int | str] | None = None,
+        show_progressbar: bool | None = None,
+    ) -> xr.Dataset:
         """Site in the crystal, displacement from it, and strain of every atom.
 
         See `hs_deepatoms.methods.lattice.lattice`.
@@ -28,6 +34,8 @@ class CrystalMethods:
             lengths of its vectors.
         species
             Class or classes that take part.
+        show_progressbar
+            Of frames, where they take longer than a second. None: HyperSpy's preference.
 
         Returns
         -------
@@ -37,7 +45,7 @@ class CrystalMethods:
         """
         from hs_deepatoms.methods.lattice import lattice
 
-        return lattice(self._ds, reference=reference, species=species)
+        return lattice(self._ds, reference=reference, species=species, show_progressbar=show_progressbar)
 
     def mean_strain(self) -> xr.Dataset:
         """One strain per grain through all atoms of a table that ``lattice`` made (or of a selection), with its errors.

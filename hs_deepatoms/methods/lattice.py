@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.progress import progress
 from hs_deepatoms.atoms.lattice import Sites, index_sites
 from hs_deepatoms.atoms.strain import displacement, fit_covariance, fit_ideal, local_vectors, strain
 from hs_deepatoms.methods.plane import Plane, read_plane, with_columns
@@ -21,6 +22,7 @@ from hs_deepatoms.tables.select import of_species
 if TYPE_CHECKING:
     import xarray as xr
 
+PATIENCE = 1.0  # seconds before there is a progress bar
 STRAINS = ("strain_yy", "strain_xx", "strain_xy", "lattice_rotation")
 
 
@@ -29,6 +31,7 @@ def lattice(
     *,
     reference: Any = None,
     species: int | str | Sequence[int | str] | None = None,
+    show_progressbar: bool | None = None,
 ) -> xr.Dataset:
     """The table with the site of every atom in its crystal, its displacement from there, and the strain around it.
 
@@ -43,6 +46,8 @@ def lattice(
         along x as int, axis units as float, or ``"0.3905 nm"``) along their mean directions; ``a`` is nearer to +x.
     species
         Class or classes that take part, as numbers or names. None: all; columns of one species form sublattices.
+    show_progressbar
+        Of frames, where they take longer than a second. None: HyperSpy's preference.
 
     Returns
     -------
@@ -84,15 +89,18 @@ def lattice(
     kind = _kinds(ds)
     columns = _empty(frame.size)
     entries: list[dict] = []
-    for number in np.unique(frame[take]):
-        rows = np.flatnonzero(take & (frame == number))
-        part = plane.at(rows)
-        sites = index_sites(part.y, part.x, None if kind is None else kind[rows])
-        made, about = describe(part, sites, wanted.at(rows))
-        made["grain"] = np.where(sites.grain >= 0, sites.grain + len(entries), -1)
-        for name, values in made.items():
-            columns[name][rows] = values
-        entries += [{"grain": len(entries) + k, "frame": int(number), **one} for k, one in enumerate(about)]
+    frames = np.unique(frame[take])
+    with progress(len(frames), "lattice", show_progressbar, " frames", delay=PATIENCE) as bar:
+        for number in frames:
+            rows = np.flatnonzero(take & (frame == number))
+            part = plane.at(rows)
+            sites = index_sites(part.y, part.x, None if kind is None else kind[rows])
+            made, about = describe(part, sites, wanted.at(rows))
+            made["grain"] = np.where(sites.grain >= 0, sites.grain + len(entries), -1)
+            for name, values in made.items():
+                columns[name][rows] = values
+            entries += [{"grain": len(entries) + k, "frame": int(number), **one} for k, one in enumerate(about)]
+            bar.update()
     if wanted.region is not None and entries and not any(one["in_reference"] for one in entries):
         raise TableError(explain("a reference region without atoms of a lattice", "a region that holds some cells",
                                  "Choose a larger one, in the units of x and y."))  # fmt: skip

@@ -173,3 +173,19 @@ def test_strain_of_an_image():
     assert abs(found["difference"]["strain_xx"] / benchmark.STRAIN - 1) < 0.03
     assert abs(found["fitted"] / benchmark.STRAIN - 1) < 0.03
     assert all(abs(ratio - 1) < 0.1 for ratio in found["scatter"].values())
+
+
+def test_many_frames_show_a_bar_once_they_take_long(monkeypatch, capfd):
+    from hs_deepatoms.methods import lattice as module
+
+    y, x = (k.ravel() for k in np.mgrid[5:65:10.0, 5:75:10.0])
+    images = np.zeros((2, 70, 80))
+    atoms = hs_deepatoms.positions(np.tile(y, 2), np.tile(x, 2), frame=np.repeat([0, 1], y.size), signal=images)
+    capfd.readouterr()
+    atoms.deepatoms.lattice(show_progressbar=True)
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    atoms.deepatoms.lattice(show_progressbar=True)
+    assert "2/2" in capfd.readouterr().err
+    atoms.deepatoms.lattice(show_progressbar=False)
+    assert capfd.readouterr().err == ""
