@@ -261,3 +261,25 @@ def test_clearness_tells_columns_from_empty_places():
     ideal = 30 * 2 * np.sqrt(np.pi / 55)  # height, sigma, counts under the column
     assert np.abs(fit.clearness[of][:3] / ideal - 1).max() < 0.25
     assert abs(fit.clearness[of][3]) < 3.5
+
+
+@pytest.mark.parametrize("how", ["quick", "full"])
+def test_columns_beyond_the_rim_leave_those_inside_alone(how):
+    """Flanks of columns that nobody detected shine in: error bars hold for the columns beside them and farther in."""
+    errors, inner = [], []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[-1:10, -1:11].reshape(2, -1) * 13.0 + rng.uniform(4, 9, (2, 1)) + rng.normal(0, 0.5, (2, 132))
+        shape = (118, 131)
+        image = rng.poisson(draw_columns(shape, y, x, np.full(y.size, 1000.0), 2.6) + 10).astype(np.float32)
+        seen = (y > 0) & (x > 0) & (y < shape[0] - 1) & (x < shape[1] - 1)
+        y, x = y[seen], x[seen]
+        start = y + 0.3 * rng.standard_normal(y.size), x + 0.3 * rng.standard_normal(y.size)
+        fit = fit_columns(scaled(image)[0], *start, 2.6, how=how).found_before()
+        z = np.stack([(fit.y - y) / fit.y_std, (fit.x - x) / fit.x_std])
+        far = np.minimum.reduce([y, x, shape[0] - 1 - y, shape[1] - 1 - x]) > 6.5
+        errors.append(z[:, ~far & fit.converged].ravel())
+        inner.append(z[:, far & fit.converged].ravel())
+    errors, inner = np.concatenate(errors), np.concatenate(inner)
+    for z in (errors, inner):
+        assert 0.9 < np.sqrt((z**2).mean()) < 1.1 and np.abs(z).max() < 4.5
