@@ -185,7 +185,7 @@ def fitted_width(remains: Residue) -> float | None:
 
     In noise a network that has to guess widths guesses the usual ones; a fit of many columns averages the noise.
     """
-    found, free = widths(remains), remains.state.free
+    found, free = widths(remains), remains.state.free[remains.state.held == 0]
     if len(found) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
         return None
     width = float(np.median(found))

@@ -13,9 +13,12 @@ from hs_deepatoms.atoms.residue import evidence
 from hs_deepatoms.atoms.state import State
 
 APART = 1.3  # sigmas: two columns nearer than this are one
-FAINTEST = 0.02  # of the median height: in an image without noise the rims of the drawn columns stand out
 BEYOND = 3.0  # the same for columns beyond the rim: nearer ones, if there are any, can't be told from those inside
-OUTSIDE, HIGHER = 2.5, 1.2  # sigmas: how far outside columns are looked for; and how high, in heights of the highest
+FAINTEST = 0.02  # of the median height: in an image without noise the rims of the drawn columns stand out
+OUTSIDE, HIGHER = (
+    2.5,
+    1.2,
+)  # sigmas: how far outside columns are looked for; and how high, in the 0.95 quantile of heights
 WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column may be its tail
 
 
@@ -78,9 +81,9 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -
     """Columns to add whose centres lie outside of the image, where their flanks show in its outermost pixels; and how
     firmly (n,) their heights are held at zero, as a precision.
 
-    Each stands where a column of the usual width, and no higher than the highest, would explain most of what is left
-    there. Held are those that are not beyond doubt: with a ratio of ``least`` fully, of ``sure`` not at all. A jump at
-    one limit would be one of the result at the least change of the image.
+    Each stands where a column of the usual width, and hardly higher than those of the image, would explain most of what
+    is left there. Held are those that are not beyond doubt: with a ratio of ``least`` fully, of ``sure`` not at all. A
+    jump at one limit would be one of the result at the least change of the image.
     """
     deep = int(6 * state.sigma) + 2  # what the outermost pixels' evidence depends on
     rim, out = max(1, int(0.5 * state.sigma)), int(OUTSIDE * state.sigma) + 1
@@ -92,21 +95,21 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -
         ratio, amount = _no_higher(state, ratio, amount)
         first = [-out, -out]
         if side % 2:
-            first[side // 2] = max(0, mean.shape[side // 2] - rim)
+            first[side // 2] = mean.shape[side // 2] - rim
         found.append(_maxima(state, ratio[edge], amount[edge], least, first))
     new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
     once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
     once[once.clone()] = _in_the_open(state, new[once], BEYOND)
     new, ratio = new[once], ratio[once]
     share = ((ratio - least) / (sure - least)).clamp(1e-3, 1 - 1e-6)
-    return new, (ratio / new.height) ** 2 * (1 - share) / share
+    return new, (ratio / new.height.clamp(min=1e-6)) ** 2 * (1 - share) / share
 
 
 def _no_higher(state: State, ratio: torch.Tensor, height: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Evidence of one more column that is no higher than those of the image."""
+    """Evidence of one more column that is hardly higher than those of the image."""
     if not len(state.columns):
         return ratio, height
-    most = float(state.columns.height.quantile(0.95)) * HIGHER
+    most = max(float(state.columns.height.quantile(0.95)) * HIGHER, 1e-6)
     over = ((height - most) / height.clamp(min=most)).clamp(min=0)
     return ratio * torch.sqrt(1 - over**2) * (ratio > 0), height.clamp(max=most)
 

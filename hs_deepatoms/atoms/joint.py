@@ -26,7 +26,7 @@ MANY = 0.9  # share of the columns that are looked at to tell how far they are
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 # in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
-FINE = 5e-4  # pixels: the same for columns that are known badly
+FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from hs_deepatoms._core.progress import Share, progress
 from hs_deepatoms.atoms.block import candidates_block, columns_block, in_light_of_crystal, noise_windows, residues_block
 from hs_deepatoms.atoms.decode import Points
-from hs_deepatoms.atoms.detect import Detection
+from hs_deepatoms.atoms.detect import Detection, in_frame
 from hs_deepatoms.atoms.residue import pooled
 from hs_deepatoms.engine.heap import trim_heap
 from hs_deepatoms.engine.mapping import map_blocks
@@ -63,7 +63,7 @@ def find_columns(data, blocks: list[Block], job: Detection, method: str, keeper:
         bar.update(here.total - bar.n)  # what a run before had found
         points = in_light_of_crystal(keeper.candidates().in_order(), job)
         if not fit:
-            keeper.put("columns", 0, points)
+            keeper.put("columns", 0, points.keep(in_frame(points, job.shape)))
             return
         todo = keeper.missing("columns", len(blocks))
         if todo:

@@ -165,7 +165,7 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
     goal = state.taken + most
     for _ in range(3 * most):
         taken, state = state.taken, step(state)
-        if state.taken <= taken:  # columns were called back: the others' heights, and theirs, have yet to follow
+        if state.taken <= taken:  # it was undone, or columns were called back whose heights have yet to follow
             continue
         if state.taken >= goal or bool(state.settled.all()) or arrived(state, there):
             break

@@ -66,7 +66,7 @@ def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):
 
 def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
     """Signal-to-noise ratio (n,) of columns as if each stood alone, by the noise at their centres."""
-    c, (rows, columns) = part.state.columns, part.mean.shape
+    c, (rows, columns) = part.state.columns[part.state.held == 0], part.mean.shape
     there = part.mean[c.y.round().long().clamp(0, rows - 1), c.x.round().long().clamp(0, columns - 1)]
     return c.height * torch.exp(c.log_width) * torch.sqrt(torch.pi / noise.variance(there))
 

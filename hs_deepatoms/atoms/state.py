@@ -61,7 +61,8 @@ class State:
 
     @property
     def parameters(self) -> int:
-        return (6 if self.elliptical else 4) * len(self.columns) + self.ground.size
+        held = 0 if self.held is None else int((self.held > 0).sum())
+        return (6 if self.elliptical else 4) * (len(self.columns) - held) + held + self.ground.size
 
     def kept(self, rows: torch.Tensor) -> State:
         """With only the columns of a mask or of some indices."""

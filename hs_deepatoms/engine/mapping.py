@@ -106,6 +106,8 @@ def map_blocks(
 
 def _counted(data, blocks: list[Block]) -> tuple[int, str]:
     """What a bar counts: frames where tasks hold several whole ones in all, else percent."""
+    if not blocks:
+        return 0, "%"
     frames = sum(block.n_frames for block in blocks)
     whole = all(block.core_shape == tuple(data.shape[-2:]) for block in blocks)
     return (frames, " frames") if whole and frames > 1 else (100, "%")

@@ -193,6 +193,15 @@ def test_tiles_fit_what_stands_beyond_the_rim_as_the_whole_image_does(small_tile
     assert small_tiles[-1] == 1
 
 
+def test_tiles_without_a_fit_have_no_atoms_outside_of_the_frame(small_tiles):
+    image, _, _ = lattice_image((290, 377), sigma=2.6, spacing=12.0, angle=0.3)
+    tiled = find(image, refine="none")
+    assert small_tiles[-1] >= 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hs_deepatoms.engine.plan.choose_tile", lambda *args, **options: (512, 1))
+        same_atoms(tiled, find(image, refine="none"), 1e-3)
+
+
 def test_tiles_of_a_stack_with_masks(large, small_tiles):
     image, whole = large
     stack = da.from_array(np.stack([image, 0.2 * image, image]), chunks=(2, 211, 300))
