@@ -19,9 +19,7 @@ SIDES = (-1, 0, 1)
 def without_odd(state: State) -> State:
     """The state without the pixels that are farther from the fit than noise takes them, each alone.
 
-    How far noise reaches is Bernstein's inequality (Boucheron, Lugosi and Massart, Concentration Inequalities (2013),
-    theorem 2.10, doi:10.1093/acprof:oso/9780199535255.001.0001), which holds for single counts too. The state itself
-    comes back where there are none.
+    How far that is: :meth:`hs_deepatoms.atoms.noise.Noise.beyond`. The state itself comes back where there are none.
     """
     mean = expected(state)
     y, x = kernels(mean).beyond(state.noise, state.image, mean, state.valid, CHANCE)
