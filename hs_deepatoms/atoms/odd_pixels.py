@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 
 from hs_deepatoms.atoms.kernels import kernels
-from hs_deepatoms.atoms.state import State, expected
+from hs_deepatoms.atoms.residue import pooled, residue
+from hs_deepatoms.atoms.state import State, expected, guessed
 
 CHANCE = 16.0  # -log of the probability with which noise may do the same
 ALONE = 2.0  # times as far off, in its own noise, as any of the pixels around it
@@ -27,11 +28,33 @@ def without_odd(state: State) -> State:
         return state
     around = torch.stack([_clear(state, mean, y + dy, x + dx) for dy in SIDES for dx in SIDES if (dy, dx) != (0, 0)])
     alone = _clear(state, mean, y, x) > ALONE * around.amax(0)
-    if not alone.any() or int(alone.sum()) > max(LEAST, FEW * len(state.columns)):
+    if not alone.any() or int(alone.sum()) > _most(state):
         return state
     valid = state.valid.clone()
     valid[y[alone], x[alone]] = False
     return replace(state, valid=valid, before=None, last=None, ahead=None, settled=None, change=torch.inf)
+
+
+def without_odd_in_doubt(state: State) -> State:
+    """As :func:`without_odd` for a fit whose noise is not known yet.
+
+    The pixels that are farthest off tell nothing of it: a single hot one would raise the noise several times, and then
+    pass for noise.
+    """
+    mean = expected(state)
+    square = torch.where(state.valid, state.image - mean, 0.0).square_().div_(guessed(state).noise.variance(mean))
+    farthest = square.flatten().topk(min(_most(state), square.numel()))[0][-1]
+    usual = replace(state, valid=state.valid & (square < farthest))
+    noise = guessed(usual).noise
+    if not len(kernels(mean).beyond(noise, state.image, mean, state.valid, CHANCE)[0]):
+        return state
+    good = without_odd(replace(state, noise=pooled([residue(usual)], state.noise_kind)))
+    return state if good.valid is state.valid else guessed(good)
+
+
+def _most(state: State) -> int:
+    """Pixels that may be odd."""
+    return max(LEAST, int(FEW * len(state.columns)))
 
 
 def _clear(state: State, mean: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
