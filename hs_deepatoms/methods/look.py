@@ -100,6 +100,7 @@ def look_at(
     if model is None or model == AUTO:
         suited = images.suited_model(look.dark)
         look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
+    look = replace(look, sigma=on_the_ladder(look.sigma))  # the grid that the width is measured on stands still, too
     width, poor = measured_width(source, look, seen.frames[0], limits)
     return replace(look, sigma=on_the_ladder(width), poor=poor)
 
