@@ -10,8 +10,10 @@ from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.residue import pooled, residue
 from hs_deepatoms.atoms.state import State, expected, guessed
 
-CHANCE = 16.0  # -log of the probability with which noise may do the same
-ALONE = 2.0  # times as far off, in its own noise, as any of the pixels around it
+CHANCE = 13.0  # -log of the probability with which noise may do the same
+# times as far off, in its own noise, as any of the pixels around it that are off the same way, and the other way: where
+# a column has been drawn to the pixel
+ALONE, DRAWN = 2.0, 1.2
 FEW = 0.02  # of the columns, at most: where more pixels are odd, the columns have another shape than the fit's
 LEAST = 10  # odd pixels that there may be in any case
 SIDES = (-1, 0, 1)
@@ -26,8 +28,10 @@ def without_odd(state: State) -> State:
     y, x = kernels(mean).beyond(state.noise, state.image, mean, state.valid, CHANCE)
     if not len(y):
         return state
+    off = _clear(state, mean, y, x)
     around = torch.stack([_clear(state, mean, y + dy, x + dx) for dy in SIDES for dx in SIDES if (dy, dx) != (0, 0)])
-    alone = _clear(state, mean, y, x) > ALONE * around.amax(0)
+    around *= torch.sign(off)
+    alone = (off.abs() > ALONE * around.amax(0)) & (off.abs() > DRAWN * -around.amin(0))
     if not alone.any() or int(alone.sum()) > _most(state):
         return state
     valid = state.valid.clone()
@@ -63,5 +67,5 @@ def _clear(state: State, mean: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -
     inside = (y >= 0) & (x >= 0) & (y < height) & (x < width)
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
     there = mean[y, x]
-    off = (state.image[y, x] - there).abs() / torch.sqrt(state.noise.variance(there))
+    off = (state.image[y, x] - there) / torch.sqrt(state.noise.variance(there))
     return torch.where(inside & state.valid[y, x], off, 0.0)
