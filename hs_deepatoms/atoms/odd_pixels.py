@@ -10,7 +10,7 @@ from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.residue import pooled, residue
 from hs_deepatoms.atoms.state import State, expected, guessed
 
-CHANCE = 13.0  # -log of the probability with which noise may do the same
+CHANCE = 14.0  # -log of the probability with which noise may do the same
 # times as far off, in its own noise, as any of the pixels around it that are off the same way, and the other way: where
 # a column has been drawn to the pixel
 ALONE, DRAWN = 2.0, 1.2
