@@ -100,7 +100,8 @@ def look_at(
     if model is None or model == AUTO:
         suited = images.suited_model(look.dark)
         look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
-    look = replace(look, sigma=on_the_ladder(look.sigma))  # the grid that the width is measured on stands still, too
+    # the grid that the width is measured on stands still, too
+    look = replace(look, sigma=on_the_ladder(look.sigma, rungs=20))
     width, poor = measured_width(source, look, seen.frames[0], limits)
     return replace(look, sigma=on_the_ladder(width), poor=poor)
 
@@ -123,9 +124,10 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
 
 
 def _as_good(other: Sight, best: Sight) -> bool:
-    """Whether the columns of the other contrast are as many, as clear and nearly as good an explanation."""
-    sure = len(other.columns.y) >= MANY and other.indecision < best.indecision + CLEARER
-    return sure and other.unexplained < NEARLY * best.unexplained
+    """Whether columns that are not clear have a rival of the other contrast, no less clear, that explains as much."""
+    if best.indecision < CLEAR or len(other.columns.y) < MANY:
+        return False
+    return other.indecision < best.indecision + CLEARER and other.unexplained < NEARLY * best.unexplained
 
 
 def _guessed(source: Source, look: Look, frames: tuple[int, ...], contrast: str) -> Look | None:
@@ -164,13 +166,13 @@ def _limit(threshold: float | str, model: images.Model, method: str) -> float:
     return float(raw(images.read_threshold(threshold, default), model.reliability))
 
 
-def on_the_ladder(sigma: float) -> float:
-    """The nearest of fixed widths, a tenth of an octave apart.
+def on_the_ladder(sigma: float, rungs: int = 10) -> float:
+    """The nearest of fixed widths, by default a tenth of an octave apart.
 
     A lost line or a hot pixel moves the measured width by a few thousandths; with it every sample of the resampled grid
     would move, and every position by its noise. On fixed widths the grid, and the result, stay as they are.
     """
-    return float(max(2 ** (np.round(10 * np.log2(sigma)) / 10), images.NARROWEST))
+    return float(max(2 ** (np.round(rungs * np.log2(sigma)) / rungs), images.NARROWEST))
 
 
 def measured_width(source: Source, look: Look, frame: int, limits) -> tuple[float, bool]:
