@@ -100,8 +100,8 @@ def look_at(
     if model is None or model == AUTO:
         suited = images.suited_model(look.dark)
         look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
-    # the grid that the width is measured on stands still, too
-    look = replace(look, sigma=on_the_ladder(look.sigma, rungs=20))
+    # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
+    look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
     width, poor = measured_width(source, look, seen.frames[0], limits)
     return replace(look, sigma=on_the_ladder(width), poor=poor)
 
