@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from hs_deepatoms.atoms.state import State
 
 FAINT = 3.5  # signal-to-noise ratio below which a fit knows less of a place than the detector
-# believed fully and not at all: shares of the way that a column may go, and sigmas between two columns; a jump at one
-# limit would be one of the result at the least change of the image
-AWAY, SEPARATE = (0.7, 0.95), (1.6, 1.3)
+# believed fully and not at all: shares of the way that a column may go, sigmas between two columns, and sigmas that its
+# place is known to; a jump at one limit would be one of the result at the least change of the image
+AWAY, SEPARATE, VAGUE = (0.7, 0.95), (1.6, 1.3), (0.3, 0.5)
 BLIND = 0.01  # of the usual weight of a column's pixels: hardly a pixel that is valid shows it
 
 
@@ -43,6 +43,11 @@ def trust(state: State) -> torch.Tensor:
     nearest = torch.full_like(away, SEPARATE[0])
     nearest = nearest.scatter_reduce(0, torch.cat([i, j]), torch.cat([apart, apart]), "amin")
     return torch.minimum(_ramp(away, *AWAY), _ramp(nearest, *SEPARATE))
+
+
+def known(variance: torch.Tensor, sigma: float) -> torch.Tensor:
+    """How far (n,) places of these variances (n, 2) are those of the fit, 1, or the detector's, 0; without a jump."""
+    return _ramp(torch.sqrt(variance.amax(1)) / sigma, *VAGUE)
 
 
 def _ramp(value: torch.Tensor, one: float, zero: float) -> torch.Tensor:

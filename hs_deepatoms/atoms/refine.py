@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hs_deepatoms.atoms.belief import trust, unseen
+from hs_deepatoms.atoms.belief import known, trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
 from hs_deepatoms.atoms.joint import arrived, matrix, matrix_near, settle, step, verified
 from hs_deepatoms.atoms.kernels import kernels
@@ -24,7 +24,6 @@ ALONE = 4  # further steps of those that have not settled then
 SAME = 0.99, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
-VAGUE = 0.4  # sigmas: a place that is known no better is left to the detector, as that of a column too faint to fit
 SURE, SURER = 5.0, 8.0  # signal-to-noise ratio of a column that the detector did not see; and beyond doubt
 
 
@@ -218,9 +217,9 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     near = matrix_near(state, *SAME)
     normal = matrix(state) if near is None else near.normal
     covariance = kernels(normal.own).covariances(normal)
-    c, believed = state.columns, trust(state)
-    variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
+    c, variance = state.columns, covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
     variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
+    believed = trust(state) * known(variance[:, :2], state.sigma)
     variance[:, :2] += _left_over(state, normal, believed)[:, None]
     std = torch.sqrt(variance)
     table = {
@@ -244,7 +243,6 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         & np.isfinite(table["y_std"])
     )
     fine &= (table["y_std"] > 0) & (table["x_std"] > 0)
-    fine &= np.maximum(table["y_std"], table["x_std"]) < VAGUE * state.sigma
     fine &= np.abs(np.log(np.sqrt(table["width_y"] * table["width_x"]) / state.sigma)) < 0.89
     for name, first in (("y", state.start.y), ("x", state.start.x)):
         first = first.cpu().numpy()
