@@ -39,6 +39,9 @@ class Pairing:
         ``spectra(y0, y1, x0, x1)``: whole spectra of a tile; ``spread``: variance of the noise of each channel, None
         for counts; ``start``: what their decoder says at first; ``tied``: how many targets, the first ones, follow from
         these spectra.
+    channel_noise : numpy.ndarray, float32, shape (ny, nx), optional
+        Variance, relative to its mean, of the noise of a single channel, if the last target is the logarithm of the
+        total: its intervals are for channels.
     """
 
     image: np.ndarray
@@ -52,6 +55,7 @@ class Pairing:
     spread: np.ndarray | None = None
     start: np.ndarray | None = None
     tied: int = 0
+    channel_noise: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +249,10 @@ def _widths(
                      for one in range(k)])  # fmt: skip
     residual = measured - np.where(told, held_out[:k, where].T, centre).T
     deviation = np.where(told, held_out[k : 2 * k, where].T, spread).T
-    factors, root = calibrate(residual, deviation, noise, own)
+    extra: list[np.ndarray | None] = [None] * k
+    if pairing.channel_noise is not None:
+        extra[-1] = pairing.channel_noise[where]
+    factors, root = calibrate(residual, deviation, noise, own, extra)
     return _Widths(told, factors, centre, spread, root)
 
 
