@@ -243,10 +243,11 @@ def _widths(
     block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
     own, measured, noise = block[where], pairing.targets[:, where], pairing.noise[:, where]
     centre = pairing.targets[:, known].mean(1, dtype=float)
-    spread = np.array([_spread(*pair, region[known], block[known]) for pair in
-                       zip(pairing.targets[:, known], pairing.noise[:, known], strict=True)])  # fmt: skip
     told = np.array([one < pairing.tied or _tells(measured[one], held_out[one, where], centre[one], noise[one], own)
                      for one in range(k)])  # fmt: skip
+    spread = np.array([1.0 if told[one] else _spread(pairing.targets[one, known], pairing.noise[one, known],
+                                                     region[known], block[known])
+                       for one in range(k)])  # fmt: skip
     residual = measured - np.where(told, held_out[:k, where].T, centre).T
     deviation = np.where(told, held_out[k : 2 * k, where].T, spread).T
     extra: list[np.ndarray | None] = [None] * k
