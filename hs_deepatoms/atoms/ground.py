@@ -85,19 +85,23 @@ class Ground:
         return index.flatten(1), value.flatten(2)
 
     def level(self, c: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Background of coefficients ``c`` at points, (n,)."""
-        (iy, ty), (ix, tx) = (self._place(k, p) for k, p in enumerate((y, x)))
+        """Background of coefficients ``c`` at points, (n,); at the rim for those beyond."""
+        near = (p.clamp(-0.5, len(b) - 0.5) for p, b in ((y, self.rows), (x, self.columns)))
+        (iy, ty), (ix, tx) = (self._place(k, p) for k, p in enumerate(near))
         index = (iy[:, None] + torch.arange(4, device=y.device))[:, :, None] * self.columns.shape[1]
         near = c[index + (ix[:, None] + torch.arange(4, device=x.device))[:, None, :]]
         return ((near * _cubic(tx)[:, None, :]).sum(2) * _cubic(ty)).sum(1)
 
     def _place(self, axis: int, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The first of the four splines over each point, along one axis, and the fraction of the interval it is at."""
+        """The first of the four splines over each point, along one axis, and the fraction of the interval it is at.
+
+        Beyond the window it is that of the last interval: what a column there shares with the background lies on its
+        own side of the rim.
+        """
         basis = (self.rows, self.columns)[axis]
-        # a column just outside the window stands on the rim
-        place = (p.clamp(-0.5, len(basis) - 0.5) + self.origin[axis]) / self.knot
-        start = (place.floor().long() - 1 - self.first[axis]).clamp(0, basis.shape[1] - 4)
-        return start, place - (start + self.first[axis] + 1)
+        inside = (p.clamp(-0.5, len(basis) - 0.5) + self.origin[axis]) / self.knot
+        start = (inside.floor().long() - 1 - self.first[axis]).clamp(0, basis.shape[1] - 4)
+        return start, (p + self.origin[axis]) / self.knot - (start + self.first[axis] + 1)
 
     def hessian(self, weight: torch.Tensor, stiffness: float) -> Band:
         """Normal equations of the splines with the penalty of a bending surface, in units of weight per pixel.

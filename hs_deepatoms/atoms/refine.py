@@ -125,7 +125,7 @@ def fit_columns(
         state = replace(state, noise=measured(first_fit(state, how, at_rim=True)).noise, judged=True)
     state = replace(state, least=LEAST[how])
     state, source = _with_rim(_converge(state, 1), source)
-    state = _converge(state, STEPS[how] - 1, there=THERE[how])
+    state = _converge(state, STEPS[how] - state.taken, there=THERE[how])
     if (good := without_odd(state)) is not state:
         state = _converge(good, STEPS[how], there=THERE[how])
     if how == "full":
@@ -152,7 +152,7 @@ def first_fit(state: State, how: str, there: float = CLOSE, at_rim: bool = False
         state = guessed(_converge(state, 1))
         if at_rim:
             state, _ = _with_rim(state, source)
-        return _converge(state, 2, there=there)
+        return _converge(state, 3 - state.taken, there=there)
     state = measured(_converge(_converge(state, 2), 2))
     if at_rim:
         state, source = _with_rim(state, source)
@@ -173,12 +173,15 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 
 
 def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
-    """With columns outside of the image that shine in; those inside would be drawn towards them."""
+    """With columns outside of the image that shine in, and a step more; those inside would be drawn towards them.
+
+    These find back in that step: a next one the other way is no swinging.
+    """
     new, held = births_at_rim(state, expected(state), SURE, SURER)
     if len(new) == 0:
         return state, source
     none = torch.full((len(new),), -1, device=source.device)
-    return state.joined(new, held), torch.cat([source, none])
+    return replace(_converge(state.joined(new, held), 1), last=None), torch.cat([source, none])
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:

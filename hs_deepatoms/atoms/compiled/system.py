@@ -29,10 +29,11 @@ def series(t, unit, out):
 
 @kernel
 def place(p, size, origin, first, knots, knot):
-    """The first of the four splines over a point, and the fraction of the interval between knots that it is at."""
+    """The first of the four splines over a point, and the fraction of the interval between knots that it is at; beyond
+    the window, of its last interval: what a column there shares with the background lies on its own side of the rim."""
     at = (min(max(p, -0.5), size - 0.5) + origin) / knot
     start = min(max(int(np.floor(at)) - 1 - first, 0), knots - 4)
-    return start, at - (start + first + 1)
+    return start, (p + origin) / knot - (start + first + 1)
 
 
 @kernel
@@ -61,12 +62,13 @@ def coupling(start, stop, y, x, by_polynomials, shape, origin, first, knots, kno
 
 @kernel
 def levels(start, stop, y, x, shape, origin, first, knots, knot, splines, out):
-    """The background at points."""
+    """The background at points; at the rim for those beyond."""
     wy, wx = np.zeros((4, 4)), np.zeros((4, 4))
     for n in range(start, stop):
-        row, t = place(y[n], shape[0], origin[0], first[0], knots[0], knot)
+        near_y, near_x = min(max(y[n], -0.5), shape[0] - 0.5), min(max(x[n], -0.5), shape[1] - 0.5)
+        row, t = place(near_y, shape[0], origin[0], first[0], knots[0], knot)
         series(t, 0.0, wy)
-        column, t = place(x[n], shape[1], origin[1], first[1], knots[1], knot)
+        column, t = place(near_x, shape[1], origin[1], first[1], knots[1], knot)
         series(t, 0.0, wx)
         total = 0.0
         for p in range(4):
