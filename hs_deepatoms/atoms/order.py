@@ -197,8 +197,8 @@ class Sites:
         shortest = float(np.hypot(*vectors.T).min())
         tolerance = min(TOLERANCE, CROWDED * shortest)
         reach = np.abs(vectors).max() + 2 * tolerance
-        low = [min(w.min(), 0.0) - reach for w in (u, v)]
-        cells = [int(np.ceil((max(w.max(), 0.0) + reach - a) / CELL)) + 1 for w, a in zip((u, v), low, strict=True)]
+        low = [np.floor(w.min() / CELL) * CELL - reach for w in (u, v)]  # cells of all parts are those of one grid
+        cells = [int(np.ceil((w.max() + reach - a) / CELL)) + 1 for w, a in zip((u, v), low, strict=True)]
         ends = [w[:, None] + t for w, t in zip((u, v), vectors.T, strict=True)]
         inside = (ends[0] >= 0) & (ends[0] <= size[0]) & (ends[1] >= 0) & (ends[1] <= size[1])
         i, j = (np.rint((end - a) / CELL).astype(np.int32) for end, a in zip(ends, low, strict=True))

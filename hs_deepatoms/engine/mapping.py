@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
 #: Bytes of loaded input alive at once per process; a wave takes about a quarter of it.
-MEMORY = 512 * MEBIBYTE
+MEMORY = 384 * MEBIBYTE
 
 
 def map_blocks(

@@ -127,3 +127,10 @@ def test_places_the_detector_merely_suspects_are_not_raised(weights):
     new = (after[len(p) :] > 0.45) & (suspected < 0.45)
     assert new.sum() == 0
     assert (after[: len(p)] > 0.45).all()
+
+
+def test_the_map_of_a_part_is_no_larger_far_from_the_origin():
+    y, x, p = lattice()
+    far = np.array([4000.0, 2500.0])
+    maps = [Sites.of((y + a) / SIGMA, (x + b) / SIGMA, p, (3000.0, 3000.0)).shape for a, b in ((0, 0), far)]
+    assert np.abs(np.subtract(*maps)).max() <= 1
