@@ -62,11 +62,13 @@ class Noise:
         """Pixels (y, x) farther from the mean than noise takes one with a probability of ``exp(-chance)``.
 
         Bernstein's inequality (Boucheron, Lugosi and Massart, Concentration Inequalities (2013), theorem 2.10,
-        doi:10.1093/acprof:oso/9780199535255.001.0001), which holds for single counts too.
+        doi:10.1093/acprof:oso/9780199535255.001.0001), which holds for single counts too. Downwards counts have no
+        longer tail than a normal distribution.
         """
-        off = torch.where(valid, image - mean, 0.0).abs_()
-        sure = off - 2 * chance / 3 * self.gain
-        return torch.nonzero((off * sure > 2 * chance * self.variance(mean)) & (sure > 0), as_tuple=True)
+        off = torch.where(valid, image - mean, 0.0)
+        sure = torch.where(off > 0, off - 2 * chance / 3 * self.gain, off)
+        far = off * sure > 2 * chance * self.variance(mean)
+        return torch.nonzero(far & ((sure > 0) | (off < 0)), as_tuple=True)
 
     def _deviance(self, share: torch.Tensor, square: torch.Tensor) -> torch.Tensor:
         """Misfit of pixels from the residual relative to the mean, and the residual's square over the variance."""

@@ -13,7 +13,7 @@ from hs_deepatoms.atoms.joint import arrived, matrix, matrix_near, settle, step,
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
-from hs_deepatoms.atoms.odd_pixels import without_odd
+from hs_deepatoms.atoms.odd_pixels import without_odd, without_odd_in_doubt
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.residue import evidence, measured
 from hs_deepatoms.atoms.state import State, begin, expected, guessed
@@ -152,12 +152,18 @@ def first_fit(state: State, how: str, there: float = CLOSE, at_rim: bool = False
         state = guessed(_converge(state, 1))
         if at_rim:
             state, _ = _with_rim(state, source)
-        return _converge(state, 3 - state.taken, there=there)
+        return _unspoilt(_converge(state, 3 - state.taken, there=there))
     state = measured(_converge(_converge(state, 2), 2))
     if at_rim:
         state, source = _with_rim(state, source)
-    state = _converge(replace(state, judged=True), 2)
+    state = _unspoilt(_converge(replace(state, judged=True), 2))
     return _census(state, source)[0]
+
+
+def _unspoilt(state: State) -> State:
+    """Without the pixels that a fit whose noise is not known yet cannot explain, and as it would be without them."""
+    good = without_odd_in_doubt(state)
+    return state if good is state else _converge(good, 2)
 
 
 def _converge(state: State, most: int, there: float = 0.0) -> State:

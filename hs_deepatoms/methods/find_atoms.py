@@ -32,6 +32,8 @@ REFINEMENTS = ("quick", "full", "none")
 # of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
 # its doubts, and anywhere
 TOO_UNDECIDED, HOPELESS = 0.25, 0.4
+# the same from which there is a warning, if it is of so many columns: in any case, and where the contrast is not sure
+MUCH_DOUBT, SOME_DOUBT, NOT_A_FEW = 0.3, 0.1, 10
 REGION_RIM = 48  # pixels around a region: columns at its edge are found and fitted together with those beyond
 CANDIDATE = 0.01  # probability from which the crystal around is asked
 
@@ -277,6 +279,10 @@ def _believed(look: Look, found: Pile | Filed) -> bool:
     believed = found.indecision() <= (TOO_UNDECIDED if look.doubtful else HOPELESS)
     if not believed or (found.rows == 0 and not (look.skipped is not None and look.skipped.all())):
         images.warn_of_nothing(None if look.doubtful or not believed else look.sigma)
+    elif found.rows >= NOT_A_FEW and (look.confidence == 0 or (look.either and found.indecision() > SOME_DOUBT)):
+        images.warn_of_doubt(look.sigma, look.dark, found.rows, either=look.either)
+    elif found.rows >= NOT_A_FEW and found.indecision() > MUCH_DOUBT:
+        images.warn_of_indecision(look.sigma, found.indecision())
     elif look.poor:
         images.warn_of_much_left(look.sigma)
     return believed

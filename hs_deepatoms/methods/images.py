@@ -324,6 +324,23 @@ def warn_of_much_left(sigma: float) -> None:
     warnings.warn(text, UserWarning, stacklevel=5)
 
 
+def warn_of_doubt(sigma: float, dark: bool, count: int, *, either: bool) -> None:
+    """Say that columns are reported of which neither width nor contrast is sure, or not the contrast."""
+    kind = f"{count} {'dark' if dark else 'bright'} columns with a sigma of about {sigma:.2g} px are reported"
+    why = f"{'Bright' if dark else 'Dark'} ones explain the image about as well" if either else (
+        "It is not sure that there are any: neither their width nor their contrast is plain to see")  # fmt: skip
+    text = (f"{kind}. {why}. Look at them: contrast='{'bright' if dark else 'dark'}', or spacing=, the distance of "
+            "neighbouring columns, may be right.")  # fmt: skip
+    warnings.warn(text, UserWarning, stacklevel=5)
+
+
+def warn_of_indecision(sigma: float, share: float) -> None:
+    """Say that many of the columns that are reported may be none."""
+    text = (f"Of the columns that seem to be there, with a sigma of about {sigma:.2g} px, {share:.0%} are in doubt. "
+            "Look at them; spacing= (of neighbouring columns), contrast= or threshold= may help.")  # fmt: skip
+    warnings.warn(text, UserWarning, stacklevel=5)
+
+
 def refuse_blank(source: Source, seen: Appearance, masked: np.ndarray | None = None) -> None:
     """Data without a single frame that has contrast; blank frames inside a good stack simply have no columns."""
     if seen.frames:

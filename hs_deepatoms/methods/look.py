@@ -27,6 +27,10 @@ FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case:
 PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.02, (2**-0.5, 0.5), 0.1, 0.7
 POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
+# column sigmas (pixels) tried where the survey sees none and the detector does; how undecided they may be, before the
+# crystal has been asked
+TRIED, ANY_DOUBT, TRIED_WINDOW = (1.0, 2**0.5, 2.0, 2**1.5, 4.0), 0.4, 192  # the last in pixels
+NEARLY, CLEARER = 1.05, 0.05  # unexplained by the other contrast, relative to this one; and its further indecision
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Look:
     refine: str = "none"
     elliptical: bool = False
     poor: bool = False  # a fit at this width leaves over much that is no noise
+    either: bool = False  # columns of the other contrast explain the image about as well
 
 
 def look_at(
@@ -88,10 +93,15 @@ def look_at(
     if seen.unlikely or seen.rival is not None:
         look = _compared(source, look, seen, contrast)
     if look.confidence == 0:
-        return look
+        guess = _guessed(source, look, seen.frames, contrast) if method == "network" and limits is None else None
+        if guess is None:
+            return look
+        look = guess
     if model is None or model == AUTO:
         suited = images.suited_model(look.dark)
         look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
+    # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
+    look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
     width, poor = measured_width(source, look, seen.frames[0], limits)
     return replace(look, sigma=on_the_ladder(width), poor=poor)
 
@@ -110,7 +120,38 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
     hardly = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > decided
     if seen.unlikely and hardly:
         return replace(look, sigma=nothing_seen().sigma, dark=contrast == "dark", confidence=0.0)
-    return replace(looks[best], sigma=sight.sigma)
+    return replace(looks[best], sigma=sight.sigma, either=any(_as_good(s, sight) for s in sights if s is not sight))
+
+
+def _as_good(other: Sight, best: Sight) -> bool:
+    """Whether columns that are not clear have a rival of the other contrast, no less clear, that explains as much."""
+    if best.indecision < CLEAR or len(other.columns.y) < MANY:
+        return False
+    return other.indecision < best.indecision + CLEARER and other.unexplained < NEARLY * best.unexplained
+
+
+def _guessed(source: Source, look: Look, frames: tuple[int, ...], contrast: str) -> Look | None:
+    """Where the survey is sure of nothing: the look of the columns that explain the middle of a frame best.
+
+    None where the detector sees hardly any at the usual width, as in noise, in a film, or of a few single atoms.
+    """
+    from hs_deepatoms.atoms.pile import indecision
+
+    if not frames:
+        return None
+    window, masked = _middle(source, look, frames[0])
+    rows, columns = (_inner(n, TRIED_WINDOW) for n in window.shape)
+    window, masked = window[rows, columns], None if masked is None else masked[rows, columns]
+    usual = _columns_of(source, look, look.sigma, window, masked)[0]
+    if len(usual.y) < MANY or indecision(usual.probability) > ANY_DOUBT:
+        return None
+    contrasts = (False, True) if contrast == "auto" else (look.dark,)
+    looks = [replace(look, sigma=sigma, dark=dark) for dark in contrasts for sigma in TRIED]
+    sights = [(_sight(source, one, one.sigma, window, masked), one) for one in looks]
+    seen = [
+        (s.unexplained, k) for k, (s, _) in enumerate(sights) if len(s.columns.y) >= MANY and s.indecision < ANY_DOUBT
+    ]
+    return sights[min(seen)[1]][1] if seen else None
 
 
 def _limit(threshold: float | str, model: images.Model, method: str) -> float:
@@ -125,13 +166,13 @@ def _limit(threshold: float | str, model: images.Model, method: str) -> float:
     return float(raw(images.read_threshold(threshold, default), model.reliability))
 
 
-def on_the_ladder(sigma: float) -> float:
-    """The nearest of fixed widths, a tenth of an octave apart.
+def on_the_ladder(sigma: float, rungs: int = 10) -> float:
+    """The nearest of fixed widths, by default a tenth of an octave apart.
 
     A lost line or a hot pixel moves the measured width by a few thousandths; with it every sample of the resampled grid
     would move, and every position by its noise. On fixed widths the grid, and the result, stay as they are.
     """
-    return float(max(2 ** (np.round(10 * np.log2(sigma)) / 10), images.NARROWEST))
+    return float(max(2 ** (np.round(rungs * np.log2(sigma)) / rungs), images.NARROWEST))
 
 
 def measured_width(source: Source, look: Look, frame: int, limits) -> tuple[float, bool]:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hs_deepatoms.atoms.refine import fit_columns
+from hs_deepatoms.atoms.refine import begin_fit, first_fit, fit_columns
+from hs_deepatoms.atoms.residue import measured
 from hs_deepatoms.simulate.columns import draw_columns
 
 SHAPE, SIGMA, SPACING = (61, 75), 1.1, 5.5
@@ -29,6 +30,28 @@ def test_an_odd_pixel_beside_a_peak_does_not_pull_the_column(scene, how, value):
     moved = np.hypot(fitted.y - whole.y, fitted.x - whole.x)
     # without a pixel of its own a column moves by some of its error
     assert moved.max() < 0.02 and fitted.converged.all()
+
+
+@pytest.mark.parametrize("how", ["quick", "full"])
+@pytest.mark.parametrize("value", [1.3, 0.0])
+def test_an_odd_pixel_is_no_noise(scene, how, value):
+    """A single one raised the gain by half and more, and then passed for noise."""
+    image, y, x = scene
+    odd = image.copy()
+    odd[round(y[75]) + 1, round(x[75])] = value * image.max()
+    gain, with_odd = (measured(first_fit(begin_fit(one, y, x, SIGMA), how)).noise.gain for one in (image, odd))
+    assert gain == pytest.approx(1 / 2000, rel=0.15) and with_odd == pytest.approx(gain, rel=0.05)
+
+
+def test_a_column_that_was_drawn_to_a_pixel_does_not_hide_it(scene):
+    image, y, x = scene
+    odd, faint = image.copy(), np.hypot(y - 32, x - 38).argmin()
+    place = round(y[faint]), round(x[faint])
+    odd[place] += 0.5
+    fitted, missing = (fit_columns(one, y, x, SIGMA, how="quick", valid=valid)
+                       for one, valid in ((odd, None), (image, odd == image)))  # fmt: skip
+    assert np.hypot(fitted.y - missing.y, fitted.x - missing.x).max() < 0.01
+    np.testing.assert_allclose(fitted.height, missing.height, rtol=0.01)
 
 
 def test_columns_of_another_shape_keep_their_pixels(scene):

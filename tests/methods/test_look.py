@@ -12,6 +12,7 @@ from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.reliability import reliable
 from hs_deepatoms.methods import images, look
 from hs_deepatoms.simulate.columns import draw_columns
+from hs_deepatoms.simulate.scenes import simulate_scene
 from tests.methods.conftest import lattice_image, matched
 
 HEXAGONAL = np.array([[1.0, 0.0], [0.5, np.sqrt(3) / 2]])
@@ -118,6 +119,33 @@ def test_nothing_where_columns_were_expected_and_much_that_is_left_are_said(monk
         find_atoms(image, show_progressbar=False)
     with pytest.warns(UserWarning, match="No columns are found, although"):
         find_atoms(image, threshold=0.9999999, show_progressbar=False)
+
+
+def dark_crystal(number):
+    """A crystal of dark narrow columns in noise, as the training simulator draws it."""
+    rng = np.random.default_rng([11, number])
+    rng.random()
+    sigma, side = float(np.exp(rng.uniform(np.log(0.8), np.log(3)))), int(rng.integers(150, 300))
+    kind = "crystal" if rng.random() < 0.7 else None
+    return simulate_scene(rng, (side, side + 17), sigma, dark=True, kind=kind)
+
+
+def test_where_the_survey_sees_nothing_columns_that_explain_the_image_are_found_and_doubted():
+    """At the usual width and contrast 1,579 columns were found between the dark ones."""
+    scene = dark_crystal(53)
+    with pytest.warns(UserWarning, match="dark columns .* not sure that there are any.*contrast='bright'"):
+        atoms = find_atoms(scene.image, show_progressbar=False)
+    pairs = matched(atoms["y_px"].values, atoms["x_px"].values, scene.y, scene.x, 1.3)
+    assert len(pairs) > 0.9 * max(atoms.sizes["atom"], len(scene.y))
+
+
+def test_contrast_and_columns_that_are_in_doubt_are_said_to_be(monkeypatch):
+    scene = dark_crystal(81)  # columns between the dark ones explain the image nearly as well
+    with pytest.warns(UserWarning, match="explain the image about as well.*contrast='"):
+        find_atoms(scene.image, refine="none", show_progressbar=False)
+    monkeypatch.setattr("hs_deepatoms.methods.find_atoms.MUCH_DOUBT", -1.0)
+    with pytest.warns(UserWarning, match="% are in doubt"):
+        find_atoms(lattice_image((96, 110))[0], refine="none", show_progressbar=False)
 
 
 def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):

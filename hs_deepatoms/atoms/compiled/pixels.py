@@ -87,9 +87,10 @@ def beyond(start, stop, image, mean, valid, noise, chance, out, counts):
     for r in range(start, stop):
         seen, there, known, to, count = image[r], mean[r], valid[r], out[r], 0
         for k in range(len(seen)):
-            off = abs(seen[k] - there[k])
-            far = off * (off - step) > limit * max((there[k] - dark) * gain + offset, least)
-            to[k] = far and off > step and known[k]
+            off = seen[k] - there[k]
+            more = off - step if off > 0 else off
+            far = off * more > limit * max((there[k] - dark) * gain + offset, least)
+            to[k] = far and (more > 0 or off < 0) and known[k]
             count += to[k]
         counts[r] = count
 
