@@ -266,8 +266,12 @@ def child(args) -> None:
 
 
 def peak() -> float:
-    """Largest resident size so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Peak resident memory of this process so far, in MiB; of its own: ``ru_maxrss`` begins with that of its parent."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def parse() -> argparse.Namespace:

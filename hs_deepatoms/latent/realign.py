@@ -8,6 +8,7 @@ ROUNDS = 4
 MOST = 6  # components in which aligned spectra may differ
 PART = 0.01  # of the variance of the first: below, a component is not taken
 LARGEST = 0.5  # channels, in one round
+FAR = 1.0  # channels in all, for which a spectrum has to show a reason
 
 
 def realign(spectra: np.ndarray, shift: np.ndarray, rounds: int = ROUNDS) -> tuple[np.ndarray, np.ndarray]:
@@ -24,9 +25,9 @@ def realign(spectra: np.ndarray, shift: np.ndarray, rounds: int = ROUNDS) -> tup
     Returns
     -------
     shift : numpy.ndarray, shape (m,)
-        With the mean of those given.
+        With the mean of those given. A spectrum that went far, and is no more like the others there, keeps its own.
     std : numpy.ndarray, shape (m,)
-        One standard error each, for shifts relative to the mean.
+        One standard error each, for shifts relative to the mean; NaN where the given shift was kept.
 
     Notes
     -----
@@ -34,8 +35,8 @@ def realign(spectra: np.ndarray, shift: np.ndarray, rounds: int = ROUNDS) -> tup
     the mean, or it would take the shift's part; both are fitted to every spectrum where it lies (Gauss-Newton).
     """
     inside = slice(*_rim(shift, spectra.shape[1]))
-    shift, middle = shift.astype(float).copy(), float(shift.mean())
-    std = np.full(len(shift), np.nan)
+    given, middle = shift.astype(float), float(shift.mean())
+    shift, std = given.copy(), np.full(len(shift), np.nan)
     for _ in range(rounds):
         straight = moved(spectra, -shift)
         mean = straight.mean(0)
@@ -46,7 +47,21 @@ def realign(spectra: np.ndarray, shift: np.ndarray, rounds: int = ROUNDS) -> tup
         std /= np.sqrt(_evenness(shift))
         shift += np.clip(step, -LARGEST, LARGEST)
         shift += middle - shift.mean()
+    far = np.flatnonzero(np.abs(shift - given) > FAR)
+    lost = far[~_nearer(spectra[far], shift[far], given[far], basis[1:, inside], weight[inside], inside)]
+    shift[lost], std[lost] = given[lost], np.nan
     return shift, std
+
+
+def _nearer(spectra, shift, given, basis, weight, inside: slice) -> np.ndarray:
+    """Whether spectra (m,) moved back by ``shift`` are more like what all have in common than by ``given``."""
+    root = np.sqrt(weight)
+    axes = np.linalg.qr(basis.T * root[:, None])[0]
+    left = []
+    for by in (shift, given):
+        rows = moved(spectra, -by)[:, inside] * root
+        left.append((rows**2).sum(1) - ((rows @ axes) ** 2).sum(1))
+    return left[0] <= left[1]
 
 
 def _inverse(square: np.ndarray) -> np.ndarray:

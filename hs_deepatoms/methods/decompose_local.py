@@ -115,14 +115,14 @@ def decompose_local(
     ------
     InvalidArgumentError
         An unknown method, fewer patches or spectra than components, patches that are all the same, nothing but NaN,
-        endmembers on another energy axis, options of patches for spectra or the other way round, and all that
-        `extract_patches` raises.
+        endmembers on another energy axis, spectra most of which are negative for a method whose parts are not, options
+        of patches for spectra or the other way round, and all that `extract_patches` raises.
 
     Notes
     -----
-    Components have norm 1. For NMF negative noise becomes 0; data whose mean is negative are shifted by their minimum,
-    which the provenance gives as ``offset``. Classes
-    and embeddings are made of the principal components above the noise (Marchenko-Pastur edge), 2 to 20 of them.
+    Components have norm 1. For NMF negative noise becomes 0; patches whose mean is negative are shifted by their
+    minimum, which the provenance gives as ``offset``. Classes and embeddings are made of the principal components
+    above the noise (Marchenko-Pastur edge), 2 to 20 of them.
     Local PCA, NMF and GMM of sub-images: Ziatdinov et al., Nat. Mach. Intell. 4, 1101 (2022),
     doi:10.1038/s42256-022-00555-8.
 

@@ -133,11 +133,11 @@ def im2spec(
     -----
     Thickness times the mean spectrum explains nearly all variance of raw counts; therefore the shape and the logarithm
     of the total are predicted apart, and scored apart. Predicted variances are those left open by the image, plus what
-    members differ by, scaled on held-out blocks (conformal), plus the noise of a measurement. A number that the image
-    does not tell better than its mean on held-out blocks is its mean, with the spread of all spectra. Small maps have
-    principal components of all spectra, test included; networks and baselines see only the training. Image to
-    spectrum: Roccapriore et al., Adv. Sci. 9, 2203422 (2022), doi:10.1002/advs.202203422; Ziatdinov et al., Nat. Mach.
-    Intell. 4, 1101 (2022), doi:10.1038/s42256-022-00555-8.
+    members differ by, scaled on held-out blocks (conformal; each block of the test is judged by the others), plus the
+    noise of a measurement. A number that the image does not tell better than its mean on held-out blocks is its mean,
+    with the spread of all spectra. Small maps have principal components of all spectra, test included; networks and
+    baselines see only the training. Image to spectrum: Roccapriore et al., Adv. Sci. 9, 2203422 (2022),
+    doi:10.1002/advs.202203422; Ziatdinov et al., Nat. Mach. Intell. 4, 1101 (2022), doi:10.1038/s42256-022-00555-8.
 
     Examples
     --------

@@ -31,7 +31,6 @@ CUTTING = ("window_px", "centring", "edge", "normalisation", "frames")
 FORMAT_VERSION = 1
 NODES = 9
 SPECTRA = 20  # fewer do not say what they have in common
-FARTHEST = 1.0  # channels that a shift may be refined by
 MOST_OF_THEM = 0.9
 SPAN = 2.0  # standard deviations to either side that a traversal goes
 
@@ -80,7 +79,7 @@ def infer_all(model: VAE, rows: PatchRows, scaling: Scaling, device: str) -> Inf
 
 
 def _realigned(inferred: Inferred, model: VAE, rows: PatchRows) -> Inferred:
-    """Shifts of spectra (those that fit into memory) refined together; where they go far, they stay."""
+    """Shifts of spectra (those that fit into memory) refined together; where they fit no better, they stay."""
     n, channels, height, width = rows.shape
     good = np.isfinite(inferred.residual)
     if height > 1 or channels > 1 or model.prior.free != [2] or good.sum() < SPECTRA or 4 * n * width > MEMORY:
@@ -88,7 +87,7 @@ def _realigned(inferred: Inferred, model: VAE, rows: PatchRows) -> Inferred:
     spectra = np.concatenate([patches[:, 0, 0] for _, patches in rows.batches()])[good].astype(float)
     before = inferred.pose[good, 2]
     shift, std = realign(spectra, before)
-    near = np.isfinite(shift) & np.isfinite(std) & (np.abs(shift - before) < FARTHEST)
+    near = np.isfinite(shift) & np.isfinite(std)
     if near.mean() < MOST_OF_THEM:
         return inferred
     at = np.flatnonzero(good)[near]

@@ -85,7 +85,8 @@ def learn_spectra(pair: Pair, window: int, asked: PairRequest) -> Learned:
     spread = None if space.poisson else space.channel_variance
     pairing = Pairing(image, targets, noise, target_weights(space), window, step,
                       _reader(rows, space) if whole else None, rows.n_channels if whole else 0, spread,
-                      _log(space.mean) if space.poisson else space.mean, space.k if whole else 0)  # fmt: skip
+                      _log(space.mean) if space.poisson else space.mean, space.k if whole else 0,
+                      channel_noise(prepared))  # fmt: skip
     prepared.paired = fit_pairing(pairing, splits, recipe_of(asked, prepared), options_of(asked))
     told = prepared.paired.model.told.numpy() > 0
     silent = [f"score {one}" for one in np.flatnonzero(~told[: space.k])]
@@ -179,6 +180,16 @@ def targets_of(learned: Learned) -> tuple[np.ndarray, np.ndarray]:
         return learned.scores, noise
     own = space.gain / totals if space.poisson else space.channel_variance.sum() / totals**2
     return np.concatenate([learned.scores, np.log(totals)[None]]), np.concatenate([noise, own[None]]).astype(np.float32)
+
+
+def channel_noise(learned: Learned) -> np.ndarray | None:
+    """Variance (ny, nx) of the noise of a channel of average brightness, relative to it; None without a total."""
+    space = learned.space
+    if not space.normalised:
+        return None
+    totals = np.where(learned.valid, learned.totals, 1).astype(np.float32)
+    bright = max(abs(float(space.mean.mean())), 1e-12) * totals
+    return space.gain / bright if space.poisson else float(space.channel_variance.mean()) / bright**2
 
 
 def target_weights(space: SpectrumSpace) -> np.ndarray:

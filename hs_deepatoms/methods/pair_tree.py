@@ -125,8 +125,8 @@ def edges_of(pair: Pair) -> dict[str, float]:
     low, high = np.sort(pair.spectra.signal[0].coordinates())[[0, -1]]
     found = {}
     for element in elements:
-        known = table[element].Atomic_properties.get("Binding_energies", {}) if element in table else {}
-        for name, edge in dict(known).items():
+        known = table.as_dictionary()[element]["Atomic_properties"] if element in table else {}
+        for name, edge in known.get("Binding_energies", {}).items():
             if edge.get("relevance") == "Major" and low < edge["onset_energy (eV)"] < high:
                 found[f"{element}_{name}"] = float(edge["onset_energy (eV)"])
     return found

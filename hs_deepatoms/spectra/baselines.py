@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +109,7 @@ def non_negative_parts(scores: np.ndarray, space: SpectrumSpace, k: int, rng: np
     scaled = np.maximum(space.spectra(scores) / space.scale, 0)
     norm = scaled.mean() or 1.0
     model = NMF(k, init="nndsvda", max_iter=200, tol=1e-3, random_state=int(rng.integers(2**31)))
-    model.fit(scaled / norm)
+    _quiet(lambda: model.fit(scaled / norm))
     return (model.components_ * space.scale).astype(np.float32)
 
 
@@ -116,9 +119,17 @@ def non_negative_shares(scores: np.ndarray, space: SpectrumSpace, basis: np.ndar
 
     scaled = np.maximum(space.spectra(scores) / space.scale, 0).astype(float)
     fixed = (basis / space.scale).astype(float)
-    found, _, _ = non_negative_factorization(scaled, H=fixed, n_components=len(basis), update_H=False, max_iter=100,
-                                             tol=1e-3)  # fmt: skip
-    return found
+    return _quiet(lambda: non_negative_factorization(scaled, H=fixed, n_components=len(basis), update_H=False,
+                                                     max_iter=100, tol=1e-3)[0])  # fmt: skip
+
+
+def _quiet(fit: Callable[[], Any]) -> Any:
+    """What a fit gives: a baseline that stopped before it converged is one still; sklearn would warn of it."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return fit()
 
 
 def _standardised(image: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def block_splits(valid: np.ndarray, gap: int, folds: int, seed: int) -> list[Spl
     splits = []
     for k in order:
         test = valid & (block == k)
-        far = valid & ~_near(test, gap)
+        far = valid & ~near(test, gap)
         others = [j for j in order if (far & (block == j)).any()]
         if not others:
             raise _too_small(valid.shape, gap)
@@ -93,7 +93,7 @@ def given_split(valid: np.ndarray, given: np.ndarray, gap: int, seed: int) -> li
     """True in ``given`` is the test; validation is taken from the rest, and a gap left around both."""
     rng = np.random.default_rng([seed, 13])
     test = valid & given
-    rest = valid & ~_near(test, gap)
+    rest = valid & ~near(test, gap)
     if not test.any() or not rest.any():
         raise _too_small(valid.shape, gap)
     inner = _one_split(rest, gap, rng)
@@ -120,8 +120,8 @@ def _one_split(valid: np.ndarray, gap: int, rng: np.random.Generator) -> Split:
         order = rng.permutation(n * n)
         need = max(1, round(SHARE * n * n))
         test = valid & np.isin(block, order[:need])
-        look = valid & np.isin(block, order[need : 2 * need]) & ~_near(test, gap)
-        train = valid & ~_near(test | look, gap)
+        look = valid & np.isin(block, order[need : 2 * need]) & ~near(test, gap)
+        train = valid & ~near(test | look, gap)
         part = np.full(valid.shape, GAP, np.int8)
         for value, where in ((TRAIN, train), (LOOK, look), (TEST, test)):
             part[where] = value
@@ -135,8 +135,8 @@ def _one_split(valid: np.ndarray, gap: int, rng: np.random.Generator) -> Split:
     return best
 
 
-def _near(held: np.ndarray, gap: int) -> np.ndarray:
-    """Pixels whose windows overlap one of those held out."""
+def near(held: np.ndarray, gap: int) -> np.ndarray:
+    """Pixels (ny, nx) whose windows overlap one of those held out (ny, nx), those themselves included."""
     if gap <= 1:
         return held
     from scipy.ndimage import maximum_filter

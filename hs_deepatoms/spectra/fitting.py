@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split, small_blocks
+from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split, near, small_blocks
 from hs_deepatoms.spectra.intervals import calibrate, inflation
 from hs_deepatoms.spectra.learn import PairedMaps, train_pairs
 from hs_deepatoms.spectra.model import PairModel, applied, rotate_latents
@@ -17,6 +18,7 @@ from hs_deepatoms.spectra.scores import sum_over_blocks
 from hs_deepatoms.training.recipe import Recipe
 
 TELLING = 0.1  # of the variance that must be explained on held-out blocks, for a target to be predicted at all
+MOST_BLOCKS = 100  # of a test
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,9 @@ class Pairing:
         ``spectra(y0, y1, x0, x1)``: whole spectra of a tile; ``spread``: variance of the noise of each channel, None
         for counts; ``start``: what their decoder says at first; ``tied``: how many targets, the first ones, follow from
         these spectra.
+    channel_noise : numpy.ndarray, float32, shape (ny, nx), optional
+        Variance, relative to its mean, of the noise of a single channel, if the last target is the logarithm of the
+        total: its intervals are for channels.
     """
 
     image: np.ndarray
@@ -50,6 +55,7 @@ class Pairing:
     spread: np.ndarray | None = None
     start: np.ndarray | None = None
     tied: int = 0
+    channel_noise: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,19 +182,16 @@ def _predicted(models, whole, pairing: Pairing, splits: list[Split], device: str
 def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits: list[Split]) -> None:
     """Widths from held-out blocks, and what is not predicted at all.
 
-    Those of ``held_out``, which are judged on the test, come from other blocks: the validation of one split, the tests
-    of the other splits. Those of the model, for data to come, come from all blocks that were held out.
+    Those of ``held_out``, which are judged on the test, come from other blocks, as `_judged` says. Those of the model,
+    for data to come, come from all blocks that were held out.
     """
     k = len(pairing.targets)
-    tests = [split.of(TEST) for split in splits]
-    held = [splits[0].of(LOOK)] if len(splits) == 1 else tests
+    held = [split.of(TEST) for split in splits] + ([splits[0].of(LOOK)] if len(splits) == 1 else [])
     known = np.any([split.of(TRAIN) | split.of(LOOK) | split.of(TEST) for split in splits], axis=0)
-    everything = _widths(held_out, pairing, np.any([*held, *tests], axis=0), known, splits[0].block)
+    everything = _widths(held_out, pairing, np.any(held, axis=0), known, splits[0].block)
     scaled = held_out[: 2 * k].copy()
-    for number, test in enumerate(tests):
-        others = held if len(splits) == 1 else [one for j, one in enumerate(held) if j != number]
-        where = np.any(others, axis=0) if others else np.zeros_like(test)
-        own = _widths(held_out, pairing, where, known & ~test, splits[number].block) if where.any() else everything
+    for test, others, block in _judged(splits, -(-pairing.window // pairing.step)):
+        own = _widths(held_out, pairing, others, known & ~test, block) if others.any() else everything
         scaled[:k, test] = np.where(own.told, scaled[:k, test].T, own.centre).T
         scaled[k:, test] = np.where(own.told, scaled[k:, test].T * own.factors, own.spread).T
     held_out[: 2 * k] = scaled
@@ -198,6 +201,28 @@ def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits:
     for buffer, values in ((whole.inflation, factors), (whole.correlation, everything.root),
                            (whole.told, everything.told), (whole.target_centre, centre)):  # fmt: skip
         buffer.copy_(torch.from_numpy(values.astype(np.float32)))
+
+
+def _judged(splits: list[Split], gap: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Parts of the tests, pixels (ny, nx) that say how wide their intervals are, and the blocks of the split.
+
+    Of several splits these are the tests of the others; of a single one its validation and all blocks of its test that
+    are not near: few blocks are held out, and errors are alike within them, so that none can be spared (leave-one-out
+    conformal intervals: Barber et al., Ann. Stat. 49, 486 (2021), doi:10.1214/20-AOS1965).
+    """
+    tests = [split.of(TEST) for split in splits]
+    if len(splits) > 1:
+        for number, (split, test) in enumerate(zip(splits, tests, strict=True)):
+            yield test, np.any([one for j, one in enumerate(tests) if j != number], axis=0), split.block
+        return
+    block, look = splits[0].block, splits[0].of(LOOK)
+    names = np.unique(block[tests[0]])
+    if len(names) > MOST_BLOCKS:  # pixels drawn at random
+        yield tests[0], look, block
+        return
+    for name in names:
+        own = tests[0] & (block == name)
+        yield own, (look | tests[0]) & ~near(own, gap), block
 
 
 class _Widths(NamedTuple):
@@ -218,13 +243,17 @@ def _widths(
     block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
     own, measured, noise = block[where], pairing.targets[:, where], pairing.noise[:, where]
     centre = pairing.targets[:, known].mean(1, dtype=float)
-    spread = np.array([_spread(*pair, region[known], block[known]) for pair in
-                       zip(pairing.targets[:, known], pairing.noise[:, known], strict=True)])  # fmt: skip
     told = np.array([one < pairing.tied or _tells(measured[one], held_out[one, where], centre[one], noise[one], own)
                      for one in range(k)])  # fmt: skip
+    spread = np.array([1.0 if told[one] else _spread(pairing.targets[one, known], pairing.noise[one, known],
+                                                     region[known], block[known])
+                       for one in range(k)])  # fmt: skip
     residual = measured - np.where(told, held_out[:k, where].T, centre).T
     deviation = np.where(told, held_out[k : 2 * k, where].T, spread).T
-    factors, root = calibrate(residual, deviation, noise, own)
+    extra: list[np.ndarray | None] = [None] * k
+    if pairing.channel_noise is not None:
+        extra[-1] = pairing.channel_noise[where]
+    factors, root = calibrate(residual, deviation, noise, own, extra)
     return _Widths(told, factors, centre, spread, root)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 ONE_SIGMA = 0.6826894921370859
 PEN = 16  # blocks needed for a quantile of their own
 
 
-def inflation(residual: np.ndarray, variance: np.ndarray, noise: np.ndarray, block: np.ndarray) -> float:
+def inflation(
+    residual: np.ndarray, variance: np.ndarray, noise: np.ndarray, block: np.ndarray, extra: np.ndarray | None = None
+) -> float:
     """What standard deviations must be multiplied with so that 68 % of the residuals lie inside.
 
     Parameters
@@ -17,6 +21,9 @@ def inflation(residual: np.ndarray, variance: np.ndarray, noise: np.ndarray, blo
         Of one target: measured minus predicted, variance that the model claims, and known variance of the measurement.
     block : numpy.ndarray of int, shape (n,)
         Held-out block of each; every block counts the same.
+    extra : numpy.ndarray, shape (n,), optional
+        Variance of normal noise that comes on top of what the intervals are for, as that of a single channel on top of
+        the total's error. Errors are no normal distribution: of the sum of both, widths for one hold too little.
 
     Returns
     -------
@@ -25,19 +32,39 @@ def inflation(residual: np.ndarray, variance: np.ndarray, noise: np.ndarray, blo
         few of them: Dunn et al., J. Am. Stat. Assoc. 118, 2491 (2023), doi:10.1080/01621459.2022.2060112).
     """
     _, where, count = np.unique(block, return_inverse=True, return_counts=True)
-    weight = 1.0 / count[where]
-    blocks = len(count)
-    level = ONE_SIGMA * (1 + 1 / blocks) if blocks >= PEN else ONE_SIGMA
+    weight = 1.0 / (count[where] * len(count))
 
     def covered(c: float) -> float:
-        inside = residual**2 < c**2 * variance + noise
-        return float((weight * inside).sum() / weight.sum())
+        return float((weight * (residual**2 < c**2 * variance + noise)).sum())
 
+    def covered_with_extra(c: float) -> float:
+        width = np.sqrt(c**2 * variance + noise + extra)
+        return float((weight * _share_inside(residual, width, extra)).sum())
+
+    few = ONE_SIGMA * (1 + 1 / len(count)) if len(count) >= PEN else ONE_SIGMA
+    if extra is None:
+        return _where_reached(covered, few)
+    # where the extra noise is most of it, a share that is a little larger would ask for any width
+    return _where_reached(covered_with_extra, ONE_SIGMA) * (
+        _where_reached(covered, few) / _where_reached(covered, ONE_SIGMA)
+    )
+
+
+def _where_reached(rising: Callable[[float], float], level: float) -> float:
+    """Where a function of a factor from 1e-3 to 1e3 reaches a level."""
     low, high = 1e-3, 1e3
     for _ in range(50):
-        middle = np.sqrt(low * high)
-        low, high = (middle, high) if covered(middle) < level else (low, middle)
-    return float(high)
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if rising(middle) < level else (low, middle)
+    return high
+
+
+def _share_inside(residual: np.ndarray, width: np.ndarray, extra: np.ndarray) -> np.ndarray:
+    """Share of ``residual`` plus normal noise that lies inside of ``width``."""
+    from scipy.special import ndtr
+
+    sigma = np.sqrt(np.maximum(extra, 1e-30))
+    return ndtr((width - residual) / sigma) - ndtr((-width - residual) / sigma)
 
 
 def likely_inflation(residual: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> float:
@@ -52,8 +79,9 @@ def likely_inflation(residual: np.ndarray, variance: np.ndarray, noise: np.ndarr
 
 
 def calibrate(
-    residual: np.ndarray, deviation: np.ndarray, noise: np.ndarray, block: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    residual: np.ndarray, deviation: np.ndarray, noise: np.ndarray, block: np.ndarray,
+    extra: list[np.ndarray | None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Factors of the standard deviations (k,) and a square root (k, k) of the correlation of the errors.
 
     Parameters
@@ -61,6 +89,8 @@ def calibrate(
     residual, deviation, noise : numpy.ndarray, shape (k, n)
         As for `inflation`; ``noise`` may be 0.
     block : numpy.ndarray of int, shape (n,)
+    extra : list, optional
+        For each target as for `inflation`.
     """
     factors = np.ones(len(residual))
     for k in range(len(residual)):
@@ -68,7 +98,8 @@ def calibrate(
         likely = likely_inflation(residual[k].astype(float), variance, noise[k])
         # where noise hides the model's own error, how many residuals lie inside says nothing about it
         seen = np.median(likely**2 * variance) > 0.5 * np.median(noise[k])
-        factors[k] = inflation(residual[k], variance, noise[k], block) if seen else likely
+        own = None if extra is None else extra[k]
+        factors[k] = inflation(residual[k], variance, noise[k], block, own) if seen else likely
     wide = deviation * factors[:, None]
     scaled = residual / np.maximum(wide, 1e-12)
     weight = wide**2 / (wide**2 + noise)  # pixels whose residual is not noise alone

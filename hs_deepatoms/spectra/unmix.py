@@ -101,7 +101,7 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
     Raises
     ------
     InvalidArgumentError
-        Fewer spectra than components, spectra that are all not finite, and what the methods raise.
+        Fewer spectra than components, spectra that are all not finite or mostly negative, and what the methods raise.
     """
     survey = look_over(cube, wish.poisson, wish.spikes)
     if endmembers is not None:
@@ -113,6 +113,7 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
     if wish.method not in MIXTURES:
         found = _projected(cube, reduced, wish)
         return replace(found, notes={**found.notes, "spikes": spikes})
+    _check_above_zero(reduced, wish.method)
     k, reason = number_of(reduced, wish.n_components)
     rng = generator(wish.seed)
     corners = wish.method if wish.method in CORNERS else "nfindr"
@@ -125,6 +126,15 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
     notes["corner_errors"] = np.where(np.isfinite(error), error, -1).tolist()
     found = abundances_of(cube, reduced.noise, spectra, reduced.places, wish, error)
     return replace(found, values=reduced.values, notes={**notes, **found.notes})
+
+
+def _check_above_zero(reduced: Reduced, method: str) -> None:
+    """Refuse spectra most of whose sums are negative: no mixture of spectra of 0 and more is like them."""
+    below = float((reduced.total <= 0).mean())
+    if below > 0.5:
+        got = f"spectra of which {100 * below:.0f} % have a sum of 0 or less, for method={method!r}"
+        todo = "Undo what made them negative (a subtracted background), or take method='pca' or 'ica'."
+        raise InvalidArgumentError(explain(got, "spectra of 0 and more, apart from noise", todo))
 
 
 def _most_first(spectra: np.ndarray, reduced: Reduced) -> np.ndarray:

@@ -33,6 +33,21 @@ def test_shifts_reach_the_bound(counts):
     assert 0.55 < (np.abs(error) < std).mean() < 0.75
 
 
+def test_spectra_given_far_off_are_found_and_those_without_a_reason_stay():
+    spectra, truth, bound = drifting(1000)
+    rng = np.random.default_rng(1)
+    rough = truth + rng.normal(scale=0.05, size=truth.size)
+    rough[:15] += 1.4
+    spectra[15:40] = rng.poisson(0.3, (25, 128))  # nothing to be seen in them
+    found, std = realign(spectra, rough)
+    error, stated = (np.delete(one, slice(15, 40)) for one in (found - truth, std))
+    assert np.abs(found - rough)[:15].min() > 1
+    assert (np.abs(error - error.mean()) < 6 * stated).all() and np.median(stated) < 2 * bound
+    lost = np.isnan(std)
+    assert lost[15:40].any() and not lost[:15].any() and not lost[40:].any()
+    assert (found[lost] == rough[lost]).all() and std[15:40][~lost[15:40]].min() > 0.3
+
+
 def test_moved_is_exact_for_smooth_spectra():
     at = np.arange(60.0)
     by = np.array([0.0, 1.3, -2.6])

@@ -268,11 +268,15 @@ def test_channels_masks_nan_and_spikes(cube):
         tree.deepatoms.predict(image)
 
 
-def test_channels_that_are_nan_everywhere_are_left_out(cube):
+def test_channels_that_are_nan_everywhere_are_left_out_and_elements_give_their_edges(cube):
     counts = cube.counts.astype(np.float32)
     counts[..., 3] = counts[..., 31] = np.nan
-    with pytest.warns(UserWarning, match="2 channels that are NaN in every spectrum"):
-        tree = image_of(cube.image).im2spec(eels_of(counts, cube.energy), **SHORT)
+    spectra = eels_of(counts, cube.energy)
+    spectra.add_elements(["Ti", "O", "H"])
+    with pytest.warns(UserWarning, match="2 channels that are NaN in every spectrum") as seen:
+        tree = image_of(cube.image).im2spec(spectra, **SHORT)
+    assert not [one for one in seen if "iterations" in str(one.message)]  # no words of a library the user never called
+    assert set(tree["metrics/edge"].values) == {"Ti_L3", "O_K"}
     assert tree["metrics"].attrs["data_nan"] == 0 and tree["metrics"].attrs["data_pixels"] == 72 * 90
     predicted = tree.deepatoms.predict(image_of(cube.image), std=False).data
     assert np.flatnonzero(np.isnan(predicted).any((0, 1))).tolist() == [3, 31]

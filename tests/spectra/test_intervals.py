@@ -23,6 +23,18 @@ def test_every_block_counts_the_same():
     assert factor == pytest.approx(3.0, rel=1e-3)
 
 
+def test_widths_hold_for_what_has_noise_of_its_own_on_top():
+    rng = np.random.default_rng(3)
+    n = 40000
+    residual = rng.normal(0, np.where(rng.random(n) < 0.2, 1.0, 0.1))  # few large errors: far from normal
+    extra, none = np.full(n, 0.3**2), np.zeros(n)
+    measured = residual + 0.3 * rng.normal(size=n)
+    for given, right in ((extra, 0.683), (None, None)):
+        c = inflation(residual, np.ones(n), none, np.arange(n) // 100, given)
+        held = float((measured**2 < c**2 + extra).mean())
+        assert held == pytest.approx(right, abs=0.01) if right else held < 0.65
+
+
 @pytest.mark.parametrize(("mean", "extra"), [(0.4, 0.0), (20.0, 0.0), (60.0, 100.0)])
 def test_randomised_transform_of_counts_is_uniform(mean, extra):
     rng = np.random.default_rng(1)
