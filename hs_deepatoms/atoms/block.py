@@ -65,13 +65,13 @@ def columns_block(
     points = in_light_of_crystal(find(frames, block, job, method), job) if given is None else given
     mine = owned(points, block, job)
     if job.refine == "none":
-        return replace(points, fitted={}).keep(mine).in_order().light()
+        return replace(points, fitted={}).keep(mine).in_order()
     parts = []
     for k, frame in enumerate(frames):
         here = points.frame == block.frames[0] + k
         if mine[here].any():
             parts.append(on_one_core(_refined, points.keep(here), mine[here], frame, k, block, job, method))
-    return (Points.join(parts).in_order() if parts else unfitted(points.keep(mine))).light()
+    return Points.join(parts).in_order() if parts else unfitted(points.keep(mine))
 
 
 @one_core_blas()

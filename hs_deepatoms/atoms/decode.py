@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ APART = 1.9  # pixels of the grid: two detections nearer than this (one sigma) a
 
 
 COLUMNS = ("frame", "y", "x", "y_std", "x_std", "width", "probability")
-SINGLE = COLUMNS[3:]
 
 
 def _take(values: dict, name: str) -> np.ndarray:
@@ -57,11 +56,6 @@ class Points:
     def keep(self, rows: np.ndarray) -> Points:
         """The points of a boolean mask, or of indices in their order."""
         return Points(*(a[rows] for a in self.arrays()), {name: a[rows] for name, a in self.fitted.items()})
-
-    def light(self) -> Points:
-        """Single precision where more says nothing: all but the positions; millions of points live as long as a job."""
-        known = {name: getattr(self, name).astype(np.float32, copy=False) for name in SINGLE}
-        return replace(self, **known)
 
     def in_order(self) -> Points:
         """By frame, then row-major, as a table has them."""
