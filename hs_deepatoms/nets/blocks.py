@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -207,10 +208,11 @@ class MatchedFilter(nn.Module):
         super().__init__()
         self.radius, self.floor = radius, 0.003
         self.reach = 3 * int(max(outer for _, outer in widths))
-        kernels = torch.stack([_gaussian(sigma, self.reach) for pair in widths for sigma in pair])
-        gain = torch.tensor([sigma * torch.pi**0.5 for sigma, _ in widths]).view(1, -1, 1, 1)
-        self.register_buffer("kernels", kernels, persistent=False)
-        self.register_buffer("gain", gain, persistent=False)
+        # by numpy: they are no weights, and must be there where a network is made on the meta device to be filled
+        kernels = np.stack([_gaussian(sigma, self.reach) for pair in widths for sigma in pair])
+        gain = np.array([sigma * np.sqrt(np.pi) for sigma, _ in widths]).reshape(1, -1, 1, 1)
+        self.register_buffer("kernels", torch.from_numpy(kernels.astype(np.float32)), persistent=False)
+        self.register_buffer("gain", torch.from_numpy(gain.astype(np.float32)), persistent=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         image = image.float()
@@ -225,8 +227,8 @@ class MatchedFilter(nn.Module):
         return ratio / (3 + ratio.abs() / 4)
 
 
-def _gaussian(sigma: float, reach: int) -> torch.Tensor:
+def _gaussian(sigma: float, reach: int) -> np.ndarray:
     """Gaussian weights around a point midway between two pixels."""
-    place = torch.arange(-reach, reach) + 0.5
-    weight = torch.exp(-0.5 * (place / sigma) ** 2)
+    place = np.arange(-reach, reach) + 0.5
+    weight = np.exp(-0.5 * (place / sigma) ** 2)
     return weight / weight.sum()

@@ -96,3 +96,10 @@ def test_the_last_bit_does_not_depend_on_the_number_of_threads():
     finally:
         torch.set_num_threads(usual)
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+def test_what_is_no_weight_is_there_on_the_meta_device():
+    """Networks are made there to be filled from a file; where that fails torch has loaded its compiler for nothing."""
+    with torch.device("meta"):
+        net = ColumnDetector(channels=(4, 6, 8), matched=True)
+    assert not any(buffer.is_meta for name, buffer in net.named_buffers() if "matched" in name)
