@@ -109,7 +109,8 @@ def _no_higher(state: State, ratio: torch.Tensor, height: torch.Tensor) -> tuple
     """Evidence of one more column that is hardly higher than those of the image."""
     if not len(state.columns):
         return ratio, height
-    most = max(float(state.columns.height.quantile(0.95)) * HIGHER, 1e-6)
+    high = state.noise.high  # of the frame, or tiles would differ
+    most = max((float(state.columns.height.quantile(0.95)) if high is None else high) * HIGHER, 1e-6)
     over = ((height - most) / height.clamp(min=most)).clamp(min=0)
     return ratio * torch.sqrt(1 - over**2) * (ratio > 0), height.clamp(max=most)
 
@@ -138,7 +139,10 @@ def _like(state: State, y, x, height) -> Columns:
     def typical(values, otherwise):
         return (values.median() if len(values) else otherwise) * one
 
-    width = typical(c.log_width, torch.log(torch.tensor(state.sigma, dtype=torch.float64)))
+    if state.noise.log_width is None:
+        width = typical(c.log_width, torch.log(torch.tensor(state.sigma, dtype=torch.float64)))
+    else:
+        width = state.noise.log_width * one  # of the frame, or tiles would differ
     return Columns(y, x, height, width, typical(c.plus, 0.0), typical(c.cross, 0.0))
 
 

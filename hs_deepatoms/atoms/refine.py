@@ -24,7 +24,8 @@ ALONE = 4  # further steps of those that have not settled then
 SAME = 1.0, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
-SURE, SURER = 5.0, 8.0  # signal-to-noise ratio of a column that the detector did not see; and beyond doubt
+SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
+AT_RIM = 7.0, 12.0  # the same beyond the rim: from where it counts at all, and fully
 
 
 @dataclass
@@ -182,7 +183,7 @@ def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
 
     These find back in that step: a next one the other way is no swinging.
     """
-    new, held = births_at_rim(state, expected(state), SURE, SURER)
+    new, held = births_at_rim(state, expected(state), *AT_RIM)
     if len(new) == 0:
         return state, source
     none = torch.full((len(new),), -1, device=source.device)

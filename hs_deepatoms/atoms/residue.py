@@ -8,6 +8,7 @@ import torch
 
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise, noise_of
+from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.state import State, expected, picked
 
 # signal-to-noise ratio of what is left over where a column was missed, and the share of the pixels where that may be;
@@ -52,7 +53,13 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
     excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
     noise = replace(noise, excess=max(excess, 1.0))
     clear = torch.cat([_clearness(p, noise) for p in parts])
-    return replace(noise, faintest=float(clear.quantile(0.05)) if len(clear) else 0.0)
+    return replace(noise, faintest=float(clear.quantile(0.05)), **_usual(parts)) if len(clear) else noise
+
+
+def _usual(parts: list[Residue]) -> dict[str, float]:
+    """Typical width and largest height of the columns of all parts."""
+    columns = Columns.join(*(p.state.columns[p.state.held == 0] for p in parts))
+    return {"log_width": float(columns.log_width.median()), "high": float(columns.height.quantile(0.95))}
 
 
 def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):
