@@ -29,7 +29,7 @@ from hs_deepatoms.prepare.scaling import FrameScale, apply_scaling, frame_scale
 BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
 SETTLE = 8  # grid pixels around the core that may still point into it
-LOST = 0.6  # share of a column's weight on pixels without a value from which it is not seen but guessed
+LOST = 0.5  # share of a column's weight on pixels without a value from which it is not seen but guessed
 FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
 
 
@@ -292,18 +292,13 @@ def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
 
 
 def in_source(points: Points, job: Detection, windows) -> Points:
-    """Grid window -> pixels of the whole frame; nothing on pixels that the user left out."""
+    """Grid window -> pixels of the whole frame."""
     y = to_source(points.y + windows[0].start, job.zoom)
     x = to_source(points.x + windows[1].start, job.zoom)
     # millions of columns: single precision is plenty but for the positions
     scaled = {name: (getattr(points, name) / job.zoom).astype(np.float32) for name in ("y_std", "x_std", "width")}
     scaled["probability"] = points.probability.astype(np.float32)
-    points = replace(points, y=y, x=x, **scaled)
-    if job.masked is None or not len(y):
-        return points
-    iy = np.clip(np.rint(y).astype(int), 0, job.shape[0] - 1)
-    ix = np.clip(np.rint(x).astype(int), 0, job.shape[1] - 1)
-    return points.keep(~job.masked[iy, ix])
+    return replace(points, y=y, x=x, **scaled)
 
 
 def owned(points: Points, block: Block, job: Detection) -> np.ndarray:

@@ -20,8 +20,8 @@ class Noise:
     the support, correlated noise, a model that does not fit. A column's place is only as sure as that.
 
     Of the columns that it was measured beside, it also keeps what is the same for all parts of a frame: ``faintest`` is
-    the signal-to-noise ratio of the faintest (their lowest twentieth), ``log_width`` and ``high`` are their typical width
-    and largest height (their median, their highest twentieth); None where none was fitted.
+    the signal-to-noise ratio of the faintest (their lowest twentieth), ``log_width`` and ``high`` are their typical
+    width and largest height (their median, their highest twentieth); None where none was fitted.
     """
 
     gain: float

@@ -546,3 +546,10 @@ def test_columns_on_the_last_row_are_found_whatever_the_size(rows):
         atoms = find(turned, refine="none")
         last = np.abs(atoms["y_px"].values - (rows - 1 if turned is image else 0)) < 1.5
         assert last.sum() == 20
+
+
+def test_a_mask_of_single_pixels_takes_no_columns_away(standard, reference):
+    mask = np.random.default_rng(0).uniform(size=standard[0].shape) < 0.05
+    atoms = find(standard[0], signal_mask=mask)
+    pairs = matched(*(t[n].values for t in (atoms, reference) for n in ("y_px", "x_px")), 0.5)
+    assert len(pairs) >= 0.99 * reference.sizes["atom"]
