@@ -19,6 +19,7 @@ OUTSIDE, HIGHER = (
     2.5,
     1.2,
 )  # sigmas: how far outside columns are looked for; and how high, in the 0.95 quantile of heights
+HOLE = 0.5  # share of the pixels around that have no value, where a column can't be seen itself
 WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column may be its tail
 
 
@@ -97,12 +98,29 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -
         if side % 2:
             first[side // 2] = mean.shape[side // 2] - rim
         found.append(_maxima(state, ratio[edge], amount[edge], least, first))
+    found.append(_in_holes(state, mean, least))
     new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
     once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
     once[once.clone()] = _in_the_open(state, new[once], BEYOND)
     new, ratio = new[once], ratio[once]
     share = ((ratio - least) / (sure - least)).clamp(1e-3, 1 - 1e-6)
     return new, (ratio / new.height.clamp(min=1e-6)) ** 2 * (1 - share) / share
+
+
+def _in_holes(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:
+    """The same for columns on pixels without a value, whose flanks show beside these."""
+    none = _like(state, *(mean.new_zeros(0, dtype=torch.float64) for _ in range(3)))
+    if state.valid.all():
+        return none, none.y
+    side = 2 * int(state.sigma) + 1
+    lost = F.avg_pool2d((~state.valid).float()[None], side, 1, side // 2, count_include_pad=False)[0]
+    if not (lost > HOLE).any():
+        return none, none.y
+    ratio, amount = _no_higher(state, *evidence(state, mean))
+    new, ratio = _maxima(state, ratio, amount, least)
+    y, x = (p.round().long().clamp(0, n - 1) for p, n in zip((new.y, new.x), mean.shape, strict=True))
+    inside = lost[y, x] > HOLE
+    return new[inside], ratio[inside]
 
 
 def _no_higher(state: State, ratio: torch.Tensor, height: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
