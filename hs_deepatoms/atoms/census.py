@@ -79,8 +79,8 @@ def _in_the_open(state: State, new: Columns, apart: float = APART) -> torch.Tens
 
 
 def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -> tuple[Columns, torch.Tensor]:
-    """Columns to add whose centres lie outside of the image, where their flanks show in its outermost pixels; and how
-    firmly (n,) their heights are held at zero, as a precision.
+    """Columns to add whose centres lie outside of the image, where their flanks show in its outermost pixels, or in its
+    holes; and how firmly (n,) their heights are held at zero, as a precision.
 
     Each stands where a column of the usual width, and hardly higher than those of the image, would explain most of what
     is left there. Held are those that are not beyond doubt: with a ratio of ``least`` fully, of ``sure`` not at all. A

@@ -179,9 +179,9 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 
 
 def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
-    """With columns outside of the image, or in its holes, that shine in, and a step more; those inside would be drawn towards them.
+    """With columns outside of the image, or in its holes, that shine in, and a step more.
 
-    These find back in that step: a next one the other way is no swinging.
+    Those inside would be drawn towards them. They find back in that step: a next one the other way is no swinging.
     """
     new, held = births_at_rim(state, expected(state), *AT_RIM)
     if len(new) == 0:
