@@ -15,10 +15,8 @@ from hs_deepatoms.atoms.state import State
 APART = 1.3  # sigmas: two columns nearer than this are one
 BEYOND = 3.0  # the same for columns beyond the rim: nearer ones, if there are any, can't be told from those inside
 FAINTEST = 0.02  # of the median height: in an image without noise the rims of the drawn columns stand out
-OUTSIDE, HIGHER = (
-    2.5,
-    1.2,
-)  # sigmas: how far outside columns are looked for; and how high, in the 0.95 quantile of heights
+OUTSIDE = 2.5  # sigmas: how far outside of the image columns are looked for
+HIGHER = 1.2  # and how high, in the 0.95 quantile of heights
 HOLE = 0.5  # share of the pixels around that have no value, where a column can't be seen itself
 WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column may be its tail
 
