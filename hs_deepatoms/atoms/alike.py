@@ -13,11 +13,11 @@ WINDOW = 1.5  # column sigmas: half the side of the window on which brightness i
 # by this factor, and this share of its spread over the frame
 FACTOR, SLACK = 1.3, 0.05
 PAIRS = 5.0  # columns with a partner, to know how brightness changes along a vector
-OCCUPIED, EMPTY = 0.6, 0.3  # share of the equivalents that hold columns: of a site at least, between sites at most
+OCCUPIED = 0.3  # share of the equivalents that hold columns: of a site at least, between sites at most
 BESIDE = 0.5  # of the shortest lattice vector: nearer to a likelier candidate it is no site of its own
 LEAST = 3  # equivalents, to know what a column looks like
 USUAL, WORTH = 0.15, 4.0  # spread of clearness relative to its mean, and how many columns that is worth
-PLAIN = 2.0  # clearness of the equivalents below which nothing can be told
+PLAIN = 2.7  # clearness of the equivalents below which they may be peaks of the noise
 NOTHING = 0.5  # clearness that a fit finds where there is none
 # log likelihood ratio below and above which it says no more: a bright spot may be something else than a column
 FAINTEST, ENOUGH = -7.0, 0.0
@@ -82,7 +82,7 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.nd
     evidence = sites.evidence_of(p, who, weight)
     change = _change(sites, p, brightness, who, there, weight)
     slack = SLACK * float(np.std(brightness[p > 0.5])) if (p > 0.5).any() else 0.0
-    between = (weight * (there > 0.5)).sum(1) < EMPTY * weight.sum(1)
+    between = (weight * (there > 0.5)).sum(1) < OCCUPIED * weight.sum(1)
     between &= evidence.number > EQUIVALENTS
     weight[change > FACTOR * change.min(1, keepdims=True) + slack] = 0
     held = weight * (there > 0.5)

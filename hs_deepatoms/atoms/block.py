@@ -311,13 +311,7 @@ def _refined(
     absent &= ~(fit.clearness[known] > LIKE * typical)
     mine[done.rows[absent]] = False
     if job.heights is not None:
-        spared = overruled(points, done, job)
-        probability = weighed(points.probability[done.rows], ratio, job.heights)
-        alone = points.fitted["between"][done.rows]
-        points.probability[done.rows] = np.where(
-            alone, np.minimum(probability, on_its_own(fit.clearness[known])), probability
-        )
-        points.probability[spared] = points.fitted["seen"][spared]
+        _judge(points, done, job, ratio, typical)
     seen = Block(block.frames, block.core, box)
     points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)
@@ -325,6 +319,19 @@ def _refined(
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
     _write(points, rows, fit, (box[0], box[2]), (-1 if job.dark else 1) * done.scaling.span, done.scaling.centre)
     return points.keep(mine & in_frame(points, job.shape))
+
+
+def _judge(points: Points, done: FrameFit, job: Detection, ratio: np.ndarray, typical: np.ndarray) -> None:
+    """Probabilities of the fitted candidates in the light of their heights, written to ``points``.
+
+    Between the sites of a crystal, and where what stands on equivalent sites is hardly to be seen, a column has to
+    stand out of the noise by itself.
+    """
+    spared, rows, p = overruled(points, done, job), done.rows, points.probability
+    alone = points.fitted["between"][rows] | ((points.fitted["alike"][rows, 0] >= 0) & np.isnan(typical))
+    weighed_ones = weighed(p[rows], ratio, job.heights)
+    p[rows] = np.where(alone, np.minimum(weighed_ones, on_its_own(done.fit.clearness[done.known])), weighed_ones)
+    p[spared] = points.fitted["seen"][spared]
 
 
 def compared(points: Points, done: FrameFit, sigma: float) -> tuple[np.ndarray, np.ndarray]:
