@@ -73,7 +73,7 @@ def test_faint_vacancies_of_one_kind_of_column_stay_empty():
     for seed in range(3):
         rng = np.random.default_rng(seed)
         gone = rng.random(len(y)) < 0.08
-        atoms = find(at_strength(rng, shape, y[~gone], x[~gone], spacing / 5, 7.0))
+        atoms = find(at_strength(rng, shape, y[~gone], x[~gone], spacing / 5, 8.0))
         assert f1_inside(atoms, y[~gone], x[~gone], shape, 4.0, 20) >= 0.99
         inside = gone & (y > 20) & (y < 258) & (x > 20) & (x < 301)
         pairs = matched(atoms["y_px"].values, atoms["x_px"].values, y[inside], x[inside], 0.35 * spacing)
