@@ -26,7 +26,7 @@ FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case:
 # finer widths to try then; how undecided columns may be there, and the share of what was unexplained that may be left
 PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.02, (2**-0.5, 0.5), 0.1, 0.7
 POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
-OBLONG, SURELY = 1.06, 8.0  # long over short width, and how sure of it, from which it is worth saying
+OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which it is worth saying
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 # column sigmas (pixels) tried where the survey sees none and the detector does; how undecided they may be, before the
 # crystal has been asked
