@@ -107,11 +107,13 @@ def _check_sizes(largest: Any, regular: Any) -> None:
 
 def uncrossed(net: Network) -> tuple[Network, int]:
     """Longer bonds that cross others are taken out, frame by frame."""
+    if net.flat:
+        return net, 0
     frame = net.frame[net.bonds.first]
     order = np.argsort(frame, kind="stable")
     parts, crossed = [], 0
     for rows in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
-        part, number = without_crossings(net.plane.y, net.plane.x, net.bonds.at(rows))
+        part, number = without_crossings(net.plane.y, net.plane.x, net.bonds.at(rows), every=net.every)
         parts.append(part)
         crossed += number
     joined = type(net.bonds)(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
