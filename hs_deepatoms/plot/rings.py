@@ -64,6 +64,9 @@ def plot_rings(
         from hs_deepatoms.methods.rings import rings as find
 
         rings = find(ds)
+    elif not all(name in getattr(rings, "variables", ()) for name in ("cluster_of_ring", "atoms", "frame")):
+        got = f"rings={type(rings).__name__} without rings"
+        raise TableError(explain(got, "what atoms.deepatoms.rings() returned", "Or leave rings= out."))
     ax = plot_image(ds, image, ax, frame=frame)
     here = rings.isel(ring=rings["frame"].values == frame)
     corners, sizes = _corners(ds, image, here), here["size"].values
