@@ -6,9 +6,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.special import expit
 
-from hs_deepatoms.atoms.alike import MOST, brightness_at, likeness, reconsidered_with_alike, weighed
+from hs_deepatoms.atoms.alike import (
+    MOST,
+    brightness_at,
+    likeness,
+    on_its_own,
+    reconsidered_with_alike,
+    rows_of,
+    usual,
+    weighed,
+)
+from hs_deepatoms.atoms.at_site import at_sites
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
@@ -38,6 +47,7 @@ FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit 
 # plain to see the network's suspicion is not enough
 FAINT, FAINTER = 3.0, 0.4
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
+DOUBTFUL = 0.75  # of the same: whoever has less is looked at once more, at the site itself
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
 # a column that the detector saw and only the crystal speaks against, as in the core of a defect, stays where the fit
 # shows it as plainly as this, and as nearly so many of the columns around it
@@ -111,6 +121,7 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
         return points.keep(points.probability >= job.reported)
     probability = np.empty(len(points.y), np.float32)
     alike = np.full((len(points.y), MOST), -1, np.int32) if job.heights is not None else None
+    between = np.zeros(len(points.y), bool)
     for frame in np.unique(points.frame):
         here = np.flatnonzero(points.frame == frame)
         given = points.y[here], points.x[here], points.probability[here]
@@ -118,14 +129,15 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
         if alike is None:
             probability[here] = reconsidered(*given, *known)
             continue
-        probability[here], near = reconsidered_with_alike(*given, points.fitted["brightness"][here], *known)
+        bright = points.fitted["brightness"][here]
+        probability[here], near, between[here] = reconsidered_with_alike(*given, bright, *known)
         near[_at_rim(*given[:2], job)] = -1
         alike[here] = np.where(near >= 0, here[near], -1)
     keep, fitted = probability >= job.reported, {}
     if alike is not None:
         seen = np.where(_at_rim(points.y, points.x, job), 0, points.probability)
         keep |= ((probability >= HOPED) & (alike[:, 0] >= 0)) | (seen >= job.certain)
-        fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike, "seen": seen}
+        fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike, "seen": seen, "between": between}
     return replace(points, probability=probability, fitted=fitted).keep(keep)
 
 
@@ -245,9 +257,11 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
 class FrameFit:
     """The fit to one frame's part of a block.
 
-    ``chosen`` are the indices of the candidates that were fitted, ``box`` the pixels (y0, y1, x0, x1).
+    ``image`` is what was fitted, bright columns, to the pixels ``box`` (y0, y1, x0, x1); ``chosen`` are the indices of
+    the candidates among the columns.
     """
 
+    image: np.ndarray
     fit: Fitted
     chosen: np.ndarray
     noise: Noise
@@ -278,11 +292,11 @@ def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Dete
         noise = frame_noise(points, frame, k, block, job)
     else:
         noise = job.noises[block.frames[0] + k]
-    sign = -1 if job.dark else 1
-    fit = fit_columns(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
+    image = -scaled if job.dark else scaled
+    fit = fit_columns(image, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), how=job.refine, origin=(y0, x0), noise=noise,
                       elliptical=job.elliptical, device=job.fit_device)  # fmt: skip
-    return FrameFit(fit, chosen, noise, box, bad, scaling)
+    return FrameFit(image, fit, chosen, noise, box, bad, scaling)
 
 
 def _refined(
@@ -292,14 +306,12 @@ def _refined(
     done = fit_frame(points, frame, k, block, job)
     fit, known, chosen, box = done.fit, done.known, done.chosen, done.box
     mine[np.setdiff1d(chosen, done.rows)] = False  # doubles of others
-    ratio, typical = compared(points, done)
+    ratio, typical = compared(points, done, job.column_sigma)
     absent = fit.clearness[known] < min(FAINT, FAINTER * done.noise.faintest)
     absent &= ~(fit.clearness[known] > LIKE * typical)
     mine[done.rows[absent]] = False
     if job.heights is not None:
-        spared = overruled(points, done, job)
-        points.probability[done.rows] = weighed(points.probability[done.rows], ratio, job.heights)
-        points.probability[spared] = points.fitted["seen"][spared]
+        _judge(points, done, job, ratio, typical)
     seen = Block(block.frames, block.core, box)
     points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)
@@ -309,16 +321,37 @@ def _refined(
     return points.keep(mine & in_frame(points, job.shape))
 
 
-def compared(points: Points, done: FrameFit) -> tuple[np.ndarray, np.ndarray]:
-    """How far the fitted candidates measure up to their equivalents; see :func:`~hs_deepatoms.atoms.alike.likeness`."""
-    clearness = done.fit.clearness[done.known]
+def _judge(points: Points, done: FrameFit, job: Detection, ratio: np.ndarray, typical: np.ndarray) -> None:
+    """Probabilities of the fitted candidates in the light of their heights, written to ``points``.
+
+    Between the sites of a crystal, and where what stands on equivalent sites is hardly to be seen, a column has to
+    stand out of the noise by itself.
+    """
+    spared, rows, p = overruled(points, done, job), done.rows, points.probability
+    alone = points.fitted["between"][rows] | ((points.fitted["alike"][rows, 0] >= 0) & np.isnan(typical))
+    weighed_ones = weighed(p[rows], ratio, job.heights)
+    p[rows] = np.where(alone, np.minimum(weighed_ones, on_its_own(done.fit.clearness[done.known])), weighed_ones)
+    p[spared] = points.fitted["seen"][spared]
+
+
+def compared(points: Points, done: FrameFit, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """How far the fitted candidates measure up to their equivalents, and these: a log likelihood ratio, a clearness."""
+    which = np.flatnonzero(done.known)
     if "alike" not in points.fitted:
-        return np.full(len(clearness), np.nan), np.full(len(clearness), np.nan)
-    ids, alike = points.fitted["number"][done.rows], points.fitted["alike"][done.rows]
-    order = np.argsort(ids)
-    ratio, typical = np.empty_like(clearness), np.empty_like(clearness)
-    ratio[order], typical[order] = likeness(clearness[order], ids[order], alike[order])
-    return ratio, typical
+        return np.full(len(which), np.nan), np.full(len(which), np.nan)
+    order = np.argsort(points.fitted["number"][done.rows])
+    ids, alike = (points.fitted[name][done.rows[order]] for name in ("number", "alike"))
+    near, which = rows_of(ids, alike), which[order]
+    typical, spread = usual(clearness := done.fit.clearness[which], near)
+    ratio = likeness(clearness, typical, spread)
+    doubtful = np.flatnonzero(clearness < DOUBTFUL * typical)
+    if len(doubtful):
+        near = np.where(near >= 0, which[near], -1)[doubtful]
+        own, there = at_sites(done.image, ~done.bad, done.noise, done.fit, near, which[doubtful], sigma)
+        again = likeness(own, there, spread[doubtful], 0.0)
+        ratio[doubtful] = np.where(np.isfinite(again), again, ratio[doubtful])
+    back = np.argsort(order)
+    return ratio[back], typical[back]
 
 
 def overruled(points: Points, done: FrameFit, job: Detection) -> np.ndarray:
@@ -346,13 +379,13 @@ def unfitted(points: Points) -> Points:
 def _with_added(points: Points, mine: np.ndarray, fit, bad, block: Block, job: Detection, method: str):
     """Room at the end for the columns that the fit added.
 
-    Their probability is the Bayes factor of the column against nothing, one in a thousand before.
+    Their probability is what the image alone says.
     """
     new = np.flatnonzero(fit.origin < 0)
     if not len(new):
         return points, mine
     n, ratio = len(new), fit.height[new] / fit.height_std[new]
-    strength = expit(0.5 * ratio**2 - np.log(1000)) if method == "network" else ratio
+    strength = on_its_own(ratio) if method == "network" else ratio
     y, x = fit.y[new] + block.padded[0], fit.x[new] + block.padded[2]
     room = Points(np.full(n, points.frame[0]), y, x, np.zeros(n), np.zeros(n), np.zeros(n), strength)
     seen = owned(room, block, job) & ~mostly_lost(y, x, bad, block, job.column_sigma)
