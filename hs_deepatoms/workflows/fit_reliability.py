@@ -1,6 +1,6 @@
 """What the probabilities of ``find_atoms`` are worth: knots of ``atoms/reliability.py``, fitted on simulated images.
 
-    python -m hs_deepatoms.workflows.fit_reliability MODEL [--seed 6 11 12] [--images 150 151 151] [--write FILE]
+    python -m hs_deepatoms.workflows.fit_reliability MODEL [--seed 21 6 11] [--images 146 146 146] [--write FILE]
 
 prints the knots for ``pack``; with ``--write`` they go into a copy of the model file. The whole of ``find_atoms``
 runs on images of several kinds (crystals, bright and dark; single atoms; plain lattices with empty sites at low dose;
@@ -34,9 +34,9 @@ NEAR = 0.3  # of the distance of neighbours: a column this near to an atom is th
 ALONE = 3.0  # column sigmas, where there are no neighbours
 MARGIN = 6.0  # pixels at the rim, where nothing is counted
 LEAST = 0.0501  # find_atoms wants a threshold above 0.05
-LIFTED = ([0.5], [0.6])  # so that columns are told from a lower probability of the detector's own on: from 0.034
+LIFTED = ([0.5], [0.63])  # so that columns are told from a lower probability of the detector's own on: from 0.03
 LOWEST = 0.03  # below it, and above 1 minus it, a detection is not doubtful
-FEW = 30  # doubtful detections that one image counts for at most: they come true together, or not at all
+FEW = 100  # doubtful detections that one image counts for at most: they come true together, or not at all
 TRUST = 0.8  # how far it is believed: on plain lattices, which may come more often, probabilities hold as they are
 AT = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.998)  # where the map has its knots
 
@@ -116,8 +116,8 @@ def weights(probability: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> float(weights(np.full(60, 0.5)).sum())
-    30.0
+    >>> float(weights(np.full(600, 0.5)).sum())
+    100.0
     """
     doubtful = np.count_nonzero((probability > LOWEST) & (probability < 1 - LOWEST))
     return np.full(len(probability), min(1.0, FEW / max(1, doubtful)))
@@ -146,8 +146,8 @@ def all_judged(seed: int, images: int, *, model=None, threshold: float = LEAST) 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--seed", type=int, nargs="+", default=[6, 11, 12])
-    parser.add_argument("--images", type=int, nargs="+", default=[150, 151, 151], help="so many of every seed")
+    parser.add_argument("--seed", type=int, nargs="+", default=[21, 6, 11])
+    parser.add_argument("--images", type=int, nargs="+", default=[146, 146, 146], help="so many of every seed")
     parser.add_argument("--write", type=Path, help="copy of the model with the knots")
     o = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
