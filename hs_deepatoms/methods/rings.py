@@ -85,7 +85,8 @@ def rings(
     net, crossed = uncrossed(net)
     found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
     check_planar(found, crossed, net.bonds.first.size + crossed)
-    found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable")) if found.size.size else found
+    if net.frame.any() and found.size.size:
+        found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable"))
     length = float(np.median(net.bonds.length)) if net.bonds.first.size else np.nan
     usual = regular or kinds.regular_size(found)
     odd = kinds.find_defects(found, net.bonds.first.size, length, regular=usual)

@@ -141,15 +141,14 @@ def _traced(y, x, bonds: Bonds, names, after, face, largest: int) -> Rings:
         half[step] = edge
         edge = after[edge]
     half = np.where(np.arange(len(half)) < size[:, None], half.T, -1)
-    n = bonds.first.size
     origin = np.concatenate([bonds.first, bonds.second])
     delta = np.stack([np.concatenate([w, -w]) for w in (bonds.dy, bonds.dx)])
     half = _split(half, origin)
     size = (half >= 0).sum(axis=1)
     half = half[(size >= SMALLEST) & (size <= largest)][:, :largest]
     made = _measured(y, x, half, origin, delta, np.concatenate([names, names]))
-    made = made.at(made.area > 0)  # the outside goes around the other way
-    return made.at(np.lexsort((made.x, made.y))) if n else made
+    rows = np.flatnonzero(made.area > 0)  # the outside goes around the other way
+    return made.at(rows[np.lexsort((made.x[rows], made.y[rows]))])
 
 
 def _measured(y, x, half, origin, delta, names) -> Rings:
