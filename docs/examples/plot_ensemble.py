@@ -59,8 +59,9 @@ for ax, found, title in zip(axes, (before, after), ("before", "adapted"), strict
     near = np.hypot(found.y_px.values[:, None] - truth.y_px.values, found.x_px.values[:, None] - truth.x_px.values) < 4
     missed, wrong = truth.isel(atom=~near.any(0)), found.isel(atom=~near.any(1))
     ax.imshow(pixels, cmap="gray")
-    ax.plot(found.x_px, found.y_px, "+", color="tab:orange")
-    ax.plot(missed.x_px, missed.y_px, "o", mfc="none", color="tab:cyan", ms=12)
-    ax.plot(wrong.x_px, wrong.y_px, "x", color="tab:red", ms=10)
+    ax.plot(found.x_px, found.y_px, "+", color="tab:orange", label="found")
+    ax.plot(missed.x_px, missed.y_px, "o", mfc="none", color="tab:cyan", ms=12, label="missed")
+    ax.plot(wrong.x_px, wrong.y_px, "x", color="tab:red", ms=10, label="false")
     ax.set_title(f"{title}: {found.sizes['atom']} atoms, {missed.sizes['atom']} of {truth.sizes['atom']} are missed")
     ax.set_axis_off()
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)

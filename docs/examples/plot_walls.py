@@ -38,9 +38,10 @@ fig, axes = plt.subplots(1, 3, figsize=(13, 3.8))
 axes[0].imshow(s.data, cmap="gray")
 axes[1].imshow(probability.data, cmap="magma", vmin=0, vmax=1)
 axes[2].imshow(s.data, cmap="gray")
-for mask, colour in ((scene.line, "tab:blue"), (lines.data > 0, "tab:orange")):
+for mask, colour, name in ((scene.line, "tab:blue", "true"), (lines.data > 0, "tab:orange", "found")):
     y, x = np.nonzero(mask)
-    axes[2].scatter(x, y, s=7, color=colour, linewidths=0)
+    axes[2].scatter(x, y, s=7, color=colour, linewidths=0, label=name)
+axes[2].legend(loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=2)
 for ax, title in zip(axes, ("image", "probability of a wall", "found and true walls"), strict=True):
     ax.set_title(title)
     ax.set_axis_off()

@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 
 
 class Network(NamedTuple):
-    """A table without atoms that have no position, its positions in one unit, and the bonds between its rows."""
+    """A table without atoms that have no position, its positions in one unit, and the bonds between its rows.
+
+    ``flat``: made so that they cannot cross. ``every``: all atoms as near as the longest bond are bonded.
+    """
 
     ds: xr.Dataset
     plane: Plane
     frame: np.ndarray
     bonds: Bonds
     parameters: dict[str, Any]
+    flat: bool = False
+    every: bool = False
 
 
 def bonds(ds: xr.Dataset, *, elements: Any = None, factor: float | None = None,
@@ -159,7 +164,7 @@ def coordination(ds: xr.Dataset, *, elements: Any = None, factor: float | None =
 def components_by_frame(net: Network) -> np.ndarray:
     """Connected part (n_atoms,) of every atom, numbered from 0, the largest, in every frame."""
     label = kernels.components(net.frame.size, net.bonds)
-    if not label.size:
+    if not net.frame.any():  # no frames, or no atoms
         return label
     width = int(label.max()) + 1
     pairs, which = np.unique(net.frame * width + label, return_inverse=True)
@@ -179,7 +184,10 @@ def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff:
         parts.append(found._replace(first=rows[found.first], second=rows[found.second]))
     made = Bonds(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     parameters = {"elements": elements, "factor": factor, "cutoff": cutoff, "cell": cell}
-    return Network(ds, plane, frame, made, parameters)
+    shape = elements is None and cutoff is None
+    flat = shape and cell is None  # edges of Delaunay triangles
+    every = not shape and (cutoff is not None or np.unique(atomic_numbers(ds, elements)).size < 2)  # one reach for all
+    return Network(ds, plane, frame, made, parameters, flat, every)
 
 
 def network_attrs(net: Network, kind: str) -> dict[str, Any]:

@@ -79,7 +79,10 @@ def _by_class(elements: Mapping | None, names: Mapping[int, str], argument: str)
         if isinstance(key, str) and key not in numbers:
             raise TableError(explain(f"{argument} with class {key!r}", f"one of {sorted(numbers)}, or a number",
                                      "Name the classes as the table does."))  # fmt: skip
-        made[numbers[key] if isinstance(key, str) else int(key)] = symbol
+        number = numbers[key] if isinstance(key, str) else int(key)
+        if made.setdefault(number, symbol) != symbol:
+            raise TableError(explain(f"{argument} with {made[number]!r} and {symbol!r} for class {number}",
+                                     "one element for each class", "Name every class once."))  # fmt: skip
     return made
 
 

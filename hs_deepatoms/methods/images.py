@@ -143,6 +143,13 @@ def check_count(name: str, value: Any) -> None:
         raise InvalidArgumentError(message)
 
 
+def check_whole(name: str, value: Any) -> None:
+    """A whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        message = explain(f"{name}={value!r}", "a whole number of 0 or more", "Leave it out for the default.")
+        raise InvalidArgumentError(message)
+
+
 def pixel_size_nm(axes: tuple[Axis, ...]) -> float | None:
     """Mean pixel size of the signal axes in nm, or None without a length calibration."""
     sizes = []

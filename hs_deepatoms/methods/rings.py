@@ -85,7 +85,8 @@ def rings(
     net, crossed = uncrossed(net)
     found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
     check_planar(found, crossed, net.bonds.first.size + crossed)
-    found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable")) if found.size.size else found
+    if net.frame.any() and found.size.size:
+        found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable"))
     length = float(np.median(net.bonds.length)) if net.bonds.first.size else np.nan
     usual = regular or kinds.regular_size(found)
     odd = kinds.find_defects(found, net.bonds.first.size, length, regular=usual)
@@ -107,11 +108,13 @@ def _check_sizes(largest: Any, regular: Any) -> None:
 
 def uncrossed(net: Network) -> tuple[Network, int]:
     """Longer bonds that cross others are taken out, frame by frame."""
+    if net.flat:
+        return net, 0
     frame = net.frame[net.bonds.first]
     order = np.argsort(frame, kind="stable")
     parts, crossed = [], 0
     for rows in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
-        part, number = without_crossings(net.plane.y, net.plane.x, net.bonds.at(rows))
+        part, number = without_crossings(net.plane.y, net.plane.x, net.bonds.at(rows), every=net.every)
         parts.append(part)
         crossed += number
     joined = type(net.bonds)(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

@@ -13,7 +13,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.methods.bonds import angstrom
 from hs_deepatoms.methods.plane import length_in, read_plane
 from hs_deepatoms.methods.to_ase import from_ase, to_ase
-from hs_deepatoms.structure.ase import relax_atoms, run_dynamics, separate
+from hs_deepatoms.structure.ase import check_number, relax_atoms, run_dynamics, separate
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.history import with_entry
@@ -105,7 +105,7 @@ def relax(
     TableError
         As `to_ase`; and with ``restraint``, if the table has no uncertainties.
     InvalidArgumentError
-        If atoms overlap, or there is no such optimizer.
+        If atoms overlap, there is no such optimizer, numbers are out of range, or the calculator fails.
     """
     structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
     before = to_ase(ds, frame=frame, **structure)
@@ -153,6 +153,13 @@ def dynamics(
     xarray.Dataset
         Dims ``time`` (fs), ``atom``: ``y``, ``x``, ``z`` in Å from the cell's corner; ``potential_energy`` and
         ``kinetic_energy`` (eV) along ``time``.
+
+    Raises
+    ------
+    TableError
+        As `to_ase`.
+    InvalidArgumentError
+        If numbers are out of range, or the calculator fails.
     """
     import xarray as xr
 
@@ -203,11 +210,14 @@ def export(
     Raises
     ------
     InvalidArgumentError
-        If ASE has no such format, or it holds one structure and there are several.
+        If ASE has no such format, it holds one structure and there are several, or the folder is not there.
     """
     from ase.io import write
 
     path = Path(path)
+    if not path.parent.is_dir():
+        got = f"path {str(path)!r} in a folder that is not there"
+        raise InvalidArgumentError(explain(got, "a file in a folder that is there", "Make the folder first."))
     kind = _writer(path, format)
     n_frames = frame_grid(schema.check_table(ds)).n_frames
     chosen = range(n_frames) if frames is None else [frames] if isinstance(frames, int | np.integer) else list(frames)
@@ -240,6 +250,7 @@ def _writer(path: Path, name: str | None):
 
 
 def _stiffness(atoms: Any, restraint: float) -> np.ndarray:
+    check_number("restraint", restraint, zero=True)
     if "sigma" not in atoms.arrays:
         raise TableError(explain("restraint= without y_std and x_std", "a table with uncertainties",
                                  "Find the atoms with refine='quick' or 'full'."))  # fmt: skip

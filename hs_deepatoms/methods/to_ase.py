@@ -70,7 +70,7 @@ def to_ase(
     TableError
         If a class has no element, the axes have no unit of length, or there is no such frame.
     InvalidArgumentError
-        If the cell or z cannot be read.
+        If the cell, pbc or z cannot be read.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def to_ase(
     >>> atoms.positions.round(6).tolist(), atoms.cell.lengths().round(6).tolist()
     ([[20.5, 10.5, 5.0]], [48.0, 32.0, 10.0])
     """
-    ds = _one_frame(schema.dropna(ds), frame)
+    ds, repeats = _one_frame(schema.dropna(ds), frame), _repeats(pbc)
     axes = schema.known_axes(ds, "to_ase")[1][-2:]
     to_angstrom = {name: angstrom(units, "to_ase") for name, units in schema.axis_units(ds).items()}
     y, x = (np.asarray(ds[name].values, float) * to_angstrom[name] for name in "yx")
@@ -94,7 +94,7 @@ def to_ase(
     box = read_box(cell, sides[::-1], float(np.ptp(heights)) if heights.size else 0.0, empty)
     origin = [corner[1], corner[0], bottom - empty]
     made = with_entry(ds, "to_ase", {"frame": frame, "species": species, "cell": cell, "pbc": pbc})
-    return build_atoms(x - origin[0], y - origin[1], heights - origin[2], numbers, cell=box, pbc=pbc,
+    return build_atoms(x - origin[0], y - origin[1], heights - origin[2], numbers, cell=box, pbc=repeats,
                        info=_info(made, origin, axes, to_angstrom, frame), arrays=_arrays(ds, to_angstrom))  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def from_ase(structure: Any, *, signal: Any = None, pixel_size: float | str = PI
     Raises
     ------
     InvalidArgumentError
-        If it is no structure.
+        If it is no structure, or pixels have no size.
 
     Examples
     --------
@@ -133,7 +133,10 @@ def from_ase(structure: Any, *, signal: Any = None, pixel_size: float | str = PI
     if not images or not all(hasattr(one, "get_positions") and hasattr(one, "cell") for one in images):
         raise InvalidArgumentError(explain(f"a {type(structure).__name__}", "ase.Atoms, or a list of them",
                                            "Read a file with ase.io.read first."))  # fmt: skip
-    axes, origin, history = _place(images[0], signal, length_in_angstrom(pixel_size, "pixel_size"))
+    pixel = length_in_angstrom(pixel_size, "pixel_size")
+    if not pixel:
+        raise InvalidArgumentError(explain(f"pixel_size={pixel_size!r}", "more than 0", "Leave it out for 0.1 Å."))
+    axes, origin, history = _place(images[0], signal, pixel)
     y_px, x_px, columns, ids = _read_columns(images, axes, origin)
     several = len(images) > 1
     navigation = [Axis(name="step", size=len(images), navigate=True)] if several else []
@@ -172,6 +175,14 @@ def _one_frame(ds: xr.Dataset, frame: Any) -> xr.Dataset:
     if not whole or not 0 <= frame < grid.n_frames:
         raise TableError(explain(f"frame={frame!r}", f"0 to {grid.n_frames - 1}", "Choose a frame that exists."))
     return ds if not grid.columns else ds.isel({schema.DIM: frame_of(ds, grid) == frame})
+
+
+def _repeats(pbc: Any) -> np.ndarray:
+    """Whether the cell repeats along (x, y, z)."""
+    given = np.asarray(pbc)
+    if given.dtype.kind not in "biu" or not np.isin(given, (0, 1)).all() or given.shape not in ((), (3,)):
+        raise InvalidArgumentError(explain(f"pbc={pbc!r}", "True, False, or three of these for (x, y, z)", "Give one."))
+    return np.broadcast_to(given.astype(bool), 3)
 
 
 def _corner(axis: Axis) -> float:

@@ -64,6 +64,9 @@ def plot_rings(
         from hs_deepatoms.methods.rings import rings as find
 
         rings = find(ds)
+    elif not all(name in getattr(rings, "variables", ()) for name in ("cluster_of_ring", "atoms", "frame")):
+        got = f"rings={type(rings).__name__} without rings"
+        raise TableError(explain(got, "what atoms.deepatoms.rings() returned", "Or leave rings= out."))
     ax = plot_image(ds, image, ax, frame=frame)
     here = rings.isel(ring=rings["frame"].values == frame)
     corners, sizes = _corners(ds, image, here), here["size"].values
@@ -79,7 +82,10 @@ def plot_rings(
         ax.plot([], [], "s", color=color if filled else "none", markeredgecolor="black",
                 label=f"{size}-ring: {chosen.size}")  # fmt: skip
     if sizes.size:
-        ax.legend(loc="upper right", fontsize="small", framealpha=0.85)
+        # beside the rings, which it would hide, where the figure makes room and no colours of bonds stand there
+        beside = ax.figure.get_layout_engine() is not None and bonds != "length"
+        where = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)} if beside else {"loc": "upper right"}
+        ax.legend(fontsize="small", framealpha=0.85, **where)
     if image is None and not schema.stored_axes(ds):
         ax.autoscale_view()
     return ax

@@ -82,9 +82,10 @@ def read_box(cell: Any, field: tuple[float, float], thickness: float, vacuum: fl
         made = np.asarray(cell, float)
     except (TypeError, ValueError):
         made = np.empty(0)
+    negative = made.ndim == 1 and (made < 0).any()  # of sides; vectors may point anywhere
     made = np.append(made, high) if made.shape == (2,) else made
     made = np.diag(made) if made.shape == (3,) else made
-    if made.shape != (3, 3) or not np.isfinite(made).all() or abs(np.linalg.det(made)) < 1e-9:
+    if negative or made.shape != (3, 3) or not np.isfinite(made).all() or abs(np.linalg.det(made)) < 1e-9:
         allowed = "'auto', sides (x, y) or (x, y, z), or three vectors that enclose a volume, in Å"
         raise InvalidArgumentError(explain(f"cell={cell!r} with {high:g} Å along z", allowed, "Give one, or vacuum=."))
     return made
@@ -162,6 +163,44 @@ class Anchors:
         return {"name": "Anchors", "kwargs": {"positions": self.positions, "stiffness": self.stiffness}}
 
 
+def check_number(name: str, value: Any, *, whole: bool = False, zero: bool = False) -> None:
+    """A finite number above 0, or 0 too; or a whole one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is none.
+    """
+    number = isinstance(value, (int | np.integer) if whole else (int | float | np.number)) and not isinstance(
+        value, bool
+    )
+    if not number or not 0 <= value < np.inf or (value == 0 and not zero):
+        allowed = f"a {'whole' if whole else 'finite'} number {'of 0 or more' if zero else 'above 0'}"
+        raise InvalidArgumentError(explain(f"{name}={value!r}", allowed, "Choose another value."))
+
+
+def calculated(atoms: Atoms, calculator: Any) -> tuple[Atoms, float, np.ndarray]:
+    """A copy with its calculator, its energy in eV, and forces (n_atoms, 3) in eV/Å.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is no calculator, or fails, as where it does not know an element.
+    """
+    moved = atoms.copy()
+    if not hasattr(calculator, "get_property") or isinstance(calculator, type):
+        got = f"calculator={calculator!r}"
+        raise InvalidArgumentError(explain(got, "an ASE calculator ready made", "For example EMT(), with brackets."))
+    moved.calc = calculator
+    try:
+        return moved, moved.get_potential_energy(), moved.get_forces(apply_constraint=False)
+    except Exception as error:  # calculators of all makers, each with errors of its own
+        name, formula = type(calculator).__name__, moved.get_chemical_formula()
+        got = f"a calculator {name} that fails for {formula} ({type(error).__name__}: {error})"
+        todo = "Choose another, or other elements with species=."
+        raise InvalidArgumentError(explain(got, "one that knows these elements", todo)) from error
+
+
 class Relaxed(NamedTuple):
     """``energies``: before and after, without springs; ``converged``: whether the forces became small enough."""
 
@@ -186,7 +225,7 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
     fmax
         Largest force in eV/Å at which it stops.
     steps
-        At most.
+        At most; 0 for the energy and the forces of the atoms as they are.
     anchors
         Stiffness (n_atoms, 3) in eV/Å^2 of springs to the given positions.
     flat
@@ -200,7 +239,8 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
     Raises
     ------
     InvalidArgumentError
-        If there is no such optimizer, or two atoms lie so near that their forces are no longer finite.
+        If there is no such optimizer, numbers are out of range, the calculator fails, or two atoms lie so near that
+        their forces are no longer finite.
 
     Examples
     --------
@@ -215,9 +255,9 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
 
     if optimizer not in OPTIMIZERS:
         raise InvalidArgumentError(explain(f"optimizer={optimizer!r}", f"one of {OPTIMIZERS}", "For example 'FIRE'."))
-    moved = atoms.copy()
-    moved.calc = calculator
-    before, forces = moved.get_potential_energy(), moved.get_forces(apply_constraint=False)
+    check_number("fmax", fmax)
+    check_number("steps", steps, whole=True, zero=True)
+    moved, before, forces = calculated(atoms, calculator)
     if not np.isfinite(forces).all() or np.abs(forces).max(initial=0) > HOT:
         raise InvalidArgumentError(explain(
             f"forces up to {np.abs(forces).max(initial=0):.3g} eV/Å", f"at most {HOT:g}: atoms that do not overlap",
@@ -269,6 +309,11 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
        formation of physical clusters of molecules", Journal of Chemical Physics 76 (1982) 637-649,
        https://doi.org/10.1063/1.442716
 
+    Raises
+    ------
+    InvalidArgumentError
+        If numbers are out of range, or the calculator fails.
+
     Examples
     --------
     >>> from ase.build import bulk
@@ -281,9 +326,12 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
     from ase.md.langevin import Langevin
     from ase.md.verlet import VelocityVerlet
 
+    for name, value, rule in (("steps", steps, {"whole": True}), ("every", every, {"whole": True}),
+                              ("timestep", timestep, {}), ("temperature", temperature, {"zero": True}),
+                              ("friction", 0.0 if friction is None else friction, {"zero": True})):  # fmt: skip
+        check_number(name, value, **rule)
     rng = np.random.RandomState(seed)  # what ASE asks for
-    moved = atoms.copy()
-    moved.calc = calculator
+    moved = calculated(atoms, calculator)[0]
     if not np.any(moved.get_momenta()):
         width = np.sqrt(moved.get_masses() * units.kB * temperature)[:, None]
         momenta = width * rng.normal(size=(len(moved), 3))

@@ -73,8 +73,7 @@ def find_defects(rings: Rings, n_bonds: int, bond_length: float, *, regular: int
     ('5-7 pair', [[1.732, 0.0]])
     """
     odd = np.flatnonzero(rings.size != regular)
-    near = ring_neighbours(rings, n_bonds)
-    near = np.unique(near[np.isin(near, odd).all(axis=1)], axis=0) if len(near) else near
+    near = np.unique(odd[ring_neighbours(rings.at(odd), n_bonds)], axis=0)
     cluster = _clusters(rings.size.size, odd, near)
     order = np.argsort(cluster[odd], kind="stable")
     members = np.split(odd[order], np.flatnonzero(np.diff(cluster[odd][order])) + 1) if odd.size else []
@@ -98,8 +97,9 @@ def _clusters(n_rings: int, odd: np.ndarray, near: np.ndarray) -> np.ndarray:
     made = np.full(n_rings, -1, np.int64)
     if not odd.size:
         return made
-    links = coo_matrix((np.ones(len(near), np.int8), (near[:, 0], near[:, 1])), shape=(n_rings, n_rings))
-    label = connected_components(links, directed=False)[1][odd]
+    ends = np.searchsorted(odd, near).T
+    links = coo_matrix((np.ones(len(near), np.int8), tuple(ends)), shape=(odd.size, odd.size))
+    label = connected_components(links, directed=False)[1]
     names, which, count = np.unique(label, return_inverse=True, return_counts=True)
     rank = np.empty(names.size, np.int64)
     rank[np.argsort(-count, kind="stable")] = np.arange(names.size)

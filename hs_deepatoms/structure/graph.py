@@ -163,8 +163,10 @@ def local_distance(y, x, cell=None) -> np.ndarray:
     return made
 
 
-def crossing_bonds(y, x, bonds: Bonds) -> np.ndarray:
+def crossing_bonds(y, x, bonds: Bonds, *, every: bool = False) -> np.ndarray:
     """Pairs (n_crossings, 2) of bonds that cross between their ends: there the picture is not that of a flat network.
+
+    ``every``: all atoms as near to each other as the longest bond are bonded, which need not be looked up then.
 
     Examples
     --------
@@ -173,7 +175,7 @@ def crossing_bonds(y, x, bonds: Bonds) -> np.ndarray:
     [[2, 3]]
     """
     y, x = _positions(y, x)
-    if bonds.first.size < 2 or _too_short_to_cross(y, x, bonds):
+    if bonds.first.size < 2 or _too_short_to_cross(y, x, bonds, every):
         return np.empty((0, 2), np.int64)
     start = np.stack([y[bonds.first], x[bonds.first]], axis=1)
     vector = np.stack([bonds.dy, bonds.dx], axis=1)
@@ -193,19 +195,19 @@ def crossing_bonds(y, x, bonds: Bonds) -> np.ndarray:
     return np.stack([a[hit], b[hit]], axis=1)
 
 
-def _too_short_to_cross(y, x, bonds: Bonds) -> bool:
+def _too_short_to_cross(y, x, bonds: Bonds, every: bool) -> bool:
     """Of two bonds that cross, two ends are nearer to each other than 1 / sqrt(2) of the longer one."""
     length = bonds.length
     near = float(length.max()) / np.sqrt(2)
     if float(length.min()) <= near or np.hypot(y[bonds.second] - y[bonds.first] - bonds.dy,
                                                x[bonds.second] - x[bonds.first] - bonds.dx).max() > near:  # fmt: skip
         return False  # or some go over the edge of a cell
-    return _pairs(y, x, near, y.size).size == 0
+    return every or _pairs(y, x, near, y.size).size == 0
 
 
-def without_crossings(y, x, bonds: Bonds) -> tuple[Bonds, int]:
+def without_crossings(y, x, bonds: Bonds, *, every: bool = False) -> tuple[Bonds, int]:
     """The bonds without the longer of every two that cross, and how many were taken out."""
-    crossings = crossing_bonds(y, x, bonds)
+    crossings = crossing_bonds(y, x, bonds, every=every)
     if not len(crossings):
         return bonds, 0
     longer = np.where(bonds.length[crossings[:, 0]] >= bonds.length[crossings[:, 1]], *crossings.T)
@@ -352,7 +354,8 @@ def _canonical(spread: _Spread, pairs: np.ndarray) -> Bonds:
     if not len(pairs):
         return _no_bonds()
     if spread.y.size == spread.source.max() + 1:  # no images
-        key = np.sort(_key(np.sort(pairs, axis=1), spread.y.size))  # numpy's unique is slower, more so for many
+        a, b = pairs.T
+        key = np.sort(np.minimum(a, b) * spread.y.size + np.maximum(a, b))  # numpy's unique is slower, more so for many
         a, b = np.divmod(key[np.append(True, key[1:] != key[:-1])], spread.y.size)
         return Bonds(a, b, spread.y[b] - spread.y[a], spread.x[b] - spread.x[a])
     a, b = pairs.T

@@ -104,51 +104,51 @@ def following(n_atoms: int, bonds: Bonds) -> np.ndarray:
     origin = np.concatenate([bonds.first, bonds.second])
     angle = np.arctan2(bonds.dy, bonds.dx)
     back = np.where(angle > 0, angle - np.pi, angle + np.pi)
-    order = np.lexsort((np.concatenate([angle, back]), origin))
+    # one key, sorted in a quarter of the time of two; of ten million atoms angles still differ by 1e-8
+    order = np.argsort(8.0 * origin + np.concatenate([angle, back]))
     rank = np.empty(2 * n, np.int64)
     rank[order] = np.arange(2 * n)
     count = np.bincount(origin, minlength=n_atoms)
-    begin = np.cumsum(count) - count
-    back = np.concatenate([np.arange(n, 2 * n), np.arange(n)])
-    place = rank[back] - begin[origin[back]]
-    turned = (place - 1) % np.maximum(count[origin[back]], 1)
-    return order[begin[origin[back]] + turned]
+    count = count[count > 0]
+    end = np.cumsum(count)
+    before = np.roll(order, 1)
+    before[end - count] = order[end - 1]  # the first one around an atom comes after its last
+    return before[np.concatenate([rank[n:], rank[:n]])]
 
 
 def _cycles(after: np.ndarray) -> np.ndarray:
-    """Number of the cycle of a permutation that each of its elements is on."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
+    """The smallest element of the cycle of a permutation that each of its elements is on.
 
-    if not after.size:
-        return after
-    links = coo_matrix((np.ones(after.size, np.int8), (np.arange(after.size), after)), shape=(after.size,) * 2)
-    return connected_components(links, directed=True, connection="weak")[1]
+    Every round looks twice as far ahead.
+    """
+    least = np.minimum(np.arange(after.size), after)
+    while True:
+        after = after[after]
+        found = np.minimum(least, least[after])
+        if (found == least).all():
+            return least
+        least = found
 
 
 def _traced(y, x, bonds: Bonds, names, after, face, largest: int) -> Rings:
     """Walk along all borders at once."""
-    length = np.bincount(face)
-    first = np.empty(length.size, np.int64)
-    first[face[::-1]] = np.arange(face.size)[::-1]  # of several the one that is written last stays
+    length = np.bincount(face, minlength=face.size)
     # a border that touches itself may be longer than the rings it is split into
-    edge = first[(length >= SMALLEST) & (length <= 2 * largest)] if length.size else np.empty(0, np.int64)
-    size = length[face[edge]] if edge.size else np.empty(0, np.int64)
-    wide = int(size.max(initial=largest))
-    half = np.full((edge.size, wide), -1, np.int64)
-    for step in range(wide):
-        on = step < size
-        half[on, step] = edge[on]
-        edge = np.where(on, after[edge], edge)
-    n = bonds.first.size
+    edge = np.flatnonzero((length >= SMALLEST) & (length <= 2 * largest))
+    size = length[edge]
+    half = np.empty((int(size.max(initial=largest)), edge.size), np.int64)
+    for step in range(len(half)):
+        half[step] = edge
+        edge = after[edge]
+    half = np.where(np.arange(len(half)) < size[:, None], half.T, -1)
     origin = np.concatenate([bonds.first, bonds.second])
     delta = np.stack([np.concatenate([w, -w]) for w in (bonds.dy, bonds.dx)])
     half = _split(half, origin)
     size = (half >= 0).sum(axis=1)
     half = half[(size >= SMALLEST) & (size <= largest)][:, :largest]
     made = _measured(y, x, half, origin, delta, np.concatenate([names, names]))
-    made = made.at(made.area > 0)  # the outside goes around the other way
-    return made.at(np.lexsort((made.x, made.y))) if n else made
+    rows = np.flatnonzero(made.area > 0)  # the outside goes around the other way
+    return made.at(rows[np.lexsort((made.x[rows], made.y[rows]))])
 
 
 def _measured(y, x, half, origin, delta, names) -> Rings:
@@ -157,11 +157,13 @@ def _measured(y, x, half, origin, delta, names) -> Rings:
     atoms, sides = (np.where(inside, w[half] if w.size else -1, -1) for w in (origin, names))
     if not len(half):
         return Rings(atoms, sides, size, *(np.empty(0) for _ in range(3)))
-    steps = np.where(inside, delta[:, half], 0.0)
-    there = np.cumsum(steps, axis=2) - steps  # from the first atom of the ring
-    closes = np.hypot(*steps.sum(axis=2)) < 1e-6 * np.hypot(*steps).max(axis=1)  # or it goes around a periodic cell
-    nearby = np.where(inside, there, 0.0).sum(axis=2) / np.maximum(size, 1)
-    area = np.where(closes, (there[1] * steps[0] - there[0] * steps[1]).sum(axis=1) / 2, 0.0)
+    # rings along the last axis: sums over the few members are then sums of long rows
+    within = np.ascontiguousarray(inside.T)
+    steps = np.where(within, delta.take(half.T, axis=1), 0.0)
+    there = np.cumsum(steps, axis=1) - steps  # from the first atom of the ring
+    closes = np.hypot(*steps.sum(axis=1)) < 1e-6 * np.hypot(*steps).max(axis=0)  # or it goes around a periodic cell
+    nearby = np.where(within, there, 0.0).sum(axis=1) / np.maximum(size, 1)
+    area = np.where(closes, (there[1] * steps[0] - there[0] * steps[1]).sum(axis=0) / 2, 0.0)
     first = atoms[:, 0]
     return Rings(atoms, sides, size, y[first] + nearby[0], x[first] + nearby[1], area)
 
@@ -170,9 +172,11 @@ def _split(half: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """Borders that visit an atom twice become several that do not; the few there are, one by one."""
     if not half.size:
         return half
-    atoms = np.where(half >= 0, origin[half], -1 - np.arange(half.shape[1]))
-    ordered = np.sort(atoms, axis=1)
-    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    inside = half >= 0
+    n = int(origin.max()) + 1
+    visits = np.sort(np.nonzero(inside)[0] * n + origin[half[inside]])
+    twice = np.zeros(len(half), bool)
+    twice[visits[1:][visits[1:] == visits[:-1]] // n] = True
     if not twice.any():
         return half
     parts = [half[~twice]]
@@ -240,7 +244,7 @@ def ring_neighbours(rings: Rings, n_bonds: int) -> np.ndarray:
     inside = rings.sides >= 0
     ring = np.broadcast_to(np.arange(rings.size.size)[:, None], inside.shape)[inside]
     side = rings.sides[inside]
-    order = np.argsort(side, kind="stable")
+    order = np.argsort(side)
     side, ring = side[order], ring[order]
     same = np.flatnonzero(side[1:] == side[:-1])
     return np.sort(np.stack([ring[same], ring[same + 1]], axis=1), axis=1)

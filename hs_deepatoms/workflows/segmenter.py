@@ -73,6 +73,9 @@ class Segmenter(ObjectMethods):
         net_options: Mapping[str, Any] | None = None,
         seed: int = 0,
     ):
+        from hs_deepatoms.methods.images import check_whole
+
+        check_whole("seed", seed)
         self.classes = _class_names(classes)
         self.overlapping, self.seed = bool(overlapping), seed
         self.architecture, self.config, self.net = _built(net, dict(net_options or {}), self.n_channels, seed)
@@ -265,6 +268,9 @@ def read_into(make: type, kind: str, path: str | os.PathLike, net: torch.nn.Modu
     from hs_deepatoms.modelfile.files import read_modules
     from hs_deepatoms.modelfile.handle import NAME
 
+    if isinstance(net, type):
+        got = f"net={net.__name__}, a class"
+        raise ModelFileError(explain(got, "a network ready made", f"With brackets: net={net.__name__}()."))
     modules, info = read_modules(path, given=None if net is None else {NAME: net})
     about = info["preprocessing"]
     if about.get("kind") != kind:

@@ -17,7 +17,7 @@ from hs_deepatoms._core.described import described
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, explain
 from hs_deepatoms.engine.checkpoint import fingerprint
-from hs_deepatoms.methods.images import check_count, pixel_size_nm, read_images
+from hs_deepatoms.methods.images import check_count, check_whole, pixel_size_nm, read_images
 from hs_deepatoms.methods.labels import Radius, as_readable, read_labels
 from hs_deepatoms.nets.checks import check_maps
 from hs_deepatoms.training.augmentation import Augmentation
@@ -65,6 +65,8 @@ class TrainingJob:
         """Read and split the data: what one or several trainings start from."""
         check_count("batch_size", self.batch_size)
         check_count("window", self.window)
+        for name, value in (("seed", self.seed), ("workers", self.workers)):
+            check_whole(name, value)
         device = local_device(choose_device(device))
         pairs = self.pairs(images, labels)
         sizes = [pixel_size_nm(source.signal) for source, _ in pairs]

@@ -108,6 +108,10 @@ def test_named_errors(atoms, tmp_path):
         ({"species": "C", "cell": (1, 2, 0)}, InvalidArgumentError, "cell"),
         ({"species": "C", "z": [1.0, 2.0]}, InvalidArgumentError, "z of shape"),
         ({"species": "C", "vacuum": -1}, InvalidArgumentError, "vacuum"),
+        ({"species": {0: "C", "carbon": "N", 1: "Si"}}, TableError, "'C' and 'N' for class 0"),
+        ({"species": "C", "cell": (-5, 5)}, InvalidArgumentError, "cell"),
+        ({"species": "C", "pbc": "no"}, InvalidArgumentError, "pbc='no'"),
+        ({"species": "C", "pbc": (True,)}, InvalidArgumentError, "pbc"),
     ]:
         with pytest.raises(error, match=words):
             make(**arguments)
@@ -117,6 +121,35 @@ def test_named_errors(atoms, tmp_path):
         atoms.deepatoms.export(tmp_path / "a.nothing", species="C")
     with pytest.raises(InvalidArgumentError, match=r"ase\.Atoms"):
         hs_deepatoms.from_ase("POSCAR")
+    with pytest.raises(InvalidArgumentError, match="pixel_size"):
+        hs_deepatoms.from_ase(bulk("Cu"), pixel_size=0)
+    with pytest.raises(InvalidArgumentError, match="folder"):
+        atoms.deepatoms.export(tmp_path / "none" / "a.cif", species="C")
+    assert make(species="C", pbc=[1, 1, 0]).pbc.tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"calculator": None}, "calculator=None"),
+        ({"calculator": EMT}, "EMT"),
+        ({"species": "Si"}, "EMT that fails for Si6"),
+        ({"fmax": 0}, "fmax"),
+        ({"steps": -1}, "steps"),
+        ({"restraint": -1.0}, "restraint"),
+        ({"timestep": 0.0}, "timestep"),
+        ({"temperature": -5}, "temperature"),
+        ({"friction": -1}, "friction"),
+        ({"every": 0}, "every"),
+    ],
+)
+def test_what_cannot_be_calculated_is_named(arguments, words):
+    table = hs_deepatoms.from_ase(fcc111("Cu", (2, 3, 1), vacuum=5))
+    table = table.assign(y_std=("atom", np.full(6, 0.1)), x_std=("atom", np.full(6, 0.1)))
+    of_dynamics = {"timestep", "temperature", "friction", "every"} & set(arguments)
+    run = table.deepatoms.dynamics if of_dynamics else table.deepatoms.relax
+    with pytest.raises(InvalidArgumentError, match=words):
+        run(**{"calculator": EMT(), "species": {0: "Cu"}, **arguments})
 
 
 def test_overlaps_leave_the_better_one():

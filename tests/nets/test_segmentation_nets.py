@@ -6,6 +6,7 @@ import torch
 from hs_deepatoms.errors import InvalidArgumentError
 from hs_deepatoms.nets.blocks import ChannelDropout, fold_batch_norm
 from hs_deepatoms.nets.catalogue import NETS, make_net, net_class
+from hs_deepatoms.nets.upsampling import Upsampling
 
 SMALL = {"filters": 4}
 
@@ -118,3 +119,17 @@ def test_names_and_channels():
     with pytest.raises(InvalidArgumentError, match=r"\(n, 1, h, w\)"):
         make_net("unet", **SMALL)(torch.zeros(1, 3, 16, 16))
     assert make_net("unet", **SMALL).eval()(torch.zeros(1, 1, 5, 3)).shape == (1, 1, 5, 3)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_behind_a_cat_is_laid_out_as_what_was_enlarged(layout):
+    x = image(2, 4, 5, 7).contiguous(memory_format=layout).requires_grad_()
+    other = image(2, 3, 10, 14, seed=1).contiguous(memory_format=layout)
+    weight = image(2, 7, 10, 14, seed=2).contiguous(memory_format=layout)
+    seen = []
+    out = Upsampling(4)(x)
+    out.register_hook(lambda gradient: seen.append(gradient.is_contiguous(memory_format=layout)))
+    plain = torch.nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    found, wanted = (torch.autograd.grad((torch.cat([other, y], 1) * weight).sum(), x)[0] for y in (out, plain))
+    assert seen == [True]
+    torch.testing.assert_close(found, wanted)

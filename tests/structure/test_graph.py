@@ -127,5 +127,14 @@ def test_the_quick_look_for_crossings_misses_none(seed, monkeypatch):
     bonds = bonds_within(y, x, 1.4)
     quick = crossing_bonds(y, x, bonds)
     assert (len(quick) > 0) == (seed > 1)
+    every = crossing_bonds(y, x, bonds, every=True)
     monkeypatch.setattr(graph, "_too_short_to_cross", lambda *_: False)
     np.testing.assert_array_equal(quick, crossing_bonds(y, x, bonds))
+    np.testing.assert_array_equal(every, quick)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bonds_by_shape_never_cross(seed):
+    y, x = np.random.default_rng(seed).uniform(0, (20, 30), (400, 2)).T
+    bonds = bonds_by_shape(y, x, reach=3.0)
+    assert bonds.first.size > 400 and not len(crossing_bonds(y, x, bonds))

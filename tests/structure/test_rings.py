@@ -7,7 +7,7 @@ from hs_deepatoms.errors import TableError
 from hs_deepatoms.simulate import sheets
 from hs_deepatoms.structure.defects import KINDS, find_defects
 from hs_deepatoms.structure.graph import Bonds, bonds_by_shape, bonds_within
-from hs_deepatoms.structure.rings import check_planar, find_rings, ring_counts, ring_neighbours
+from hs_deepatoms.structure.rings import _cycles, check_planar, find_rings, ring_counts, ring_neighbours
 
 PERFECT = sheets.honeycomb(7, 9)
 HEXAGONS = len(PERFECT.bonds) - PERFECT.y.size + 1
@@ -45,6 +45,17 @@ def test_grain_boundary_has_the_sizes_of_its_dual():
     sheet, sizes, _ = sheets.grain_boundary(24, 20)
     rings = find_rings(sheet.y, sheet.x, bonds_by_shape(sheet.y, sheet.x))
     assert sorted(rings.size) == sorted(sizes) and (sizes != 6).any()
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 300])
+def test_every_element_knows_the_smallest_one_on_its_cycle(n):
+    after = np.random.default_rng(n).permutation(n)
+    known = np.full(n, -1)
+    for start in range(n):
+        here = start
+        while known[here] < 0:
+            known[here], here = start, after[here]
+    np.testing.assert_array_equal(_cycles(after), known)
 
 
 def test_every_ring_is_a_cycle_with_its_own_bonds():

@@ -141,6 +141,8 @@ def test_a_users_module_works_wherever_a_name_does(image, tmp_path):
     path = segmenter.save(tmp_path / "mine.safetensors")
     with pytest.raises(ModelFileError, match="Mine"):
         hs_deepatoms.load(path)
+    with pytest.raises(ModelFileError, match=r"net=Mine\(\)"):
+        hs_deepatoms.load(path, net=Mine)
     again = hs_deepatoms.load(path, net=Mine())
     np.testing.assert_array_equal(again.predict(image[0], **QUIET).values, found.values)
     with dask.config.set(scheduler="processes", num_workers=1):
@@ -304,11 +306,16 @@ def test_what_does_not_fit_is_named(trained, image):
                               (trained.lines, "shortest", -1), (trained.lines, "threshold", "a")):  # fmt: skip
         with pytest.raises(InvalidArgumentError, match=f"{name}="):
             find(image[0], **{name: value}, **QUIET)
+    for name, value in (("workers", -1), ("seed", "a")):
+        with pytest.raises(InvalidArgumentError, match=f"{name}="):
+            trained.fit(images[0], np.zeros(images[0].shape, int), **{**FEW, name: value})
     for wrong in (0, [], ["a", "a"], [1, 2]):
         with pytest.raises(InvalidArgumentError, match="classes="):
             hs_deepatoms.Segmenter(wrong)
     with pytest.raises(InvalidArgumentError, match="net='vgg'"):
         hs_deepatoms.Segmenter(net="vgg")
+    with pytest.raises(InvalidArgumentError, match="seed='a'"):
+        hs_deepatoms.Segmenter(seed="a")
 
 
 def test_the_shipped_model_can_be_taught(tmp_path):
