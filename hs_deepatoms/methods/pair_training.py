@@ -163,10 +163,11 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
 
 
 def _check_components(asked: PairRequest, rows: SpectrumRows, spectra: int) -> None:
-    if asked.n_components is not None and asked.n_components > min(rows.n_channels, spectra):
-        allowed = f"at most {min(rows.n_channels, spectra)}, for {spectra} training spectra of {rows.n_channels} channels"
-        got = f"n_components={asked.n_components}"
-        raise InvalidArgumentError(explain(got, allowed, "Leave it out: as many as stand out of the noise are taken."))
+    most = min(rows.n_channels, spectra)
+    if asked.n_components is not None and asked.n_components > most:
+        got = f"n_components={asked.n_components} for {spectra} training spectra of {rows.n_channels} channels"
+        todo = "Leave it out: as many as stand out of the noise are taken."
+        raise InvalidArgumentError(explain(got, f"at most {most}", todo))
 
 
 def scores_of(space: SpectrumSpace, rows: SpectrumRows, valid: np.ndarray) -> np.ndarray:

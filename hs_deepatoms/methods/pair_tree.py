@@ -92,8 +92,8 @@ def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.
 def _say_unscored(edges: list[str], energy: Axis) -> None:
     if edges:
         low, high = np.sort(energy.coordinates())[[0, -1]]
-        warnings.warn(f"edges {', '.join(edges)} are not scored: spectra from {low:g} to {high:g} {energy.units} do not "
-                      "reach far enough to both sides", stacklevel=4)  # fmt: skip
+        reach = f"spectra from {low:g} to {high:g} {energy.units} do not reach far enough to both sides"
+        warnings.warn(f"edges {', '.join(edges)} are not scored: {reach}", stacklevel=4)
 
 
 def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:
