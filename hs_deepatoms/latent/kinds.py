@@ -1,7 +1,8 @@
 """Which class each class average belongs to: where the training of a discrete latent begins.
 
-Within a class patches vary too, with thickness or strain for instance, and by more than classes differ: how far averages
-are from each other does not tell. Classes are where patches are dense, a mixture of normal distributions of any shape.
+Within a class patches vary too, with thickness or strain for instance, and by more than classes differ: how far
+averages are from each other does not tell. Classes are where patches are dense, a mixture of normal distributions of
+any shape.
 """
 
 from __future__ import annotations
