@@ -13,15 +13,16 @@ WINDOW = 1.5  # column sigmas: half the side of the window on which brightness i
 # by this factor, and this share of its spread over the frame
 FACTOR, SLACK = 1.3, 0.05
 PAIRS = 5.0  # columns with a partner, to know how brightness changes along a vector
-OCCUPIED = 0.6  # share of the equivalents that hold columns
+OCCUPIED = 0.3  # share of the equivalents that hold columns: of a site at least, between sites at most
 BESIDE = 0.5  # of the shortest lattice vector: nearer to a likelier candidate it is no site of its own
 LEAST = 3  # equivalents, to know what a column looks like
 USUAL, WORTH = 0.15, 4.0  # spread of clearness relative to its mean, and how many columns that is worth
-PLAIN = 2.0  # clearness of the equivalents below which nothing can be told
+PLAIN = 2.7  # clearness of the equivalents below which they may be peaks of the noise
 NOTHING = 0.5  # clearness that a fit finds where there is none
 # log likelihood ratio below and above which it says no more: a bright spot may be something else than a column
 FAINTEST, ENOUGH = -7.0, 0.0
 DECIDED = 0.01  # probabilities count as no nearer to 0 and 1
+ODDS = 1e-3  # of a column where nothing but the image speaks for one
 
 
 def brightness_at(image: np.ndarray, valid: np.ndarray, y, x, sigma: float) -> np.ndarray:
@@ -47,7 +48,7 @@ def brightness_at(image: np.ndarray, valid: np.ndarray, y, x, sigma: float) -> n
 
 def reconsidered_with_alike(
     y, x, probability, brightness, sigma: float, shape: tuple[int, int], weights: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As :func:`~hs_deepatoms.atoms.order.reconsidered`, and which columns each candidate has to measure up to.
 
     These stand where lattice vectors lead along which brightness hardly changes: a weak column among strong ones is
@@ -58,17 +59,20 @@ def reconsidered_with_alike(
     probability : ndarray, float64, shape (n,)
     alike : ndarray, int32, shape (n, MOST)
         Indices of columns; -1 where there are fewer.
+    between : ndarray of bool, shape (n,)
+        True for candidates in a crystal that stand on none of its sites.
     """
     out, found = np.array(probability, float), np.full((len(y), MOST), -1, np.int32)
+    between = np.zeros(len(y), bool)
     for part in ordered_parts(y, x, probability, sigma, shape, weights):
         here = part.around[part.inside]
         out[here] = part.probability[part.inside]
-        near = _alike(part, np.asarray(brightness, float)[part.around])[part.inside]
+        near, between[here] = (v[part.inside] for v in _alike(part, np.asarray(brightness, float)[part.around]))
         found[here] = np.where(near >= 0, part.around[near], -1)
-    return out, found
+    return out, found, between
 
 
-def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
+def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from hs_deepatoms.atoms.compiled.loops import in_parts
     from hs_deepatoms.atoms.compiled.pairs import heaviest
 
@@ -78,6 +82,8 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
     evidence = sites.evidence_of(p, who, weight)
     change = _change(sites, p, brightness, who, there, weight)
     slack = SLACK * float(np.std(brightness[p > 0.5])) if (p > 0.5).any() else 0.0
+    between = (weight * (there > 0.5)).sum(1) < OCCUPIED * weight.sum(1)
+    between &= evidence.number > EQUIVALENTS
     weight[change > FACTOR * change.min(1, keepdims=True) + slack] = 0
     held = weight * (there > 0.5)
     occupied = held.sum(1) > OCCUPIED * np.maximum(weight.sum(1), 1e-9)
@@ -86,7 +92,7 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> np.ndarray:
     site = occupied & (evidence.number > EQUIVALENTS) & (evidence.mean > 0)
     site &= ~_beside(part.places, p, sites.shortest) & ((found >= 0).sum(1) >= LEAST)
     found[~site] = -1
-    return found
+    return found, between
 
 
 def _change(sites, p, brightness, who, there, weight) -> np.ndarray:
@@ -109,35 +115,47 @@ def _beside(places: np.ndarray, p: np.ndarray, shortest: float) -> np.ndarray:
     return out
 
 
-def likeness(clearness: np.ndarray, ids: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log likelihood ratio (n,) of a column like its equivalents to none, and the clearness (n,) of these.
+def rows_of(ids: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """Where candidates with these numbers stand among ``ids`` (n,), which ascend; -1 where they are not, or for -1."""
+    row = np.searchsorted(ids, alike).clip(0, max(0, len(ids) - 1))
+    return np.where((alike >= 0) & (ids[row] == alike), row, -1) if len(ids) else np.full(alike.shape, -1)
+
+
+def usual(clearness: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the equivalents of each column look like.
 
     Parameters
     ----------
     clearness : ndarray, shape (n,)
         Fitted heights over their standard deviation.
-    ids : ndarray of int, shape (n,)
-        Numbers of the candidates, ascending.
-    alike : ndarray of int, shape (n, m)
-        Numbers of the equivalents; -1 for none.
+    rows : ndarray of int, shape (n, m)
+        Rows of the equivalents; -1 for none.
 
     Returns
     -------
-    ratio, typical : ndarray, shape (n,)
-        NaN where too few equivalents were fitted, or where they are too faint themselves.
+    typical, spread : ndarray, shape (n,)
+        Mean of their clearness and its standard deviation; NaN where too few of them were fitted, or where they are too
+        faint themselves.
     """
-    row = np.searchsorted(ids, alike).clip(0, max(0, len(ids) - 1))
-    fitted = (alike >= 0) & (ids[row] == alike) & np.isfinite(clearness)[row]
+    fitted = (rows >= 0) & np.isfinite(clearness)[rows]
     number = fitted.sum(1)
-    value = np.where(fitted, clearness[row], 0.0)
+    value = np.where(fitted, clearness[rows], 0.0)
     mean = value.sum(1) / np.maximum(number, 1)
     variance = (np.where(fitted, value - mean[:, None], 0.0) ** 2).sum(1)
     variance = (variance + WORTH * (USUAL * mean) ** 2) / (number + WORTH)
-    spread = np.sqrt(np.maximum(variance, 1.0))  # a fitted height over its error varies by one
-    below = np.minimum(clearness - mean, 0) / spread  # a brighter one is no less a column
-    ratio = 0.5 * (np.maximum(clearness - NOTHING, 0) ** 2 - below**2) - np.log(spread)
-    known = (number >= LEAST) & (mean > PLAIN) & np.isfinite(clearness)
-    return np.where(known, ratio.clip(FAINTEST, ENOUGH), np.nan), np.where(known, mean, np.nan)
+    known = (number >= LEAST) & (mean > PLAIN)
+    # a fitted height over its error varies by one
+    return np.where(known, mean, np.nan), np.where(known, np.sqrt(np.maximum(variance, 1.0)), np.nan)
+
+
+def likeness(clearness: np.ndarray, typical: np.ndarray, spread: np.ndarray, nothing: float = NOTHING) -> np.ndarray:
+    """Log likelihood ratio (n,) of a column like its equivalents to none, for which ``nothing`` would be found.
+
+    See :func:`usual`; NaN where they are not known.
+    """
+    below = np.minimum(clearness - typical, 0) / spread  # a brighter one is no less a column
+    ratio = 0.5 * (np.maximum(clearness - nothing, 0) ** 2 - below**2) - np.log(spread)
+    return ratio.clip(FAINTEST, ENOUGH)
 
 
 def weighed(p: np.ndarray, ratio: np.ndarray, weights: tuple[float, float, float]) -> np.ndarray:
@@ -145,3 +163,8 @@ def weighed(p: np.ndarray, ratio: np.ndarray, weights: tuple[float, float, float
     a, b, constant = weights
     after = expit(a * ratio + b * logit(np.clip(p, DECIDED, 1 - DECIDED)) + constant)
     return np.where(np.isfinite(ratio), after, p)
+
+
+def on_its_own(ratio: np.ndarray) -> np.ndarray:
+    """Probability (n,) of a column that nothing but its signal-to-noise ratio speaks for: a Bayes factor."""
+    return expit(0.5 * ratio**2 + np.log(ODDS))

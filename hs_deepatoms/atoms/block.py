@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial import cKDTree
-from scipy.special import expit
 
-from hs_deepatoms.atoms.alike import MOST, brightness_at, likeness, reconsidered_with_alike, weighed
+from hs_deepatoms.atoms.alike import MOST, brightness_at, on_its_own, reconsidered_with_alike
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
@@ -24,6 +22,7 @@ from hs_deepatoms.atoms.detect import (
     owned,
     scaled_window,
 )
+from hs_deepatoms.atoms.judge import compared, judge
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import CLOSE, Fitted, begin_fit, first_fit, fit_columns
@@ -39,9 +38,6 @@ FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit 
 FAINT, FAINTER = 3.0, 0.4
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
-# a column that the detector saw and only the crystal speaks against, as in the core of a defect, stays where the fit
-# shows it as plainly as this, and as nearly so many of the columns around it
-PLAIN_TO_SEE, LIKE_NEIGHBOURS, NEIGHBOURS = 10.0, 0.6, 8
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
 
@@ -111,6 +107,7 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
         return points.keep(points.probability >= job.reported)
     probability = np.empty(len(points.y), np.float32)
     alike = np.full((len(points.y), MOST), -1, np.int32) if job.heights is not None else None
+    between = np.zeros(len(points.y), bool)
     for frame in np.unique(points.frame):
         here = np.flatnonzero(points.frame == frame)
         given = points.y[here], points.x[here], points.probability[here]
@@ -118,14 +115,15 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
         if alike is None:
             probability[here] = reconsidered(*given, *known)
             continue
-        probability[here], near = reconsidered_with_alike(*given, points.fitted["brightness"][here], *known)
+        bright = points.fitted["brightness"][here]
+        probability[here], near, between[here] = reconsidered_with_alike(*given, bright, *known)
         near[_at_rim(*given[:2], job)] = -1
         alike[here] = np.where(near >= 0, here[near], -1)
     keep, fitted = probability >= job.reported, {}
     if alike is not None:
         seen = np.where(_at_rim(points.y, points.x, job), 0, points.probability)
         keep |= ((probability >= HOPED) & (alike[:, 0] >= 0)) | (seen >= job.certain)
-        fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike, "seen": seen}
+        fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike, "seen": seen, "between": between}
     return replace(points, probability=probability, fitted=fitted).keep(keep)
 
 
@@ -245,9 +243,11 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
 class FrameFit:
     """The fit to one frame's part of a block.
 
-    ``chosen`` are the indices of the candidates that were fitted, ``box`` the pixels (y0, y1, x0, x1).
+    ``image`` is what was fitted, bright columns, to the pixels ``box`` (y0, y1, x0, x1); ``chosen`` are the indices of
+    the candidates among the columns.
     """
 
+    image: np.ndarray
     fit: Fitted
     chosen: np.ndarray
     noise: Noise
@@ -278,11 +278,11 @@ def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Dete
         noise = frame_noise(points, frame, k, block, job)
     else:
         noise = job.noises[block.frames[0] + k]
-    sign = -1 if job.dark else 1
-    fit = fit_columns(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
+    image = -scaled if job.dark else scaled
+    fit = fit_columns(image, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), how=job.refine, origin=(y0, x0), noise=noise,
                       elliptical=job.elliptical, device=job.fit_device)  # fmt: skip
-    return FrameFit(fit, chosen, noise, box, bad, scaling)
+    return FrameFit(image, fit, chosen, noise, box, bad, scaling)
 
 
 def _refined(
@@ -292,14 +292,12 @@ def _refined(
     done = fit_frame(points, frame, k, block, job)
     fit, known, chosen, box = done.fit, done.known, done.chosen, done.box
     mine[np.setdiff1d(chosen, done.rows)] = False  # doubles of others
-    ratio, typical = compared(points, done)
+    ratio, typical = compared(points, done, job.column_sigma)
     absent = fit.clearness[known] < min(FAINT, FAINTER * done.noise.faintest)
     absent &= ~(fit.clearness[known] > LIKE * typical)
     mine[done.rows[absent]] = False
     if job.heights is not None:
-        spared = overruled(points, done, job)
-        points.probability[done.rows] = weighed(points.probability[done.rows], ratio, job.heights)
-        points.probability[spared] = points.fitted["seen"][spared]
+        judge(points, done, job, ratio, typical)
     seen = Block(block.frames, block.core, box)
     points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)
@@ -307,32 +305,6 @@ def _refined(
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
     _write(points, rows, fit, (box[0], box[2]), (-1 if job.dark else 1) * done.scaling.span, done.scaling.centre)
     return points.keep(mine & in_frame(points, job.shape))
-
-
-def compared(points: Points, done: FrameFit) -> tuple[np.ndarray, np.ndarray]:
-    """How far the fitted candidates measure up to their equivalents; see :func:`~hs_deepatoms.atoms.alike.likeness`."""
-    clearness = done.fit.clearness[done.known]
-    if "alike" not in points.fitted:
-        return np.full(len(clearness), np.nan), np.full(len(clearness), np.nan)
-    ids, alike = points.fitted["number"][done.rows], points.fitted["alike"][done.rows]
-    order = np.argsort(ids)
-    ratio, typical = np.empty_like(clearness), np.empty_like(clearness)
-    ratio[order], typical[order] = likeness(clearness[order], ids[order], alike[order])
-    return ratio, typical
-
-
-def overruled(points: Points, done: FrameFit, job: Detection) -> np.ndarray:
-    """Indices of the candidates that the detector saw and the crystal spoke against, and that the fit shows plainly."""
-    clearness, rows = done.fit.clearness[done.known], done.rows
-    certain = points.probability[rows] >= job.certain
-    doubted = ~certain & (points.fitted["seen"][rows] >= job.certain) & done.fit.converged[done.known]
-    doubted &= clearness > PLAIN_TO_SEE
-    if not doubted.any() or certain.sum() < NEIGHBOURS:
-        return rows[:0]
-    tree = cKDTree(np.column_stack([points.y[rows[certain]], points.x[rows[certain]]]))
-    near = tree.query(np.column_stack([points.y[rows[doubted]], points.x[rows[doubted]]]), k=NEIGHBOURS)[1]
-    usual = np.median(clearness[certain][near], axis=1)
-    return rows[doubted][clearness[doubted] > LIKE_NEIGHBOURS * usual]
 
 
 def unfitted(points: Points) -> Points:
@@ -346,13 +318,13 @@ def unfitted(points: Points) -> Points:
 def _with_added(points: Points, mine: np.ndarray, fit, bad, block: Block, job: Detection, method: str):
     """Room at the end for the columns that the fit added.
 
-    Their probability is the Bayes factor of the column against nothing, one in a thousand before.
+    Their probability is what the image alone says.
     """
     new = np.flatnonzero(fit.origin < 0)
     if not len(new):
         return points, mine
     n, ratio = len(new), fit.height[new] / fit.height_std[new]
-    strength = expit(0.5 * ratio**2 - np.log(1000)) if method == "network" else ratio
+    strength = on_its_own(ratio) if method == "network" else ratio
     y, x = fit.y[new] + block.padded[0], fit.x[new] + block.padded[2]
     room = Points(np.full(n, points.frame[0]), y, x, np.zeros(n), np.zeros(n), np.zeros(n), strength)
     seen = owned(room, block, job) & ~mostly_lost(y, x, bad, block, job.column_sigma)

@@ -21,7 +21,7 @@ from hs_deepatoms.atoms.state import State, begin, expected, guessed
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
 ALONE = 4  # further steps of those that have not settled then
-SAME = 1.0, 0.05  # share of columns, and their relative change, for which error bars of an earlier matrix will do
+SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
@@ -215,7 +215,7 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
-    near = matrix_near(state, *SAME)
+    near = matrix_near(state, 1.0, SAME)
     normal = matrix(state) if near is None else near.normal
     covariance = kernels(normal.own).covariances(normal)
     c, variance = state.columns, covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()

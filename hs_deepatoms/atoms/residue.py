@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from hs_deepatoms.atoms.kernels import kernels
@@ -14,6 +15,7 @@ from hs_deepatoms.atoms.state import State, expected, picked
 # signal-to-noise ratio of what is left over where a column was missed, and the share of the pixels where that may be;
 # where more are odd the model does not fit, and that is to be seen in the error bars
 MISSED, FEW = 6.0, 0.05
+FEW_SHAPES = 20  # columns that do not tell their common shape
 
 
 def measured(state: State) -> State:
@@ -76,6 +78,38 @@ def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
     c, (rows, columns) = part.state.columns[part.state.held == 0], part.mean.shape
     there = part.mean[c.y.round().long().clamp(0, rows - 1), c.x.round().long().clamp(0, columns - 1)]
     return c.height * torch.exp(c.log_width) * torch.sqrt(torch.pi / noise.variance(there))
+
+
+def oblongness(remains: Residue) -> tuple[float, float]:
+    """How much longer than wide columns are that were fitted as round ones, and how sure that is.
+
+    Returns
+    -------
+    ratio : float
+        Long over short width of most columns, 1 for round ones.
+    sureness : float
+        Its logarithm over the standard error of that.
+    """
+    c, window = remains.state.columns[remains.state.free], int(2 * remains.state.sigma) + 1
+    if len(c) < FEW_SHAPES:
+        return 1.0, 0.0
+    place = torch.arange(-window, window + 1, device=c.y.device)
+    rows, columns = (p.round().long()[:, None, None] + place.view(s) for p, s in ((c.y, (1, -1, 1)), (c.x, (1, 1, -1))))
+    height, width = remains.mean.shape
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    at = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    rest = torch.where(inside & remains.state.valid[at], remains.rest[at].double(), 0.0)
+    sigma = torch.exp(c.log_width)[:, None, None]
+    dy, dx = (rows - c.y[:, None, None]) / sigma, (columns - c.x[:, None, None]) / sigma
+    bell = c.height[:, None, None] * torch.exp(-0.5 * (dy**2 + dx**2))
+    stretch = []  # of the long axis along y, and along the diagonal
+    for pattern in (0.5 * bell * (dy**2 - dx**2), bell * dy * dx):
+        each = (pattern * rest).sum((1, 2)) / (pattern**2).sum((1, 2)).clamp(min=1e-12)
+        most = each.median()
+        stretch.append((float(most), 1.86 * float((each - most).abs().median()) / len(each) ** 0.5))
+    (plus, error), (cross, other) = stretch
+    size = float(np.hypot(plus, cross))
+    return float(np.exp(min(size, 1.0))), size / max(error, other, 1e-12)
 
 
 def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

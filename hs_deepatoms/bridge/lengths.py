@@ -99,12 +99,20 @@ def unit_factor(from_units: str, to_units: str) -> float:
     return _factor_of_pint(first, second)
 
 
+def _plain(units: str) -> str:
+    """Units without the marks of LaTeX, and with the one that a fraction of nothing means."""
+    text = units.strip().strip("$[]").replace("{", "").replace("}", "")
+    for mark, meant in ((r"\\mathring\s*A|\\AA", "Å"), (r"\\mu\s*", "µ"), (r"\\(mathrm|rm|,)\s*", "")):
+        text = re.sub(mark, meant, text)
+    return re.sub(r"^(/|per\s)", "1/", text.strip())
+
+
 def unit_kind(units: str) -> str:
     """What units measure: "pixel", "length", "reciprocal", "angle", "energy", "time", "other" or "unknown".
 
     "energy" and "time" only where nothing else can be meant: pint reads Nm as torque and a as a year.
     """
-    text = units.strip()
+    text = _plain(units)
     if text in PIXELS:
         return "pixel"
     if text == UNKNOWN_UNITS:

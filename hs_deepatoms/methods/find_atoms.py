@@ -274,6 +274,10 @@ def _found_into(path, whole: Source, source: Source, blocks, job: Detection, loo
 
 def _believed(look: Look, found: Pile | Filed) -> bool:
     """False, with a warning, where what was found is not convincing as a whole; one, too, where nothing was found."""
+    if look.oblong and look.refine != "none" and not look.elliptical and found.rows >= NOT_A_FEW:
+        images.warn_of_oblong(look.oblong)
+    if look.spacing_px is not None:
+        images.warn_of_spacing(look.spacing_px, found.rows, look.poor)
     if look.method != "network" or look.spacing_px is not None:
         return True
     believed = found.indecision() <= (TOO_UNDECIDED if look.doubtful else HOPELESS)

@@ -324,6 +324,22 @@ def warn_of_much_left(sigma: float) -> None:
     warnings.warn(text, UserWarning, stacklevel=5)
 
 
+def warn_of_spacing(spacing: float, count: int, poor: bool) -> None:
+    """Say that a given distance (pixels) does not fit what is seen: nothing is found, or much is left unexplained."""
+    if count and not poor:
+        return
+    what = "much of the image is left unexplained" if count else "no columns are found"
+    text = f"With columns {spacing:.3g} px apart, as spacing= says, {what}. Without it the distance is measured."
+    warnings.warn(text, UserWarning, stacklevel=5)
+
+
+def warn_of_oblong(ratio: float) -> None:
+    """Say that columns which are fitted as round ones are not round."""
+    text = (f"The columns are {ratio:.2f} times as long as wide and are fitted as round ones: the error bars are too "
+            "large for that. elliptical=True fits their shape.")  # fmt: skip
+    warnings.warn(text, UserWarning, stacklevel=5)
+
+
 def warn_of_doubt(sigma: float, dark: bool, count: int, *, either: bool) -> None:
     """Say that columns are reported of which neither width nor contrast is sure, or not the contrast."""
     kind = f"{count} {'dark' if dark else 'bright'} columns with a sigma of about {sigma:.2g} px are reported"

@@ -26,6 +26,7 @@ FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case:
 # finer widths to try then; how undecided columns may be there, and the share of what was unexplained that may be left
 PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.02, (2**-0.5, 0.5), 0.1, 0.7
 POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
+OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which it is worth saying
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 # column sigmas (pixels) tried where the survey sees none and the detector does; how undecided they may be, before the
 # crystal has been asked
@@ -52,6 +53,7 @@ class Look:
     elliptical: bool = False
     poor: bool = False  # a fit at this width leaves over much that is no noise
     either: bool = False  # columns of the other contrast explain the image about as well
+    oblong: float | None = None  # how much longer than wide columns are that are plainly not round
 
 
 def look_at(
@@ -102,8 +104,7 @@ def look_at(
         look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
     # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
-    width, poor = measured_width(source, look, seen.frames[0], limits)
-    return replace(look, sigma=on_the_ladder(width), poor=poor)
+    return _measured(source, look, seen.frames[0], limits)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:
@@ -175,29 +176,39 @@ def on_the_ladder(sigma: float, rungs: int = 10) -> float:
     return float(max(2 ** (np.round(rungs * np.log2(sigma)) / rungs), images.NARROWEST))
 
 
-def measured_width(source: Source, look: Look, frame: int, limits) -> tuple[float, bool]:
-    """The survey's width, corrected by the detector where it sees columns clearly, in the middle of one frame.
+def _measured(source: Source, look: Look, frame: int, limits) -> Look:
+    """The look at the width that the detector sees in the middle of one frame, and what is to be said of a fit there.
 
-    And whether a fit there leaves over much that is no noise.
+    That it leaves over much that is no noise; that the columns are not round.
     """
-    from hs_deepatoms.atoms.block import fitted_width, whole_residue
-    from hs_deepatoms.atoms.pile import indecision
+    from hs_deepatoms.atoms.residue import oblongness
 
     window, masked = _middle(source, look, frame)
     found, job = _columns_of(source, look, look.sigma, window, masked)
     sight = _best_sight(source, look, found, job, window, masked)
-    start, poor = sight.sigma, not sight.explains and sight.unexplained > POOR
-    if start < look.sigma:
-        width = fitted_width(sight.remains) or float(np.median(sight.columns.width))
-    elif len(found.width) < WIDTH_COLUMNS:
-        return look.sigma, poor
-    elif indecision(found.probability) <= WIDTH_DECIDED:
-        width = float(np.median(found.width))
-    else:
-        width = fitted_width(whole_residue(found, window, job)) or look.sigma
-    sigma = start * float(np.clip(width / start, 0.75, 1.33))
-    sigma = max(sigma, images.NARROWEST)
-    return (float(np.clip(sigma, *limits)) if limits else sigma), poor
+    ratio, sureness = oblongness(sight.remains)
+    oblong = ratio if ratio > OBLONG and sureness > SURELY else None
+    width = _width(look, sight, found, window, job)
+    sigma = look.sigma if width is None else sight.sigma * float(np.clip(width / sight.sigma, 0.75, 1.33))
+    if width is not None:
+        sigma = max(sigma, images.NARROWEST)
+        sigma = float(np.clip(sigma, *limits)) if limits else sigma
+    poor = not sight.explains and sight.unexplained > POOR
+    return replace(look, sigma=on_the_ladder(sigma), poor=poor, oblong=oblong)
+
+
+def _width(look: Look, sight: Sight, found: Points, window: np.ndarray, job: Detection) -> float | None:
+    """Column sigma (pixels) where the detector sees columns clearly, or a fit does; None for what the survey said."""
+    from hs_deepatoms.atoms.block import fitted_width, whole_residue
+    from hs_deepatoms.atoms.pile import indecision
+
+    if sight.sigma < look.sigma:
+        return fitted_width(sight.remains) or float(np.median(sight.columns.width))
+    if len(found.width) < WIDTH_COLUMNS:
+        return None
+    if indecision(found.probability) <= WIDTH_DECIDED:
+        return float(np.median(found.width))
+    return fitted_width(whole_residue(found, window, job)) or look.sigma
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.special import logit
 
-from hs_deepatoms.atoms import alike, block, order
+from hs_deepatoms.atoms import alike, block, judge, order
 from hs_deepatoms.atoms.detect import Detection, detect
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.methods.find_atoms import detection_job, look_at
@@ -106,7 +106,7 @@ def fitted_samples(
         job = block.measured(one.image[None], box, replace(job, reported=CANDIDATE))
         points = block.in_light_of_crystal(block.find(one.image[None], box, job, "network"), job)
         done = block.fit_frame(points, one.image, 0, box, job)
-        ratio, _ = block.compared(points, done)
+        ratio, _ = judge.compared(points, done, job.column_sigma)
         y, x = points.y[done.rows], points.x[done.rows]
         column = matched(y, x, one.y, one.x, max(1.5 * one.sigma, 1.0))
         known = np.isfinite(ratio)

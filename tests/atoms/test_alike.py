@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from hs_deepatoms.atoms import alike
-from hs_deepatoms.atoms.alike import brightness_at, likeness, reconsidered_with_alike, weighed
+from hs_deepatoms.atoms.alike import (
+    brightness_at,
+    likeness,
+    on_its_own,
+    reconsidered_with_alike,
+    rows_of,
+    usual,
+    weighed,
+)
 from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.methods.images import find_model
 
@@ -45,12 +53,13 @@ def test_a_column_is_compared_with_its_own_sublattice(weights):
     y, x, bright, dim = two_sublattices()
     rng = np.random.default_rng(0)
     noisy = bright + 0.2 * rng.standard_normal(len(bright))
-    p, near = reconsidered_with_alike(y, x, np.full(len(y), 0.97), noisy, SIGMA, SHAPE, weights)
+    p, near, between = reconsidered_with_alike(y, x, np.full(len(y), 0.97), noisy, SIGMA, SHAPE, weights)
     np.testing.assert_array_equal(p, reconsidered(y, x, np.full(len(y), 0.97), SIGMA, SHAPE, weights))
     some = near[:, 0] >= 0
     assert some.mean() > 0.95
     assert (dim[near] == dim[:, None])[near >= 0].mean() > 0.99
     assert (near != np.arange(len(y))[:, None]).all()
+    assert not between.any()
 
 
 def test_an_empty_site_is_compared_and_what_stands_between_sites_is_not(weights):
@@ -59,28 +68,34 @@ def test_an_empty_site_is_compared_and_what_stands_between_sites_is_not(weights)
     site = np.argmin(np.hypot(y - 100, x - 140))
     p[site] = 0.2
     # beside a column; and between sites
-    y, x = np.append(y, [y[site + 5] + 1.5, y[site] + 3.2]), np.append(x, [x[site + 5], x[site] + 1.0])
+    half = SPACING / 2 * np.array([np.cos(0.3), np.sin(0.3)])
+    y, x = np.append(y, [y[site + 5] + 1.5, y[site] + half[0]]), np.append(x, [x[site + 5], x[site] + half[1]])
     p, bright = np.append(p, [0.3, 0.3]), np.append(bright, [3.0, 1.0])
-    near = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)[1]
+    _, near, between = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
     assert (near[site] >= 0).sum() >= alike.LEAST
     assert (near[-2] < 0).all()
+    assert between[-1] and between.sum() == 1
 
 
 def test_without_order_nothing_is_alike(weights):
     rng = np.random.default_rng(0)
     y, x, p = rng.uniform(0, 200, 120), rng.uniform(0, 280, 120), rng.uniform(0.02, 0.99, 120)
-    after, near = reconsidered_with_alike(y, x, p, np.ones(120), SIGMA, SHAPE, weights)
+    after, near, between = reconsidered_with_alike(y, x, p, np.ones(120), SIGMA, SHAPE, weights)
     np.testing.assert_array_equal(after, p)
-    assert (near == -1).all() and near.shape == (120, alike.MOST)
+    assert (near == -1).all() and near.shape == (120, alike.MOST) and not between.any()
     none = reconsidered_with_alike(y[:0], x[:0], p[:0], p[:0], SIGMA, SHAPE, weights)
-    assert [part.shape for part in none] == [(0,), (0, alike.MOST)]
+    assert [part.shape for part in none] == [(0,), (0, alike.MOST), (0,)]
+
+
+def judged(clear, ids, near):
+    typical, spread = usual(clear, rows_of(ids, near))
+    return likeness(clear, typical, spread), typical
 
 
 def test_likeness_falls_with_what_a_column_lacks():
     clear = np.array([6.0, 6.5, 5.5, 6.2, 5.9, 6.0, 3.0, 0.5, 12.0])
     ids = np.array([2, 3, 5, 7, 11, 13, 17, 19, 23])
-    near = np.tile([2, 3, 5, 7, 11, -1], (9, 1))
-    ratio, typical = likeness(clear, ids, near)
+    ratio, typical = judged(clear, ids, np.tile([2, 3, 5, 7, 11, -1], (9, 1)))
     np.testing.assert_allclose(typical, np.mean(clear[:5]))
     assert (ratio[:6] == alike.ENOUGH).all() and ratio[8] == alike.ENOUGH
     assert alike.FAINTEST < ratio[6] < -0.5 and ratio[7] == alike.FAINTEST
@@ -89,12 +104,17 @@ def test_likeness_falls_with_what_a_column_lacks():
 def test_likeness_is_unknown_without_equivalents_or_with_faint_ones():
     ids = np.arange(5)
     few = np.tile([0, 1, -1, -1], (5, 1))
-    assert np.isnan(likeness(np.full(5, 6.0), ids, few)[0]).all()
+    assert np.isnan(judged(np.full(5, 6.0), ids, few)[0]).all()
     absent = np.tile([0, 1, 2, 99], (5, 1))  # one was not fitted
-    assert np.isfinite(likeness(np.full(5, 6.0), ids, absent)[0]).all()
-    assert np.isnan(likeness(np.full(5, 1.5), ids, absent)[0]).all()
-    assert np.isnan(likeness(np.array([6, 6, np.nan, 6, 6.0]), ids, absent)[0]).all()
-    assert [part.shape for part in likeness(np.empty(0), ids[:0], few[:0])] == [(0,), (0,)]
+    assert np.isfinite(judged(np.full(5, 6.0), ids, absent)[0]).all()
+    assert np.isnan(judged(np.full(5, 1.5), ids, absent)[0]).all()
+    assert np.isnan(judged(np.array([6, 6, np.nan, 6, 6.0]), ids, absent)[0]).all()
+    assert [part.shape for part in judged(np.empty(0), ids[:0], few[:0])] == [(0,), (0,)]
+
+
+def test_alone_a_column_has_to_stand_out_of_the_noise():
+    p = on_its_own(np.array([2.0, 3.5, 4.0, 6.0]))
+    assert p[0] < 0.01 and p[1] < 0.4 and p[2] > 0.6 and p[3] > 0.999
 
 
 def test_probabilities_are_weighed_where_the_ratio_is_known():

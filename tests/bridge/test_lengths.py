@@ -71,7 +71,10 @@ def test_unit_factors_chain(a, b, c):
 @pytest.mark.parametrize(
     ("units", "kind"),
     [("nm", "length"), ("inch", "length"), ("px", "pixel"), ("", "pixel"), ("1/nm", "reciprocal"),
-     ("1 / nm", "reciprocal"), ("nm^-1", "reciprocal"), ("nm⁻¹", "reciprocal"), ("1/A", "reciprocal"),
+     ("1 / nm", "reciprocal"), ("/nm", "reciprocal"),
+     (r"$\AA^{-1}$", "reciprocal"), (r"$\mathring{A}^{-1}$", "reciprocal"), ("nm^{-1}", "reciprocal"),
+     (r"\AA", "length"), ("$nm$", "length"), ("[nm]", "length"), (r"$\mu m$", "length"),
+     ("nm^-1", "reciprocal"), ("nm⁻¹", "reciprocal"), ("1/A", "reciprocal"),
      ("Å**-1", "reciprocal"), ("nm-1", "reciprocal"), ("1/blorp", "reciprocal"), ("mrad", "angle"), ("rad", "angle"),
      ("deg", "angle"), ("°", "angle"), ("blorp", "unknown"), ("2π/nm", "reciprocal"), ("2 pi / Å", "reciprocal"),
      ("k", "reciprocal"), ("k_x", "reciprocal"), ("q", "reciprocal"), ("eV", "energy"), ("keV", "energy"),

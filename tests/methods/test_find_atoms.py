@@ -248,19 +248,6 @@ def test_any_scale(spacing, sigma):
     assert f1_inside(find(image), y, x, shape, 0.3 * spacing, spacing) >= 0.97
 
 
-def test_vacancies_stay_empty(standard):
-    rng = np.random.default_rng(2)
-    from hs_deepatoms.simulate.columns import draw_columns
-
-    yy, xx = (a.ravel() for a in np.mgrid[10:250:14.0, 10:330:14.0])
-    gone = rng.random(len(yy)) < 0.06
-    image = rng.poisson(40 * draw_columns((260, 340), yy[~gone], xx[~gone], np.ones((~gone).sum()), 2.8) + 8)
-    atoms = find(image)
-    at_gone = matched(atoms["y_px"].values, atoms["x_px"].values, yy[gone], xx[gone], 4.0)
-    assert len(at_gone) <= 0.05 * gone.sum()
-    assert f1_inside(atoms, yy[~gone], xx[~gone], image.shape, 4.0, 5) >= 0.98
-
-
 @pytest.mark.parametrize("kind", ["gauss", "poisson", "film", "vacuum"])
 def test_noise_has_no_atoms(kind):
     from scipy.ndimage import gaussian_filter
@@ -488,20 +475,6 @@ def test_equal_columns_that_just_touch_are_two(peak):
     assert len(matched(found["y_px"].values, found["x_px"].values, y, x, 1.0)) == 180
 
 
-@pytest.mark.parametrize("seed", [4, 12, 20])
-def test_the_core_of_a_defect_is_found_though_the_crystal_has_no_sites_there(seed):
-    """Without the fit's word the crystal takes four of seed 4's columns, and five of seed 20's."""
-    image, y, x = loop_image(seed)
-    atoms = find(image)
-    pairs = matched(atoms["y_px"].values, atoms["x_px"].values, y, x, 3.0)
-    deep = (y > 4) & (x > 4) & (y < image.shape[0] - 5) & (x < image.shape[1] - 5)
-    assert np.isin(np.flatnonzero(deep), pairs[:, 1]).all()
-    false = np.delete(np.column_stack([atoms["y_px"], atoms["x_px"]]), pairs[:, 0], axis=0)
-    assert not np.all((false > 6) & (false < np.array(image.shape) - 7), axis=1).any()
-    count = atoms.deepatoms.rings()["ring_count"]
-    assert count.sel(ring_size=[5, 7]).values.tolist() == [6, 6]
-
-
 @pytest.fixture
 def loop():
     """An image of a defect, and the atoms found in it whole."""
@@ -517,18 +490,6 @@ def test_tiles_agree_about_the_core_of_a_defect(loop, small_tiles):
             for t in (lazy, whole)]  # fmt: skip
     same_atoms(*deep, 0.03)
     assert lazy.deepatoms.rings()["ring_count"].sel(ring_size=[5, 7]).values.tolist() == [6, 6]
-
-
-def test_holes_of_a_honeycomb_are_no_dark_columns(monkeypatch):
-    """The survey takes this image for one of dark columns; the bright ones explain it better."""
-    from hs_deepatoms.methods import look
-
-    image = loop_image(12)[0]
-    source = look.images.read_images(image, operation="find_atoms")
-    assert not look.look_at(source, device="cpu").dark
-    monkeypatch.setattr(look, "_compared", lambda source, one, *_: one)
-    assert look.look_at(source, device="cpu").dark
-    assert look.look_at(source, contrast="dark", device="cpu").dark
 
 
 def test_a_wrong_species_is_called_by_the_argument_that_was_given():

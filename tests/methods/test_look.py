@@ -164,7 +164,7 @@ def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
     monkeypatch.setattr(look, "PURE_NOISE", 100.0)  # look at all of them
     monkeypatch.setattr(look, "LITTLE", -100.0)
     monkeypatch.setattr(look, "EXPLAINED", 100.0)
-    width, _ = look.measured_width(source, seen, 0, None)
+    width = look._measured(source, seen, 0, None).sigma
     assert len(calls) == 3 and np.isfinite(width) and width > 0.9 * seen.sigma
 
 
@@ -189,3 +189,32 @@ def test_the_model_for_the_contrast_is_picked_and_named(tmp_path, monkeypatch):
     entry = json.loads(atoms.attrs["provenance"])[-1]
     limit = float(reliable(0.6, images.find_model("abf").reliability))
     assert entry["model"]["name"] == "abf" and entry["parameters"]["threshold_used"] == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(("across", "told"), [(2.8, False), (2.5, True)])
+def test_columns_that_are_not_round_are_told(across, told):
+    y, x = (v.ravel() for v in np.mgrid[8:170:14.0, 9:200:14.0])
+    rows, columns = np.mgrid[:172, :203]
+    turned = [(rows - a, columns - b) for a, b in zip(y, x, strict=True)]
+    image = sum(
+        np.exp(-((0.8 * v + 0.6 * w) ** 2 / 2.8**2 + (0.8 * w - 0.6 * v) ** 2 / across**2) / 2) for v, w in turned
+    )
+    image = np.random.default_rng(0).poisson(300 * image + 20)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        find_atoms(image, show_progressbar=False)
+    said = [str(w.message) for w in caught if "elliptical=True" in str(w.message)]
+    assert [("1.1" in text and "times as long as wide" in text) for text in said] == [True] * told
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        find_atoms(image, elliptical=True, show_progressbar=False)
+
+
+@pytest.mark.parametrize(("spacing", "said"), [(2, "no columns are found"), (26, "left unexplained")])
+def test_a_spacing_that_does_not_fit_is_told(spacing, said):
+    image = lattice_image((172, 203), 13.0, heights=(1.0,))[0]
+    with pytest.warns(UserWarning, match=f"{spacing} px apart, as spacing= says, .*{said}"):
+        find_atoms(image, spacing=spacing, show_progressbar=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert find_atoms(image, spacing=13, show_progressbar=False).sizes["atom"] > 100

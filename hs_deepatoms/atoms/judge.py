@@ -1,0 +1,69 @@
+"""What fitted heights and the crystal say together about the candidates of a frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from hs_deepatoms.atoms.alike import likeness, on_its_own, rows_of, usual, weighed
+from hs_deepatoms.atoms.at_site import at_sites
+
+if TYPE_CHECKING:
+    from hs_deepatoms.atoms.block import FrameFit
+    from hs_deepatoms.atoms.decode import Points
+    from hs_deepatoms.atoms.detect import Detection
+
+# of the signal-to-noise ratio of its equivalents: a candidate that has less is looked at once more, at the site itself
+DOUBTFUL = 0.75
+# a column that the detector saw and only the crystal speaks against, as in the core of a defect, stays where the fit
+# shows it as plainly as this, and as nearly so many of the columns around it
+PLAIN_TO_SEE, LIKE_NEIGHBOURS, NEIGHBOURS = 10.0, 0.6, 8
+
+
+def judge(points: Points, done: FrameFit, job: Detection, ratio: np.ndarray, typical: np.ndarray) -> None:
+    """Probabilities of the fitted candidates in the light of their heights, written to ``points``.
+
+    Between the sites of a crystal, and where what stands on equivalent sites is hardly to be seen, a column has to
+    stand out of the noise by itself.
+    """
+    spared, rows, p = overruled(points, done, job), done.rows, points.probability
+    alone = points.fitted["between"][rows] | ((points.fitted["alike"][rows, 0] >= 0) & np.isnan(typical))
+    weighed_ones = weighed(p[rows], ratio, job.heights)
+    p[rows] = np.where(alone, np.minimum(weighed_ones, on_its_own(done.fit.clearness[done.known])), weighed_ones)
+    p[spared] = points.fitted["seen"][spared]
+
+
+def compared(points: Points, done: FrameFit, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """How far the fitted candidates measure up to their equivalents, and these: a log likelihood ratio, a clearness."""
+    which = np.flatnonzero(done.known)
+    if "alike" not in points.fitted:
+        return np.full(len(which), np.nan), np.full(len(which), np.nan)
+    order = np.argsort(points.fitted["number"][done.rows])
+    ids, alike = (points.fitted[name][done.rows[order]] for name in ("number", "alike"))
+    near, which = rows_of(ids, alike), which[order]
+    typical, spread = usual(clearness := done.fit.clearness[which], near)
+    ratio = likeness(clearness, typical, spread)
+    doubtful = np.flatnonzero(clearness < DOUBTFUL * typical)
+    if len(doubtful):
+        near = np.where(near >= 0, which[near], -1)[doubtful]
+        own, there = at_sites(done.image, ~done.bad, done.noise, done.fit, near, which[doubtful], sigma)
+        again = likeness(own, there, spread[doubtful], 0.0)
+        ratio[doubtful] = np.where(np.isfinite(again), again, ratio[doubtful])
+    back = np.argsort(order)
+    return ratio[back], typical[back]
+
+
+def overruled(points: Points, done: FrameFit, job: Detection) -> np.ndarray:
+    """Indices of the candidates that the detector saw and the crystal spoke against, and that the fit shows plainly."""
+    clearness, rows = done.fit.clearness[done.known], done.rows
+    certain = points.probability[rows] >= job.certain
+    doubted = ~certain & (points.fitted["seen"][rows] >= job.certain) & done.fit.converged[done.known]
+    doubted &= clearness > PLAIN_TO_SEE
+    if not doubted.any() or certain.sum() < NEIGHBOURS:
+        return rows[:0]
+    tree = cKDTree(np.column_stack([points.y[rows[certain]], points.x[rows[certain]]]))
+    near = tree.query(np.column_stack([points.y[rows[doubted]], points.x[rows[doubted]]]), k=NEIGHBOURS)[1]
+    usual = np.median(clearness[certain][near], axis=1)
+    return rows[doubted][clearness[doubted] > LIKE_NEIGHBOURS * usual]
