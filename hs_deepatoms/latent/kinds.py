@@ -2,7 +2,7 @@
 
 Within a class patches vary too, with thickness or strain for instance, and by more than classes differ: how far
 averages are from each other does not tell. Classes are where patches are dense, a mixture of normal distributions of
-any shape.
+any shape (Fraley & Raftery, J. Am. Stat. Assoc. 97, 611 (2002), doi:10.1198/016214502760047131).
 """
 
 from __future__ import annotations
