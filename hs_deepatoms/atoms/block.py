@@ -36,6 +36,9 @@ FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit 
 # signal-to-noise ratio, and that relative to the frame's faintest, below which a column is none: where all others are
 # plain to see the network's suspicion is not enough
 FAINT, FAINTER = 3.0, 0.4
+# excess of the noise from which it is texture, as of a film; and below which signal-to-noise ratio, and below
+# ``FAINTER`` of the usual one, its own blobs are no columns, unless equivalents in a crystal are as faint
+TEXTURED, TEXTURE = 2.0, 6.0
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
@@ -293,9 +296,7 @@ def _refined(
     fit, known, chosen, box = done.fit, done.known, done.chosen, done.box
     mine[np.setdiff1d(chosen, done.rows)] = False  # doubles of others
     ratio, typical = compared(points, done, job.column_sigma)
-    absent = fit.clearness[known] < min(FAINT, FAINTER * done.noise.faintest)
-    absent &= ~(fit.clearness[known] > LIKE * typical)
-    mine[done.rows[absent]] = False
+    mine[done.rows[_absent(fit.clearness[known], typical, done.noise)]] = False
     if job.heights is not None:
         judge(points, done, job, ratio, typical)
     seen = Block(block.frames, block.core, box)
@@ -305,6 +306,14 @@ def _refined(
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
     _write(points, rows, fit, (box[0], box[2]), (-1 if job.dark else 1) * done.scaling.span, done.scaling.centre)
     return points.keep(mine & in_frame(points, job.shape))
+
+
+def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndarray:
+    """True (n,) for candidates too faint to be columns; ``typical`` is the clearness of the equivalents, or NaN."""
+    absent = clearness < min(FAINT, FAINTER * noise.faintest)
+    if noise.excess > TEXTURED:
+        absent |= np.isnan(typical) & (clearness < min(TEXTURE, FAINTER * noise.usual))
+    return absent & ~(clearness > LIKE * typical)
 
 
 def unfitted(points: Points) -> Points:

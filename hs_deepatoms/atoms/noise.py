@@ -19,9 +19,10 @@ class Noise:
     ``excess`` is how much more the residual varies over the size of a column than independent pixels would: texture of
     the support, correlated noise, a model that does not fit. A column's place is only as sure as that.
 
-    Of the columns that it was measured beside, it also keeps what is the same for all parts of a frame: ``faintest`` is
-    the signal-to-noise ratio of the faintest (their lowest twentieth), ``log_width`` and ``high`` are their typical
-    width and largest height (their median, their highest twentieth); None where none was fitted.
+    Of the columns that it was measured beside, it also keeps what is the same for all parts of a frame: ``faintest``
+    and ``usual`` are the signal-to-noise ratios of the faintest (their lowest twentieth) and of most (their median),
+    ``log_width`` and ``high`` are their typical width and largest height (their median, their highest twentieth);
+    None where none was fitted.
     """
 
     gain: float
@@ -30,6 +31,7 @@ class Noise:
     least: float
     excess: float = 1.0
     faintest: float = 0.0
+    usual: float = 0.0
     log_width: float | None = None
     high: float | None = None
 

@@ -55,7 +55,10 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
     excess = float((1.4826 * ratio.median()) ** 2) if len(ratio) else 1.0
     noise = replace(noise, excess=max(excess, 1.0))
     clear = torch.cat([_clearness(p, noise) for p in parts])
-    return replace(noise, faintest=float(clear.quantile(0.05)), **_usual(parts)) if len(clear) else noise
+    if not len(clear):
+        return noise
+    faintest, usual = (float(clear.quantile(q)) for q in (0.05, 0.5))
+    return replace(noise, faintest=faintest, usual=usual, **_usual(parts))
 
 
 def _usual(parts: list[Residue]) -> dict[str, float]:

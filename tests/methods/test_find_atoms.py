@@ -265,6 +265,20 @@ def test_noise_has_no_atoms(kind):
     assert found < 3
 
 
+@pytest.mark.parametrize("grain", [3.0, 6.0])
+def test_grains_of_a_film_are_no_atoms_beside_brighter_ones(grain):
+    """Thirty of them were reported beside 64 atoms."""
+    from scipy.ndimage import gaussian_filter
+
+    rng, shape = np.random.default_rng(3), (256, 300)
+    y, x = (v.ravel() + rng.uniform(-5, 5, v.size) for v in np.mgrid[15:250:30, 18:290:34])
+    film = gaussian_filter(rng.normal(size=shape), 1.8)
+    atoms = draw_columns(shape, y, x, rng.uniform(55, 105, len(y)), 2.6)
+    found = find(rng.poisson(np.clip(50 + grain * film / film.std(), 2, None) + atoms))
+    assert len(matched(found["y_px"].values, found["x_px"].values, y, x, 2.5)) >= len(y) - 1
+    assert found.sizes["atom"] <= 1.08 * len(y)
+
+
 def test_region_masks_and_navigation_mask(signal, standard, reference):
     roi = hs.roi.RectangularROI(left=-2.0, right=1.5, top=2.0, bottom=4.0)
     part = signal.find_atoms(region=roi, show_progressbar=False)
