@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from hs_deepatoms.latent.blocks import TERMS, BlockBatches, Physics, map_losses, together
+from hs_deepatoms.latent.kinds import kinds_of
 from hs_deepatoms.latent.model import BANK, VAE
 from hs_deepatoms.latent.smoothing import widths
-from hs_deepatoms.latent.templates import class_averages, groups
+from hs_deepatoms.latent.templates import class_averages
 from hs_deepatoms.nets.catalogue import initialise
 from hs_deepatoms.training.batches import Batches
 from hs_deepatoms.training.fit import Fitted, fit
@@ -164,7 +165,9 @@ def begin(model: VAE, rows: Rows, recipe: Recipe, device: str) -> None:
     generator = torch.Generator().manual_seed(recipe.seed)
     model.known = class_averages(patches, model.frame, model.lattice, BANK, generator, blur=model.blur[0])
     if model.classes and labels is None:
-        model.kinds = groups(model.known, model.classes, model.frame).to(device)
+        kinds = kinds_of(patches, model.known, model.classes, model.frame, model.lattice, recipe.seed,
+                         blur=model.blur[0])  # fmt: skip
+        model.kinds = kinds.to(device)
 
 
 def best_of(make: Callable[[], VAE], rows: Rows, recipe: Recipe, restarts: int, **options) -> tuple[Fitted, float]:

@@ -183,16 +183,6 @@ def _moved(motif, crop, parent, frame: Frame, lattice: Lattice) -> torch.Tensor:
     return sample(motif[None], *to_patch(*grid_of_size(frame, motif.device), pose), frame.step)[0]
 
 
-def groups(motifs: torch.Tensor, k: int, frame: Frame) -> torch.Tensor:
-    """Class (m,) of each motif: k groups by average linkage of the distances in their common orientation."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-
-    if len(motifs) <= k:
-        return torch.arange(len(motifs))
-    tree = linkage(inside(motifs, frame).flatten(1).cpu().numpy(), "average")
-    return torch.from_numpy(fcluster(tree, k, "maxclust").astype("int64") - 1)
-
-
 def balanced(patches, motifs, group: torch.Tensor, frame: Frame, lattice: Lattice) -> torch.Tensor:
     """Motifs, those of a group (m,) moved together, so that the shifts of their patches are 0 on average."""
     which, pose, _ = search_all(patches, motifs, frame, lattice)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.patches import WINDOW_DIMS
 from hs_deepatoms.bridge.provenance import plain, provenance_entry, read_provenance
@@ -157,9 +158,16 @@ def manifold(model: VAE, node: xr.Dataset, latent: xr.Dataset, n: int = NODES) -
     """Pictures over the latents: on a grid (z_0, z_1) for two of them, else along each, the others in the middle.
 
     Nodes are quantiles of the latents, 2.5 to 97.5 %.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If ``n`` is no whole number of 1 or more.
     """
     import xarray as xr
 
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise InvalidArgumentError(explain(f"n={n!r}", "a whole number of 1 or more", "Choose another value."))
     values = latent["z"].values[np.isfinite(latent["z"].values).all(1)]
     if not len(values):
         values = np.zeros((1, model.latent_dim))
@@ -192,16 +200,27 @@ def picture_array(model: VAE, node: xr.Dataset, z: np.ndarray, dims: tuple[str, 
     flat = np.asarray(z, np.float32).reshape(-1, z.shape[-1])
     kinds = np.zeros((len(flat), model.classes), np.float32)
     if model.classes:
-        kinds[np.arange(len(flat)), np.broadcast_to(np.asarray(chosen, int).ravel(), len(flat))] = 1
+        kinds[np.arange(len(flat)), _classes(chosen, len(flat), model.classes)] = 1
     given = np.zeros((len(flat), model.condition), np.float32)
     if condition is not None and model.condition:
         given[:] = np.asarray(condition, np.float32).reshape(-1, model.condition)
     where = np.zeros((len(flat), 4), np.float32) if pose is None else np.asarray(pose, np.float32).reshape(-1, 4)
-    images = scaling_in(node).undo(pictures(model, flat, kinds, given, where)).reshape(*shape, -1, *model.shape)
+    images = scaling_in(node).undo(pictures(model, flat, kinds, given, where))
+    images = images.reshape(*shape, *images.shape[1:])
     coords, inner = axes_in(node)
     if "channel" not in inner:
         images = images[..., 0, :, :] if len(inner) == 2 else images[..., 0, 0, :]
     return xr.DataArray(images, dims=(*dims, *inner), coords=coords)
+
+
+def _classes(chosen: Any, n: int, classes: int) -> np.ndarray:
+    """Numbers (n,) of classes."""
+    given = np.asarray(chosen)
+    whole = given.dtype.kind in "iu" and given.ndim < 2 and given.size in (1, n)
+    if not whole or (given.size and not 0 <= given.min() <= given.max() < classes):
+        allowed = f"one of 0 to {classes - 1}, or {n} of them"
+        raise InvalidArgumentError(explain(f"chosen={chosen!r}", allowed, "Choose another class."))
+    return np.broadcast_to(given.ravel(), n)
 
 
 def axes_in(node: xr.Dataset) -> tuple[dict[str, Any], tuple[str, ...]]:

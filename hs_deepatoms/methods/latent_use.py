@@ -105,7 +105,7 @@ def decode(tree: xr.DataTree, z: Any, *, angle: Any = 0.0, shift_y: Any = 0.0, s
     Raises
     ------
     InvalidArgumentError
-        Latents of another number.
+        Latents of another number; poses, classes or conditions that are not one, or one per picture.
     """
     node = tree["model"].to_dataset()
     model = model_in(node)
@@ -260,6 +260,10 @@ def _standard(condition: Any, node, model, n: int) -> np.ndarray:
     mean, deviation = (np.asarray(one) for one in json.loads(node.attrs["condition"]))
     values = np.asarray(condition, float)
     values = values[:, None] if values.ndim == 1 and model.condition == 1 else values
+    if values.shape not in ((), (model.condition,), (1, model.condition), (n, model.condition), (1, 1), (n, 1)):
+        got = f"condition of shape {np.shape(condition)}"
+        allowed = f"{model.condition} numbers, or ({n}, {model.condition})"
+        raise InvalidArgumentError(explain(got, allowed, "Give one row per picture."))
     return ((np.broadcast_to(values, (n, model.condition)) - mean) / deviation).astype(np.float32)
 
 
@@ -267,5 +271,17 @@ def _pose(node, n: int, angle, shift_y, shift_x, scale) -> np.ndarray:
     """Poses (n, 4) in pixels."""
     axes = [Axis.from_dict(fields) for fields in json.loads(node.attrs["axes"])]
     steps = [axis.step if axis.scale is None else float(axis.scale) for axis in axes]
-    parts = (angle, np.asarray(shift_y) / steps[0], np.asarray(shift_x) / steps[1], np.log(scale))
-    return np.stack([np.broadcast_to(np.asarray(one, float), n) for one in parts], 1)
+    given = {"angle": angle, "shift_y": shift_y, "shift_x": shift_x, "scale": scale}
+    angle, shift_y, shift_x, scale = (_per_picture(values, name, n) for name, values in given.items())
+    if (scale <= 0).any():
+        raise InvalidArgumentError(explain(f"scale={given['scale']!r}", "above 0", "Leave it out for 1."))
+    return np.stack([angle, shift_y / steps[0], shift_x / steps[1], np.log(scale)], 1)
+
+
+def _per_picture(values: Any, name: str, n: int) -> np.ndarray:
+    """One number for each of n pictures."""
+    found = np.asarray(values, float)
+    if found.shape not in ((), (1,), (n,)):
+        got = f"{name} of shape {found.shape} for {n} latents"
+        raise InvalidArgumentError(explain(got, f"a number, or {n} of them", "Give one per picture."))
+    return np.broadcast_to(found, n)

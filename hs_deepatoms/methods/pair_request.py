@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,15 @@ def check_request(asked: PairRequest) -> None:
         raise _refused("learning_rate", asked, "above 0")
     if asked.folds not in (None, 1) and not (isinstance(asked.split, str) and asked.split == "blocks"):
         raise _refused("folds", asked, "1 unless split='blocks'")
+    if asked.edges is not None and not _are_onsets(asked.edges):
+        raise _refused("edges", asked, "a dict of names and onsets (units of the energy axis): {'Ti_L3': 456.0}")
+
+
+def _are_onsets(edges: Any) -> bool:
+    if not isinstance(edges, dict):
+        return False
+    real = all(isinstance(one, Real) and not isinstance(one, bool) for one in edges.values())
+    return real and all(np.isfinite(one) for one in edges.values())
 
 
 def _refused(name: str, asked: PairRequest, allowed: str) -> InvalidArgumentError:

@@ -151,6 +151,7 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
     splits = _splits(valid, gap, asked)
     poisson, counted = notes.pop("poisson"), notes.pop("counted")
     train = np.any([split.of(TRAIN) for split in splits], axis=0)
+    _check_components(asked, rows, int(train.sum()))
     space, values = fit_space(rows, train, poisson=poisson, counted=counted, n_components=asked.n_components)
     if asked.likelihood == "learned":
         space = with_channel_variance(space, rows, train)
@@ -159,6 +160,14 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
               "likelihood": "poisson" if poisson else "gaussian", "eigenvalues": values[: space.k + 5].tolist(),
               "folds": len(splits)}  # fmt: skip
     return Learned(rows, space, None, splits, image, window, step, totals, scores, valid, notes)
+
+
+def _check_components(asked: PairRequest, rows: SpectrumRows, spectra: int) -> None:
+    most = min(rows.n_channels, spectra)
+    if asked.n_components is not None and asked.n_components > most:
+        got = f"n_components={asked.n_components} for {spectra} training spectra of {rows.n_channels} channels"
+        todo = "Leave it out: as many as stand out of the noise are taken."
+        raise InvalidArgumentError(explain(got, f"at most {most}", todo))
 
 
 def scores_of(space: SpectrumSpace, rows: SpectrumRows, valid: np.ndarray) -> np.ndarray:
@@ -313,9 +322,20 @@ def _kind(sample: np.ndarray, pair: Pair, asked: PairRequest) -> tuple[bool, str
         warnings.warn(f"{100 * below:.1f} % of the sum of the spectra is negative: they are not taken for counts, and "
                       "their noise for the same everywhere", stacklevel=6)  # fmt: skip
     poisson = counts if asked.likelihood == "auto" else asked.likelihood == "poisson"
+    if asked.normalisation == "zlp":
+        _check_zero_loss(pair)
     if asked.normalisation != "auto":
         return poisson, asked.normalisation
     return poisson, "area" if poisson or (known and sample.sum(1).min() > 0) else "none"
+
+
+def _check_zero_loss(pair: Pair) -> None:
+    axis = pair.spectra.signal[0]
+    low, high = np.sort(axis.coordinates())[[0, -1]]
+    if not low <= 0 <= high:
+        got = f"normalisation='zlp' for spectra from {low:g} to {high:g} {axis.units}"
+        todo = "Choose 'area', or align the zero loss with 0 first (align_zero_loss_peak)."
+        raise InvalidArgumentError(explain(got, "an energy axis that has the zero loss, at 0", todo))
 
 
 def _counted(mean: np.ndarray, normalisation: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,7 @@ def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.
     energy = pair.spectra.signal[0]
     edges = asked.edges if asked.edges is not None else edges_of(pair)
     report = score_spectra(learned, energy.coordinates(), edges, asked.seed)
+    _say_unscored([name for name in asked.edges or {} if name not in report.edges], energy)
     nodes = {
         "/": _root(KIND, pair, learned, asked),
         "/latent": _latent(pair, learned, report.error, "error over that of the noise alone"),
@@ -85,6 +87,13 @@ def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.
         "/model": _model_node(pair, learned, pair.spectra),
     }
     return xr.DataTree.from_dict(nodes, name=KIND)
+
+
+def _say_unscored(edges: list[str], energy: Axis) -> None:
+    if edges:
+        low, high = np.sort(energy.coordinates())[[0, -1]]
+        reach = f"spectra from {low:g} to {high:g} {energy.units} do not reach far enough to both sides"
+        warnings.warn(f"edges {', '.join(edges)} are not scored: {reach}", stacklevel=4)
 
 
 def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SIDE = 3.2  # inches of a panel
+LABELS = 0.9  # inches of a title and the words of an axis
 MANY = 20_000  # points of a scatter
 
 
@@ -56,7 +57,12 @@ def plot_manifold(tree: xr.DataTree, *, chosen: int = 0) -> matplotlib.figure.Fi
     """
     import matplotlib.pyplot as plt
 
-    figure, ax = plt.subplots(figsize=(2 * SIDE, 2 * SIDE), layout="constrained")
+    sizes = tree["manifold/manifold"].sizes
+    tall = 1.0
+    if "window_y" in sizes:  # rows and columns of pictures
+        rows, columns = (sizes[dim] for dim in (("z_0", "z_1") if "z_0" in sizes else ("latent", "step")))
+        tall = min(1.0, rows * sizes["window_y"] / (columns * sizes["window_x"]))
+    figure, ax = plt.subplots(figsize=(2 * SIDE, 2 * SIDE * tall + LABELS), layout="constrained")
     _draw_manifold(ax, tree, chosen)
     return figure
 
@@ -85,13 +91,18 @@ def _draw_manifold(ax: matplotlib.axes.Axes, tree: xr.DataTree, chosen: int) -> 
     values = images.isel(channel=0).values if "channel" in images.dims else images.values
     if values.ndim == 3:  # spectra: a line each
         lines = values.reshape(-1, values.shape[-1])
-        ax.plot(images[images.dims[-1]], lines.T, lw=0.6)
-        ax.set(xlabel=str(images.dims[-1]), title="manifold")
+        along = images[images.dims[-1]]
+        ax.plot(along, lines.T, lw=0.6)
+        ax.set(xlabel=f"{along.name} ({along.attrs.get('units', 'px')})", title="manifold")
         return
     rows, columns, h, w = values.shape
     ax.imshow(values.transpose(0, 2, 1, 3).reshape(rows * h, columns * w), cmap="gray")
     named = images.dims[0] == "z_0"
     ax.set(xticks=[], yticks=[], ylabel="z 0" if named else "latent", xlabel="z 1" if named else "", title="manifold")
+    if not named and rows == 1:
+        few = slice(None, None, max(1, columns // 2))
+        ax.set(xlabel="z 0", ylabel="")
+        ax.set_xticks(((np.arange(columns) + 0.5) * w - 0.5)[few], [f"{z:.3g}" for z in images["z"].values[0, few]])
 
 
 def _draw_latents(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:
@@ -118,7 +129,8 @@ def _draw_map(ax: matplotlib.axes.Axes, table: xr.Dataset, name: str, frame: int
     size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
     cmap = "twilight" if name == "angle" else "tab10" if name == "class" else "viridis"
     drawn = ax.scatter(x, y, c=table[name], s=size, cmap=cmap, linewidths=0)
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=table[name].attrs.get("units", ""))
     same = x.attrs.get("units") == y.attrs.get("units")
-    ax.set(title=name, xlabel=str(x.attrs.get("units", "")), aspect="equal" if same else "auto")
+    labels = {f"{axis}label": f"{axis} ({place.attrs.get('units', 'px')})" for axis, place in (("y", y), ("x", x))}
+    ax.set(title=name, **labels, aspect="equal" if same else "auto")
     ax.invert_yaxis()

@@ -102,11 +102,12 @@ def spectral_baselines(space: SpectrumSpace, regressed: dict, parts: dict, mean:
 def non_negative_parts(scores: np.ndarray, space: SpectrumSpace, k: int, rng: np.random.Generator) -> np.ndarray:
     """Non-negative components (k, n) of the spectra of scores (m, s), found in the scaling of the space.
 
-    Spectra made from scores are free of most of the noise.
+    Spectra made from scores are free of most of the noise. There are fewer than ``k`` of few spectra or channels.
     """
     from sklearn.decomposition import NMF
 
     scaled = np.maximum(space.spectra(scores) / space.scale, 0)
+    k = min(k, *scaled.shape)
     norm = scaled.mean() or 1.0
     model = NMF(k, init="nndsvda", max_iter=200, tol=1e-3, random_state=int(rng.integers(2**31)))
     _quiet(lambda: model.fit(scaled / norm))

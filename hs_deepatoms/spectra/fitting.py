@@ -64,6 +64,7 @@ class Options:
 
     latent_dim: int = 8
     width: int = 48
+    spread: int = 64
     variational: bool = False
     beta: float = 1e-3
     members: int = 1
@@ -100,7 +101,7 @@ def fit_pairing(pairing: Pairing, splits: list[Split], recipe: Recipe, options: 
     k = len(pairing.targets)
     net = {"channels": len(pairing.image), "window": pairing.window, "step": pairing.step, "outputs": k,
            "latent_dim": options.latent_dim, "width": options.width, "spectrum": pairing.n_spectrum,
-           "variational": options.variational}  # fmt: skip
+           "variational": options.variational, "spread": options.spread}  # fmt: skip
     scaling = _scaling(pairing, splits)
     models, histories, steps = [], [], []
     for number, split in enumerate(splits):

@@ -32,6 +32,8 @@ class PairNet(nn.Module):
         Channels of a whole spectrum that is decoded by dilated convolutions, in front of the targets; 0: none.
     variational : bool
         Latents with a distribution (a variational encoder-decoder).
+    spread : int
+        Width of the layers of their own that the variances have; 0: none, a linear function of those of the means.
 
     Notes
     -----
@@ -49,6 +51,7 @@ class PairNet(nn.Module):
         width: int = 48,
         spectrum: int = 0,
         variational: bool = False,
+        spread: int = 0,
     ):
         super().__init__()
         self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
@@ -59,7 +62,9 @@ class PairNet(nn.Module):
         )
         self.mean = nn.Conv2d(2 * width, outputs, 1)
         self.direct = nn.Conv2d(latent_dim, outputs, 1)
-        self.log_variance = nn.Conv2d(2 * width, outputs, 1)
+        own = [nn.Conv2d(2 * width, spread, 1), nn.SiLU(), nn.Conv2d(spread, spread, 1), nn.SiLU()] if spread else []
+        self.spread = nn.Sequential(*own)
+        self.log_variance = nn.Conv2d(spread or 2 * width, outputs, 1)
         self.decoder = SpectrumDecoder(latent_dim, 1, spectrum) if spectrum else None
         self.noise = SeededNoise()
 
@@ -89,7 +94,7 @@ class PairNet(nn.Module):
         """Means, log variances and spectrum (n, 2 * outputs + spectrum, h, w) of latents (n, d, h, w)."""
         x = self.head(z)
         # the variance must not pull at the features that the mean needs
-        log = self.log_variance(x.detach() if self.training else x)
+        log = self.log_variance(self.spread(x.detach() if self.training else x))
         parts = [self.mean(x) + self.direct(z), log.clamp(LEAST_LOG, MOST_LOG)]
         if self.decoder is not None:
             n, d, h, w = z.shape

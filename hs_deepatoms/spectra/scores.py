@@ -108,13 +108,14 @@ def beats(own: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> tuple[flo
     Parameters
     ----------
     own, other : dict of int to numpy.ndarray
-        Small block -> sums of squared errors and of the variance of noise in them; noise is taken out.
+        Small block -> sums of squared errors and of the variance of noise in them; noise is taken out. Of a prediction
+        without any error nothing can be removed: 0.
     """
     keys = np.array(sorted(own))
     gain, spread = sum_over_blocks(np.array([other[key][0] - own[key][0] for key in keys]), keys)
     level = sum(one[0] - one[1] for one in other.values())
     level = level if level > 0 else sum(one[0] for one in other.values())
-    return float(gain / level), float(spread / level)
+    return (float(gain / level), float(spread / level)) if level > 0 else (0.0, 0.0)
 
 
 def sum_over_blocks(values: np.ndarray, block: np.ndarray) -> tuple[float, float]:

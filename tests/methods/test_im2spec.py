@@ -336,7 +336,8 @@ OTHERS = [
 def test_other_models(cube, options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = image_of(cube.image).im2spec(eels_of(cube.counts, cube.energy), **{**SHORT, "steps": 15, **options})
+        energy = cube.energy - cube.energy[0]  # as if the largest peak, the first, were the zero loss
+        tree = image_of(cube.image).im2spec(eels_of(cube.counts, energy), **{**SHORT, "steps": 15, **options})
     predicted = tree.deepatoms.predict(image_of(cube.image))
     assert predicted.data.shape == cube.counts.shape and (predicted.data >= 0).all()
     assert np.isfinite(predicted.get_noise_variance().data).all()
@@ -440,6 +441,12 @@ def bad_cases():
         "option": (image_of(image), eels_of(counts, energy), {"target": "all"}, InvalidArgumentError, "target='all'"),
         "mask": (image_of(image), eels_of(counts, energy), {"navigation_mask": np.zeros((3, 3), bool)},
                  InvalidArgumentError, "navigation_mask"),
+        "names of edges": (image_of(image), eels_of(counts, energy), {"edges": ["Ti_L3"]}, InvalidArgumentError,
+                           "names and onsets"),
+        "many components": (image_of(image), eels_of(counts, energy), {"n_components": 13, "window": 3},
+                            InvalidArgumentError, "at most 12"),
+        "no zero loss": (image_of(image), eels_of(counts, energy + 300), {"normalisation": "zlp"},
+                         InvalidArgumentError, "from 300 to 311 eV"),
     }  # fmt: skip
 
 
@@ -448,6 +455,17 @@ def test_bad_input_has_a_named_error(case):
     image, spectra, options, error, words = bad_cases()[case]
     with pytest.raises(error, match=words):
         hs_deepatoms.im2spec(image, spectra, **{"show_progressbar": False, "steps": 3, **options})
+
+
+def test_spectra_that_are_all_alike_and_as_many_components_as_channels():
+    image, counts = np.random.default_rng(0).random((20, 24)), np.full((20, 24, 6), 7)
+    options = {**SHORT, "window": 3, "n_components": 6, "edges": {"far": 1e6}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        with pytest.warns(UserWarning, match="edges far are not scored"):
+            tree = image_of(image).im2spec(eels_of(counts, np.arange(6.0)), **options)
+    assert float(tree["metrics/gain"]) == 0 and tree["metrics"].attrs["beats_baselines"] == 0
+    np.testing.assert_allclose(tree.deepatoms.predict(image_of(image)).data, 7, rtol=0.05)
 
 
 def test_an_axis_without_even_steps_is_kept(cube):

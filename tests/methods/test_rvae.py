@@ -88,6 +88,16 @@ def test_decode_inverts_encode(learned):
         tree.deepatoms.decode(np.zeros((3, 5)))
 
 
+def test_no_latent_gives_no_picture_and_wrong_poses_are_refused(learned):
+    tree, z = learned[-1], np.zeros((3, 2))
+    assert tree.deepatoms.decode(z[:0]).shape == (0, *tree.deepatoms.decode(z).shape[1:])
+    for options in ({"angle": [0.0, 1.0]}, {"shift_y": np.zeros((3, 1))}, {"scale": 0.0}):
+        with pytest.raises(InvalidArgumentError, match=next(iter(options))):
+            tree.deepatoms.decode(z, **options)
+    with pytest.raises(InvalidArgumentError, match="n=0"):
+        tree.deepatoms.manifold(0)
+
+
 def test_manifold_and_traverse(learned):
     tree = learned[-1]
     assert tree.deepatoms.manifold(4).shape == (4, 4, 21, 24)
@@ -214,6 +224,8 @@ def test_discrete_labels_and_condition():
     again = known.deepatoms.encode(patches_of(data), condition=kinds.astype(float))
     np.testing.assert_allclose(again["z"], known["latent/z"], atol=1e-3)
     assert known.deepatoms.decode([[0.0, 0.0]], condition=[[1.0]]).shape == (1, 21, 24)
+    with pytest.raises(InvalidArgumentError, match=r"condition of shape \(2,\)"):
+        known.deepatoms.decode([[0.0, 0.0]], condition=[1.0, 2.0])
     with pytest.raises(InvalidArgumentError, match="condition"):
         known.deepatoms.encode(patches_of(data))
 
