@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from hs_deepatoms.atoms.detect import Detection
     from hs_deepatoms.atoms.refine import FrameFit
 
-# of the signal-to-noise ratio of its equivalents: a candidate that has less is looked at once more, at the site itself
-DOUBTFUL = 0.75
+# of the signal-to-noise ratio of its equivalents, and the ratio itself: a candidate that has less than both is looked
+# at once more, at the site itself; what is plainer than a peak of the noise is something, even beside its site
+DOUBTFUL, PEAK = 0.75, 4.5
 # a column that the detector saw and only the crystal speaks against, as in the core of a defect, stays where the fit
 # shows it as plainly as this, and as nearly so many of the columns around it
 PLAIN_TO_SEE, LIKE_NEIGHBOURS, NEIGHBOURS = 10.0, 0.6, 8
@@ -45,7 +46,7 @@ def compared(points: Points, done: FrameFit, sigma: float) -> tuple[np.ndarray, 
     near, which = rows_of(ids, alike), which[order]
     typical, spread = usual(clearness := done.fit.clearness[which], near)
     ratio = likeness(clearness, typical, spread)
-    doubtful = np.flatnonzero(clearness < DOUBTFUL * typical)
+    doubtful = np.flatnonzero(clearness < np.minimum(DOUBTFUL * typical, PEAK))
     if len(doubtful):
         near = np.where(near >= 0, which[near], -1)[doubtful]
         own, there = at_sites(done.image, ~done.bad, done.noise, done.fit, near, which[doubtful], sigma)

@@ -10,6 +10,7 @@ from hs_deepatoms.atoms.decode import COLUMNS, Points
 
 ROWS = 2**20  # rows of one piece
 INTEGER = np.int32  # of frame numbers
+COUNTED = 0.1  # probability from which a candidate tells how undecided they are, whatever threshold is asked for
 
 
 def indecision(probability: np.ndarray) -> float:
@@ -19,9 +20,10 @@ def indecision(probability: np.ndarray) -> float:
 
 
 def judged(points: Points, threshold: float) -> tuple[Points, float, float]:
-    """Points to keep, and of all of them the number expected, sum p, and that in doubt, sum p (1 - p)."""
+    """Points to keep, and of all that count the number expected, sum p, and that in doubt, sum p (1 - p)."""
     p = points.probability.astype(float)
-    return points.keep(p >= threshold), float(p.sum()), float((p * (1 - p)).sum())
+    counted = p[p >= COUNTED]
+    return points.keep(p >= threshold), float(counted.sum()), float((counted * (1 - counted)).sum())
 
 
 class Rows:
@@ -107,7 +109,7 @@ class Pile:
         return self._candidates.taken()
 
     def indecision(self) -> float:
-        """That of all points that came in, kept or not."""
+        """That of all likely enough points that came in, kept or not."""
         return self._doubt / self._expected if self._expected else 0.0
 
     def points(self, keep: bool = True) -> Points:

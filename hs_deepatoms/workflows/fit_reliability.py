@@ -1,6 +1,6 @@
 """What the probabilities of ``find_atoms`` are worth: knots of ``atoms/reliability.py``, fitted on simulated images.
 
-    python -m hs_deepatoms.workflows.fit_reliability MODEL [--seed 21 6 11] [--images 146 146 146] [--write FILE]
+    python -m hs_deepatoms.workflows.fit_reliability MODEL [--seed 1 0] [--images 360 120] [--write FILE]
 
 prints the knots for ``pack``; with ``--write`` they go into a copy of the model file. The whole of ``find_atoms``
 runs on images of several kinds (crystals, bright and dark; single atoms; plain lattices with empty sites at low dose;
@@ -14,14 +14,14 @@ import argparse
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 
-from hs_deepatoms.atoms.reliability import fitted_knots, raw
+from hs_deepatoms.atoms.reliability import fitted_knots
 from hs_deepatoms.methods.find_atoms import find_atoms
 from hs_deepatoms.simulate.plain import simulate_lattice
 from hs_deepatoms.simulate.scenes import simulate_scene
@@ -34,9 +34,6 @@ NEAR = 0.3  # of the distance of neighbours: a column this near to an atom is th
 ALONE = 3.0  # column sigmas, where there are no neighbours
 MARGIN = 6.0  # pixels at the rim, where nothing is counted
 LEAST = 0.0501  # find_atoms wants a threshold above 0.05
-LIFTED = ([0.5], [0.63])  # so that columns are told from a lower probability of the detector's own on: from 0.03
-LOWEST = 0.03  # below it, and above 1 minus it, a detection is not doubtful
-FEW = 100  # doubtful detections that one image counts for at most: they come true together, or not at all
 TRUST = 0.8  # how far it is believed: on plain lattices, which may come more often, probabilities hold as they are
 AT = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.998)  # where the map has its knots
 
@@ -103,24 +100,11 @@ def right(y, x, probability, true_y, true_x, radius: float) -> np.ndarray:
 
 
 def fit(parts: list[Judged]) -> tuple[list[float], list[float]]:
-    """Knots of the map from said to true probabilities; a crowded image counts as `FEW` doubtful detections."""
+    """Knots of the map from said to true probabilities; every detection counts alike, as it does for whoever has it."""
     probability, hit = (np.concatenate([getattr(part, name) for part in parts]) for name in ("probability", "right"))
-    said, true = fitted_knots(probability, hit, np.concatenate([weights(part.probability) for part in parts]), AT)
+    said, true = fitted_knots(probability, hit, np.ones(len(hit)), AT)
     true = expit((1 - TRUST) * logit(said) + TRUST * logit(true))
     return said, [round(float(p), 4) for p in true]
-
-
-def weights(probability: np.ndarray) -> np.ndarray:
-    """What every detection (n,) of one image counts.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> float(weights(np.full(600, 0.5)).sum())
-    100.0
-    """
-    doubtful = np.count_nonzero((probability > LOWEST) & (probability < 1 - LOWEST))
-    return np.full(len(probability), min(1.0, FEW / max(1, doubtful)))
 
 
 def with_knots(model: Path, target: Path, knots) -> str:
@@ -146,17 +130,16 @@ def all_judged(seed: int, images: int, *, model=None, threshold: float = LEAST) 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--seed", type=int, nargs="+", default=[21, 6, 11])
-    parser.add_argument("--images", type=int, nargs="+", default=[146, 146, 146], help="so many of every seed")
+    parser.add_argument("--seed", type=int, nargs="+", default=[1, 0])
+    parser.add_argument("--images", type=int, nargs="+", default=[360, 120], help="so many of every seed")
     parser.add_argument("--write", type=Path, help="copy of the model with the knots")
     o = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         bare = Path(folder) / "bare.safetensors"
-        with_knots(o.model, bare, LIFTED)
+        with_knots(o.model, bare, None)
         sets = zip(o.seed, o.images, strict=True)
-        parts = [part for seed, images in sets for part in all_judged(seed, images, model=bare)]
-        knots = fit([replace(part, probability=raw(part.probability, LIFTED)) for part in parts])
+        knots = fit([part for seed, images in sets for part in all_judged(seed, images, model=bare)])
     for name, values in zip(("said", "true"), knots, strict=True):
         print(name, ", ".join(f"{value:.4f}" for value in values))
     if o.write is not None:

@@ -22,7 +22,7 @@ def test_all_rows_above_the_threshold_in_the_order_they_came(monkeypatch, rows):
     for k, part in enumerate(parts):
         heap.put("columns", k, part)
     p = np.concatenate([part.probability for part in parts]).astype(float)
-    assert heap.indecision() == pytest.approx(indecision(p))
+    assert heap.indecision() == pytest.approx(indecision(p[p >= pile.COUNTED]))
     got = heap.points()
     for name in ("frame", "y", "x", "width", "probability"):
         np.testing.assert_array_equal(getattr(got, name), np.concatenate([getattr(q, name) for q in parts])[p >= 0.4])
@@ -36,3 +36,12 @@ def test_nothing_may_be_kept_and_nothing_may_come():
     heap.put("columns", 0, points(np.random.default_rng(0), 9, 0))
     none = heap.points(keep=False)
     assert len(none.y) == 0 and set(none.fitted) == {"height", "quality"}
+
+
+def test_what_is_hardly_likely_does_not_tell_how_undecided_the_rest_is():
+    """A lower threshold lets in candidates of little probability, and nothing is believed less for that."""
+    few, more = Pile(0.4), Pile(0.03)
+    part = points(np.random.default_rng(1), 300, 0)
+    few.put("columns", 0, part.keep(part.probability >= 0.1))
+    more.put("columns", 0, part)
+    assert few.indecision() == more.indecision() > 0 and more.rows > few.rows
