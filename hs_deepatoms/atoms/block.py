@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,11 +25,10 @@ from hs_deepatoms.atoms.detect import (
 from hs_deepatoms.atoms.judge import compared, judge
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
-from hs_deepatoms.atoms.refine import CLOSE, Fitted, begin_fit, first_fit, fit_columns
+from hs_deepatoms.atoms.refine import CLOSE, FrameFit, begin_fit, first_fit, fit_columns
 from hs_deepatoms.atoms.residue import Residue, pooled, residue
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core, one_core_blas
-from hs_deepatoms.prepare.scaling import FrameScale
 
 NOISE_SIGMAS, NOISE_PIXELS = 75, (160, 256)  # side of the windows on which noise is measured
 FEW_COLUMNS, PLAIN_NOISE = 30, 1.5  # columns, excess of the noise: where a fit tells the width of columns
@@ -240,33 +239,6 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
     if "alike" not in points.fitted:
         return certain
     return certain | (points.fitted["alike"][:, 0] >= 0) | (points.fitted["seen"] >= job.certain)
-
-
-@dataclass(frozen=True)
-class FrameFit:
-    """The fit to one frame's part of a block.
-
-    ``image`` is what was fitted, bright columns, to the pixels ``box`` (y0, y1, x0, x1); ``chosen`` are the indices of
-    the candidates among the columns.
-    """
-
-    image: np.ndarray
-    fit: Fitted
-    chosen: np.ndarray
-    noise: Noise
-    box: tuple[int, int, int, int]
-    bad: np.ndarray
-    scaling: FrameScale
-
-    @property
-    def known(self) -> np.ndarray:
-        """True for fitted columns that were candidates."""
-        return self.fit.origin >= 0
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The candidates that the known columns were."""
-        return self.chosen[self.fit.origin[self.known]]
 
 
 def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> FrameFit:

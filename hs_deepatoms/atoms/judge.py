@@ -11,9 +11,9 @@ from hs_deepatoms.atoms.alike import likeness, on_its_own, rows_of, usual, weigh
 from hs_deepatoms.atoms.at_site import at_sites
 
 if TYPE_CHECKING:
-    from hs_deepatoms.atoms.block import FrameFit
     from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.detect import Detection
+    from hs_deepatoms.atoms.refine import FrameFit
 
 # of the signal-to-noise ratio of its equivalents: a candidate that has less is looked at once more, at the site itself
 DOUBTFUL = 0.75

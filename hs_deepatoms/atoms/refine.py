@@ -17,6 +17,7 @@ from hs_deepatoms.atoms.odd_pixels import without_odd, without_odd_in_doubt
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.residue import evidence, measured
 from hs_deepatoms.atoms.state import State, begin, expected, guessed
+from hs_deepatoms.prepare.scaling import FrameScale
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
@@ -57,6 +58,33 @@ class Fitted:
         """Without the columns that the fit added."""
         known = self.origin >= 0
         return Fitted(**{name: values[known] for name, values in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class FrameFit:
+    """The fit to one frame's part of a block.
+
+    ``image`` is what was fitted, bright columns, to the pixels ``box`` (y0, y1, x0, x1); ``chosen`` are the indices of
+    the candidates among the columns.
+    """
+
+    image: np.ndarray
+    fit: Fitted
+    chosen: np.ndarray
+    noise: Noise
+    box: tuple[int, int, int, int]
+    bad: np.ndarray
+    scaling: FrameScale
+
+    @property
+    def known(self) -> np.ndarray:
+        """True for fitted columns that were candidates."""
+        return self.fit.origin >= 0
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The candidates that the known columns were."""
+        return self.chosen[self.fit.origin[self.known]]
 
 
 def fit_columns(
