@@ -10,6 +10,7 @@ from hs_deepatoms.methods.pair_training import Learned
 from hs_deepatoms.spectra.baselines import (
     Baseline,
     fit_regressions,
+    non_negative_kept,
     non_negative_parts,
     non_negative_shares,
     spectral_baselines,
@@ -174,7 +175,7 @@ def _non_negative(learned: Learned, split: Split, rng: np.random.Generator) -> d
         mask[some[:, 0], some[:, 1]] = True
     weights = (basis.astype(float) ** 2).sum(1)
     regressed = fit_regressions(learned.image, learned.window, learned.step, shares, *chosen, weights, test, rng)
-    return {"scores": np.maximum(regressed["ridge"], 0), "basis": basis}
+    return {"scores": non_negative_kept(regressed["ridge"], basis), "basis": basis}
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,6 +124,17 @@ def non_negative_shares(scores: np.ndarray, space: SpectrumSpace, basis: np.ndar
                                                      max_iter=100, tol=1e-3)[0])  # fmt: skip
 
 
+def non_negative_kept(shares: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Shares (k, ny, nx) without negative ones, their spectra with the sums they had.
+
+    What is cut off would else be added to the total: an error of the whole spectrum, larger than that of its shape.
+    """
+    sums, cut = basis.sum(1, dtype=float), np.maximum(shares, 0)
+    before, after = (np.tensordot(sums, one, 1) for one in (shares, cut))
+    factor = np.divide(before, after, out=np.zeros_like(before), where=after > 0)
+    return (cut * np.maximum(factor, 0)).astype(np.float32)
+
+
 def _quiet(fit: Callable[[], Any]) -> Any:
     """What a fit gives: a baseline that stopped before it converged is one still; sklearn would warn of it."""
     from sklearn.exceptions import ConvergenceWarning
