@@ -278,7 +278,8 @@ def _believed(look: Look, found: Pile | Filed) -> bool:
         images.warn_of_oblong(look.oblong)
     if look.spacing_px is not None:
         images.warn_of_spacing(look.spacing_px, found.rows, look.poor)
-    if look.method != "network" or look.spacing_px is not None:
+        return True
+    if look.method != "network":
         return True
     believed = found.indecision() <= (TOO_UNDECIDED if look.doubtful else HOPELESS)
     if not believed or (found.rows == 0 and not (look.skipped is not None and look.skipped.all())):

@@ -188,27 +188,26 @@ def _measured(source: Source, look: Look, frame: int, limits) -> Look:
     sight = _best_sight(source, look, found, job, window, masked)
     ratio, sureness = oblongness(sight.remains)
     oblong = ratio if ratio > OBLONG and sureness > SURELY else None
-    width = _width(look, sight, found, window, job)
-    sigma = look.sigma if width is None else sight.sigma * float(np.clip(width / sight.sigma, 0.75, 1.33))
-    if width is not None:
-        sigma = max(sigma, images.NARROWEST)
-        sigma = float(np.clip(sigma, *limits)) if limits else sigma
     poor = not sight.explains and sight.unexplained > POOR
-    return replace(look, sigma=on_the_ladder(sigma), poor=poor, oblong=oblong)
+    sigma = on_the_ladder(_width(look, sight, found, window, job, limits))
+    return replace(look, sigma=sigma, poor=poor, oblong=oblong)
 
 
-def _width(look: Look, sight: Sight, found: Points, window: np.ndarray, job: Detection) -> float | None:
-    """Column sigma (pixels) where the detector sees columns clearly, or a fit does; None for what the survey said."""
+def _width(look: Look, sight: Sight, found: Points, window: np.ndarray, job: Detection, limits) -> float:
+    """The survey's column sigma (pixels), corrected where the detector sees columns clearly, or a fit does."""
     from hs_deepatoms.atoms.block import fitted_width, whole_residue
     from hs_deepatoms.atoms.pile import indecision
 
     if sight.sigma < look.sigma:
-        return fitted_width(sight.remains) or float(np.median(sight.columns.width))
-    if len(found.width) < WIDTH_COLUMNS:
-        return None
-    if indecision(found.probability) <= WIDTH_DECIDED:
-        return float(np.median(found.width))
-    return fitted_width(whole_residue(found, window, job)) or look.sigma
+        width = fitted_width(sight.remains) or float(np.median(sight.columns.width))
+    elif len(found.width) < WIDTH_COLUMNS:
+        return look.sigma
+    elif indecision(found.probability) <= WIDTH_DECIDED:
+        width = float(np.median(found.width))
+    else:
+        width = fitted_width(whole_residue(found, window, job)) or look.sigma
+    sigma = max(sight.sigma * float(np.clip(width / sight.sigma, 0.75, 1.33)), images.NARROWEST)
+    return float(np.clip(sigma, *limits)) if limits else sigma
 
 
 @dataclass(frozen=True)

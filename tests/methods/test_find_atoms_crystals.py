@@ -66,7 +66,7 @@ def test_holes_of_a_honeycomb_are_no_dark_columns(monkeypatch):
 
 
 def test_faint_vacancies_of_one_kind_of_column_stay_empty():
-    """Judged by fitted heights alone a sixth of them was filled, with columns a third as high as the others."""
+    """Judged by fitted heights alone 29 of 528 were filled in twenty such images; at their sites it is 8."""
     shape, spacing, empty, filled = (278, 321), 14.0, 0, 0
     cell = spacing * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
     y, x, _ = lattice_points(shape, cell, [(0, 0)])
@@ -82,7 +82,7 @@ def test_faint_vacancies_of_one_kind_of_column_stay_empty():
 
 
 def test_centres_of_a_faint_honeycomb_are_no_columns():
-    """There were up to nineteen before; more peaks of the noise as high as these are to be expected nowhere."""
+    """The detector suspects columns there, and a fit finds peaks of the noise."""
     rng, shape, bond = np.random.default_rng(3), (266, 301), 14.0
     cell = (
         bond * np.sqrt(3) * np.array([[np.cos(0.2), np.sin(0.2)], [np.cos(0.2 + np.pi / 3), np.sin(0.2 + np.pi / 3)]])
