@@ -185,7 +185,7 @@ def fitted_width(remains: Residue) -> float | None:
 
     In noise a network that has to guess widths guesses the usual ones; a fit of many columns averages the noise.
     """
-    found, free = widths(remains), remains.state.free[remains.state.held == 0]
+    found, free = widths(remains), remains.state.free[~remains.state.beyond]
     if len(found) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
         return None
     width = float(np.median(found))
@@ -194,7 +194,8 @@ def fitted_width(remains: Residue) -> float | None:
 
 def widths(remains: Residue) -> np.ndarray:
     """Sigmas (pixels) of the columns that are strong enough to tell one."""
-    return np.exp(remains.state.columns.log_width[remains.state.free].cpu().numpy())
+    state = remains.state
+    return np.exp(state.columns.log_width[state.free & ~state.beyond].cpu().numpy())
 
 
 def unexplained(remains: Residue) -> float:

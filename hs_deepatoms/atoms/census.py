@@ -76,13 +76,12 @@ def _in_the_open(state: State, new: Columns, apart: float = APART) -> torch.Tens
     return keep
 
 
-def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -> tuple[Columns, torch.Tensor]:
+def births_at_rim(state: State, mean: torch.Tensor, least: float) -> Columns:
     """Columns to add whose centres lie outside of the image, where their flanks show in its outermost pixels, or in its
-    holes; and how firmly (n,) their heights are held at zero, as a precision.
+    holes.
 
     Each stands where a column of the usual width, and hardly higher than those of the image, would explain most of what
-    is left there. Held are those that are not beyond doubt: with a ratio of ``least`` fully, of ``sure`` not at all. A
-    jump at one limit would be one of the result at the least change of the image.
+    is left there.
     """
     deep = int(6 * state.sigma) + 2  # what the outermost pixels' evidence depends on
     rim, out = max(1, int(0.5 * state.sigma)), int(OUTSIDE * state.sigma) + 1
@@ -100,9 +99,7 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float, sure: float) -
     new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
     once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
     once[once.clone()] = _in_the_open(state, new[once], BEYOND)
-    new, ratio = new[once], ratio[once]
-    share = ((ratio - least) / (sure - least)).clamp(1e-3, 1 - 1e-6)
-    return new, (ratio / new.height.clamp(min=1e-6)) ** 2 * (1 - share) / share
+    return new[once]
 
 
 def _in_holes(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:

@@ -27,6 +27,7 @@ ALIKE = 0.02  # relative change of the columns between matrices that are as good
 # in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
 FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
+DOUBT = 4.0, 12.0  # signal-to-noise ratio beyond the rim: from where it counts at all, and fully
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -39,6 +40,7 @@ class Equations:
     splines: torch.Tensor  # (m,)
     misfit: float
     at: Columns  # where the matrix is that of
+    held: torch.Tensor  # how firmly heights are held there
 
 
 def matrix(state: State) -> Normal:
@@ -68,8 +70,8 @@ def equations(state: State, near: Equations | None = None) -> Equations:
         normal = near.normal
         gradient = kernels(weighed).slopes(state.columns, weighed, state.window, state.sigma, state.elliptical)
     gradient = (gradient + prior.gradient) * _kept(state, gradient)
-    at = state.columns if near is None else near.at
-    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at)
+    at, held = (state.columns, state.held) if near is None else (near.at, near.held)
+    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at, held)
 
 
 def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) -> tuple[Normal, torch.Tensor]:
@@ -129,7 +131,7 @@ def step(state: State) -> State:
     """
     old = state.before
     now = equations(state, matrix_near(state))
-    if old is not None and not now.misfit <= old[1].misfit + TOLERANCE * len(state.columns):
+    if old is not None and not now.misfit <= _misfit_before(state) + TOLERANCE * len(state.columns):
         state, now = replace(old[0], damping=10 * state.damping), old[1]
         if now.at is not state.columns:  # a matrix of another place may have been the mistake
             now = equations(state)
@@ -145,7 +147,7 @@ def step(state: State) -> State:
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
                   ahead=_ahead(da * scale, state.last), taken=state.taken + 1, change=_change(state.columns, columns),
                   before=before)  # fmt: skip
-    return _called_back(new, normal)
+    return _called_back(_held_anew(new, now), normal)
 
 
 def verified(state: State) -> State:
@@ -154,8 +156,29 @@ def verified(state: State) -> State:
         return state
     misfit = _weighed(state)[2] + _prior(state).misfit
     misfit += float(state.splines @ state.ground.smoothness(state.splines, _stiffness(state)))
+    there = misfit <= _misfit_before(state) + TOLERANCE * len(state.columns)
+    return state if there else replace(state.before[0], change=state.change)
+
+
+def _misfit_before(state: State) -> float:
+    """Misfit before the last step, of heights held as they are now."""
     old, then = state.before
-    return state if misfit <= then.misfit + TOLERANCE * len(state.columns) else replace(old, change=state.change)
+    return then.misfit + float(((state.held - old.held) * old.columns.height**2).sum())
+
+
+def _held_anew(state: State, now: Equations) -> State:
+    """Heights of columns beyond the rim held as firmly as what the image says of them is in doubt.
+
+    Each is multiplied by a share that grows from nothing to one with its signal-to-noise ratio (firm shrinkage, Gao &
+    Bruce, Statistica Sinica 7, 855 (1997)): a jump would be one of the result at the least change of the image.
+    """
+    if not state.beyond.any():
+        return state
+    precision = now.normal.own[:, 2, 2]
+    known = (precision - now.held).clamp(min=1e-9 * precision)
+    ratio = state.columns.height * (known + state.before[0].held) / torch.sqrt(known)  # if it were not held
+    share = ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0.01, 1.0)
+    return replace(state, held=torch.where(state.beyond, known * (1 - share) / share, 0.0))
 
 
 def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
@@ -166,7 +189,8 @@ def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equ
     if state.before is None or state.before[0].free is not state.free:
         return None
     earlier = state.before[1]
-    return earlier if _change(earlier.at, state.columns, share) < within else None
+    held = (state.held - earlier.held).abs() > within * earlier.normal.own[:, 2, 2]
+    return earlier if not held.any() and _change(earlier.at, state.columns, share) < within else None
 
 
 def _change(old: Columns, new: Columns, share: float = MANY) -> float:
@@ -187,7 +211,7 @@ def _moved(state: State, da: torch.Tensor) -> Columns:
     new = c.table.clone()
     new[:, :k] += torch.minimum(torch.maximum(da, -limit), limit)
     # a column may fade, not turn into a hole
-    new[:, 2] = torch.where(state.free, torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
+    new[:, 2] = torch.where(state.free & ~state.beyond, torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
     first = state.start.table[:, :2]
     way = new[:, :2] - first
     share = (state.reach / torch.hypot(way[:, 0], way[:, 1]).clamp(min=1e-9)).clamp(max=1.0)
@@ -226,7 +250,7 @@ def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = torch.nonzero(((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & state.free)[:, 0]
+    rows = torch.nonzero(((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & state.free & ~state.beyond)[:, 0]
     if not len(rows):
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
@@ -310,7 +334,7 @@ def _called_back(state: State, normal: Normal) -> State:
     """
     if not state.judged or state.taken <= 2 or not len(state.columns):  # not near its place yet
         return state
-    start, lost = state.start, unseen(state.columns, normal) & state.free
+    start, lost = state.start, unseen(state.columns, normal) & state.free & ~state.beyond
     if not lost.any():
         return state
     old = state.before[0]

@@ -26,7 +26,7 @@ SAME = 0.05  # relative change of all columns for which error bars of an earlier
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
-AT_RIM = 7.0, 12.0  # the same beyond the rim: from where it counts at all, and fully
+AT_RIM = 4.0  # the same beyond the rim
 
 
 @dataclass
@@ -211,11 +211,11 @@ def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
 
     Those inside would be drawn towards them. They find back in that step: a next one the other way is no swinging.
     """
-    new, held = births_at_rim(state, expected(state), *AT_RIM)
+    new = births_at_rim(state, expected(state), AT_RIM)
     if len(new) == 0:
         return state, source
     none = torch.full((len(new),), -1, device=source.device)
-    return replace(_converge(state.joined(new, held), 1), last=None), torch.cat([source, none])
+    return replace(_converge(state.joined(new, beyond=True), 1), last=None), torch.cat([source, none])
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:
@@ -223,7 +223,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
     for k in range(rounds + 1):
         # an added column that ran away or proved faint was none
         rank = torch.where(source < 0, -torch.inf, -source.double())
-        none = (source < 0) & (state.held == 0) & ~(state.free & (trust(state) > 0))
+        none = (source < 0) & ~state.beyond & ~(state.free & (trust(state) > 0))
         gone = doubles(state.columns, state.sigma, rank) | none
         new = births(state, *evidence(state, expected(state)), SURE if k < rounds else torch.inf)
         if len(new) == 0 and not gone.any():
@@ -234,7 +234,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
         state = state.kept(~gone).joined(new)
         source = torch.cat([source[~gone], torch.full((len(new),), -1, device=source.device)])
         state = _converge(state, 5)
-    keep = (source >= 0) | state.free | (state.held > 0)
+    keep = (source >= 0) | state.free
     return (state, source) if keep.all() else (state.kept(keep), source[keep])
 
 
@@ -267,7 +267,7 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     table |= _axes(c)
     source = source.cpu().numpy()
     fine = (
-        (state.free & ~unseen(state.columns, normal) & (believed > 0)).cpu().numpy()
+        (state.free & ~state.beyond & ~unseen(state.columns, normal) & (believed > 0)).cpu().numpy()
         & (table["height"] > 0)
         & np.isfinite(table["y_std"])
     )

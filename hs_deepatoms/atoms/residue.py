@@ -63,7 +63,7 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
 
 def _usual(parts: list[Residue]) -> dict[str, float]:
     """Typical width and largest height of the columns of all parts."""
-    columns = Columns.join(*(p.state.columns[p.state.held == 0] for p in parts))
+    columns = Columns.join(*(p.state.columns[~p.state.beyond] for p in parts))
     return {"log_width": float(columns.log_width.median()), "high": float(columns.height.quantile(0.95))}
 
 
@@ -78,7 +78,7 @@ def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):
 
 def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
     """Signal-to-noise ratio (n,) of columns as if each stood alone, by the noise at their centres."""
-    c, (rows, columns) = part.state.columns[part.state.held == 0], part.mean.shape
+    c, (rows, columns) = part.state.columns[~part.state.beyond], part.mean.shape
     there = part.mean[c.y.round().long().clamp(0, rows - 1), c.x.round().long().clamp(0, columns - 1)]
     return c.height * torch.exp(c.log_width) * torch.sqrt(torch.pi / noise.variance(there))
 
@@ -93,7 +93,7 @@ def oblongness(remains: Residue) -> tuple[float, float]:
     sureness : float
         Its logarithm over the standard error of that.
     """
-    c, window = remains.state.columns[remains.state.free], int(2 * remains.state.sigma) + 1
+    c, window = remains.state.columns[remains.state.free & ~remains.state.beyond], int(2 * remains.state.sigma) + 1
     if len(c) < FEW_SHAPES:
         return 1.0, 0.0
     place = torch.arange(-window, window + 1, device=c.y.device)

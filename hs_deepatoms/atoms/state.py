@@ -46,8 +46,8 @@ class State:
     start: Columns | None = None  # as they came, to go back to
     reach: torch.Tensor | None = None  # (n,) how far from there they may go, pixels
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
-    # (n,) precision with which heights are held at zero: above zero for columns beyond the rim, which only have that
-    held: torch.Tensor | None = None
+    beyond: torch.Tensor | None = None  # (n,) bool: stands beyond the rim, or in a hole
+    held: torch.Tensor | None = None  # (n,) precision with which the heights of these are held at zero, as in doubt
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
     damping: float = 0.0
@@ -61,25 +61,25 @@ class State:
 
     @property
     def parameters(self) -> int:
-        held = 0 if self.held is None else int((self.held > 0).sum())
-        return (6 if self.elliptical else 4) * (len(self.columns) - held) + held + self.ground.size
+        return (6 if self.elliptical else 4) * len(self.columns) + self.ground.size
 
     def kept(self, rows: torch.Tensor) -> State:
         """With only the columns of a mask or of some indices."""
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
-                       reach=self.reach[rows], free=self.free[rows], held=self.held[rows], settled=settled, last=last,
-                       ahead=ahead, before=None, change=np.inf)  # fmt: skip
+                       reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows],
+                       settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
 
-    def joined(self, new: Columns, held: torch.Tensor | None = None) -> State:
-        """With further columns, of which little is known. All are free to move but those that are ``held``."""
+    def joined(self, new: Columns, beyond: bool = False) -> State:
+        """With further columns, of which little is known; ``beyond`` the rim or not. All are free to move."""
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
-        held = torch.cat([self.held, torch.zeros_like(new.y) if held is None else held])
-        free = held == 0
+        held = torch.cat([self.held, torch.zeros_like(new.y)])
+        out = torch.cat([self.beyond, torch.full_like(new.y, beyond, dtype=torch.bool)])
+        free = torch.cat([self.free, torch.ones_like(out[len(self.free) :])])
         start = Columns.join(self.start, new)
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                        reach=_reach(start, leeway, self.sigma), free=free, held=held, settled=None, last=None,
-                        ahead=None, before=None, change=np.inf)  # fmt: skip
+                        reach=_reach(start, leeway, self.sigma), free=free, held=held, beyond=out, settled=None,
+                        last=None, ahead=None, before=None, change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
@@ -118,7 +118,7 @@ def begin(
     state = _first_guess(state)
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool),
-        held=torch.zeros_like(y),
+        beyond=torch.zeros_like(y, dtype=torch.bool), held=torch.zeros_like(y),
     )  # fmt: skip
     return guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 
