@@ -234,7 +234,7 @@ def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State,
         state = state.kept(~gone).joined(new)
         source = torch.cat([source[~gone], torch.full((len(new),), -1, device=source.device)])
         state = _converge(state, 5)
-    keep = (source >= 0) | state.free
+    keep = (source >= 0) | state.free | state.beyond
     return (state, source) if keep.all() else (state.kept(keep), source[keep])
 
 

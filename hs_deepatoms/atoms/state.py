@@ -75,7 +75,7 @@ class State:
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
         held = torch.cat([self.held, torch.zeros_like(new.y)])
         out = torch.cat([self.beyond, torch.full_like(new.y, beyond, dtype=torch.bool)])
-        free = torch.cat([self.free, torch.ones_like(out[len(self.free) :])])
+        free = torch.cat([self.free, torch.full_like(out[len(self.free) :], not beyond)])
         start = Columns.join(self.start, new)
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
                         reach=_reach(start, leeway, self.sigma), free=free, held=held, beyond=out, settled=None,
