@@ -27,7 +27,8 @@ ALIKE = 0.02  # relative change of the columns between matrices that are as good
 # in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
 FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
-DOUBT = 4.0, 12.0  # signal-to-noise ratio beyond the rim: from where it counts at all, and fully
+# signal-to-noise ratio of a height beyond the rim, all else free: from where it counts at all, and fully
+DOUBT = 3.0, 8.0
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -174,11 +175,14 @@ def _held_anew(state: State, now: Equations) -> State:
     """
     if not state.beyond.any():
         return state
-    precision = now.normal.own[:, 2, 2]
-    known = (precision - now.held).clamp(min=1e-9 * precision)
-    ratio = state.columns.height * (known + state.before[0].held) / torch.sqrt(known)  # if it were not held
+    before, sure = state.before[0], state.sure
+    if not (sure[state.beyond] > 0).all():  # they are new
+        variance, alone = kernels(now.normal.own).covariances(now.normal)[:, 2, 2], now.normal.own[:, 2, 2]
+        sure = torch.where(state.beyond, torch.minimum(1 / variance.clamp(min=0), alone) - now.held, 0.0)
+        sure = torch.maximum(sure, 1e-9 * alone * state.beyond)
+    ratio = state.columns.height * (sure + before.held) / torch.sqrt(sure.clamp(min=1e-30))  # if it were not held
     share = ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0.01, 1.0)
-    return replace(state, held=torch.where(state.beyond, known * (1 - share) / share, 0.0))
+    return replace(state, sure=sure, held=torch.where(state.beyond, sure * (1 - share) / share, 0.0))
 
 
 def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
