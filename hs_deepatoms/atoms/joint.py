@@ -178,7 +178,7 @@ def _held_anew(state: State, now: Equations) -> State:
     before, sure = state.before[0], state.sure
     if not (sure[state.beyond] > 0).all():  # they are new
         variance, alone = kernels(now.normal.own).covariances(now.normal)[:, 2, 2], now.normal.own[:, 2, 2]
-        sure = torch.where(state.beyond, torch.minimum(1 / variance.clamp(min=0), alone) - now.held, 0.0)
+        sure = torch.where(state.beyond, torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), alone) - now.held, 0.0)
         sure = torch.maximum(sure, 1e-9 * alone * state.beyond)
     ratio = state.columns.height * (sure + before.held) / torch.sqrt(sure.clamp(min=1e-30))  # if it were not held
     share = ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0.01, 1.0)
