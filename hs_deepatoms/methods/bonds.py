@@ -13,7 +13,7 @@ from hs_deepatoms.structure import graph as kernels
 from hs_deepatoms.structure.graph import Bonds
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_of
-from hs_deepatoms.tables.history import with_entry
+from hs_deepatoms.tables.history import provenance_with, with_entry
 
 if TYPE_CHECKING:
     import networkx
@@ -192,7 +192,7 @@ def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff:
 
 def network_attrs(net: Network, kind: str) -> dict[str, Any]:
     """Axes, metadata and provenance of the table, with one more entry."""
-    made = with_entry(net.ds, kind, net.parameters).attrs
+    made = {**net.ds.attrs, "provenance": provenance_with(net.ds.attrs, kind, net.parameters)}
     kept = {name: made[name] for name in ("axes", "metadata", "provenance", "format_version") if name in made}
     return {**kept, "kind": kind}
 

@@ -48,7 +48,7 @@ def read_plane(ds: xr.Dataset, operation: str) -> Plane:
         pixels = in_pixels(ds)
         scale = tuple(local_scale(axis, pixels[name].values) for name, axis in zip("yx", axes, strict=True))
         ds = pixels
-    columns = [np.asarray(ds[name].values, float) for name in schema.COORDINATES]
+    columns = [np.asarray(ds.variables[name].values, float) for name in schema.COORDINATES]
     known = "y_std" in ds and "x_std" in ds
     errors = [np.asarray(ds[name].values, float) if known else None for name in ("y_std", "x_std")]
     if known and not all(np.isfinite(one).any() or not one.size for one in errors):

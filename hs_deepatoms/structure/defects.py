@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hs_deepatoms.structure.graph import connected_parts
 from hs_deepatoms.structure.rings import Rings, ring_neighbours
 
 KINDS = (
@@ -91,19 +92,10 @@ def find_defects(rings: Rings, n_bonds: int, bond_length: float, *, regular: int
 
 
 def _clusters(n_rings: int, odd: np.ndarray, near: np.ndarray) -> np.ndarray:
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     made = np.full(n_rings, -1, np.int64)
     if not odd.size:
         return made
-    ends = np.searchsorted(odd, near).T
-    links = coo_matrix((np.ones(len(near), np.int8), tuple(ends)), shape=(odd.size, odd.size))
-    label = connected_components(links, directed=False)[1]
-    names, which, count = np.unique(label, return_inverse=True, return_counts=True)
-    rank = np.empty(names.size, np.int64)
-    rank[np.argsort(-count, kind="stable")] = np.arange(names.size)
-    made[odd] = rank[which]
+    made[odd] = connected_parts(odd.size, *np.searchsorted(odd, near).T)
     return made
 
 

@@ -73,7 +73,9 @@ def bonds_within(y, x, reach, *, least: float = 0.0, cell=None) -> Bonds:
     spread = _with_images(y, x, cell, farthest)
     bonds = _canonical(spread, _pairs(spread.y, spread.x, farthest, y.size))
     limit = each[bonds.first] + each[bonds.second] if each.ndim else farthest
-    return bonds.at((bonds.length <= limit) & (bonds.length > least))
+    length = bonds.length
+    wanted = (length <= limit) & (length > least)
+    return bonds if wanted.all() else bonds.at(wanted)
 
 
 def bonds_of_elements(y, x, numbers, *, factor: float = 1.2, least: float = 0.0, cell=None) -> Bonds:
@@ -247,12 +249,29 @@ def angle_spread(n_atoms: int, bonds: Bonds) -> np.ndarray:
 
 def components(n_atoms: int, bonds: Bonds) -> np.ndarray:
     """Which connected part every atom belongs to, (n_atoms,): 0 is the largest, then in order of size."""
-    from scipy.sparse import coo_matrix
+    return connected_parts(n_atoms, bonds.first, bonds.second)
+
+
+def connected_parts(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Which connected part each of ``n`` things belongs to, (n,), given linked pairs: 0 is the largest, then in order.
+
+    Examples
+    --------
+    >>> connected_parts(4, np.array([1, 3]), np.array([2, 2])).tolist()
+    [1, 0, 0, 0]
+    """
+    from scipy.sparse import coo_array, csr_array
     from scipy.sparse.csgraph import connected_components
 
-    if not n_atoms:
+    if not n:
         return np.empty(0, np.int64)
-    links = coo_matrix((np.ones(bonds.first.size, np.int8), (bonds.first, bonds.second)), shape=(n_atoms, n_atoms))
+    one = np.ones(first.size)
+    if (first[1:] >= first[:-1]).all():  # as bonds are: the rows of the matrix as they come
+        ends = np.zeros(n + 1, np.int64)
+        np.cumsum(np.bincount(first, minlength=n), out=ends[1:])
+        links = csr_array((one, np.ascontiguousarray(second), ends), shape=(n, n))
+    else:
+        links = coo_array((one, (first, second)), shape=(n, n)).tocsr()
     label = connected_components(links, directed=False)[1]
     order = np.argsort(-np.bincount(label), kind="stable")
     rank = np.empty(order.size, np.int64)

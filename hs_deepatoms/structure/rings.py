@@ -72,7 +72,7 @@ def find_rings(y, x, bonds: Bonds, *, largest: int = 12) -> Rings:
     y, x = np.asarray(y, float), np.asarray(x, float)
     kept = _without_ends(y.size, bonds)
     while True:
-        part = bonds.at(kept)
+        part = bonds if kept.size == bonds.first.size else bonds.at(kept)
         after = following(y.size, part)
         face = _cycles(after)
         bridge = face[: kept.size] == face[kept.size :]  # both of its sides are the same face: on no ring
@@ -117,75 +117,76 @@ def following(n_atoms: int, bonds: Bonds) -> np.ndarray:
 
 
 def _cycles(after: np.ndarray) -> np.ndarray:
-    """The smallest element of the cycle of a permutation that each of its elements is on.
+    """Number of the cycle of a permutation that each of its elements is on."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
 
-    Every round looks twice as far ahead.
-    """
-    least = np.minimum(np.arange(after.size), after)
-    while True:
-        after = after[after]
-        found = np.minimum(least, least[after])
-        if (found == least).all():
-            return least
-        least = found
+    if not after.size:
+        return after
+    steps = csr_array((np.ones(after.size), after, np.arange(after.size + 1)))
+    return connected_components(steps, directed=True, connection="strong")[1]
 
 
 def _traced(y, x, bonds: Bonds, names, after, face, largest: int) -> Rings:
-    """Walk along all borders at once."""
-    length = np.bincount(face, minlength=face.size)
+    """Walk along all borders at once; borders lie along the last axis until they are rings."""
+    length = np.bincount(face)
+    first = np.empty(length.size, np.int64)
+    first[face[::-1]] = np.arange(face.size)[::-1]
     # a border that touches itself may be longer than the rings it is split into
-    edge = np.flatnonzero((length >= SMALLEST) & (length <= 2 * largest))
-    size = length[edge]
+    chosen = (length >= SMALLEST) & (length <= 2 * largest)
+    edge, size = first[chosen], length[chosen]
     half = np.empty((int(size.max(initial=largest)), edge.size), np.int64)
     for step in range(len(half)):
         half[step] = edge
         edge = after[edge]
-    half = np.where(np.arange(len(half)) < size[:, None], half.T, -1)
+    half[np.arange(len(half))[:, None] >= size] = -1
     origin = np.concatenate([bonds.first, bonds.second])
-    delta = np.stack([np.concatenate([w, -w]) for w in (bonds.dy, bonds.dx)])
-    half = _split(half, origin)
-    size = (half >= 0).sum(axis=1)
-    half = half[(size >= SMALLEST) & (size <= largest)][:, :largest]
-    made = _measured(y, x, half, origin, delta, np.concatenate([names, names]))
+    half, size = _split(half, size, origin)
+    wanted = (size >= SMALLEST) & (size <= largest)
+    if not wanted.all():
+        half, size = half[:, wanted], size[wanted]
+    made = _measured(y, x, half[:largest], size, origin, bonds, names)
     rows = np.flatnonzero(made.area > 0)  # the outside goes around the other way
     return made.at(rows[np.lexsort((made.x[rows], made.y[rows]))])
 
 
-def _measured(y, x, half, origin, delta, names) -> Rings:
+def _measured(y, x, half, size, origin, bonds: Bonds, names) -> Rings:
     inside = half >= 0
-    size = inside.sum(axis=1)
-    atoms, sides = (np.where(inside, w[half] if w.size else -1, -1) for w in (origin, names))
-    if not len(half):
-        return Rings(atoms, sides, size, *(np.empty(0) for _ in range(3)))
-    # rings along the last axis: sums over the few members are then sums of long rows
-    within = np.ascontiguousarray(inside.T)
-    steps = np.where(within, delta.take(half.T, axis=1), 0.0)
-    there = np.cumsum(steps, axis=1) - steps  # from the first atom of the ring
-    closes = np.hypot(*steps.sum(axis=1)) < 1e-6 * np.hypot(*steps).max(axis=0)  # or it goes around a periodic cell
-    nearby = np.where(within, there, 0.0).sum(axis=1) / np.maximum(size, 1)
-    area = np.where(closes, (there[1] * steps[0] - there[0] * steps[1]).sum(axis=0) / 2, 0.0)
-    first = atoms[:, 0]
-    return Rings(atoms, sides, size, y[first] + nearby[0], x[first] + nearby[1], area)
-
-
-def _split(half: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """Borders that visit an atom twice become several that do not; the few there are, one by one."""
     if not half.size:
-        return half
-    inside = half >= 0
-    n = int(origin.max()) + 1
-    visits = np.sort(np.nonzero(inside)[0] * n + origin[half[inside]])
-    twice = np.zeros(len(half), bool)
-    twice[visits[1:][visits[1:] == visits[:-1]] // n] = True
-    if not twice.any():
-        return half
-    parts = [half[~twice]]
-    for row in half[twice]:
+        none = np.full(half.T.shape, -1, np.int64)
+        return Rings(none, none, size, *(np.zeros(len(none)) for _ in range(3)))
+    atoms, sides = (np.where(inside, w[half], -1).T for w in (origin, np.concatenate([names, names])))
+    closed, middle, to = [], [], []
+    for delta in (bonds.dy, bonds.dx):
+        step = np.where(inside, np.concatenate([delta, -delta])[half], 0.0)
+        there = np.cumsum(step, axis=0)
+        closed.append(there[-1].copy())
+        there -= step  # from the first atom of the ring
+        middle.append(np.where(inside, there, 0.0).sum(axis=0) / size)
+        to.append((there, step))
+    # or it goes around a periodic cell
+    closes = np.hypot(*closed) < 1e-6 * np.sqrt((to[0][1] ** 2 + to[1][1] ** 2).max(axis=0))
+    twice = np.einsum("ij,ij->j", to[1][0], to[0][1]) - np.einsum("ij,ij->j", to[0][0], to[1][1])
+    near = atoms[:, 0]
+    return Rings(atoms, sides, size, y[near] + middle[0], x[near] + middle[1], np.where(closes, twice / 2, 0.0))
+
+
+def _split(half: np.ndarray, size: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Borders that visit an atom twice become several that do not; the few there are, one by one."""
+    # four bonds and more: without bridges every visit has two bonds of its own
+    crowded = np.flatnonzero((np.bincount(origin) > 3)[origin[half]].any(axis=0)) if half.size else np.empty(0, int)
+    atoms = np.sort(np.where(half[:, crowded] >= 0, origin[half[:, crowded]], -1), axis=0)
+    twice = crowded[((atoms[1:] == atoms[:-1]) & (atoms[1:] >= 0)).any(axis=0)]
+    if not twice.size:
+        return half, size
+    parts = [np.delete(half, twice, axis=1)]
+    for row in half[:, twice].T:
         for loop in _simple_loops(row[row >= 0], origin):
-            made = np.full((1, half.shape[1]), -1, np.int64)
-            made[0, : len(loop)] = loop
+            made = np.full((len(half), 1), -1, np.int64)
+            made[: len(loop), 0] = loop
             parts.append(made)
-    return np.concatenate(parts)
+    half = np.concatenate(parts, axis=1)
+    return half, (half >= 0).sum(axis=0)
 
 
 def _simple_loops(row: np.ndarray, origin: np.ndarray) -> list[list[int]]:

@@ -114,7 +114,7 @@ def _observed_grid(ds: xr.Dataset) -> FrameGrid:
         column = name.removesuffix("_index")
         if column == name or column not in ds.variables or name not in ds.coords:
             continue
-        index = np.asarray(ds[name].values)
+        index = np.asarray(ds.variables[name].values)
         size = int(np.nanmax(index)) + 1 if index.size else 0
         positions = np.arange(size, dtype=float)
         if index.size:

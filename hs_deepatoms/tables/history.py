@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 def with_entry(ds: xr.Dataset, operation: str, parameters: dict[str, Any]) -> xr.Dataset:
     """The same table with one more provenance entry; the given one is left alone."""
+    return ds.assign_attrs(provenance=provenance_with(ds.attrs, operation, parameters))
+
+
+def provenance_with(attrs: dict[str, Any], operation: str, parameters: dict[str, Any]) -> str:
+    """The provenance of these attributes, JSON, with one more entry."""
     from hs_deepatoms.bridge.provenance import provenance_entry
 
-    history = read_json(ds.attrs, "provenance", [])
-    return ds.assign_attrs(provenance=json.dumps([*history, provenance_entry(operation, parameters)]))
+    return json.dumps([*read_json(attrs, "provenance", []), provenance_entry(operation, parameters)])
 
 
 def joined_provenance(histories: Sequence[list[dict]], operation: str, parameters: dict[str, Any]) -> list[dict]:

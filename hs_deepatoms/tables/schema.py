@@ -131,17 +131,17 @@ def check_table(ds: xr.Dataset) -> xr.Dataset:
     if not isinstance(ds, xr.Dataset):
         raise TableError(explain(f"a {type(ds).__name__}", allowed, todo))
     for name in COORDINATES:
-        if name not in ds.variables or ds[name].dims != (DIM,):
+        if name not in ds.variables or ds.variables[name].dims != (DIM,):
             found = f"{name} along {ds[name].dims}" if name in ds.variables else f"no {name!r}"
             raise TableError(explain(f"a Dataset with {found} (it has {_names(ds.variables)})", allowed, todo))
-        if ds[name].dtype.kind not in "fiu":
+        if ds.variables[name].dtype.kind not in "fiu":
             raise TableError(explain(f"{name} of dtype {ds[name].dtype}", "real numbers", todo))
     return ds
 
 
 def per_atom(ds: xr.Dataset) -> list[str]:
     """Names of all variables and coordinates along the dim ``atom``, except the ids themselves."""
-    return [str(name) for name in ds.variables if name != DIM and ds[name].dims == (DIM,)]
+    return [str(name) for name in ds.variables if name != DIM and ds.variables[name].dims == (DIM,)]
 
 
 def check_column(ds: xr.Dataset, name: Hashable) -> xr.DataArray:
@@ -152,7 +152,7 @@ def check_column(ds: xr.Dataset, name: Hashable) -> xr.DataArray:
     TableError
         If the table has no such column.
     """
-    if name not in ds.variables or ds[name].dims != (DIM,):
+    if name not in ds.variables or ds.variables[name].dims != (DIM,):
         raise TableError(explain(f"column {name!r}", f"one of {_names(per_atom(ds))}", "Choose one of these."))
     return ds[name]
 
@@ -164,10 +164,11 @@ def valid(ds: xr.Dataset) -> np.ndarray:
     """
     keep = np.ones(ds.sizes.get(DIM, 0), bool)
     for name in COORDINATES:
-        keep &= np.isfinite(np.asarray(ds[name].values, float))
-    witnesses = [name for name in ("y_px", "x_px", "probability") if name in ds.data_vars and ds[name].dims == (DIM,)]
+        keep &= np.isfinite(np.asarray(ds.variables[name].values, float))
+    columns = [ds.variables[name] for name in ("y_px", "x_px", "probability") if name in ds.data_vars]
+    witnesses = [np.isfinite(np.asarray(one.values, float)) for one in columns if one.dims == (DIM,)]
     if witnesses:
-        keep &= np.any([np.isfinite(np.asarray(ds[name].values, float)) for name in witnesses], axis=0)
+        keep &= np.any(witnesses, axis=0)
     return keep
 
 
@@ -224,7 +225,7 @@ def read_json(attrs: dict, name: str, default: Any) -> Any:
 
 def axis_units(ds: xr.Dataset) -> dict[str, str]:
     """Units of y and x, ``"px"`` where there are none."""
-    return {name: str(ds[name].attrs.get("units") or "px") for name in COORDINATES}
+    return {name: str(ds.variables[name].attrs.get("units") or "px") for name in COORDINATES}
 
 
 def _names(names) -> str:
