@@ -175,14 +175,19 @@ def _held_anew(state: State, now: Equations) -> State:
     """
     if not state.beyond.any():
         return state
-    before, sure = state.before[0], state.sure
-    if not (sure[state.beyond] > 0).all():  # they are new
-        variance, alone = kernels(now.normal.own).covariances(now.normal)[:, 2, 2], now.normal.own[:, 2, 2]
-        sure = torch.where(state.beyond, torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), alone) - now.held, 0.0)
-        sure = torch.maximum(sure, 1e-9 * alone * state.beyond)
-    ratio = state.columns.height * (sure + before.held) / torch.sqrt(sure.clamp(min=1e-30))  # if it were not held
+    new = not (state.sure[state.beyond] > 0).all()
+    sure = torch.where(state.beyond, _marginal(now), 0.0) if new else state.sure
+    # that the height would have if it were not held
+    ratio = state.columns.height * (sure + state.before[0].held) / torch.sqrt(sure.clamp(min=1e-30))
     share = ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0.01, 1.0)
     return replace(state, sure=sure, held=torch.where(state.beyond, sure * (1 - share) / share, 0.0))
+
+
+def _marginal(now: Equations) -> torch.Tensor:
+    """Precision (n,) with which the image knows heights, all else free; where that cannot be told, all else known."""
+    variance, alone = kernels(now.normal.own).covariances(now.normal)[:, 2, 2], now.normal.own[:, 2, 2]
+    precision = torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), alone)
+    return torch.maximum(precision - now.held, 1e-9 * alone)
 
 
 def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
