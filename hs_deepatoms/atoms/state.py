@@ -68,11 +68,12 @@ class State:
         """With only the columns of a mask or of some indices."""
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
-                       reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows], sure=self.sure[rows],
-                       settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
+                       reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows],
+                       sure=self.sure[rows], settled=settled, last=last, ahead=ahead, before=None,
+                       change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns, beyond: bool = False) -> State:
-        """With further columns, of which little is known; ``beyond`` the rim or not. All are free to move."""
+        """With further columns, of which little is known. They are free to move, but not those ``beyond`` the rim."""
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
         held = torch.cat([self.held, torch.zeros_like(new.y)])
         sure = torch.cat([self.sure, torch.zeros_like(new.y)])
