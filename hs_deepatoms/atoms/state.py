@@ -62,7 +62,8 @@ class State:
 
     @property
     def parameters(self) -> int:
-        return (6 if self.elliptical else 4) * len(self.columns) + self.ground.size
+        heights = 0 if self.beyond is None else int(self.beyond.sum())  # of these nothing else is fitted
+        return (6 if self.elliptical else 4) * (len(self.columns) - heights) + heights + self.ground.size
 
     def kept(self, rows: torch.Tensor) -> State:
         """With only the columns of a mask or of some indices."""
@@ -81,8 +82,8 @@ class State:
         free = torch.cat([self.free, torch.full_like(out[len(self.free) :], not beyond)])
         start = Columns.join(self.start, new)
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                        reach=_reach(start, leeway, self.sigma), free=free, held=held, beyond=out, sure=sure, settled=None,
-                        last=None, ahead=None, before=None, change=np.inf)  # fmt: skip
+                        reach=_reach(start, leeway, self.sigma), free=free, held=held, beyond=out, sure=sure,
+                        settled=None, last=None, ahead=None, before=None, change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
