@@ -194,8 +194,7 @@ def fitted_width(remains: Residue) -> float | None:
 
 def widths(remains: Residue) -> np.ndarray:
     """Sigmas (pixels) of the columns that are strong enough to tell one."""
-    state = remains.state
-    return np.exp(state.columns.log_width[state.free & ~state.beyond].cpu().numpy())
+    return np.exp(remains.state.columns.log_width[remains.state.free].cpu().numpy())
 
 
 def unexplained(remains: Residue) -> float:

@@ -220,7 +220,7 @@ def _moved(state: State, da: torch.Tensor) -> Columns:
     new = c.table.clone()
     new[:, :k] += torch.minimum(torch.maximum(da, -limit), limit)
     # a column may fade, not turn into a hole
-    new[:, 2] = torch.where(state.free & ~state.beyond, torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
+    new[:, 2] = torch.where(state.free, torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
     first = state.start.table[:, :2]
     way = new[:, :2] - first
     share = (state.reach / torch.hypot(way[:, 0], way[:, 1]).clamp(min=1e-9)).clamp(max=1.0)
@@ -259,7 +259,7 @@ def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = torch.nonzero(((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & state.free & ~state.beyond)[:, 0]
+    rows = torch.nonzero(((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & state.free)[:, 0]
     if not len(rows):
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
@@ -343,7 +343,7 @@ def _called_back(state: State, normal: Normal) -> State:
     """
     if not state.judged or state.taken <= 2 or not len(state.columns):  # not near its place yet
         return state
-    start, lost = state.start, unseen(state.columns, normal) & state.free & ~state.beyond
+    start, lost = state.start, unseen(state.columns, normal) & state.free
     if not lost.any():
         return state
     old = state.before[0]

@@ -267,7 +267,7 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     table |= _axes(c)
     source = source.cpu().numpy()
     fine = (
-        (state.free & ~state.beyond & ~unseen(state.columns, normal) & (believed > 0)).cpu().numpy()
+        (state.free & ~unseen(state.columns, normal) & (believed > 0)).cpu().numpy()
         & (table["height"] > 0)
         & np.isfinite(table["y_std"])
     )

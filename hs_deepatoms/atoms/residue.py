@@ -93,7 +93,7 @@ def oblongness(remains: Residue) -> tuple[float, float]:
     sureness : float
         Its logarithm over the standard error of that.
     """
-    c, window = remains.state.columns[remains.state.free & ~remains.state.beyond], int(2 * remains.state.sigma) + 1
+    c, window = remains.state.columns[remains.state.free], int(2 * remains.state.sigma) + 1
     if len(c) < FEW_SHAPES:
         return 1.0, 0.0
     place = torch.arange(-window, window + 1, device=c.y.device)
