@@ -17,9 +17,10 @@ from hs_deepatoms.spectra.baselines import (
 )
 from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split, small_blocks
 from hs_deepatoms.spectra.intervals import inside_one_sigma, random_pit
-from hs_deepatoms.spectra.scores import SpectrumScores, beats, edge_strength, sum_over_blocks
+from hs_deepatoms.spectra.scores import HeldOut, SpectrumScores, beats, edge_strength, sum_over_blocks
 
 FOR_PIT = 4_000_000  # measured channels that a coverage is counted on
+WHOLE = 0.99  # of the measured channels: they are counts, and the rest of them repaired
 FOR_PARTS = 3000  # spectra that non-negative components are made of
 OWN = "model"
 IMAGE_BASELINES = ("mean", "knn", "pca_ridge")
@@ -82,8 +83,8 @@ class _Tally:
     """Scores of all predictions, gathered part by part of the map."""
 
     def __init__(self, learned: Learned, energy: np.ndarray, edges: dict[str, float], names: list[str], rng):
-        self.learned, self.output, self.rng = learned, learned.output, rng
-        self.scores = {name: SpectrumScores(energy) for name in names}
+        self.learned, self.output, self.energy, self.rng = learned, learned.output, energy, rng
+        self.scores = {name: SpectrumScores(len(energy)) for name in names}
         self.block = small_blocks(learned.valid.shape, max(2, -(-learned.window // learned.step)))
         made = {name: edge_strength(energy, onset, EDGE_WINDOW) for name, onset in edges.items()}
         self.strengths = {name: one for name, one in made.items() if one is not None}
@@ -100,18 +101,20 @@ class _Tally:
         """Test pixels of one split with the baselines that were fitted on its training."""
         measured, predicted, noise = self._pair(place, here, spectra)
         where = tuple(axis + piece.start for axis, piece in zip(np.nonzero(here), place, strict=True))
-        reference = baselines["mean"].offset
+        held = HeldOut(self.energy, measured, noise, self.block[where], baselines["mean"].offset)
         guesses = {OWN: predicted, **{name: one.at(where) for name, one in baselines.items()}}
         for name, guess in guesses.items():
-            self.scores[name].add(measured, guess, noise, self.block[where], reference)
+            self.scores[name].add(held, guess)
         for edge, strength in self.strengths.items():
             net = strength(measured)
             for name, guess in guesses.items():
                 self.errors_of_edges[edge][name] += float(((strength(guess) - net) ** 2).sum())
-        hits = _covered(self.output, self.learned.paired.held_out[(slice(None), *where)], spectra, self.skip, self.rng)
-        for key in np.unique(self.block[where]):
-            mine = hits[self.block[where] == key]
-            self.inside[int(key)] = self.inside.get(int(key), 0) + np.array([mine.sum(), mine.size])
+        out = self.learned.paired.held_out[(slice(None), *where)]
+        hits, judged = _covered(self.output, out, spectra, self.skip, self.rng)
+        for key in np.unique(held.block):
+            mine = held.block == key
+            found = np.array([hits[mine].sum(), judged[mine].sum()])
+            self.inside[int(key)] = self.inside.get(int(key), 0) + found
 
     def coverage(self) -> tuple[float, float]:
         """Share of measured channels inside their interval, and one sigma of it from the scatter over blocks."""
@@ -133,12 +136,17 @@ class _Tally:
         return measured, predicted, self.learned.space.noise(measured, totals)
 
 
-def _covered(output, out: np.ndarray, measured: np.ndarray, skip: int, rng) -> np.ndarray:
-    """Whether measured channels, every ``skip``-th, lie in their predicted interval."""
+def _covered(output, out: np.ndarray, measured: np.ndarray, skip: int, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Whether measured channels, every ``skip``-th, lie in their predicted interval, and which can be judged.
+
+    Among whole numbers, those that are none are spikes that were repaired: they were not measured.
+    """
     mean, variance = output.spectra(out)[:, ::skip], output.variance(out, noise=True)[:, ::skip]
     counts = measured[:, ::skip]
-    discrete = output.space.poisson and bool((counts >= 0).all() and (counts == np.round(counts)).all())
-    return inside_one_sigma(random_pit(counts, mean, variance, rng, discrete=discrete))
+    whole = (counts >= 0) & (counts == np.round(counts))
+    discrete = output.space.poisson and whole.mean() > WHOLE
+    judged = whole if discrete else np.ones_like(whole)
+    return judged & inside_one_sigma(random_pit(counts, mean, variance, rng, discrete=discrete)), judged
 
 
 def _baselines(learned: Learned, split: Split, seed: int) -> dict[str, Baseline]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 3.4, 2.8  # inches of a panel
 NAMES = {"model": "model", "mean": "mean spectrum", "knn": "neighbours", "pca_ridge": "PCA + ridge",
          "nmf_ridge": "NMF + ridge"}  # fmt: skip
+STEEP = 8.0  # times the height that 95 % of the channels are below
 PARTS = {"gap": "white", "train": "#4477aa", "validation": "#ccbb44", "test": "#ee6677"}
 
 
@@ -129,8 +130,26 @@ def _draw_example(ax: matplotlib.axes.Axes, one: xr.Dataset, k: int) -> None:
     ax.plot(energy, predicted, color="C0", lw=1.2, label="predicted")
     ax.set(title=f"{k + 1}: y {float(one['y']):.4g}, x {float(one['x']):.4g} {one['y'].attrs.get('units', '')}",
            xlabel=axis_label(one["energy"]))  # fmt: skip
+    if _steep(predicted):
+        ax.set_yscale("function", functions=(_root, _square))
+        ax.set_ylim(bottom=min(0.0, float(np.nanmin(one["measured"]))))
+        ax.set_ylabel("square root scale")
     if k == 0:
         ax.legend(fontsize=7)
+
+
+def _steep(predicted: np.ndarray) -> bool:
+    """Whether few channels are so high that the others, drawn beside them, would be a line at zero."""
+    return bool(np.nanmax(predicted) > STEEP * np.nanpercentile(np.abs(predicted), 95))
+
+
+def _root(values: np.ndarray) -> np.ndarray:
+    """Square root with the sign of the values: the noise of counts has the same height everywhere."""
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _square(values: np.ndarray) -> np.ndarray:
+    return np.sign(values) * values**2
 
 
 def _draw_part(ax: matplotlib.axes.Axes, latent: xr.Dataset) -> None:

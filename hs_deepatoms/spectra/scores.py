@@ -4,13 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from hs_deepatoms.spectra.blocks import WIDE
+from hs_deepatoms.spectra.peaks import MeasuredPeaks, measured_peaks
 
-SMOOTH = 0.006  # of the channels: sigma of the Gaussian before a peak is looked for
 FEWEST = 4  # blocks whose scatter says anything
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Some measured pixels that were held out.
+
+    Parameters
+    ----------
+    energy : numpy.ndarray, shape (n,)
+    measured, noise : numpy.ndarray, shape (m, n)
+        Normalised spectra, and the variance of their noise.
+    block : numpy.ndarray of int, shape (m,)
+    reference : numpy.ndarray, shape (n,)
+        The mean spectrum of the training that these pixels were held out from: what R2 is against.
+    """
+
+    energy: np.ndarray
+    measured: np.ndarray
+    noise: np.ndarray
+    block: np.ndarray
+    reference: np.ndarray
+
+    @cached_property
+    def peaks(self) -> MeasuredPeaks:
+        """Where the peaks of the measured spectra may be."""
+        return measured_peaks(self.measured, self.noise, self.energy)
 
 
 @dataclass(eq=False)
@@ -19,10 +46,11 @@ class SpectrumScores:
 
     Parameters
     ----------
-    energy : numpy.ndarray, shape (n,)
+    n : int
+        Channels.
     """
 
-    energy: np.ndarray
+    n: int
     error: np.ndarray = field(init=False)
     variance: np.ndarray = field(init=False)
     noise: np.ndarray = field(init=False)
@@ -32,39 +60,27 @@ class SpectrumScores:
     count: int = field(init=False, default=0)
 
     def __post_init__(self):
-        n = len(self.energy)
-        self.error, self.variance, self.noise = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.error, self.variance, self.noise = (np.zeros(self.n) for _ in range(3))
 
-    def add(self, measured: np.ndarray, predicted: np.ndarray, noise: np.ndarray, block: np.ndarray,
-            reference: np.ndarray) -> None:  # fmt: skip
-        """Some pixels.
-
-        Parameters
-        ----------
-        measured, predicted, noise : numpy.ndarray, shape (m, n)
-            Normalised spectra, and the variance of their noise.
-        block : numpy.ndarray of int, shape (m,)
-        reference : numpy.ndarray, shape (n,)
-            The mean spectrum of the training that these pixels were held out from: what R2 is against.
-        """
-        square = (measured - predicted) ** 2
-        around = (measured - reference) ** 2
+    def add(self, held: HeldOut, predicted: np.ndarray) -> None:
+        """Predictions (m, n) of some pixels."""
+        square = (held.measured - predicted) ** 2
+        around = (held.measured - held.reference) ** 2
         self.error += square.sum(0, dtype=float)
         self.variance += around.sum(0, dtype=float)
-        self.noise += noise.sum(0, dtype=float)
-        self.count += len(measured)
-        for key in np.unique(block):
-            mine = block == key
+        self.noise += held.noise.sum(0, dtype=float)
+        self.count += len(predicted)
+        for key in np.unique(held.block):
+            mine = held.block == key
             sums = self.blocks.setdefault(int(key), np.zeros(2))
-            sums += [square[mine].sum(dtype=float), noise[mine].sum(dtype=float)]
-        self.angles.append(spectral_angle(measured, predicted))
-        first, second = (peak_place(one, self.energy) for one in (measured, predicted))
-        self.shifts.append(np.abs(first - second))
+            sums += [square[mine].sum(dtype=float), held.noise[mine].sum(dtype=float)]
+        self.angles.append(spectral_angle(held.measured, predicted))
+        self.shifts.append(held.peaks.distance(predicted))
 
     def result(self) -> dict[str, float]:
         """The scores; R2 also without the part of the error and of the variance that is the noise of the spectra."""
         error, variance, noise = self.error.sum(), self.variance.sum(), self.noise.sum()
-        n = max(1, self.count * len(self.energy))
+        n = max(1, self.count * self.n)
         return {
             "r2": 1 - error / variance if variance > 0 else np.nan,
             "r2_noise_removed": 1 - (error - noise) / (variance - noise) if variance > noise else np.nan,
@@ -83,23 +99,6 @@ def spectral_angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Angle (m,) between spectra (m, n), rad."""
     size = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     return np.arccos(np.clip((first * second).sum(1) / np.maximum(size, 1e-30), -1, 1))
-
-
-def peak_place(spectra: np.ndarray, energy: np.ndarray) -> np.ndarray:
-    """Energy (m,) at which smoothed spectra (m, n) stand highest above the straight line between their ends.
-
-    The line is one of logarithms where all values are positive, which is a power law.
-    """
-    from scipy.ndimage import gaussian_filter1d
-
-    smooth = gaussian_filter1d(spectra, max(1.0, SMOOTH * len(energy)), axis=1)
-    end = max(1, len(energy) // 50)
-    x = energy.astype(float)
-    if (energy > 0).all() and smooth.min() > 0:
-        smooth, x = np.log(smooth), np.log(energy)
-    first, last = smooth[:, :end].mean(1), smooth[:, -end:].mean(1)
-    line = first[:, None] + (last - first)[:, None] * ((x - x[0]) / (x[-1] - x[0]))
-    return energy[np.argmax(smooth - line, 1)]
 
 
 def beats(own: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> tuple[float, float]:
