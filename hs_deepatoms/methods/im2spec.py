@@ -113,9 +113,9 @@ def im2spec(
         noise of the measurement taken out), RMSE, spectral angle, error of the peak's position beyond what noise leaves
         open, R2 of each channel and edge, by method (the model, mean spectrum, nearest neighbours, ridge regression on
         principal and on non-negative components), coverage, and attributes ``beats_baselines`` and ``verdict``, which
-        names edges for which it is worse than the mean spectrum. ``/latent``: latents, the part of the split (of several: in whose test), and the
-        error, as maps. ``/traversal``, ``/examples``, ``/history``, ``/model``. ``tree.deepatoms`` has
-        ``predict``, ``predict_std``, ``latent_map``, ``decode_along``, ``plot`` and ``save``.
+        names edges for which it is worse than the mean spectrum. ``/latent``: latents, the part of the split (of
+        several: in whose test), and the error, as maps. ``/traversal``, ``/examples``, ``/history``, ``/model``.
+        ``tree.deepatoms`` has ``predict``, ``predict_std``, ``latent_map``, ``decode_along``, ``plot`` and ``save``.
 
     Raises
     ------

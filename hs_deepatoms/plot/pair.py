@@ -37,8 +37,9 @@ def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
     columns = max(2, -(-n // 2)) + 2
     figure, axes = plt.subplots(2, columns, figsize=(WIDTH * columns, 2 * HEIGHT), layout="constrained")
     places = [axes[k // (columns - 2), k % (columns - 2)] for k in range(n)]
+    steep = any(_steep(one) for one in examples["predicted"].values)
     for k, ax in enumerate(places):
-        _draw_example(ax, examples.isel(example=k), k)
+        _draw_example(ax, examples.isel(example=k), k, steep)
     for ax in axes[:, : columns - 2].ravel()[n:]:
         ax.set_visible(False)
     latent = tree["latent"].to_dataset()
@@ -123,14 +124,14 @@ def axis_label(coordinate: xr.DataArray) -> str:
     return f"{coordinate.attrs.get('long_name', coordinate.name)} ({coordinate.attrs.get('units', 'px')})"
 
 
-def _draw_example(ax: matplotlib.axes.Axes, one: xr.Dataset, k: int) -> None:
+def _draw_example(ax: matplotlib.axes.Axes, one: xr.Dataset, k: int, steep: bool) -> None:
     energy, predicted, std = one["energy"].values, one["predicted"].values, one["std"].values
     ax.plot(energy, one["measured"], color="0.55", lw=0.7, label="measured")
     ax.fill_between(energy, predicted - std, predicted + std, color="C0", alpha=0.3, lw=0, label="68 %")
     ax.plot(energy, predicted, color="C0", lw=1.2, label="predicted")
     ax.set(title=f"{k + 1}: y {float(one['y']):.4g}, x {float(one['x']):.4g} {one['y'].attrs.get('units', '')}",
            xlabel=axis_label(one["energy"]))  # fmt: skip
-    if _steep(predicted):
+    if steep:
         ax.set_yscale("function", functions=(_root, _square))
         ax.set_ylim(bottom=min(0.0, float(np.nanmin(one["measured"]))))
         ax.set_ylabel("square root scale")
