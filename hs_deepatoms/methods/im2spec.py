@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.lengths import read_length
 from hs_deepatoms.methods.pair_request import request_of
 from hs_deepatoms.methods.pair_sources import Pair, read_pair, read_window
@@ -161,7 +162,7 @@ def spec2im(
     eels: Any,
     image: Any,
     *,
-    window: int | float | str = CONTEXT,
+    window: int | float | str | None = None,
     region: Any = None,
     shift: tuple | None = None,
     n_components: int | None = None,
@@ -190,8 +191,9 @@ def spec2im(
     ----------
     eels, image
         As for :func:`~hs_deepatoms.im2spec`.
-    window : int, float or str
-        Side of the surroundings of a spectrum that are looked at: spectra, axis units of the map or text.
+    window : int, float or str, optional
+        Side of the surroundings of a spectrum that are looked at: spectra, axis units of the map or text. None: 5
+        spectra, at most a quarter of the map.
     region, shift, n_components, latent_dim, variational, likelihood, normalisation, split, folds, members, steps, \
 batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, device, seed, num_workers, show_progressbar
         As for :func:`~hs_deepatoms.im2spec`; ``signal_mask`` and ``spikes`` hold for predictions, too. The spectra are
@@ -228,8 +230,14 @@ batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, dev
 
 def _context(window: Any, pair: Pair) -> int:
     """Side of the surroundings in spectra."""
-    smallest = min(line.size for line in pair.lines)
-    return min(max(1, round(read_length(window, pair.spectra.navigation[0]))), max(1, smallest // 4))
+    most = max(1, min(line.size for line in pair.lines) // 4)
+    if window is None:
+        return min(CONTEXT, most)
+    side = round(read_length(window, pair.spectra.navigation[0]))
+    if not 1 <= side <= most:
+        got = f"window={window!r}, {side} spectra, of a map of {pair.lines[0].size} x {pair.lines[1].size}"
+        raise InvalidArgumentError(explain(got, f"1 to {most}, a quarter of the map", "Choose another window."))
+    return side
 
 
 def _warned(tree: xr.DataTree) -> xr.DataTree:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from numbers import Real
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,23 +74,36 @@ def check_request(asked: PairRequest) -> None:
             raise _refused(name, asked, f"one of {allowed}")
     if isinstance(asked.split, str) and asked.split not in ("blocks", "random"):
         raise _refused("split", asked, "'blocks', 'random', or an array (ny, nx) that is True for the test")
-    whole = {"latent_dim": 1, "members": 1, "batch_size": 1, "seed": 0}
-    optional = {"n_components": 1, "folds": 1, "steps": 1}
-    whole |= {name: least for name, least in optional.items() if getattr(asked, name) is not None}
-    for name, least in whole.items():
-        value = getattr(asked, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise _refused(name, asked, f"a whole number of {least} or more")
-    if not asked.learning_rate > 0:
-        raise _refused("learning_rate", asked, "above 0")
+    _check_numbers(asked)
+    for name in ("variational", "spikes"):
+        if not isinstance(getattr(asked, name), bool | np.bool_):
+            raise _refused(name, asked, "True or False")
+    path = asked.checkpoint
+    if path is not None and (not isinstance(path, str | PathLike) or Path(path).is_dir()):
+        raise _refused("checkpoint", asked, "the path of a file")
     if asked.folds not in (None, 1) and not (isinstance(asked.split, str) and asked.split == "blocks"):
         raise _refused("folds", asked, "1 unless split='blocks'")
     if asked.edges is not None and not _are_onsets(asked.edges):
         raise _refused("edges", asked, "a dict of names and onsets (units of the energy axis): {'Ti_L3': 456.0}")
 
 
+def _check_numbers(asked: PairRequest) -> None:
+    whole = {"latent_dim": 1, "members": 1, "batch_size": 1, "seed": 0}
+    optional = {"n_components": 1, "folds": 1, "steps": 1, "num_workers": 1}
+    whole |= {name: least for name, least in optional.items() if getattr(asked, name) is not None}
+    for name, least in whole.items():
+        value = getattr(asked, name)
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise _refused(name, asked, f"a whole number of {least} or more")
+    rate = asked.learning_rate
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < np.inf:
+        raise _refused("learning_rate", asked, "a finite number above 0")
+
+
 def _are_onsets(edges: Any) -> bool:
     if not isinstance(edges, dict):
+        return False
+    if not all(isinstance(name, str) for name in edges):
         return False
     real = all(isinstance(one, Real) and not isinstance(one, bool) for one in edges.values())
     return real and all(np.isfinite(one) for one in edges.values())

@@ -143,7 +143,10 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
     _check_contrast(image, holes)
     rows = _rows(pair, asked)
     valid, totals, notes = _usable(rows, pair, asked)
-    valid &= ~_windows_with(holes, window, step, shape)
+    in_holes = valid & _windows_with(holes, window, step, shape)
+    if in_holes.any():
+        warnings.warn(f"{int(in_holes.sum())} spectra are left out, in whose windows the image has NaN", stacklevel=4)
+    valid &= ~in_holes
     count = int(valid.sum())
     if count < LEAST:
         got = f"{count} usable spectra, of {valid.size}"
@@ -368,6 +371,10 @@ def _splits(valid: np.ndarray, gap: int, asked: PairRequest) -> list[Split]:
         if given.shape != valid.shape:
             got = f"split of shape {given.shape}"
             raise InvalidArgumentError(explain(got, f"{valid.shape}, True for the test", "Give one value each."))
+        test = int((given & valid).sum())
+        if test in (0, int(valid.sum())):
+            got = f"split with {test} of {int(valid.sum())} usable spectra in the test"
+            raise InvalidArgumentError(explain(got, "some of them, not all", "True is the test, False the training."))
         return given_split(valid, given, gap, asked.seed)
     if asked.split == "random":
         warnings.warn("split='random': windows of the test overlap those of the training, so the scores are those of "

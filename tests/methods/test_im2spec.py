@@ -445,6 +445,17 @@ def bad_cases():
                            "names and onsets"),
         "many components": (image_of(image), eels_of(counts, energy), {"n_components": 13, "window": 3},
                             InvalidArgumentError, "at most 12"),
+        "rate": (image_of(image), eels_of(counts, energy), {"learning_rate": "x"}, InvalidArgumentError, "above 0"),
+        "no path": (image_of(image), eels_of(counts, energy), {"checkpoint": 5}, InvalidArgumentError, "path of a file"),
+        "number of an edge": (image_of(image), eels_of(counts, energy), {"edges": {5: 300.0}}, InvalidArgumentError,
+                              "names and onsets"),
+        "a flag": (image_of(image), eels_of(counts, energy), {"spikes": "no"}, InvalidArgumentError, "True or False"),
+        "workers": (image_of(image), eels_of(counts, energy), {"num_workers": 0}, InvalidArgumentError,
+                    "num_workers=0"),
+        "no test": (image_of(image), eels_of(counts, energy), {"split": np.zeros((20, 24), bool), "window": 3},
+                    InvalidArgumentError, "0 of 480 usable spectra in the test"),
+        "all test": (image_of(image), eels_of(counts, energy), {"split": np.ones((20, 24), bool), "window": 3},
+                     InvalidArgumentError, "480 of 480"),
         "no zero loss": (image_of(image), eels_of(counts, energy + 300), {"normalisation": "zlp"},
                          InvalidArgumentError, "from 300 to 311 eV"),
     }  # fmt: skip
@@ -455,6 +466,23 @@ def test_bad_input_has_a_named_error(case):
     image, spectra, options, error, words = bad_cases()[case]
     with pytest.raises(error, match=words):
         hs_deepatoms.im2spec(image, spectra, **{"show_progressbar": False, "steps": 3, **options})
+
+
+@pytest.mark.parametrize("window", [0, 6, 1e9])
+def test_a_window_of_spectra_that_does_not_fit_is_refused(window):
+    rng = np.random.default_rng(0)
+    spectra = eels_of(rng.poisson(30, (20, 24, 12)), np.arange(12.0))
+    with pytest.raises(InvalidArgumentError, match="1 to 5, a quarter of the map"):
+        spectra.spec2im(image_of(rng.random((20, 24))), window=window)
+
+
+def test_windows_with_holes_of_the_image_are_counted():
+    rng = np.random.default_rng(0)
+    image = rng.random((20, 24))
+    image[5, 7] = np.nan
+    with pytest.warns(UserWarning, match="9 spectra are left out, in whose windows the image has NaN"):
+        tree = image_of(image).im2spec(eels_of(rng.poisson(30, (20, 24, 12)), np.arange(12.0)), **SHORT | {"window": 3})
+    assert (tree["latent/part"].values[4:7, 6:9] == -1).all()
 
 
 def test_spectra_that_are_all_alike_and_as_many_components_as_channels():
