@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
-from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
+from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, explain
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.convert import to_xarray
 from hs_deepatoms.bridge.lengths import unit_factor
@@ -91,14 +92,33 @@ def _asked(tree: Any, image: Any, device: str) -> AskedImage:
     stored = stored_model(tree)
     if isinstance(image, list | tuple):
         images, first = read_images(image, "predict")
-        source = replace(first, data=images, navigation=(Axis("channel", len(images), navigate=True),), lazy=False)
+        _check_channels(len(images), stored)
+        several = (Axis("channel", len(images), navigate=True),) if len(images) > 1 else ()
+        data = images if several else images[0]
+        source = replace(first, data=data, navigation=several, lazy=False)
     else:
         source = read_source(image, n_signal=2, operation="predict")
+    _check_numbers(source, "an image")
     frames, stack = _stack(source, stored)
     lines, axes = _grid(source, stored)
     _check_pixels(source, stored)
     n = len(stored.space.mean) if stored.channels is None else _length(stored)
     return AskedImage(stored, source, stack, lines, frames, axes, choose_device(device), n)
+
+
+def _check_numbers(source: Source, what: str) -> None:
+    """Refuse what holds nothing, or no real numbers."""
+    if 0 in source.data.shape or source.data.dtype.kind not in "buif":
+        got = f"{what} of shape {source.data.shape} and type {source.data.dtype} for predict"
+        raise InvalidImageError(explain(got, "real numbers, at least one", "Check how it was read or sliced."))
+
+
+def _check_channels(given: int, stored: Stored) -> None:
+    channels = stored.model.config["net"]["channels"]
+    if given != channels:
+        got = f"an image with {given} channel{'s' if given != 1 else ''}"
+        todo = "Give a list, or one signal with the channels as its navigation axis, in the order of the training."
+        raise InvalidAxesError(explain(got, f"{channels} channels, as in the training", todo))
 
 
 def _mapped(asked: AskedImage) -> np.ndarray:
@@ -113,10 +133,7 @@ def _stack(source: Source, stored: Stored) -> tuple[list[Axis], Any]:
     navigation = list(source.navigation)
     data = source.data
     if channels > 1:
-        if not navigation or navigation[-1].size != channels:
-            got = f"an image with {navigation[-1].size if navigation else 1} channels"
-            todo = "Give a list, or one signal with the channels as its navigation axis, in the order of the training."
-            raise InvalidAxesError(explain(got, f"{channels} channels, as in the training", todo))
+        _check_channels(navigation[-1].size if navigation else 1, stored)
         frames = navigation[:-1]
     else:
         frames, data = navigation, data[..., None, :, :]
@@ -233,7 +250,7 @@ def predict_image(tree: Any, spectra: Any, *, std: bool = True, lazy_output: boo
     tree : xarray.DataTree
         From `spec2im`.
     spectra : Signal1D, xarray.DataArray, numpy or dask array
-        A spectrum image with the energy axis of the training; read block by block.
+        A spectrum image with the energy axis of the training, which an array is taken to have; read block by block.
     std, lazy_output, device
         As for `predict`.
     num_workers : int, optional
@@ -265,7 +282,8 @@ def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | Non
     if len(source.navigation) != 2:
         got = f"spectra with {len(source.navigation)} navigation dimensions for predict"
         raise InvalidAxesError(explain(got, "two: rows and columns of a map", "Give a spectrum image."))
-    _check_energy(source.signal[0], Axis.from_dict(stored.attrs["spectral"]))
+    _check_numbers(source, "spectra")
+    _check_energy(source, Axis.from_dict(stored.attrs["spectral"]))
     rows = SpectrumRows(source.data, stored.channels, stored.spikes, num_workers)
     valid, totals = np.zeros(rows.shape, bool), np.ones(rows.shape, np.float32)
     scores = np.zeros((stored.space.k, *rows.shape), np.float32)
@@ -283,9 +301,13 @@ def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | Non
     return stored, source, out
 
 
-def _check_energy(axis: Axis, known: Axis) -> None:
+def _check_energy(source: Source, known: Axis) -> None:
+    """Refuse another energy axis; that of a bare array, which has none, is taken for that of the training."""
+    axis = source.signal[0]
     first, second = axis.coordinates(), known.coordinates()
-    if axis.size != known.size or np.abs(first - second).max() > 0.5 * known.step:
+    bare = source.kind == "array"
+    factor = 1.0 if bare or axis.units == known.units else unit_factor(axis.units, known.units)
+    if axis.size != known.size or (not bare and np.abs(first * factor - second).max() > 0.5 * known.step):
         got = f"spectra of {axis.size} channels from {first[0]:.6g} to {first[-1]:.6g} {axis.units}"
         allowed = f"those of the training: {known.size} from {second[0]:.6g} to {second[-1]:.6g} {known.units}"
         raise InvalidAxesError(explain(got, allowed, "Crop, rebin or interpolate the spectra first."))
@@ -372,9 +394,9 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
         From `im2spec`.
     latent : int
     n : int
-        Steps.
+        Steps, at least 1.
     span : float
-        Standard deviations to either side.
+        Standard deviations to either side, above 0.
 
     Returns
     -------
@@ -389,13 +411,17 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
     d = stored.model.config["net"]["latent_dim"]
     if isinstance(latent, bool) or not isinstance(latent, int | np.integer) or not 0 <= latent < d:
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise InvalidArgumentError(explain(f"n={n!r}", "a whole number of 1 or more", "Choose another number."))
+    if isinstance(span, bool) or not isinstance(span, Real) or not 0 < span < np.inf:
+        raise InvalidArgumentError(explain(f"span={span!r}", "a finite number above 0", "Choose another number."))
     steps = np.linspace(-span, span, n)
     codes = np.zeros((n, d), np.float32)
     codes[:, latent] = steps
     out, k = stored.model.to("cpu").decode(torch.from_numpy(codes)).numpy().T, stored.output.n_outputs
     spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
     kept = tree["traversal"].to_dataset().isel(latent=latent)
-    windows = kept["window"].interp(step=steps) if n else kept["window"]
+    windows = kept["window"].interp(step=steps)
     coords = {"step": ("step", steps, {"long_name": f"latent {latent}, standard deviations"}),
               "energy": kept["energy"]}  # fmt: skip
     return xr.Dataset({"spectrum": (("step", "energy"), spectra), "window": (windows.dims, windows.values)}, coords)

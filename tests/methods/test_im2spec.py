@@ -389,6 +389,9 @@ def test_images_from_spectra(cube, tmp_path):
     plt.close("all")
     with pytest.raises(InvalidAxesError, match="those of the training"):
         again.deepatoms.predict(spectra.isig[:20])
+    spectra.axes_manager[-1].convert_to_units("keV")
+    for same in (cube.counts, spectra):  # a bare array has the axis of the training; other units are the same energies
+        np.testing.assert_array_equal(np.asarray(again.deepatoms.predict(same).data), predicted.data)
 
 
 def test_whether_spikes_are_repaired_is_what_was_asked_at_the_training(cube, tmp_path):
@@ -446,7 +449,8 @@ def bad_cases():
         "many components": (image_of(image), eels_of(counts, energy), {"n_components": 13, "window": 3},
                             InvalidArgumentError, "at most 12"),
         "rate": (image_of(image), eels_of(counts, energy), {"learning_rate": "x"}, InvalidArgumentError, "above 0"),
-        "no path": (image_of(image), eels_of(counts, energy), {"checkpoint": 5}, InvalidArgumentError, "path of a file"),
+        "no path": (image_of(image), eels_of(counts, energy), {"checkpoint": 5}, InvalidArgumentError,
+                    "path of a file"),
         "number of an edge": (image_of(image), eels_of(counts, energy), {"edges": {5: 300.0}}, InvalidArgumentError,
                               "names and onsets"),
         "a flag": (image_of(image), eels_of(counts, energy), {"spikes": "no"}, InvalidArgumentError, "True or False"),
@@ -466,6 +470,25 @@ def test_bad_input_has_a_named_error(case):
     image, spectra, options, error, words = bad_cases()[case]
     with pytest.raises(error, match=words):
         hs_deepatoms.im2spec(image, spectra, **{"show_progressbar": False, "steps": 3, **options})
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "image"),
+    [
+        (InvalidImageError, "complex128 for predict", np.ones((9, 9), complex)),
+        (InvalidImageError, r"shape \(0, 5\)", np.ones((0, 5))),
+        (InvalidAxesError, "2 channels", [np.ones((9, 9))] * 2),
+    ],
+)
+def test_what_no_spectra_are_predicted_from(learned, error, words, image):
+    with pytest.raises(error, match=words):
+        learned.deepatoms.predict(image)
+
+
+@pytest.mark.parametrize("options", [{"n": 0}, {"n": 1.5}, {"span": np.nan}, {"span": "a"}])
+def test_steps_along_a_latent_that_are_none(learned, options):
+    with pytest.raises(InvalidArgumentError, match="Got (n|span)="):
+        learned.deepatoms.decode_along(0, **options)
 
 
 @pytest.mark.parametrize("window", [0, 6, 1e9])
