@@ -487,7 +487,7 @@ def test_what_no_spectra_are_predicted_from(learned, error, words, image):
 
 @pytest.mark.parametrize("options", [{"n": 0}, {"n": 1.5}, {"span": np.nan}, {"span": "a"}])
 def test_steps_along_a_latent_that_are_none(learned, options):
-    with pytest.raises(InvalidArgumentError, match="Got (n|span)="):
+    with pytest.raises(InvalidArgumentError, match=r"Got (n|span)="):
         learned.deepatoms.decode_along(0, **options)
 
 
