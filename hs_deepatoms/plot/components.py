@@ -56,6 +56,7 @@ def draw_scree(tree: xr.DataTree, column: str, labels: tuple[str, str], *, allow
         If the tree has no ``/scree``.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     if "scree" not in tree.children:
         raise InvalidArgumentError(explain(f"a decomposition by {tree.attrs.get('method')!r}", *allowed))
@@ -69,6 +70,8 @@ def draw_scree(tree: xr.DataTree, column: str, labels: tuple[str, str], *, allow
         axes[0, 0].semilogy(rank, values, "o", mfc="none", color="C0")
         axes[0, 0].semilogy(rank[:filled], values[:filled], "o", color="C0")
     axes[0, 0].set(xlabel=labels[0], ylabel=labels[1])
+    for ax in axes[0]:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if n == 2:
         axes[0, 1].plot(scree["n_classes"], scree["bic"], "o-")
         axes[0, 1].set(xlabel="number of classes", ylabel="BIC")
