@@ -10,6 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_count, check_whole
 
 TARGETS = ("scores", "spectrum")
 LIKELIHOODS = ("auto", "poisson", "gaussian", "learned")
@@ -73,12 +74,10 @@ def check_request(asked: PairRequest) -> None:
     if isinstance(asked.split, str) and asked.split not in ("blocks", "random"):
         raise _refused("split", asked, "'blocks', 'random', or an array (ny, nx) that is True for the test")
     whole = {"latent_dim": 1, "members": 1, "batch_size": 1, "seed": 0}
-    optional = {"n_components": 1, "folds": 1, "steps": 1}
-    whole |= {name: least for name, least in optional.items() if getattr(asked, name) is not None}
     for name, least in whole.items():
-        value = getattr(asked, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise _refused(name, asked, f"a whole number of {least} or more")
+        check_whole(name, getattr(asked, name), least)
+    for name in ("n_components", "folds", "steps"):
+        check_count(name, getattr(asked, name))
     if not asked.learning_rate > 0:
         raise _refused("learning_rate", asked, "above 0")
     if asked.folds not in (None, 1) and not (isinstance(asked.split, str) and asked.split == "blocks"):

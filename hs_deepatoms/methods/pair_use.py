@@ -10,6 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.convert import to_xarray
 from hs_deepatoms.bridge.lengths import unit_factor
@@ -347,7 +348,7 @@ def latent_map(tree: Any, latent: int = 0, image: Any = None, *, device: str = "
         If there is no such latent.
     """
     d = stored_model(tree).model.config["net"]["latent_dim"]
-    if isinstance(latent, bool) or not isinstance(latent, int | np.integer) or not 0 <= latent < d:
+    if not is_whole(latent, 0, d - 1):
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
     stored = stored_model(tree)
     if image is None:
@@ -387,7 +388,7 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
 
     stored = stored_model(tree)
     d = stored.model.config["net"]["latent_dim"]
-    if isinstance(latent, bool) or not isinstance(latent, int | np.integer) or not 0 <= latent < d:
+    if not is_whole(latent, 0, d - 1):
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
     steps = np.linspace(-span, span, n)
     codes = np.zeros((n, d), np.float32)

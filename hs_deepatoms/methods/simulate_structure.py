@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import check_number
 from hs_deepatoms.methods.bonds import angstrom
 from hs_deepatoms.methods.plane import length_in, read_plane
 from hs_deepatoms.methods.to_ase import from_ase, to_ase
-from hs_deepatoms.structure.ase import check_number, relax_atoms, run_dynamics, separate
+from hs_deepatoms.structure.ase import relax_atoms, run_dynamics, separate
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.history import with_entry
@@ -210,7 +211,8 @@ def export(
     Raises
     ------
     InvalidArgumentError
-        If ASE has no such format, it holds one structure and there are several, or the folder is not there.
+        If ASE has no such format, it holds one structure and there are several, the folder is not there, or the
+        path is itself a folder.
     """
     from ase.io import write
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import is_whole
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -20,7 +21,7 @@ def chosen_components(components: Any, k: int) -> list[int]:
     """Which of k components are drawn: so many, or these; None: the first eight."""
     if components is None:
         return list(range(min(k, MOST)))
-    whole = isinstance(components, int | np.integer) and not isinstance(components, bool)
+    whole = is_whole(components)
     chosen = list(range(components)) if whole else [int(one) for one in components]
     if not chosen or min(chosen) < 0 or max(chosen) >= k:
         raise InvalidArgumentError(explain(f"components={components!r}", f"1 to {k}, or a list of 0 to {k - 1}",

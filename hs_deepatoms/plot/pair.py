@@ -161,8 +161,9 @@ def _number(ax: matplotlib.axes.Axes, examples: xr.Dataset) -> None:
                 if all(np.hypot(at[0] + dx - a, at[1] + dy - b) > LABEL for a, b in placed)]  # fmt: skip
         dx, dy = free[0] if free else (0, 0)
         placed.append((at[0] + dx, at[1] + dy))
+        box = {"boxstyle": "circle,pad=0.2", "fc": "black", "ec": "white", "lw": 0.5}
         ax.annotate(str(k + 1), (x[k], y[k]), (x[k] + dx * scale[0], y[k] + dy * scale[1]), color="white", ha="center",
-                    va="center", fontsize=9, bbox={"boxstyle": "circle,pad=0.2", "fc": "black", "ec": "white", "lw": 0.5},
+                    va="center", fontsize=9, bbox=box,
                     arrowprops={"arrowstyle": "-", "color": "white", "lw": 0.8} if dx or dy else None)  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def _draw_classes(ax: matplotlib.axes.Axes, values: xr.DataArray, shown: dict[in
         if here.any():
             found.append(Patch(fc=colour, ec="0.5", label=name))
     ax.imshow(image, extent=_extent(values))
-    ax.legend(handles=found, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, handlelength=1.2)
+    ax.legend(handles=found, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, handlelength=1.2)
 
 
 def _draw_bars(ax: matplotlib.axes.Axes, metrics: xr.Dataset, name: str, title: str) -> None:

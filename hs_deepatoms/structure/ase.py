@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_number, check_whole
 from hs_deepatoms.tables.neighbours import pairs_within
 
 if TYPE_CHECKING:
@@ -163,22 +164,6 @@ class Anchors:
         return {"name": "Anchors", "kwargs": {"positions": self.positions, "stiffness": self.stiffness}}
 
 
-def check_number(name: str, value: Any, *, whole: bool = False, zero: bool = False) -> None:
-    """A finite number above 0, or 0 too; or a whole one.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If it is none.
-    """
-    number = isinstance(value, (int | np.integer) if whole else (int | float | np.number)) and not isinstance(
-        value, bool
-    )
-    if not number or not 0 <= value < np.inf or (value == 0 and not zero):
-        allowed = f"a {'whole' if whole else 'finite'} number {'of 0 or more' if zero else 'above 0'}"
-        raise InvalidArgumentError(explain(f"{name}={value!r}", allowed, "Choose another value."))
-
-
 def calculated(atoms: Atoms, calculator: Any) -> tuple[Atoms, float, np.ndarray]:
     """A copy with its calculator, its energy in eV, and forces (n_atoms, 3) in eV/Å.
 
@@ -256,7 +241,7 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
     if optimizer not in OPTIMIZERS:
         raise InvalidArgumentError(explain(f"optimizer={optimizer!r}", f"one of {OPTIMIZERS}", "For example 'FIRE'."))
     check_number("fmax", fmax)
-    check_number("steps", steps, whole=True, zero=True)
+    check_whole("steps", steps)
     moved, before, forces = calculated(atoms, calculator)
     if not np.isfinite(forces).all() or np.abs(forces).max(initial=0) > HOT:
         raise InvalidArgumentError(explain(
@@ -326,10 +311,12 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
     from ase.md.langevin import Langevin
     from ase.md.verlet import VelocityVerlet
 
-    for name, value, rule in (("steps", steps, {"whole": True}), ("every", every, {"whole": True}),
-                              ("timestep", timestep, {}), ("temperature", temperature, {"zero": True}),
-                              ("friction", 0.0 if friction is None else friction, {"zero": True})):  # fmt: skip
-        check_number(name, value, **rule)
+    check_whole("steps", steps, 1)
+    check_whole("every", every, 1)
+    check_number("timestep", timestep)
+    check_number("temperature", temperature, zero=True)
+    check_whole("seed", seed, 0, 2**32 - 1)
+    check_number("friction", friction, zero=True, optional=True)
     rng = np.random.RandomState(seed)  # what ASE asks for
     moved = calculated(atoms, calculator)[0]
     if not np.any(moved.get_momenta()):

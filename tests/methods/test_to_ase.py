@@ -125,6 +125,12 @@ def test_named_errors(atoms, tmp_path):
         hs_deepatoms.from_ase(bulk("Cu"), pixel_size=0)
     with pytest.raises(InvalidArgumentError, match="folder"):
         atoms.deepatoms.export(tmp_path / "none" / "a.cif", species="C")
+    kept = tmp_path / "results"
+    kept.mkdir()
+    (kept / "precious.txt").write_text("mine")
+    with pytest.raises(InvalidArgumentError, match="which is a folder"):
+        atoms.deepatoms.export(kept, format="vasp", species="C")
+    assert [one.name for one in kept.iterdir()] == ["precious.txt"]
     assert make(species="C", pbc=[1, 1, 0]).pbc.tolist() == [True, True, False]
 
 
