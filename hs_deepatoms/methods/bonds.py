@@ -180,6 +180,9 @@ def components_by_frame(net: Network) -> np.ndarray:
 def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff: Any, cell: Any) -> Network:
     """The bonds of all frames, between rows of the table without atoms that have no position."""
     ds = schema.dropna(ds)
+    if schema.DIM in ds.variables and ds[schema.DIM].dtype.kind not in "iu":
+        raise TableError(explain(f"ids of atoms of type {ds[schema.DIM].dtype}", "whole numbers",
+                                 "Number them: atoms.assign_coords(atom=range(atoms.sizes['atom']))."))  # fmt: skip
     plane, frame = read_plane(ds, "bonds"), frame_of(ds)
     if cell is not None:
         cell = kernels.read_cell(cell)
@@ -266,7 +269,7 @@ def angstrom(units: str, purpose: str) -> float:
     try:
         return unit_factor(units, "Å")
     except InvalidArgumentError as error:
-        todo = ("Calibrate the image, then hs_deepatoms.positions(atoms, signal=image); where y and x are lengths in two "
-                "units, atoms.deepatoms.to_units('nm').")  # fmt: skip
+        todo = ("Calibrate the image, then hs_deepatoms.positions(atoms, signal=image); where y and x are lengths in "
+                "different units, atoms.deepatoms.to_units('nm').")  # fmt: skip
         got = f"positions in {units!r} for {purpose}"
         raise TableError(explain(got, "axes with one unit of length", todo)) from error

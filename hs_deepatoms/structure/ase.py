@@ -6,6 +6,7 @@ this is a right-handed frame, and nothing is mirrored.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from hs_deepatoms.tables.neighbours import pairs_within
 if TYPE_CHECKING:
     from ase import Atoms
 
+DRIFT = 0.01  # eV per atom, of what is conserved: a hundred times that of steps that are short enough
 OPTIMIZERS = ("FIRE", "BFGS", "LBFGS", "BFGSLineSearch")
 HOT = 1e3  # eV/Å: atoms so near that their forces would throw them out of the cell
 
@@ -333,6 +335,17 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
     keep = lambda: kept.append(  # noqa: E731
         (moved.positions.copy(), run.get_time() / units.fs, moved.get_potential_energy(), moved.get_kinetic_energy())
     )
+    before = moved.get_total_energy()
     run.attach(keep, interval=every)
     run.run(steps)
+    if friction is None:
+        _say_drift((moved.get_total_energy() - before) / max(len(moved), 1), timestep)
     return Trajectory(*(np.array(column) for column in zip(*kept, strict=True)))
+
+
+def _say_drift(drift: float, timestep: float) -> None:
+    """Energy is conserved where the steps follow the motion."""
+    if not abs(drift) < DRIFT:
+        found = f"the energy, which is conserved, changed by {drift:.3g} eV per atom"
+        todo = f"timestep={timestep:g} (fs) is too long for this structure. Try 1, or relax it first."
+        warnings.warn(f"{found}: {todo}", stacklevel=5)

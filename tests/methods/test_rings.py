@@ -170,3 +170,9 @@ def test_lengths_in_the_wrong_unit_are_seen():
         atoms.deepatoms.rings(cell=(0.3, 0.3))
     with pytest.raises(TableError, match=r"containing='Si' for a table without species.*classify"):
         atoms.deepatoms.rings(containing="Si")
+
+
+def test_ids_that_are_no_numbers_are_refused():
+    atoms = _table(PERFECT)
+    with pytest.raises(TableError, match=r"ids of atoms of type <U.*whole numbers"):
+        atoms.assign_coords(atom=[f"a{k}" for k in range(atoms.sizes["atom"])]).deepatoms.rings()
