@@ -184,10 +184,10 @@ def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff:
         raise TableError(explain(f"ids of atoms of type {ds[schema.DIM].dtype}", "whole numbers",
                                  "Number them: atoms.assign_coords(atom=range(atoms.sizes['atom']))."))  # fmt: skip
     plane, frame = read_plane(ds, "bonds"), frame_of(ds)
-    if cell is not None:
-        cell = kernels.read_cell(cell)
-        _check_room(cell, plane, frame)
-    make = _rule(ds, plane, elements, factor, cutoff, cell)
+    box = None if cell is None else kernels.read_cell(cell)
+    if box is not None:
+        _check_room(box, plane, frame)
+    make = _rule(ds, plane, elements, factor, cutoff, box)
     order = np.argsort(frame, kind="stable")
     parts = []
     for rows in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):

@@ -115,6 +115,5 @@ def _own_rings(rings: Any, ds: xr.Dataset) -> xr.Dataset:
         if np.array_equal(rings[schema.DIM].values, ds[schema.DIM].values):
             return rings
         got = f"rings of {rings.sizes[schema.DIM]} atoms for a table of {ds.sizes[schema.DIM]} others"
-    raise TableError(
-        explain(got, "what atoms.deepatoms.rings() found in this table", "Find them again, or leave it out.")
-    )
+    todo = "Leave rings= out, or find them anew: atoms.deepatoms.rings()."
+    raise TableError(explain(got, "rings of this table", todo))
