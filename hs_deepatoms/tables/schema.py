@@ -120,7 +120,7 @@ def is_result(ds: Any) -> bool:
     """Whether ``ds`` is what was found from a table, as rings or events: it carries the table's provenance."""
     import xarray as xr
 
-    ours = isinstance(ds, xr.Dataset) and isinstance(ds.attrs.get("provenance"), str)
+    ours = isinstance(ds, xr.Dataset) and '"hs_deepatoms"' in str(ds.attrs.get("provenance", ""))
     return ours and ds.attrs.get("kind") != KIND and not is_table(ds)
 
 
