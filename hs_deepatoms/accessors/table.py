@@ -215,6 +215,28 @@ class TableAccessor(SpeciesMethods, CrystalMethods, MovieMethods, StructureMetho
         return save_table(self._ds, path, overwrite=overwrite)
 
 
+class ResultAccessor:
+    """Methods of what was found from a table: rings, bonds, events, transitions."""
+
+    def __init__(self, ds: xr.Dataset):
+        self._ds = ds
+
+    def save(self, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
+        """Write it to ``.zarr`` or ``.nc``; `hs_deepatoms.load` gives it back.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the ending is another one, or the target must not be replaced.
+        """
+        from hs_deepatoms.tables.storage import save_table
+
+        return save_table(self._ds, path, overwrite=overwrite)
+
+    def __repr__(self) -> str:
+        return f"<deepatoms: {self._ds.attrs.get('kind', 'a result')} of a positions table>"
+
+
 class NotATable:
     """``.deepatoms`` of a Dataset that is no positions table: it has no methods and says why."""
 
@@ -232,9 +254,11 @@ class NotATable:
         return "<deepatoms: this Dataset is not a positions table>"
 
 
-def dataset_accessor(ds: xr.Dataset) -> TableAccessor | NotATable:
+def dataset_accessor(ds: xr.Dataset) -> TableAccessor | ResultAccessor | NotATable:
     """The accessor that fits what ``ds`` is; never raises."""
-    return TableAccessor(ds) if schema.is_table(ds) else NotATable(ds)
+    if schema.is_table(ds):
+        return TableAccessor(ds)
+    return ResultAccessor(ds) if schema.is_result(ds) else NotATable(ds)
 
 
 if not isinstance(getattr(xr.Dataset, "deepatoms", None), type(dataset_accessor)):

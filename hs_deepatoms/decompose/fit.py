@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms._core.seeds import generator
 from hs_deepatoms.decompose import groups, linear
 from hs_deepatoms.decompose.result import Decomposition
@@ -70,7 +69,7 @@ def check_method(method: Any, n_components: int | None) -> None:
         raise InvalidArgumentError(explain(f"method={method!r}", allowed, "Choose one of these."))
     if n_components is None:
         return
-    number = isinstance(n_components, int | np.integer) and not isinstance(n_components, bool) and n_components > 0
+    number = is_whole(n_components, 1)
     own = not isinstance(method, str) or method in DENSITY
     if own or not number:
         allowed = "None: this method has its own number" if own else "a whole number above 0, or None"

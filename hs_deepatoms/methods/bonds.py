@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_number
 from hs_deepatoms.methods.elements import atomic_numbers
 from hs_deepatoms.methods.plane import Plane, length_in, read_plane
 from hs_deepatoms.structure import graph as kernels
@@ -14,6 +16,9 @@ from hs_deepatoms.structure.graph import Bonds
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_of
 from hs_deepatoms.tables.history import provenance_with, with_entry
+from hs_deepatoms.tables.neighbours import nearest
+
+ROOM = 0.5  # of the square of the usual distance; closest packing takes 0.87
 
 if TYPE_CHECKING:
     import networkx
@@ -175,19 +180,50 @@ def components_by_frame(net: Network) -> np.ndarray:
 def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff: Any, cell: Any) -> Network:
     """The bonds of all frames, between rows of the table without atoms that have no position."""
     ds = schema.dropna(ds)
+    if schema.DIM in ds.variables and ds[schema.DIM].dtype.kind not in "iu":
+        raise TableError(explain(f"ids of atoms of type {ds[schema.DIM].dtype}", "whole numbers",
+                                 "Number them: atoms.assign_coords(atom=range(atoms.sizes['atom']))."))  # fmt: skip
     plane, frame = read_plane(ds, "bonds"), frame_of(ds)
-    make = _rule(ds, plane, elements, factor, cutoff, None if cell is None else kernels.read_cell(cell))
+    box = None if cell is None else kernels.read_cell(cell)
+    if box is not None:
+        _check_room(box, plane, frame)
+    make = _rule(ds, plane, elements, factor, cutoff, box)
     order = np.argsort(frame, kind="stable")
     parts = []
     for rows in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
         found = make(rows)
         parts.append(found._replace(first=rows[found.first], second=rows[found.second]))
     made = Bonds(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    _say_none(made, plane, frame)
     parameters = {"elements": elements, "factor": factor, "cutoff": cutoff, "cell": cell}
     shape = elements is None and cutoff is None
     flat = shape and cell is None  # edges of Delaunay triangles
     every = not shape and (cutoff is not None or np.unique(atomic_numbers(ds, elements)).size < 2)  # one reach for all
     return Network(ds, plane, frame, made, parameters, flat, every)
+
+
+def _say_none(made: Bonds, plane: Plane, frame: np.ndarray) -> None:
+    """A table without a single bond is mostly one whose lengths were meant in another unit."""
+    if made.first.size or plane.y.size < 2:
+        return
+    apart = nearest(plane.y, plane.x, frame)[0].min()
+    if np.isfinite(apart):
+        found = f"there are no bonds: the nearest two atoms are {apart:.3g} {plane.units} apart"
+        warnings.warn(f"{found}. An integer cutoff counts pixels, a float the units of the axes.", stacklevel=4)
+
+
+def _check_room(cell: np.ndarray, plane: Plane, frame: np.ndarray) -> None:
+    """Refuse cells that do not hold the atoms: their images would lie between each other."""
+    most = int(np.bincount(frame).max(initial=0))
+    apart = nearest(plane.y, plane.x, frame)[0]
+    if most < 2 or not np.isfinite(apart).any():
+        return
+    area, usual = abs(float(np.linalg.det(cell))) / most, float(np.median(apart[np.isfinite(apart)]))
+    if area < ROOM * usual**2:
+        got = f"a cell {cell.tolist()} of {area:.3g} {plane.units}^2 per atom, with neighbours {usual:.3g} apart"
+        raise InvalidArgumentError(
+            explain(got, "one that holds all atoms of a frame", "Give it in the units of y and x.")
+        )
 
 
 def network_attrs(net: Network, kind: str) -> dict[str, Any]:
@@ -199,7 +235,7 @@ def network_attrs(net: Network, kind: str) -> dict[str, Any]:
 
 def _rule(ds: xr.Dataset, plane: Plane, elements, factor, cutoff, cell):
     """Rows of one frame -> their bonds."""
-    number = isinstance(factor, int | float | np.number) and not isinstance(factor, bool) and 0 < factor < np.inf
+    number = is_number(factor) and factor > 0
     if factor is not None and (not number or cutoff is not None):
         got = f"factor={factor!r}" + (f" and cutoff={cutoff!r}" if cutoff is not None else "")
         raise InvalidArgumentError(explain(got, "a number above 0, without cutoff", "Leave one of them out."))
@@ -233,6 +269,7 @@ def angstrom(units: str, purpose: str) -> float:
     try:
         return unit_factor(units, "Å")
     except InvalidArgumentError as error:
-        raise TableError(explain(
-            f"positions in {units!r} for {purpose}", "axes with a unit of length",
-            "Calibrate the image, then hs_deepatoms.positions(atoms, signal=image).")) from error  # fmt: skip
+        todo = ("Calibrate the image, then hs_deepatoms.positions(atoms, signal=image); where y and x are lengths in "
+                "different units, atoms.deepatoms.to_units('nm').")  # fmt: skip
+        got = f"positions in {units!r} for {purpose}"
+        raise TableError(explain(got, "axes with one unit of length", todo)) from error

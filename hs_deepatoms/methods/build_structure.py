@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.methods.to_ase import length_in_angstrom, to_ase
 from hs_deepatoms.tables.categories import category_names
 
@@ -75,7 +76,7 @@ def to_slab(
     """
     step = length_in_angstrom(spacing, "spacing")
     counts = [layers, *repeat] if np.ndim(repeat) == 1 and len(repeat) == 2 else [0]
-    if step <= 0 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in counts):
+    if step <= 0 or any(not is_whole(n, 1) for n in counts):
         got = f"spacing={spacing!r}, layers={layers!r}, repeat={repeat!r}"
         raise InvalidArgumentError(explain(got, "a length above 0 and whole numbers from 1, two of repeat",
                                            "For example spacing='0.39 nm', layers=10, repeat=(2, 2)."))  # fmt: skip

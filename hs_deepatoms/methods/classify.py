@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import category_names, flag_attributes
 from hs_deepatoms.tables.frames import frame_of
@@ -159,7 +160,7 @@ def check_species(species: Any) -> None:
 def _read_n(n: Any, argument: str = "n") -> tuple[int | str, list[str] | None]:
     if isinstance(n, str) and n == "auto":
         return n, None
-    if isinstance(n, int | np.integer) and not isinstance(n, bool) and 1 <= n <= len(LETTERS):
+    if is_whole(n, 1, len(LETTERS)):
         return int(n), None
     if not isinstance(n, str | int) and isinstance(n, Sequence) and n and all(isinstance(one, str) for one in n):
         if len(set(n)) == len(n) and UNKNOWN_NAME not in n:

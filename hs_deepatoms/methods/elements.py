@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import category_names
 
@@ -79,6 +80,9 @@ def _by_class(elements: Mapping | None, names: Mapping[int, str], argument: str)
         if isinstance(key, str) and key not in numbers:
             raise TableError(explain(f"{argument} with class {key!r}", f"one of {sorted(numbers)}, or a number",
                                      "Name the classes as the table does."))  # fmt: skip
+        if not isinstance(key, str) and not is_whole(key, -np.inf):
+            raise TableError(explain(f"{argument} with class {key!r}", "names of classes or whole numbers",
+                                     "Name the classes as the table does."))  # fmt: skip
         number = numbers[key] if isinstance(key, str) else int(key)
         if made.setdefault(number, symbol) != symbol:
             raise TableError(explain(f"{argument} with {made[number]!r} and {symbol!r} for class {number}",
@@ -89,7 +93,7 @@ def _by_class(elements: Mapping | None, names: Mapping[int, str], argument: str)
 def _number(symbol: Any, argument: str) -> int:
     from ase.data import atomic_numbers as known
 
-    if symbol not in known or symbol == "X":
+    if not isinstance(symbol, str) or symbol not in known or symbol == "X":
         raise TableError(explain(f"{argument} with {symbol!r}", "chemical symbols such as 'C' or 'Si'",
                                  f"Give {argument}={{class: symbol}}."))  # fmt: skip
     return known[symbol]

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_count
 from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
@@ -182,9 +183,9 @@ def find_atoms(
     images.check_choice("refine", refine, REFINEMENTS)
     check_shape(elliptical, refine)
     check_species(species)
-    images.check_count("batch_size", batch_size)
-    images.check_count("navigation_chunks", navigation_chunks)
-    images.check_count("num_workers", num_workers)
+    check_count("batch_size", batch_size)
+    check_count("navigation_chunks", navigation_chunks)
+    check_count("num_workers", num_workers)
     path = None if store is None else stored.check_store(store, species)
     whole = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")
     source, origin = whole, (0, 0)

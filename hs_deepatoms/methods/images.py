@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
+from hs_deepatoms._core.numbers import is_number
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.lengths import read_length, unit_factor
@@ -127,27 +128,10 @@ def read_threshold(threshold: float | str, default: float, *, probability: bool 
         if probability
         else (0, np.inf, "a signal-to-noise ratio above 0")
     )
-    numeric = isinstance(threshold, (int, float, np.number)) and not isinstance(threshold, bool)
-    if not numeric or not low < threshold < top:
+    if not is_number(threshold) or not low < threshold < top:
         message = explain(f"threshold={threshold!r}", f"'auto' or {what}", f"Leave it out, or try {default}.")
         raise InvalidArgumentError(message)
     return float(threshold)
-
-
-def check_count(name: str, value: Any) -> None:
-    """None or a whole number of at least 1."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        message = explain(f"{name}={value!r}", "None or a whole number of 1 or more", "Leave it out for the default.")
-        raise InvalidArgumentError(message)
-
-
-def check_whole(name: str, value: Any) -> None:
-    """A whole number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        message = explain(f"{name}={value!r}", "a whole number of 0 or more", "Leave it out for the default.")
-        raise InvalidArgumentError(message)
 
 
 def pixel_size_nm(axes: tuple[Axis, ...]) -> float | None:

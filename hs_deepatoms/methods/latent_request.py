@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.bridge.lengths import read_length
 from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.methods.image_stack import grid_layout
@@ -197,9 +198,7 @@ def check_asked(asked: Asked) -> None:
     if isinstance(asked.invariances, str) or unknown:
         _refuse("invariances", asked, f"a list of {INVARIANCES}")
     for name, least in {"latent_dim": 1, "discrete": 0, "batch_size": 1, "restarts": 1, "seed": 0}.items():
-        value = getattr(asked, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            _refuse(name, asked, f"a whole number of {least} or more")
+        check_whole(name, getattr(asked, name), least)
     if asked.discrete == 1 or (asked.discrete and asked.labels is not None):
         _refuse("discrete", asked, "0, or 2 and more classes; left out with labels, whose classes it then has")
     if asked.max_angle is not None and not 0 < asked.max_angle <= 180:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.patches import WINDOW_DIMS
 from hs_deepatoms.bridge.provenance import plain, provenance_entry, read_provenance
@@ -166,8 +167,7 @@ def manifold(model: VAE, node: xr.Dataset, latent: xr.Dataset, n: int = NODES) -
     """
     import xarray as xr
 
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise InvalidArgumentError(explain(f"n={n!r}", "a whole number of 1 or more", "Choose another value."))
+    check_whole("n", n, 1)
     values = latent["z"].values[np.isfinite(latent["z"].values).all(1)]
     if not len(values):
         values = np.zeros((1, model.latent_dim))

@@ -10,6 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
@@ -232,7 +233,7 @@ def trajectories(tree: xr.DataTree) -> xr.DataArray:
 
 
 def _check_latent(latent: Any, d: int) -> None:
-    if isinstance(latent, bool) or not isinstance(latent, int | np.integer) or not 0 <= latent < d:
+    if not is_whole(latent, 0, d - 1):
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
 
 

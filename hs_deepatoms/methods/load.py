@@ -17,7 +17,8 @@ def load(path: str | os.PathLike, *, lazy: bool = False, net: Any = None) -> Any
     ----------
     path
         A positions table: ``.zarr`` or ``.nc``, which give back everything, or ``.csv``, which gives columns and
-        units but not the axes of the image (``hs_deepatoms.positions(path, signal=image)`` brings these back). A
+        units but not the axes of the image (``hs_deepatoms.positions(path, signal=image)`` brings these back). What
+        was found from a table (rings, bonds, events): ``.zarr`` or ``.nc``. A
         model: ``.safetensors``. The trees of ``decompose_local``, ``rvae`` and ``vae``: ``.zarr`` or
         ``.nc``.
     lazy

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import category_names
 from hs_deepatoms.tables.history import with_entry
@@ -292,7 +293,7 @@ def _check_lag(max_lag: Any, n_frames: int) -> int:
     longest = max(n_frames - 1, 0)
     if max_lag is None:
         return min(max(n_frames // 4, 1), longest)
-    if isinstance(max_lag, bool) or not isinstance(max_lag, int | np.integer) or not 1 <= max_lag <= longest:
+    if not is_whole(max_lag, 1, longest):
         allowed = f"whole numbers from 1 to {longest}, one less than there are frames"
         raise InvalidArgumentError(explain(f"max_lag={max_lag!r}", allowed, "Leave it out for a quarter of the movie."))
     return int(max_lag)

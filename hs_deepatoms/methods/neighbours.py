@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.methods.plane import length_in, read_plane
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_of
@@ -48,8 +48,7 @@ def neighbours(ds: xr.Dataset, *, k: int | None = None, cutoff: int | float | st
     """
     import xarray as xr
 
-    if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
-        raise InvalidArgumentError(explain(f"k={k!r}", "a whole number from 1 up", "Give how many neighbours."))
+    check_whole("k", k, 1, optional=True, todo="Give how many neighbours.")
     ds = schema.dropna(ds)
     plane, frame = read_plane(ds, "neighbours"), frame_of(ds)
     reach = np.inf if cutoff is None else length_in(cutoff, ds, plane.units)

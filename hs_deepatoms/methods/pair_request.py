@@ -12,6 +12,7 @@ import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_count, check_whole, is_number
 
 TARGETS = ("scores", "spectrum")
 LIKELIHOODS = ("auto", "poisson", "gaussian", "learned")
@@ -88,15 +89,11 @@ def check_request(asked: PairRequest) -> None:
 
 
 def _check_numbers(asked: PairRequest) -> None:
-    whole = {"latent_dim": 1, "members": 1, "batch_size": 1, "seed": 0}
-    optional = {"n_components": 1, "folds": 1, "steps": 1, "num_workers": 1}
-    whole |= {name: least for name, least in optional.items() if getattr(asked, name) is not None}
-    for name, least in whole.items():
-        value = getattr(asked, name)
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise _refused(name, asked, f"a whole number of {least} or more")
-    rate = asked.learning_rate
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < rate < np.inf:
+    for name, least in {"latent_dim": 1, "members": 1, "batch_size": 1, "seed": 0}.items():
+        check_whole(name, getattr(asked, name), least)
+    for name in ("n_components", "folds", "steps", "num_workers"):
+        check_count(name, getattr(asked, name))
+    if not is_number(asked.learning_rate) or not 0 < asked.learning_rate < np.inf:
         raise _refused("learning_rate", asked, "a finite number above 0")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, explain
+from hs_deepatoms._core.numbers import is_number, is_whole
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.convert import to_xarray
 from hs_deepatoms.bridge.lengths import unit_factor
@@ -369,7 +369,7 @@ def latent_map(tree: Any, latent: int = 0, image: Any = None, *, device: str = "
         If there is no such latent.
     """
     d = stored_model(tree).model.config["net"]["latent_dim"]
-    if isinstance(latent, bool) or not isinstance(latent, int | np.integer) or not 0 <= latent < d:
+    if not is_whole(latent, 0, d - 1):
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
     stored = stored_model(tree)
     if image is None:
@@ -409,11 +409,11 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
 
     stored = stored_model(tree)
     d = stored.model.config["net"]["latent_dim"]
-    if isinstance(latent, bool) or not isinstance(latent, int | np.integer) or not 0 <= latent < d:
+    if not is_whole(latent, 0, d - 1):
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+    if not is_whole(n, 1):
         raise InvalidArgumentError(explain(f"n={n!r}", "a whole number of 1 or more", "Choose another number."))
-    if isinstance(span, bool) or not isinstance(span, Real) or not 0 < span < np.inf:
+    if not is_number(span) or not 0 < span < np.inf:
         raise InvalidArgumentError(explain(f"span={span!r}", "a finite number above 0", "Choose another number."))
     steps = np.linspace(-span, span, n)
     codes = np.zeros((n, d), np.float32)

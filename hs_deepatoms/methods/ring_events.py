@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def ring_events(ds: xr.Dataset, rings: xr.Dataset | None = None) -> xr.Dataset:
     if len(movie.grid.columns) > 1:
         raise TableError(explain(f"a table of movies over {list(movie.grid.columns)}", "one movie",
                                  "Choose one with select(frames={...})."))  # fmt: skip
-    rings = find_rings(ds) if rings is None else rings
+    rings = find_rings(ds) if rings is None else _own_rings(rings, ds)
     members = _tracks_of(rings, ds, track)
     size, frame = (rings[name].values.astype(np.int64) for name in ("size", "frame"))
     found = events.ring_events(members, size, frame, track, frame_of(ds))
@@ -91,9 +91,6 @@ def _tracks_of(rings: xr.Dataset, ds: xr.Dataset, track: np.ndarray) -> np.ndarr
     place = np.searchsorted(ids, members, sorter=order).clip(0, max(ids.size - 1, 0))
     row = order[place] if ids.size else np.full(members.shape, -1)
     inside = members >= 0
-    if inside.any() and (not ids.size or (ids[row] != members)[inside].any()):
-        raise TableError(explain("rings with atoms that are not in the table", "rings of this table",
-                                 "Leave rings= out, or find them anew: atoms.deepatoms.rings()."))  # fmt: skip
     return np.where(inside, track[row] if ids.size else -1, -1)
 
 
@@ -108,3 +105,15 @@ def _lives(found: events.RingEvents, size, frame, sizes) -> dict[str, tuple]:
     columns = {"lifetime": (lives.mean, "frame"), "lifetime_std": (lives.std, "frame"),
                "lives_ended": (lives.ended, "1"), "frames_followed": (lives.followed, "1")}  # fmt: skip
     return {name: ("ring_size", values[sizes], {"units": unit}) for name, (values, unit) in columns.items()}
+
+
+def _own_rings(rings: Any, ds: xr.Dataset) -> xr.Dataset:
+    """Refuse what are no rings, or rings of other atoms."""
+    got = f"rings={type(rings).__name__}"
+    columns = ("size", "frame", "atoms", "ring_size", schema.DIM)
+    if all(name in getattr(rings, "variables", ()) for name in columns):
+        if np.array_equal(rings[schema.DIM].values, ds[schema.DIM].values):
+            return rings
+        got = f"rings of {rings.sizes[schema.DIM]} atoms for a table of {ds.sizes[schema.DIM]} others"
+    todo = "Leave rings= out, or find them anew: atoms.deepatoms.rings()."
+    raise TableError(explain(got, "rings of this table", todo))

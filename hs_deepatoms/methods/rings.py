@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.methods.bonds import Network, components_by_frame, network_attrs, read_network
 from hs_deepatoms.structure import defects as kinds
 from hs_deepatoms.structure.graph import coordination, without_crossings
@@ -98,12 +99,8 @@ def rings(
 
 
 def _check_sizes(largest: Any, regular: Any) -> None:
-    for name, value, least in (("largest", largest, SMALLEST), ("regular", regular, SMALLEST)):
-        if value is None and name == "regular":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= 1000:
-            raise InvalidArgumentError(explain(f"{name}={value!r}", f"a whole number from {least} to 1000",
-                                               "For example 12."))  # fmt: skip
+    check_whole("largest", largest, SMALLEST, 1000, todo="For example 12.")
+    check_whole("regular", regular, SMALLEST, 1000, optional=True)
 
 
 def uncrossed(net: Network) -> tuple[Network, int]:
@@ -166,5 +163,8 @@ def _count_columns(net: Network, found: Rings, frame: np.ndarray, sizes: np.ndar
 
 
 def _containing(made: xr.Dataset, net: Network, wanted: Any) -> xr.Dataset:
+    if "species" not in net.ds.variables:
+        got, todo = f"containing={wanted!r} for a table without species", "Find them first: atoms.deepatoms.classify()."
+        raise TableError(explain(got, "a table whose atoms have classes", todo))
     chosen = net.ds[schema.DIM].values[of_species(schema.check_column(net.ds, "species"), wanted)]
     return made.isel(ring=np.isin(made["atoms"].values, chosen).any(axis=1))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hs_deepatoms._core.numbers import check_count
 from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
@@ -89,7 +90,7 @@ navigation_chunks, show_progressbar
         ("num_workers", num_workers),
         ("navigation_chunks", navigation_chunks),
     ):
-        images.check_count(name, value)
+        check_count(name, value)
     whole = images.read_images(signal, signal_dims=signal_dims, operation="segment")
     source, origin, outside = (whole, (0, 0), None) if region is None else crop_region(whole, region)
     check_image_source(source, "segment")

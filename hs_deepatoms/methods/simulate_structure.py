@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import check_number
 from hs_deepatoms.methods.bonds import angstrom
 from hs_deepatoms.methods.plane import length_in, read_plane
 from hs_deepatoms.methods.to_ase import from_ase, to_ase
-from hs_deepatoms.structure.ase import check_number, relax_atoms, run_dynamics, separate
+from hs_deepatoms.structure.ase import relax_atoms, run_dynamics, separate
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.history import with_entry
@@ -210,19 +211,24 @@ def export(
     Raises
     ------
     InvalidArgumentError
-        If ASE has no such format, it holds one structure and there are several, or the folder is not there.
+        If ASE has no such format, it holds one structure and there are several, the folder is not there, or the
+        path is itself a folder.
     """
     from ase.io import write
 
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidArgumentError(
+            explain(f"path={path!r}", "the name of a file", "For example 'POSCAR' or 'atoms.cif'.")
+        )
     path = Path(path)
     if not path.parent.is_dir():
         got = f"path {str(path)!r} in a folder that is not there"
         raise InvalidArgumentError(explain(got, "a file in a folder that is there", "Make the folder first."))
     kind = _writer(path, format)
     n_frames = frame_grid(schema.check_table(ds)).n_frames
-    chosen = range(n_frames) if frames is None else [frames] if isinstance(frames, int | np.integer) else list(frames)
+    chosen = range(n_frames) if frames is None else [frames] if np.ndim(frames) == 0 else list(frames)
     structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
-    images = [to_ase(ds, frame=int(number), **structure) for number in chosen]
+    images = [to_ase(ds, frame=number, **structure) for number in chosen]
     if not images or (len(images) > 1 and kind.single):
         raise InvalidArgumentError(explain(f"{len(images)} frames for format {kind.name!r}", "one structure per file",
                                            "Name one with frames=, or use extxyz, traj or cif."))  # fmt: skip
@@ -232,7 +238,11 @@ def export(
     if kind.name == "lammps-data":
         settings.setdefault("masses", True)  # types are numbers; by their masses the elements are known again
     with written_beside(path) as temporary:
-        write(temporary, images if len(images) > 1 else images[0], format=kind.name, **settings)
+        try:
+            write(temporary, images if len(images) > 1 else images[0], format=kind.name, **settings)
+        except TypeError as error:
+            got, todo = f"options={options!r} for format {kind.name!r} ({error})", "Leave out what it does not know."
+            raise InvalidArgumentError(explain(got, "what ASE's writer of this format takes", todo)) from error
     return path
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_number, is_whole
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.methods.bonds import angstrom
 from hs_deepatoms.methods.elements import atomic_numbers, classes_of
@@ -161,18 +162,16 @@ def length_in_angstrom(length: Any, name: str) -> float:
     """
     from hs_deepatoms.bridge.lengths import read_length
 
-    number = isinstance(length, int | float | np.number) and not isinstance(length, bool)
     if isinstance(length, str):
         return read_length(length, Axis(name=name, size=1, units="Å", scale=1.0))
-    if not number or not 0 <= length < np.inf:
+    if not is_number(length) or length < 0:
         raise InvalidArgumentError(explain(f"{name}={length!r}", "Å (0 or more) or text such as '0.5 nm'", "Give one."))
     return float(length)
 
 
 def _one_frame(ds: xr.Dataset, frame: Any) -> xr.Dataset:
     grid = frame_grid(ds)
-    whole = isinstance(frame, int | np.integer) and not isinstance(frame, bool)
-    if not whole or not 0 <= frame < grid.n_frames:
+    if not is_whole(frame, 0, grid.n_frames - 1):
         raise TableError(explain(f"frame={frame!r}", f"0 to {grid.n_frames - 1}", "Choose a frame that exists."))
     return ds if not grid.columns else ds.isel({schema.DIM: frame_of(ds, grid) == frame})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.history import with_entry
 from hs_deepatoms.tables.movies import Movie, movie_length, read_movie
@@ -185,6 +185,4 @@ def _drift_fields(factors: tuple[float, float]) -> list[tuple[str, str, float]]:
 
 
 def _check_memory(memory: Any) -> None:
-    if isinstance(memory, bool) or not isinstance(memory, int | np.integer) or memory < 0:
-        todo = "For example memory=2: an atom may be missing in two frames."
-        raise InvalidArgumentError(explain(f"memory={memory!r}", "a whole number of frames, 0 or more", todo))
+    check_whole("memory", memory, todo="For example memory=2: an atom may be missing in two frames.")

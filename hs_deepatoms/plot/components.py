@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import is_whole
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -20,7 +21,7 @@ def chosen_components(components: Any, k: int) -> list[int]:
     """Which of k components are drawn: so many, or these; None: the first eight."""
     if components is None:
         return list(range(min(k, MOST)))
-    whole = isinstance(components, int | np.integer) and not isinstance(components, bool)
+    whole = is_whole(components)
     chosen = list(range(components)) if whole else [int(one) for one in components]
     if not chosen or min(chosen) < 0 or max(chosen) >= k:
         raise InvalidArgumentError(explain(f"components={components!r}", f"1 to {k}, or a list of 0 to {k - 1}",
@@ -56,6 +57,7 @@ def draw_scree(tree: xr.DataTree, column: str, labels: tuple[str, str], *, allow
         If the tree has no ``/scree``.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     if "scree" not in tree.children:
         raise InvalidArgumentError(explain(f"a decomposition by {tree.attrs.get('method')!r}", *allowed))
@@ -69,6 +71,8 @@ def draw_scree(tree: xr.DataTree, column: str, labels: tuple[str, str], *, allow
         axes[0, 0].semilogy(rank, values, "o", mfc="none", color="C0")
         axes[0, 0].semilogy(rank[:filled], values[:filled], "o", color="C0")
     axes[0, 0].set(xlabel=labels[0], ylabel=labels[1])
+    for ax in axes[0]:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if n == 2:
         axes[0, 1].plot(scree["n_classes"], scree["bic"], "o-")
         axes[0, 1].set(xlabel="number of classes", ylabel="BIC")

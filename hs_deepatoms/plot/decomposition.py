@@ -72,7 +72,7 @@ def _title(tree: xr.DataTree, k: int) -> str:
     if "classes" in tree.children:
         return f"{title}: {int(tree['classes/count'][k])} patches"
     if "explained_variance_ratio" in components.data_vars:
-        return f"{title}: {100 * float(components['explained_variance_ratio'][k]):.1f} %"
+        return f"{title}\n{100 * float(components['explained_variance_ratio'][k]):.1f} % of variance"
     return title
 
 
@@ -89,7 +89,7 @@ def _draw_component(ax: matplotlib.axes.Axes, image: xr.DataArray, signed: bool)
     limits = {"cmap": "RdBu_r", "vmin": -end, "vmax": end} if signed else {"cmap": "gray"}
     drawn = ax.imshow(values, extent=extent_of(image, *window), **limits)
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
-    ax.set_xlabel(str(image[window[1]].attrs.get("units", "")))
+    _name_axes(ax, image[window[0]], image[window[1]])
 
 
 def _draw_scores(ax: matplotlib.axes.Axes, tree: xr.DataTree, k: int, frame: int) -> None:
@@ -98,7 +98,7 @@ def _draw_scores(ax: matplotlib.axes.Axes, tree: xr.DataTree, k: int, frame: int
         values = scores.values.reshape(-1, *scores.shape[-2:])
         check_frame(frame, len(values))
         drawn = ax.imshow(values[frame], extent=extent_of(scores, "y", "x"), cmap="viridis", interpolation="nearest")
-        ax.set_xlabel(str(scores["x"].attrs.get("units", "")))
+        _name_axes(ax, scores["y"], scores["x"])
     elif "y" in tree["scores"].coords:
         drawn = _scatter(ax, tree["scores"].to_dataset(), k, frame)
     else:
@@ -119,8 +119,13 @@ def _scatter(ax: matplotlib.axes.Axes, table: xr.Dataset, k: int, frame: int):
     y, x = table["y"], table["x"]
     size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
     drawn = ax.scatter(x, y, c=table["scores"][:, k], s=size, cmap="viridis", linewidths=0)
-    ax.set(
-        xlabel=str(x.attrs.get("units", "")), aspect="equal" if x.attrs.get("units") == y.attrs.get("units") else "auto"
-    )
+    _name_axes(ax, y, x)
+    ax.set_aspect("equal" if x.attrs.get("units") == y.attrs.get("units") else "auto")
     ax.invert_yaxis()
     return drawn
+
+
+def _name_axes(ax: matplotlib.axes.Axes, y: xr.DataArray, x: xr.DataArray) -> None:
+    for name, coordinate in (("y", y), ("x", x)):
+        axis = str(coordinate.name).removeprefix("window_").replace("_", " ")
+        ax.set(**{f"{name}label": f"{axis} ({coordinate.attrs.get('units', 'px')})"})

@@ -39,7 +39,10 @@ def plot_latent(tree: xr.DataTree, *, frame: int = 0) -> matplotlib.figure.Figur
     table = flat_table(tree["latent"].to_dataset())
     maps = [name for name in ("z_0", "z_1", "angle", "class") if name in table][:3] if "y" in table.variables else []
     n = 2 + len(maps)
-    figure, axes = plt.subplots(1, n, figsize=(SIDE * n, SIDE), layout="constrained", squeeze=False)
+    images = tree["manifold/manifold"]
+    wide = 1.8 if "window_y" in images.dims and images.shape[0] == 1 else 1.0  # one row of pictures
+    figure, axes = plt.subplots(1, n, figsize=(SIDE * (n - 1 + wide), SIDE), layout="constrained", squeeze=False,
+                                width_ratios=(wide, *[1] * (n - 1)))  # fmt: skip
     _draw_manifold(axes[0, 0], tree, 0)
     _draw_latents(axes[0, 1], table)
     for ax, name in zip(axes[0, 2:], maps, strict=True):
@@ -109,8 +112,9 @@ def _draw_latents(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:
     z = np.stack([table[f"z_{k}"].values for k in range(2) if f"z_{k}" in table], 1)
     some = np.unique(np.linspace(0, len(z) - 1, min(len(z), MANY)).astype(int))
     if z.shape[1] == 1:
-        ax.hist(z[np.isfinite(z[:, 0]), 0], bins=50)
-        ax.set(xlabel="z 0")
+        good = z[np.isfinite(z[:, 0]), 0]
+        ax.hist(good, bins=int(np.clip(np.sqrt(good.size), 10, 50)))
+        ax.set(xlabel="z 0", ylabel="number", title="patches")
         return
     color = table["class"].values[some] if "class" in table else "C0"
     ax.scatter(z[some, 1], z[some, 0], c=color, s=3, linewidths=0, cmap="tab10" if "class" in table else None)
@@ -128,9 +132,21 @@ def _draw_map(ax: matplotlib.axes.Axes, table: xr.Dataset, name: str, frame: int
     y, x = table["y"], table["x"]
     size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
     cmap = "twilight" if name == "angle" else "tab10" if name == "class" else "viridis"
-    drawn = ax.scatter(x, y, c=table[name], s=size, cmap=cmap, linewidths=0)
+    look = {"linewidths": 0}
+    if name == "angle":  # both of its ends are one light grey
+        half = _half_turn(table)
+        look = {"linewidths": 0.5, "edgecolors": "0.6", "vmin": -half, "vmax": half}
+    drawn = ax.scatter(x, y, c=table[name], s=size, cmap=cmap, **look)
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=table[name].attrs.get("units", ""))
     same = x.attrs.get("units") == y.attrs.get("units")
     labels = {f"{axis}label": f"{axis} ({place.attrs.get('units', 'px')})" for axis, place in (("y", y), ("x", x))}
-    ax.set(title=name, **labels, aspect="equal" if same else "auto")
+    ax.set(title=name.replace("_", " "), **labels, aspect="equal" if same else "auto")
     ax.invert_yaxis()
+
+
+def _half_turn(table: xr.Dataset) -> float:
+    """Half of the period of the angles: a half turn, or the n-th part of it where all atoms say so."""
+    known = table["symmetry"].values[table["symmetry"].values > 0] if "symmetry" in table else np.ones(1)
+    half = np.pi / (np.bincount(known.astype(int)).argmax() if known.size else 1)
+    largest = np.nanmax(np.abs(table["angle"].values), initial=0.0)
+    return float(half if largest <= 1.001 * half else np.pi)

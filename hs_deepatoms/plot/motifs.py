@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.tables.categories import category_names
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def plot_motifs(motifs: xr.Dataset, *, most: int = 12) -> matplotlib.figure.Figu
     ------
     TableError
         If there are no motifs.
+    InvalidArgumentError
+        If ``most`` is no whole number of 1 or more.
 
     Examples
     --------
@@ -45,6 +48,7 @@ def plot_motifs(motifs: xr.Dataset, *, most: int = 12) -> matplotlib.figure.Figu
     """
     import matplotlib.pyplot as plt
 
+    check_whole("most", most, 1)
     number = min(int(motifs.sizes.get("motif", 0)), most)
     if not number:
         raise TableError(explain("no motifs", "what atoms.deepatoms.motifs() found", "Find some atoms first."))

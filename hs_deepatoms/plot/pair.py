@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 3.4, 2.8  # inches of a panel
 NAMES = {"model": "model", "mean": "mean spectrum", "knn": "neighbours", "pca_ridge": "PCA + ridge",
          "nmf_ridge": "NMF + ridge"}  # fmt: skip
-STEEP = 8.0  # times the height that 95 % of the channels are below
+PEAK = 10  # times what nine of ten channels stay below: on a linear scale nothing but the peak would be seen
+LABEL, PANEL = 15, 150  # points of a number on a map, and across the map
 PARTS = {"gap": "white", "train": "#4477aa", "validation": "#ccbb44", "test": "#ee6677"}
 
 
@@ -37,17 +38,14 @@ def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
     columns = max(2, -(-n // 2)) + 2
     figure, axes = plt.subplots(2, columns, figsize=(WIDTH * columns, 2 * HEIGHT), layout="constrained")
     places = [axes[k // (columns - 2), k % (columns - 2)] for k in range(n)]
-    steep = any(_steep(one) for one in examples["predicted"].values)
+    steep = any(_is_steep(one) for one in examples["predicted"].values)
     for k, ax in enumerate(places):
         _draw_example(ax, examples.isel(example=k), k, steep)
     for ax in axes[:, : columns - 2].ravel()[n:]:
         ax.set_visible(False)
     latent = tree["latent"].to_dataset()
     draw_map(axes[0, -2], latent["error"], "error / noise", "magma")
-    for k in range(n):
-        box = {"boxstyle": "circle,pad=0.2", "fc": "black", "ec": "white", "lw": 0.5}
-        axes[0, -2].annotate(str(k + 1), (examples["x"][k], examples["y"][k]), color="white", ha="center", va="center",
-                             fontsize=9, bbox=box)  # fmt: skip
+    _number(axes[0, -2], examples)
     _draw_part(axes[1, -2], latent)
     draw_map(axes[0, -1], latent["z"].isel(latent=0), "latent 0", "viridis")
     _draw_bars(axes[1, -1], tree["metrics"].to_dataset(), "r2_noise_removed", "R2, noise taken out")
@@ -66,12 +64,16 @@ def plot_along(along: xr.Dataset, latent: int) -> matplotlib.figure.Figure:
     for k in range(n):
         ax.plot(along["energy"], along["spectrum"][k], color=colors[k], lw=1.2, label=f"{float(along['step'][k]):+.1f}")
     ax.set(xlabel=axis_label(along["energy"]), ylabel="predicted", title=f"along latent {latent}")
+    if _is_steep(along["spectrum"].values):
+        _show_small_peaks(ax, along["spectrum"].values)
     ax.legend(title="std.", fontsize=7, title_fontsize=7)
     windows = along["window"].isel(channel=0).values
     low, high = np.nanmin(windows), np.nanmax(windows)
     for k, place in enumerate(np.atleast_1d(right.subplots(n, 1))):
         place.imshow(windows[k], vmin=low, vmax=high, cmap="gray")
-        place.set(xticks=[], yticks=[])
+        place.set(xticks=[], yticks=[], facecolor="0.92")
+        if not np.isfinite(windows[k]).any():
+            place.text(0.5, 0.5, "none\nlike it", ha="center", va="center", fontsize=7, transform=place.transAxes)
         place.set_ylabel(f"{float(along['step'][k]):+.1f}", rotation=0, ha="right", va="center", color=colors[k])
     right.suptitle("mean windows", fontsize=9)
     return figure
@@ -132,25 +134,46 @@ def _draw_example(ax: matplotlib.axes.Axes, one: xr.Dataset, k: int, steep: bool
     ax.set(title=f"{k + 1}: y {float(one['y']):.4g}, x {float(one['x']):.4g} {one['y'].attrs.get('units', '')}",
            xlabel=axis_label(one["energy"]))  # fmt: skip
     if steep:
-        ax.set_yscale("function", functions=(_root, _square))
-        ax.set_ylim(bottom=min(0.0, float(np.nanmin(one["measured"]))))
-        ax.set_ylabel("square root scale")
+        _show_small_peaks(ax, np.stack([one["measured"].values, predicted]))
     if k == 0:
         ax.legend(fontsize=7)
 
 
-def _steep(predicted: np.ndarray) -> bool:
+def _is_steep(spectra: np.ndarray) -> bool:
     """Whether few channels are so high that the others, drawn beside them, would be a line at zero."""
-    return bool(np.nanmax(predicted) > STEEP * np.nanpercentile(np.abs(predicted), 95))
+    values = spectra[np.isfinite(spectra)]
+    if not values.size or values.min() < -0.1 * values.max():
+        return False
+    return bool(values.max() > PEAK * np.percentile(values, 90))
 
 
-def _root(values: np.ndarray) -> np.ndarray:
-    """Square root with the sign of the values: the noise of counts has the same height everywhere."""
-    return np.sign(values) * np.sqrt(np.abs(values))
+def _show_small_peaks(ax: matplotlib.axes.Axes, spectra: np.ndarray) -> None:
+    """Counts drawn by their square roots, signs kept: so is their noise even."""
+    values = spectra[np.isfinite(spectra)]
+    ax.set_yscale("function", functions=(lambda v: np.sign(v) * np.sqrt(np.abs(v)), lambda v: v * np.abs(v)))
+    top = float(values.max())
+    step = 10.0 ** np.floor(np.log10(top))
+    ax.set_yticks([tick for tick in (0, 0.1 * step, 0.5 * step, step, 2 * step, 5 * step) if tick <= 1.05 * top])
+    ax.set_ylim(bottom=min(0.0, float(values.min())))
+    ax.set_ylabel(", ".join(word for word in (ax.get_ylabel(), "square-root scale") if word))
 
 
-def _square(values: np.ndarray) -> np.ndarray:
-    return np.sign(values) * values**2
+def _number(ax: matplotlib.axes.Axes, examples: xr.Dataset) -> None:
+    """Number the places of the examples on a map, beside the place where another number is in the way."""
+    y, x = (examples[name].values.astype(float) for name in "yx")
+    scale = [abs(np.diff(limit)[0]) / PANEL for limit in (ax.get_xlim(), ax.get_ylim())]
+    placed: list[tuple[float, float]] = []
+    for k in range(len(y)):
+        at = x[k] / scale[0], y[k] / scale[1]
+        shifts = [(0, 0), (1.5 * LABEL, 0), (-1.5 * LABEL, 0), (0, 1.5 * LABEL), (0, -1.5 * LABEL)]
+        free = [(dx, dy) for dx, dy in shifts
+                if all(np.hypot(at[0] + dx - a, at[1] + dy - b) > LABEL for a, b in placed)]  # fmt: skip
+        dx, dy = free[0] if free else (0, 0)
+        placed.append((at[0] + dx, at[1] + dy))
+        box = {"boxstyle": "circle,pad=0.2", "fc": "black", "ec": "white", "lw": 0.5}
+        ax.annotate(str(k + 1), (x[k], y[k]), (x[k] + dx * scale[0], y[k] + dy * scale[1]), color="white", ha="center",
+                    va="center", fontsize=9, bbox=box,
+                    arrowprops={"arrowstyle": "-", "color": "white", "lw": 0.8} if dx or dy else None)  # fmt: skip
 
 
 def _draw_part(ax: matplotlib.axes.Axes, latent: xr.Dataset) -> None:
@@ -179,7 +202,7 @@ def _draw_classes(ax: matplotlib.axes.Axes, values: xr.DataArray, shown: dict[in
         if here.any():
             found.append(Patch(fc=colour, ec="0.5", label=name))
     ax.imshow(image, extent=_extent(values))
-    ax.legend(handles=found, fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
+    ax.legend(handles=found, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, handlelength=1.2)
 
 
 def _draw_bars(ax: matplotlib.axes.Axes, metrics: xr.Dataset, name: str, title: str) -> None:

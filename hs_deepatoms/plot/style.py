@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import is_number
 from hs_deepatoms.tables.categories import category_names
 from hs_deepatoms.tables.neighbours import nearest
 
@@ -37,8 +38,7 @@ def typical_spacing(y: np.ndarray, x: np.ndarray, frame: np.ndarray | None = Non
 def marker_size(spacing: float, points_per_unit: float, size: float | None = None) -> float:
     """Diameter in points: a third of the spacing on screen, so that the atom inside stays visible."""
     if size is not None:
-        number = isinstance(size, int | float | np.number) and not isinstance(size, bool)
-        if not number or not 0 < size < np.inf:
+        if not is_number(size) or size <= 0:
             todo = "Leave it out for a size that follows the spacing."
             raise InvalidArgumentError(explain(f"size={size!r}", "a diameter in points above 0, or None", todo))
         return float(size)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.plot.markers import positions_for
 from hs_deepatoms.plot.overlay import plot_image
 from hs_deepatoms.tables import schema
@@ -93,7 +94,7 @@ def _paths(
 
 def _place_of(frame: int, movie: Movie) -> tuple[int, int]:
     """Group and time of a flattened frame."""
-    if isinstance(frame, bool) or not isinstance(frame, int | np.integer) or not 0 <= frame < movie.grid.n_frames:
+    if not is_whole(frame, 0, movie.grid.n_frames - 1):
         allowed = f"0 to {movie.grid.n_frames - 1}"
         raise TableError(explain(f"frame={frame!r}", allowed, "Choose a frame that exists."))
     if not movie.grid.columns:

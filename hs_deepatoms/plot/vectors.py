@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.numbers import check_number
 from hs_deepatoms.plot.style import typical_spacing
 from hs_deepatoms.tables import schema
 
@@ -129,7 +130,5 @@ def _round(value: float, least: float) -> float:
 
 
 def _positive(value, name: str) -> float:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not 0 < value < np.inf:
-        raise InvalidArgumentError(explain(f"{name}={value!r}", "a number above 0, or None", "Leave it out."))
+    check_number(name, value)
     return float(value)

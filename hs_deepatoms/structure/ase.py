@@ -6,16 +6,19 @@ this is a right-handed frame, and nothing is mirrored.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_number, check_whole
 from hs_deepatoms.tables.neighbours import pairs_within
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+DRIFT = 0.01  # eV per atom, of what is conserved: a hundred times that of steps that are short enough
 OPTIMIZERS = ("FIRE", "BFGS", "LBFGS", "BFGSLineSearch")
 HOT = 1e3  # eV/Å: atoms so near that their forces would throw them out of the cell
 
@@ -163,22 +166,6 @@ class Anchors:
         return {"name": "Anchors", "kwargs": {"positions": self.positions, "stiffness": self.stiffness}}
 
 
-def check_number(name: str, value: Any, *, whole: bool = False, zero: bool = False) -> None:
-    """A finite number above 0, or 0 too; or a whole one.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If it is none.
-    """
-    number = isinstance(value, (int | np.integer) if whole else (int | float | np.number)) and not isinstance(
-        value, bool
-    )
-    if not number or not 0 <= value < np.inf or (value == 0 and not zero):
-        allowed = f"a {'whole' if whole else 'finite'} number {'of 0 or more' if zero else 'above 0'}"
-        raise InvalidArgumentError(explain(f"{name}={value!r}", allowed, "Choose another value."))
-
-
 def calculated(atoms: Atoms, calculator: Any) -> tuple[Atoms, float, np.ndarray]:
     """A copy with its calculator, its energy in eV, and forces (n_atoms, 3) in eV/Å.
 
@@ -256,7 +243,7 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
     if optimizer not in OPTIMIZERS:
         raise InvalidArgumentError(explain(f"optimizer={optimizer!r}", f"one of {OPTIMIZERS}", "For example 'FIRE'."))
     check_number("fmax", fmax)
-    check_number("steps", steps, whole=True, zero=True)
+    check_whole("steps", steps)
     moved, before, forces = calculated(atoms, calculator)
     if not np.isfinite(forces).all() or np.abs(forces).max(initial=0) > HOT:
         raise InvalidArgumentError(explain(
@@ -326,10 +313,12 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
     from ase.md.langevin import Langevin
     from ase.md.verlet import VelocityVerlet
 
-    for name, value, rule in (("steps", steps, {"whole": True}), ("every", every, {"whole": True}),
-                              ("timestep", timestep, {}), ("temperature", temperature, {"zero": True}),
-                              ("friction", 0.0 if friction is None else friction, {"zero": True})):  # fmt: skip
-        check_number(name, value, **rule)
+    check_whole("steps", steps, 1)
+    check_whole("every", every, 1)
+    check_number("timestep", timestep)
+    check_number("temperature", temperature, zero=True)
+    check_whole("seed", seed, 0, 2**32 - 1)
+    check_number("friction", friction, zero=True, optional=True)
     rng = np.random.RandomState(seed)  # what ASE asks for
     moved = calculated(atoms, calculator)[0]
     if not np.any(moved.get_momenta()):
@@ -346,6 +335,17 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
     keep = lambda: kept.append(  # noqa: E731
         (moved.positions.copy(), run.get_time() / units.fs, moved.get_potential_energy(), moved.get_kinetic_energy())
     )
+    before = moved.get_total_energy()
     run.attach(keep, interval=every)
     run.run(steps)
+    if friction is None:
+        _say_drift((moved.get_total_energy() - before) / max(len(moved), 1), timestep)
     return Trajectory(*(np.array(column) for column in zip(*kept, strict=True)))
+
+
+def _say_drift(drift: float, timestep: float) -> None:
+    """Energy is conserved where the steps follow the motion."""
+    if not abs(drift) < DRIFT:
+        found = f"the energy, which is conserved, changed by {drift:.3g} eV per atom"
+        todo = f"timestep={timestep:g} (fs) is too long for this structure. Try 1, or relax it first."
+        warnings.warn(f"{found}: {todo}", stacklevel=5)

@@ -31,7 +31,7 @@ class Bonds(NamedTuple):
 
     @property
     def length(self) -> np.ndarray:
-        return np.hypot(self.dy, self.dx)
+        return np.sqrt(self.dy * self.dy + self.dx * self.dx)  # hypot takes ten times as long
 
     @property
     def angle(self) -> np.ndarray:
@@ -201,8 +201,8 @@ def _too_short_to_cross(y, x, bonds: Bonds, every: bool) -> bool:
     """Of two bonds that cross, two ends are nearer to each other than 1 / sqrt(2) of the longer one."""
     length = bonds.length
     near = float(length.max()) / np.sqrt(2)
-    if float(length.min()) <= near or np.hypot(y[bonds.second] - y[bonds.first] - bonds.dy,
-                                               x[bonds.second] - x[bonds.first] - bonds.dx).max() > near:  # fmt: skip
+    over = y[bonds.second] - y[bonds.first] - bonds.dy, x[bonds.second] - x[bonds.first] - bonds.dx
+    if float(length.min()) <= near or max(np.abs(w).max() for w in over) > 1e-3 * near:
         return False  # or some go over the edge of a cell
     return every or _pairs(y, x, near, y.size).size == 0
 
@@ -355,17 +355,46 @@ def read_cell(cell) -> np.ndarray:
 
 
 def _pairs(y, x, radius: float, n_own: int) -> np.ndarray:
-    """Rows (n, 2) of points at most ``radius`` apart, the first of them one of the first ``n_own``."""
-    from scipy.spatial import cKDTree
+    """Rows (n, 2) of points at most ``radius`` apart, the first of them one of the first ``n_own``.
 
+    Without images the lower row comes first.
+    """
     if y.size < 2 or radius <= 0:
         return np.empty((0, 2), np.int64)
-    tree = cKDTree(np.stack([y, x], axis=1), balanced_tree=False, compact_nodes=False)  # built in half the time
-    pairs = tree.query_pairs(radius, output_type="ndarray").astype(np.int64)
+    low, span = (float(y.min()), float(x.min())), (float(np.ptp(y)) / radius, float(np.ptp(x)) / radius)
+    if (span[0] + 3) * (span[1] + 3) <= 16 * y.size + 1000:
+        pairs = _pairs_on_grid(y, x, radius, low)
+    else:  # few atoms in a wide field: most squares would be empty
+        from scipy.spatial import cKDTree
+
+        tree = cKDTree(np.stack([y, x], axis=1), balanced_tree=False, compact_nodes=False)  # built in half the time
+        pairs = tree.query_pairs(radius, output_type="ndarray").astype(np.int64)
     if n_own < y.size:  # with images every bond is seen from both ends, and _canonical keeps one
         pairs = np.concatenate([pairs, pairs[:, ::-1]])
         pairs = pairs[pairs[:, 0] < n_own]
     return pairs
+
+
+def _pairs_on_grid(y, x, radius: float, low: tuple[float, float]) -> np.ndarray:
+    """The same from squares as wide as the radius (cell lists), in a third of the time of a tree.
+
+    In the order of squares, row by row, the partners of an atom are two runs: what comes after it in its own square and
+    the next one, and three squares of the row above. Each pair is seen once.
+    """
+    across = ((x - low[1]) / radius).astype(np.int64) + 1
+    width = int(across.max()) + 2  # an empty column at each side, so that rows do not touch
+    square = ((y - low[0]) / radius).astype(np.int64) * width + across
+    order = np.argsort(square, kind="stable")
+    square, y, x, own = square[order], y[order], x[order], np.arange(y.size)
+    begins = np.zeros(int(square[-1]) + width + 4, np.int64)  # of each square
+    np.cumsum(np.bincount(square, minlength=begins.size - 1), out=begins[1:])
+    first = np.concatenate([own + 1, begins[square + width - 1]])
+    number = np.concatenate([begins[square + 2], begins[square + width + 2]]) - first
+    a = np.repeat(np.concatenate([own, own]), number)
+    b = np.arange(a.size) + np.repeat(first - (np.cumsum(number) - number), number)
+    near = np.flatnonzero((y[b] - y[a]) ** 2 + (x[b] - x[a]) ** 2 <= radius * radius)
+    a, b = order[a[near]], order[b[near]]
+    return np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1)
 
 
 def _canonical(spread: _Spread, pairs: np.ndarray) -> Bonds:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import FrameGrid, frame_grid, frame_of
 
@@ -167,7 +168,7 @@ def _axis_number(axis: str | int | None, grid: FrameGrid) -> int:
         return number - 1
     if isinstance(axis, str) and axis in grid.columns:
         return grid.columns.index(axis)
-    whole = isinstance(axis, int | np.integer) and not isinstance(axis, bool)
+    whole = is_whole(axis, -np.inf)
     if whole and -number <= axis < number:
         return int(axis) % number
     allowed = f"one of {list(grid.columns)} or its number" if number else "None: the table is of a single image"

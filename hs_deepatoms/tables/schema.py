@@ -116,6 +116,14 @@ def is_table(ds: Any) -> bool:
     return True
 
 
+def is_result(ds: Any) -> bool:
+    """Whether ``ds`` is what was found from a table, as rings or events: it carries the table's provenance."""
+    import xarray as xr
+
+    ours = isinstance(ds, xr.Dataset) and '"hs_deepatoms"' in str(ds.attrs.get("provenance", ""))
+    return ours and ds.attrs.get("kind") != KIND and not is_table(ds)
+
+
 def check_table(ds: xr.Dataset) -> xr.Dataset:
     """Return ``ds`` if it is a positions table.
 

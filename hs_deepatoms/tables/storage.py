@@ -27,6 +27,8 @@ ENDINGS = (".zarr", ".nc", ".csv")
 def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
     """Write a positions table; ``.zarr`` and ``.nc`` keep everything, ``.csv`` the columns and the units.
 
+    What was found from one (rings, bonds, events) goes to ``.zarr`` and ``.nc``.
+
     The file is written beside the target and renamed, so that a failure leaves what was there.
 
     Parameters
@@ -52,6 +54,9 @@ def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = Tru
         raise InvalidArgumentError(
             explain(f"path {str(path)!r}", f"a name ending in {', '.join(ENDINGS)}", "Add the ending.")
         )
+    if writer is _write_csv and schema.is_result(ds):
+        todo = "Or of the columns of one dimension: ds[names].to_dataframe().to_csv(path)."
+        raise InvalidArgumentError(explain(f"path {str(path)!r} for several dims", "a name in .zarr or .nc", todo))
     check_target(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_beside(path) as temporary:
@@ -60,12 +65,12 @@ def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = Tru
 
 
 def load_table(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
-    """Read a positions table written by `save_table`, into memory or (a ``.zarr`` store) as dask arrays.
+    """Read what `save_table` wrote, into memory or (a ``.zarr`` store) as dask arrays.
 
     Raises
     ------
     TableError
-        If there is no such file, or it is not a positions table.
+        If there is no such file, or it is neither a positions table nor found from one.
     """
     path = _as_path(path)
     reader = _READERS.get(path.suffix.lower())
@@ -81,7 +86,7 @@ def load_table(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
     except Exception as error:
         message = explain(f"{str(path)!r}, which cannot be read ({error})", "a positions table", "Write it again.")
         raise TableError(message) from error
-    return _plain_attributes(schema.check_table(ds))
+    return _plain_attributes(ds if schema.is_result(ds) else schema.check_table(ds))
 
 
 def _as_path(path: Any) -> Path:
@@ -116,14 +121,31 @@ def to_dataframe(ds: xr.Dataset) -> pd.DataFrame:
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """A path in the same folder to write to; it takes the place of ``path`` if all went well, else it is removed."""
+    """A path in the same folder to write to; it takes the place of ``path`` if all went well, else it is removed.
+
+    A folder is only ever replaced if it is a store, and by a store.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If ``path`` is any other folder.
+    """
+    if path.is_dir() and not _is_store(path):
+        _refuse_folder(path)
     token = uuid.uuid4().hex[:8]
     temporary = path.with_name(f".{path.stem}-{token}{path.suffix}")
     try:
         yield temporary
+        if path.is_dir() and not temporary.is_dir():
+            _refuse_folder(path)
         _replace(temporary, path, path.with_name(f".{path.stem}-{token}-old{path.suffix}"))
     finally:
         _remove(temporary)
+
+
+def _refuse_folder(path: Path) -> None:
+    todo = "Choose another name, or a file in this folder."
+    raise InvalidArgumentError(explain(f"{str(path)!r}, which is a folder", "a file", todo))
 
 
 def _replace(new: Path, path: Path, aside: Path) -> None:
@@ -154,10 +176,13 @@ def check_target(path: Path, overwrite: bool) -> None:
         raise InvalidArgumentError(
             explain(f"{str(path)!r}, which exists", "a new path", "Choose another name or overwrite=True.")
         )
-    store = path.is_dir() and any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
-    if path.is_dir() and not store:
+    if path.is_dir() and not _is_store(path):
         found = f"{str(path)!r}, a folder that is not a zarr store"
         raise InvalidArgumentError(explain(found, "a new path, or a store or file to replace", "Choose another name."))
+
+
+def _is_store(path: Path) -> bool:
+    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata"))
 
 
 def _write_zarr(ds: xr.Dataset, path: Path) -> None:

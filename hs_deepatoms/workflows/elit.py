@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_count
 from hs_deepatoms._core.seeds import generator
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
@@ -184,7 +185,7 @@ def _radius(model: Ensemble, source: Source) -> float | None:
 
 def _check(rounds, steps, batch_size, most_frames, confident, share) -> None:
     for name, value in (("rounds", rounds), ("steps", steps), ("batch_size", batch_size), ("most_frames", most_frames)):
-        images.check_count(name, value)
+        check_count(name, value)
     for name, value in (("confident", confident), ("share", share)):
         if not 0 < value < 1:
             raise InvalidArgumentError(explain(f"{name}={value!r}", "a share between 0 and 1", "Leave it out."))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_count, check_whole
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.methods import images
 from hs_deepatoms.modelfile.registry import CUSTOM
@@ -90,9 +91,7 @@ class Ensemble(Segmenter):
         from hs_deepatoms.nets.members import Members
 
         images.check_choice("method", method, WAYS)
-        if isinstance(members, bool) or not isinstance(members, int | np.integer) or members < 2:
-            todo = "One network is a Segmenter."
-            raise InvalidArgumentError(explain(f"members={members!r}", "a whole number, 2 or more", todo))
+        check_whole("members", members, 2, todo="One network is a Segmenter.")
         super().__init__(classes, net, overlapping=overlapping, net_options=net_options, seed=seed)
         own = self.architecture == CUSTOM
         nets = _copies(self.net, int(members), seed if method == "scratch" else None)
@@ -154,7 +153,7 @@ navigation_chunks, lazy_output, show_progressbar
 
         for name, value in (("batch_size", batch_size), ("num_workers", num_workers),
                             ("navigation_chunks", navigation_chunks)):  # fmt: skip
-            images.check_count(name, value)
+            check_count(name, value)
         source = images.read_images(signal, signal_dims=signal_dims, operation="uncertainty")
         job = map_job(self, source, device=device, match_pixel_size=match_pixel_size, signal_mask=signal_mask,
                       navigation_mask=navigation_mask, each=True)  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_count
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.methods import images
@@ -293,9 +294,9 @@ show_progressbar
 
 
 def _check_counts(batch_size, num_workers, navigation_chunks) -> None:
-    images.check_count("batch_size", batch_size)
-    images.check_count("num_workers", num_workers)
-    images.check_count("navigation_chunks", navigation_chunks)
+    check_count("batch_size", batch_size)
+    check_count("num_workers", num_workers)
+    check_count("navigation_chunks", navigation_chunks)
 
 
 def _check_sizes(threshold: float, depth: float | None = None, **smallest: float) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.workflows.latent_scores import METHODS, agreement, classes_of, explained, match, orientation
 
@@ -115,8 +116,7 @@ def _check(windows: Any, methods: Any, classes: int) -> None:
     if isinstance(methods, str) or not len(methods) or set(methods) - set(METHODS):
         todo = "Choose some of these."
         raise InvalidArgumentError(explain(f"methods={methods!r}", f"a list of {', '.join(METHODS)}", todo))
-    if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 2:
-        raise InvalidArgumentError(explain(f"classes={classes!r}", "a whole number of 2 or more", "Give more."))
+    check_whole("classes", classes, 2, todo="Give more.")
 
 
 def _learned(method: str, signal: Any, atoms: Any, cut: dict, trained: dict, classes: int) -> xr.DataTree:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, explain
+from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.modelfile.registry import CUSTOM
 from hs_deepatoms.workflows.finding import ObjectMethods
 
@@ -73,8 +74,6 @@ class Segmenter(ObjectMethods):
         net_options: Mapping[str, Any] | None = None,
         seed: int = 0,
     ):
-        from hs_deepatoms.methods.images import check_whole
-
         check_whole("seed", seed)
         self.classes = _class_names(classes)
         self.overlapping, self.seed = bool(overlapping), seed

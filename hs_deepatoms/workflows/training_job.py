@@ -16,8 +16,9 @@ import torch
 from hs_deepatoms._core.described import described
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, explain
+from hs_deepatoms._core.numbers import check_count, check_whole
 from hs_deepatoms.engine.checkpoint import fingerprint
-from hs_deepatoms.methods.images import check_count, check_whole, pixel_size_nm, read_images
+from hs_deepatoms.methods.images import pixel_size_nm, read_images
 from hs_deepatoms.methods.labels import Radius, as_readable, read_labels
 from hs_deepatoms.nets.checks import check_maps
 from hs_deepatoms.training.augmentation import Augmentation

@@ -82,6 +82,8 @@ def test_rings_of_another_table_are_refused():
     rings = atoms.deepatoms.rings()
     with pytest.raises(TableError, match="rings of this table"):
         atoms.isel(atom=slice(40, None)).deepatoms.ring_events(rings)
+    with pytest.raises(TableError, match=r"rings=int\. Allowed: rings of this table"):
+        atoms.deepatoms.ring_events(3)
 
 
 def test_rings_classes_and_latents_by_track():

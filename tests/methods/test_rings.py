@@ -143,3 +143,36 @@ def test_picture_has_a_polygon_per_odd_ring():
         atoms.isel(atom=slice(0, 20)).deepatoms.plot_rings(rings=rings)
     with pytest.raises(InvalidArgumentError, match="bonds"):
         atoms.deepatoms.plot_rings(bonds="colour")
+
+
+@pytest.mark.parametrize("ending", [".zarr", ".nc"])
+@pytest.mark.parametrize("what", ["rings", "bonds", "ring_events"])
+def test_what_was_found_is_saved_and_loaded(what, ending, tmp_path):
+    atoms = _table(PERFECT, WALES)
+    made = getattr(atoms.deepatoms, what if what != "ring_events" else "rings")(elements="C")
+    if what == "ring_events":
+        linked = atoms.deepatoms.link()
+        made = linked.deepatoms.ring_events(linked.deepatoms.rings(elements="C"))
+    path = made.deepatoms.save(tmp_path / f"found{ending}")
+    again = hs_deepatoms.load(path)
+    xr.testing.assert_equal(again, made)
+    assert again.attrs["provenance"] == made.attrs["provenance"] and again.attrs["metadata"] == made.attrs["metadata"]
+    assert [name for name in dir(made.deepatoms) if not name.startswith("_")] == ["save"]
+    with pytest.raises(InvalidArgumentError, match=r"\.zarr or \.nc"):
+        made.deepatoms.save(tmp_path / "found.csv")
+
+
+def test_lengths_in_the_wrong_unit_are_seen():
+    atoms = _table(PERFECT)
+    with pytest.warns(UserWarning, match=r"no bonds: the nearest two atoms are 0\.142 nm apart"):
+        assert not atoms.deepatoms.rings(cutoff=2).sizes["ring"]  # two pixels
+    with pytest.raises(InvalidArgumentError, match=r"a cell .* holds all atoms of a frame"):
+        atoms.deepatoms.rings(cell=(0.3, 0.3))
+    with pytest.raises(TableError, match=r"containing='Si' for a table without species.*classify"):
+        atoms.deepatoms.rings(containing="Si")
+
+
+def test_ids_that_are_no_numbers_are_refused():
+    atoms = _table(PERFECT)
+    with pytest.raises(TableError, match=r"ids of atoms of type <U.*whole numbers"):
+        atoms.assign_coords(atom=[f"a{k}" for k in range(atoms.sizes["atom"])]).deepatoms.rings()

@@ -125,6 +125,23 @@ def test_named_errors(atoms, tmp_path):
         hs_deepatoms.from_ase(bulk("Cu"), pixel_size=0)
     with pytest.raises(InvalidArgumentError, match="folder"):
         atoms.deepatoms.export(tmp_path / "none" / "a.cif", species="C")
+    for given, match in (({"frames": "a"}, "frame='a'"), ({"frames": 1.5}, r"frame=1\.5"),
+                         ({"options": {"nope": 1}}, "options=.*nope")):  # fmt: skip
+        with pytest.raises((InvalidArgumentError, TableError), match=match):
+            atoms.deepatoms.export(tmp_path / "a.cif", species="C", **given)
+    with pytest.raises(InvalidArgumentError, match=r"path=3.*the name of a file"):
+        atoms.deepatoms.export(3, species="C")
+    for wrong in ({1.5: "C", 0: "C", 1: "C"}, {None: "C"}, {0: ["C"], 1: "C"}):
+        with pytest.raises(TableError, match="species with"):
+            atoms.deepatoms.to_ase(species=wrong)
+    with pytest.raises(InvalidArgumentError, match="rotation='foo'"):
+        atoms.deepatoms.plot_ase(species="C", rotation="foo")
+    kept = tmp_path / "results"
+    kept.mkdir()
+    (kept / "precious.txt").write_text("mine")
+    with pytest.raises(InvalidArgumentError, match="which is a folder"):
+        atoms.deepatoms.export(kept, format="vasp", species="C")
+    assert [one.name for one in kept.iterdir()] == ["precious.txt"]
     assert make(species="C", pbc=[1, 1, 0]).pbc.tolist() == [True, True, False]
 
 
@@ -195,3 +212,11 @@ def test_energy_is_conserved():
     table = hs_deepatoms.from_ase(fcc111("Cu", (2, 3, 1), vacuum=5))
     made = table.deepatoms.dynamics(EMT(), species={0: "Cu"}, steps=20, every=5, friction=0.02)
     assert made["x"].dims == ("time", "atom") and made["time"].values.tolist() == [0, 5, 10, 15, 20]
+
+
+def test_energy_that_is_not_conserved_is_said():
+    crystal = bulk("Cu", cubic=True)
+    with pytest.warns(UserWarning, match=r"eV per atom: timestep=60 \(fs\) is too long"):
+        run_dynamics(crystal, EMT(), steps=20, timestep=60.0)
+    with pytest.raises(InvalidArgumentError, match="seed=-1"):
+        run_dynamics(crystal, EMT(), steps=1, seed=-1)

@@ -36,6 +36,20 @@ def test_all_ways_agree_on_a_noisy_sheet():
     np.testing.assert_allclose(found.dy, y[found.second] - y[found.first])
 
 
+@pytest.mark.parametrize(("height", "width"), [(9, 40), (40, 9), (3, 900), (900, 3), (400, 700), (30, 31)])
+def test_pairs_of_points_wherever_they_are(height, width):
+    """On a line, in a wide field (a tree) and a full one (squares), around negative and at shared places."""
+    rng = np.random.default_rng(height)
+    y, x = rng.uniform(-height, 0, 150), rng.uniform(-7, width, 150)
+    y[:20], x[:20] = y[20:40], x[20:40]
+    for flat in (False, True):
+        y = np.zeros_like(y) if flat else np.round(y)  # some are just as far as the limit
+        apart = np.hypot(y[:, None] - y, x[:, None] - x)
+        found = bonds_within(y, x, 2.0, least=-1.0)
+        assert found.first.size == len(_as_set(found))
+        assert _as_set(found) == set(zip(*np.nonzero(np.triu(apart <= 2.0, 1)), strict=True))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_distance_is_that_of_brute_force_in_any_cell(seed):
     rng = np.random.default_rng(seed)

@@ -154,3 +154,20 @@ def test_a_path_that_is_none(path):
         image_table()[0].deepatoms.save(path)
     with pytest.raises(InvalidArgumentError, match="Allowed"):
         hs_deepatoms.load(path)
+
+
+def test_a_folder_is_never_replaced_by_a_file(tmp_path):
+    for name in ("folder", "store.zarr"):
+        path = tmp_path / name
+        path.mkdir()
+        (path / ("mine.txt" if name == "folder" else "zarr.json")).write_text("{}")
+    with pytest.raises(InvalidArgumentError, match="a folder"), storage.written_beside(tmp_path / "folder") as beside:
+        beside.write_text("other")
+    assert (tmp_path / "folder" / "mine.txt").read_text() == "{}"
+    with storage.written_beside(tmp_path / "store.zarr") as beside:
+        beside.mkdir()
+        (beside / "zarr.json").write_text("new")
+    assert (tmp_path / "store.zarr" / "zarr.json").read_text() == "new"
+    with pytest.raises(InvalidArgumentError, match="a folder"), storage.written_beside(tmp_path / "store.zarr") as file:
+        file.write_text("no store")
+    assert (tmp_path / "store.zarr").is_dir() and len(list(tmp_path.iterdir())) == 2
