@@ -179,7 +179,7 @@ def _held_anew(state: State, now: Equations) -> State:
     sure = torch.where(state.beyond, _marginal(now), 0.0) if new else state.sure
     # that the height would have if it were not held
     ratio = state.columns.height * (sure + state.before[0].held) / torch.sqrt(sure.clamp(min=1e-30))
-    share = ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0.01, 1.0)
+    share = (state.shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)).clamp(min=0.01)
     return replace(state, sure=sure, held=torch.where(state.beyond, sure * (1 - share) / share, 0.0))
 
 

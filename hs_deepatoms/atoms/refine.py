@@ -26,7 +26,8 @@ SAME = 0.05  # relative change of all columns for which error bars of an earlier
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
-AT_RIM = 4.0  # the same beyond the rim
+# the same beyond the rim, from where it counts at all and fully: those inside have swallowed most of what it was
+AT_RIM = 2.0, 3.0
 
 
 @dataclass
@@ -211,11 +212,12 @@ def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
 
     Those inside would be drawn towards them. They find back in that step: a next one the other way is no swinging.
     """
-    new = births_at_rim(state, expected(state), AT_RIM)
+    new, ratio = births_at_rim(state, expected(state), AT_RIM[0])
     if len(new) == 0:
         return state, source
     none = torch.full((len(new),), -1, device=source.device)
-    return replace(_converge(state.joined(new, beyond=True), 1), last=None), torch.cat([source, none])
+    shown = ((ratio - AT_RIM[0]) / (AT_RIM[1] - AT_RIM[0])).clamp(0, 1)
+    return replace(_converge(state.joined(new, shown), 1), last=None), torch.cat([source, none])
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:
