@@ -41,7 +41,6 @@ class Equations:
     splines: torch.Tensor  # (m,)
     misfit: float
     at: Columns  # where the matrix is that of
-    held: torch.Tensor  # how firmly heights are held there
 
 
 def matrix(state: State) -> Normal:
@@ -71,8 +70,8 @@ def equations(state: State, near: Equations | None = None) -> Equations:
         normal = near.normal
         gradient = kernels(weighed).slopes(state.columns, weighed, state.window, state.sigma, state.elliptical)
     gradient = (gradient + prior.gradient) * _kept(state, gradient)
-    at, held = (state.columns, state.held) if near is None else (near.at, near.held)
-    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at, held)
+    at = state.columns if near is None else near.at
+    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at)
 
 
 def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) -> tuple[Normal, torch.Tensor]:
@@ -132,7 +131,7 @@ def step(state: State) -> State:
     """
     old = state.before
     now = equations(state, matrix_near(state))
-    if old is not None and not now.misfit <= _misfit_before(state) + TOLERANCE * len(state.columns):
+    if old is not None and not now.misfit <= old[1].misfit + TOLERANCE * len(state.columns):
         state, now = replace(old[0], damping=10 * state.damping), old[1]
         if now.at is not state.columns:  # a matrix of another place may have been the mistake
             now = equations(state)
@@ -148,7 +147,7 @@ def step(state: State) -> State:
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
                   ahead=_ahead(da * scale, state.last), taken=state.taken + 1, change=_change(state.columns, columns),
                   before=before)  # fmt: skip
-    return _called_back(_held_anew(new, now), normal)
+    return _called_back(new, normal)
 
 
 def verified(state: State) -> State:
@@ -157,37 +156,32 @@ def verified(state: State) -> State:
         return state
     misfit = _weighed(state)[2] + _prior(state).misfit
     misfit += float(state.splines @ state.ground.smoothness(state.splines, _stiffness(state)))
-    there = misfit <= _misfit_before(state) + TOLERANCE * len(state.columns)
+    there = misfit <= state.before[1].misfit + TOLERANCE * len(state.columns)
     return state if there else replace(state.before[0], change=state.change)
 
 
-def _misfit_before(state: State) -> float:
-    """Misfit before the last step, of heights held as they are now."""
-    old, then = state.before
-    return then.misfit + float(((state.held - old.held) * old.columns.height**2).sum())
-
-
-def _held_anew(state: State, now: Equations) -> State:
-    """Heights of columns beyond the rim held as firmly as what the image says of them is in doubt.
+def held_by_doubt(state: State, shown: torch.Tensor) -> State:
+    """Heights of columns beyond the rim, after a step with all of them free, held as firmly as they are in doubt.
 
     Each is multiplied by a share that grows from nothing to one with its signal-to-noise ratio (firm shrinkage, Gao &
-    Bruce, Statistica Sinica 7, 855 (1997)): a jump would be one of the result at the least change of the image.
+    Bruce, Statistica Sinica 7, 855 (1997)), and with how far (n,) the image had ``shown`` it before: a jump would be
+    one of the result at the least change of the image.
     """
-    if not state.beyond.any():
-        return state
-    new = not (state.sure[state.beyond] > 0).all()
-    sure = torch.where(state.beyond, _marginal(now), 0.0) if new else state.sure
-    # that the height would have if it were not held
-    ratio = state.columns.height * (sure + state.before[0].held) / torch.sqrt(sure.clamp(min=1e-30))
-    share = (state.shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)).clamp(min=0.01)
-    return replace(state, sure=sure, held=torch.where(state.beyond, sure * (1 - share) / share, 0.0))
+    now = equations(state) if state.before is None else state.before[1]
+    sure = _marginal(now)[state.beyond]
+    ratio = state.columns.height[state.beyond] * torch.sqrt(sure)
+    share = (shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)).clamp(min=0.01)
+    held = torch.zeros_like(state.held)
+    held[state.beyond] = sure * (1 - share) / share
+    return replace(
+        state, held=held, before=None, last=None
+    )  # what neighbours find back in the next step is no swinging
 
 
 def _marginal(now: Equations) -> torch.Tensor:
     """Precision (n,) with which the image knows heights, all else free; where that cannot be told, all else known."""
     variance, alone = kernels(now.normal.own).covariances(now.normal)[:, 2, 2], now.normal.own[:, 2, 2]
-    precision = torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), alone)
-    return torch.maximum(precision - now.held, 1e-9 * alone)
+    return torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), alone)
 
 
 def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
@@ -198,8 +192,7 @@ def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equ
     if state.before is None or state.before[0].free is not state.free:
         return None
     earlier = state.before[1]
-    held = (state.held - earlier.held).abs() > within * earlier.normal.own[:, 2, 2]
-    return earlier if not held.any() and _change(earlier.at, state.columns, share) < within else None
+    return earlier if _change(earlier.at, state.columns, share) < within else None
 
 
 def _change(old: Columns, new: Columns, share: float = MANY) -> float:

@@ -47,9 +47,7 @@ class State:
     reach: torch.Tensor | None = None  # (n,) how far from there they may go, pixels
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
     beyond: torch.Tensor | None = None  # (n,) bool: stands beyond the rim, or in a hole
-    shown: torch.Tensor | None = None  # (n,) how far the image showed these before they were fitted, 0 to 1
     held: torch.Tensor | None = None  # (n,) precision with which the heights of these are held at zero, as in doubt
-    sure: torch.Tensor | None = None  # (n,) precision of their heights, all else free; zero for others
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
     damping: float = 0.0
@@ -71,23 +69,18 @@ class State:
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
                        reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows],
-                       shown=self.shown[rows], sure=self.sure[rows], settled=settled, last=last, ahead=ahead, before=None,
-                       change=np.inf)  # fmt: skip
+                       settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
 
-    def joined(self, new: Columns, shown: torch.Tensor | None = None) -> State:
-        """With further columns, of which little is known. They are free to move, but not those beyond the rim, for which
-        it is given how far (n,) they are ``shown``."""
-        beyond = shown is not None
+    def joined(self, new: Columns, beyond: bool = False) -> State:
+        """With further columns, of which little is known. They are free to move, but not those ``beyond`` the rim."""
         leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
         held = torch.cat([self.held, torch.zeros_like(new.y)])
-        sure = torch.cat([self.sure, torch.zeros_like(new.y)])
-        shown = torch.cat([self.shown, shown if beyond else torch.ones_like(new.y)])
         out = torch.cat([self.beyond, torch.full_like(new.y, beyond, dtype=torch.bool)])
         free = torch.cat([self.free, torch.full_like(out[len(self.free) :], not beyond)])
         start = Columns.join(self.start, new)
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                        reach=_reach(start, leeway, self.sigma), free=free, held=held, beyond=out, shown=shown, sure=sure,
-                        settled=None, last=None, ahead=None, before=None, change=np.inf)  # fmt: skip
+                        reach=_reach(start, leeway, self.sigma), free=free, held=held, beyond=out, settled=None,
+                         last=None, ahead=None, before=None, change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
@@ -126,8 +119,7 @@ def begin(
     state = _first_guess(state)
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool),
-        beyond=torch.zeros_like(y, dtype=torch.bool), shown=torch.ones_like(y), held=torch.zeros_like(y),
-        sure=torch.zeros_like(y),
+        beyond=torch.zeros_like(y, dtype=torch.bool), held=torch.zeros_like(y),
     )  # fmt: skip
     return guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 
