@@ -168,7 +168,7 @@ def held_by_doubt(state: State, shown: torch.Tensor) -> State:
     one of the result at the least change of the image.
     """
     now = equations(state) if state.before is None else state.before[1]
-    sure = _marginal(now)[state.beyond]
+    sure = _marginal(now, state.beyond)
     ratio = state.columns.height[state.beyond] * torch.sqrt(sure)
     share = (shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)).clamp(min=0.01)
     held = torch.zeros_like(state.held)
@@ -178,10 +178,10 @@ def held_by_doubt(state: State, shown: torch.Tensor) -> State:
     )  # what neighbours find back in the next step is no swinging
 
 
-def _marginal(now: Equations) -> torch.Tensor:
-    """Precision (n,) with which the image knows heights, all else free; where that cannot be told, all else known."""
-    variance, alone = kernels(now.normal.own).covariances(now.normal)[:, 2, 2], now.normal.own[:, 2, 2]
-    return torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), alone)
+def _marginal(now: Equations, which: torch.Tensor) -> torch.Tensor:
+    """Precision with which the image knows heights, all else free; where that cannot be told, all else known."""
+    variance = kernels(now.normal.own).covariances(now.normal, which)[which, 2, 2]
+    return torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), now.normal.own[which, 2, 2])
 
 
 def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
