@@ -11,7 +11,7 @@ from hs_deepatoms.atoms.belief import near_pairs, unseen
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.normal import Normal, damped
 from hs_deepatoms.atoms.peaks import Columns
-from hs_deepatoms.atoms.state import STIFFNESS, State, expected
+from hs_deepatoms.atoms.state import FIRM, STIFFNESS, State, expected
 
 NEAR, FAR = 6.0, 7.5  # sigmas: columns nearer than this share normal equations (ellipses, round ones)
 WIDTH_SPREAD, SHAPE_SPREAD = 0.3, 0.15  # weak priors: log width and ellipticity around the frame's own
@@ -27,8 +27,9 @@ ALIKE = 0.02  # relative change of the columns between matrices that are as good
 # in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
 FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
-# signal-to-noise ratio of a height beyond the rim, all else free: from where it counts at all, and fully
-DOUBT = 3.0, 8.0
+# signal-to-noise ratio of a height beyond the rim, all else free: from where it counts at all, and fully; and from
+# where the place is fitted as well, and as free as that of any other new column
+DOUBT, PLACED = (3.0, 8.0), (12.0, 50.0)
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -161,7 +162,8 @@ def verified(state: State) -> State:
 
 
 def held_by_doubt(state: State, shown: torch.Tensor) -> State:
-    """Heights of columns beyond the rim, after a step with all of them free, held as firmly as they are in doubt.
+    """Heights and places of columns beyond the rim held as firmly as they are in doubt, after a step with all heights
+    free.
 
     Each is multiplied by a share that grows from nothing to one with its signal-to-noise ratio (firm shrinkage, Gao &
     Bruce, Statistica Sinica 7, 855 (1997)), and with how far (n,) the image had ``shown`` it before: a jump would be
@@ -173,9 +175,11 @@ def held_by_doubt(state: State, shown: torch.Tensor) -> State:
     share = (shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)).clamp(min=0.01)
     held = torch.zeros_like(state.held)
     held[state.beyond] = sure * (1 - share) / share
-    return replace(
-        state, held=held, before=None, last=None
-    )  # what neighbours find back in the next step is no swinging
+    leeway = state.leeway.clone()
+    free = (shown * (ratio - PLACED[0]) / (PLACED[1] - PLACED[0])).clamp(FIRM, 1.0)
+    leeway[state.beyond] *= free / FIRM
+    # what neighbours find back in the next step is no swinging
+    return replace(state, held=held, leeway=leeway, before=None, last=None)
 
 
 def _marginal(now: Equations, which: torch.Tensor) -> torch.Tensor:
@@ -252,7 +256,8 @@ def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = torch.nonzero(((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & state.free)[:, 0]
+    rows = (state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)
+    rows = torch.nonzero(rows & (state.free | state.beyond))[:, 0]
     if not len(rows):
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
@@ -293,8 +298,10 @@ def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> Sta
     total = work.sums(few.columns, weighed, weight, few.window, few.sigma, few.elliptical)
     prior = _prior(few)
     _held(total.hessian, prior)
-    own = work.majorant(total.hessian, _pairs(few, weight))
-    da = torch.linalg.solve(own, total.gradient + prior.gradient)
+    keep = _kept(few, total.gradient)
+    own = work.majorant(total.hessian, _pairs(few, weight)) * keep[:, :, None] * keep[:, None, :]
+    own += torch.diag_embed(1 - keep)
+    da = torch.linalg.solve(own, (total.gradient + prior.gradient) * keep)
     return replace(few, columns=_moved(few, da), settled=_settled(da * torch.sqrt(own.diagonal(dim1=1, dim2=2))))
 
 
@@ -313,9 +320,11 @@ def _against_swinging(step: torch.Tensor, last: torch.Tensor | None, small: bool
 
 
 def _kept(state: State, like: torch.Tensor) -> torch.Tensor:
-    """1 for parameters (n, k) in the equations, 0 for those of frozen columns, of which only the height is free."""
+    """1 for parameters (n, k) in the equations, 0 for others: of frozen columns only the height is free, of those
+    beyond the rim the height and, as far as they are let, the place."""
     keep = state.free[:, None].to(like.dtype).repeat(1, like.shape[1])
     keep[:, 2] = 1.0
+    keep[:, :2] = (state.free | state.beyond)[:, None].to(like.dtype)
     return keep
 
 

@@ -21,8 +21,8 @@ from hs_deepatoms.prepare.scaling import FrameScale
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
-MORE = 1
-ALONE = 4  # further steps of those that have not settled then
+MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
+ALONE = 8  # further steps of those that have not settled then
 SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
