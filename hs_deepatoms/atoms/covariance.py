@@ -12,13 +12,15 @@ MOST, FAINT = 6, 0.03
 AT_ONCE = 4096
 
 
-def covariances(normal: Normal) -> torch.Tensor:
+def covariances(normal: Normal, wanted: torch.Tensor | None = None) -> torch.Tensor:
     """Covariance (n, k, k) of each column's parameters, neighbours and background free.
 
     Parameters
     ----------
     normal : Normal
         Undamped.
+    wanted : Tensor, bool, shape (n,), optional
+        The columns of which it is asked, zero for others; by default all.
 
     Notes
     -----
@@ -30,9 +32,10 @@ def covariances(normal: Normal) -> torch.Tensor:
         return normal.own
     members = _members(normal)
     spread, which = _ground_covariance(normal)
-    out = torch.empty_like(normal.own)
+    out = torch.zeros_like(normal.own)
     alone = (members[:, 1:] < 0).all(1)
-    for group, size in ((alone, 1), (~alone, members.shape[1])):
+    asked = torch.ones_like(alone) if wanted is None else wanted
+    for group, size in ((alone & asked, 1), (~alone & asked, members.shape[1])):
         if not group.any():
             continue
         for rows in torch.nonzero(group)[:, 0].split(AT_ONCE):

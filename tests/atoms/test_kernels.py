@@ -170,6 +170,9 @@ def test_covariances(state, monkeypatch):
     for kind, normal in zip(KINDS, systems(state, 0.0), strict=True):
         by_kind(monkeypatch, kind)
         found.append(kind.covariances(normal))
+        few = torch.arange(len(normal.own)) % 3 == 1
+        some = kind.covariances(normal, few)
+        assert torch.equal(some[few], found[-1][few]) and not some[~few].any()
     for one, other in zip(*found, strict=True):
         alike(one, other, 1e-4)
 

@@ -219,22 +219,23 @@ def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float =
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def covariances(normal: Normal) -> torch.Tensor:
-    n, own, out = len(normal.own), normal.own.contiguous().numpy(), np.empty(normal.own.shape)
+def covariances(normal: Normal, wanted: torch.Tensor | None = None) -> torch.Tensor:
+    n, own, out = len(normal.own), normal.own.contiguous().numpy(), np.zeros(normal.own.shape)
+    wanted = np.ones(n, bool) if wanted is None else wanted.numpy()
     i, j, blocks = (v.numpy() for v in normal.pairs)
     index, ground, schur = normal.index.numpy(), normal.ground.numpy(), normal.eliminated.schur
     coupling = np.empty(len(i))
     in_parts(_spread.couplings, len(i), own, i, j, blocks, coupling, part=1024)
-    firsts, cell = _numbered(index[:, 0], len(schur.values))
+    firsts, cell = _numbered(index[:, 0], wanted, len(schur.values))
     factors = np.empty((len(firsts), 16, 16))
     in_parts(_spread.grounds, len(firsts), schur.values, schur.nx, firsts, factors)
     in_parts(_spread.covariances, n, own, *_spread.adjacency(n, i, j), coupling, i, blocks, index, ground, cell,
-             factors, MOST, FAINT, out, part=256)  # fmt: skip
+             factors, MOST, FAINT, wanted, out, part=256)  # fmt: skip
     return torch.from_numpy(out)
 
 
-def _numbered(values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which integers below ``most`` there are, and the place of each value among them."""
+def _numbered(values: np.ndarray, wanted: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which integers below ``most`` there are among those wanted, and the place of each of these."""
     there = np.zeros(most, bool)
-    there[values] = True
+    there[values[wanted]] = True
     return np.flatnonzero(there), (np.cumsum(there) - 1)[values]

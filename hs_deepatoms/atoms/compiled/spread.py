@@ -125,7 +125,7 @@ def grounds(start, stop, values, nx, firsts, out):
 
 @kernel
 def covariances(
-    start, stop, own, ends, other, pair, coupling, i, blocks, index, ground, cell, factors, most, faint, out
+    start, stop, own, ends, other, pair, coupling, i, blocks, index, ground, cell, factors, most, faint, wanted, out
 ):
     """Blocks (k, k) of the inverse."""
     k = own.shape[1]
@@ -134,6 +134,8 @@ def covariances(
     corner, root, inverse = np.zeros((k, k)), np.zeros((k, k)), np.zeros((k, k))
     response, scaled = np.zeros((k, 16)), np.zeros((k, 16))
     for n in range(start, stop):
+        if not wanted[n]:
+            continue
         count = strongest(n, ends, other, pair, coupling, faint, near)
         for m in range(count):
             members[m] = near[m]
