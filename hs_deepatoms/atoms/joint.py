@@ -11,7 +11,7 @@ from hs_deepatoms.atoms.belief import near_pairs, unseen
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.normal import Normal, damped
 from hs_deepatoms.atoms.peaks import Columns
-from hs_deepatoms.atoms.state import FIRM, STIFFNESS, State, expected
+from hs_deepatoms.atoms.state import FIRM, LEEWAY, STIFFNESS, State, expected
 
 NEAR, FAR = 6.0, 7.5  # sigmas: columns nearer than this share normal equations (ellipses, round ones)
 WIDTH_SPREAD, SHAPE_SPREAD = 0.3, 0.15  # weak priors: log width and ellipticity around the frame's own
@@ -217,7 +217,7 @@ def _moved(state: State, da: torch.Tensor) -> Columns:
     new = c.table.clone()
     new[:, :k] += torch.minimum(torch.maximum(da, -limit), limit)
     # a column may fade, not turn into a hole
-    new[:, 2] = torch.where(state.free, torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
+    new[:, 2] = torch.where(_placed(state), torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
     first = state.start.table[:, :2]
     way = new[:, :2] - first
     share = (state.reach / torch.hypot(way[:, 0], way[:, 1]).clamp(min=1e-9)).clamp(max=1.0)
@@ -319,12 +319,17 @@ def _against_swinging(step: torch.Tensor, last: torch.Tensor | None, small: bool
     return torch.where(back, then / (then + now), 1.0)
 
 
+def _placed(state: State) -> torch.Tensor:
+    """True (n,) for columns whose places are fitted; those beyond the rim have to be plain to see."""
+    return state.free | (state.beyond & (state.leeway > 2 * FIRM * LEEWAY[1] * state.sigma))
+
+
 def _kept(state: State, like: torch.Tensor) -> torch.Tensor:
     """1 for parameters (n, k) in the equations, 0 for others: of frozen columns only the height is free, of those
     beyond the rim the height and, as far as they are let, the place."""
     keep = state.free[:, None].to(like.dtype).repeat(1, like.shape[1])
     keep[:, 2] = 1.0
-    keep[:, :2] = (state.free | state.beyond)[:, None].to(like.dtype)
+    keep[:, :2] = _placed(state)[:, None].to(like.dtype)
     return keep
 
 
