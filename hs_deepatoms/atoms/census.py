@@ -76,9 +76,9 @@ def _in_the_open(state: State, new: Columns, apart: float = APART) -> torch.Tens
     return keep
 
 
-def births_at_rim(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:
+def births_at_rim(state: State, mean: torch.Tensor, least: float) -> Columns:
     """Columns to add whose centres lie outside of the image, where their flanks show in its outermost pixels, or in its
-    holes; and their signal-to-noise ratios (n,), above ``least``.
+    holes.
 
     Each stands where a column of the usual width, and hardly higher than those of the image, would explain most of what
     is left there.
@@ -99,7 +99,7 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float) -> tuple[Colum
     new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
     once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
     once[once.clone()] = _in_the_open(state, new[once], BEYOND)
-    return new[once], ratio[once]
+    return new[once]
 
 
 def _in_holes(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:
