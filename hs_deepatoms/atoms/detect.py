@@ -285,8 +285,7 @@ def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     with one_at_a_time(job.device), torch.inference_mode():
         tensor = tensor.to(job.device, memory_format=torch.channels_last)
         with torch.autocast(job.device.split(":")[0], dtype=torch.bfloat16, enabled=half):
-            out = module(tensor).float()
-    # cells of the padding own nothing; beyond the last row are zeros, as its convolutions see beyond the first one
+            out = module(tensor, views.shape[1:]).float()
     rows, columns = (-(-n // 2) for n in views.shape[1:])
     return out[:, :, :rows, :columns]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
@@ -113,20 +114,36 @@ def _fold(block: ConvBlock) -> None:
         block[k] = layer
 
 
-def merge(block: ConvBlock, skip: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-    """``block(cat([skip, upsampled coarse]))``, the step up of a U-Net.
+def bounded(layers: Iterable[nn.Module], x: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
+    """``x`` through layers, of which only the first ``size`` rows and columns are of the image: zeros beyond them
+    before every convolution, as there are before the first ones. For inference; without a size all of it is."""
+    for layer in layers:
+        x = bounded(layer, x, size) if isinstance(layer, nn.Sequential) else cut(layer(x), size)
+    return x
+
+
+def cut(x: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
+    """Zeros, in place, beyond the first ``size`` rows and columns."""
+    if size is not None:
+        x[:, :, size[0] :] = 0
+        x[:, :, :, size[1] :] = 0
+    return x
+
+
+def merge(
+    block: ConvBlock, skip: torch.Tensor, coarse: torch.Tensor, size: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """``block(cat([skip, upsampled coarse]))``, the step up of a U-Net; ``size`` as of `bounded`.
 
     With folded batch norms (inference) the first convolution is taken apart: neither the upsampled nor the joined
     tensor is made, which saves a third of the time and half of the memory of the widest layer.
     """
     if block.training or isinstance(block[1], nn.BatchNorm2d):
-        return block(torch.cat([skip, F.interpolate(coarse, scale_factor=2.0)], 1))
+        return bounded(block, torch.cat([skip, cut(F.interpolate(coarse, scale_factor=2.0), size)], 1), size)
     first, own = block[0], skip.shape[1]
     out = F.conv2d(skip, first.weight[:, :own], first.bias, padding=1)
     add_conv_of_upsampled(out, coarse, first.weight[:, own:])
-    for layer in list(block)[1:]:
-        out = layer(out)
-    return out
+    return bounded(list(block)[1:], cut(out, size), size)
 
 
 def add_conv_of_upsampled(out: torch.Tensor, coarse: torch.Tensor, weight: torch.Tensor) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, MatchedFilter, merge
+from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, MatchedFilter, bounded, cut, merge
 
 
 class ColumnDetector(nn.Module):
@@ -59,18 +59,21 @@ class ColumnDetector(nn.Module):
         with torch.no_grad():  # about one cell in fifty holds a column; offsets start at zero, 0.6 px uncertain
             self.head.bias.copy_(torch.tensor([-4.0, 0.0, 0.0, -0.5, -0.5, 0.0]))
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
+        """The output, above; with ``size`` only the first so many rows and columns of an image are its own, the others
+        filled up to a multiple. For inference."""
+        at = [None if size is None else tuple(-(-n // stride) for n in size) for stride in (2, 4, 8)]
         cells = F.pixel_unshuffle(self.contrast(image), 2)
         if self.matched is not None:
             cells = torch.cat([cells, self.matched(image)], 1)
-        fine = self.down0(cells)
-        middle = self.down1(F.max_pool2d(fine, 2))
-        coarse = self.down2(F.max_pool2d(middle, 2))
+        fine = bounded(self.down0, cut(cells, at[0]), at[0])
+        middle = bounded(self.down1, F.max_pool2d(fine, 2), at[1])
+        coarse = bounded(self.down2, F.max_pool2d(middle, 2), at[2])
         if self.deep is not None:
-            coarse = coarse + self.deep(coarse)
-        middle = merge(self.up1, middle, coarse)
+            coarse = coarse + bounded(self.deep, coarse, at[2])
+        middle = merge(self.up1, middle, coarse, at[1])
         del coarse
-        fine = merge(self.up0, fine, middle)
+        fine = merge(self.up0, fine, middle, at[0])
         with torch.autocast(fine.device.type, enabled=False):  # bfloat16 would round offsets to a hundredth of a pixel
             out = self._last(fine.float())
         offset, spread = 3.0 * torch.tanh(out[:, 1:3] / 3.0), out[:, 3:5].clamp(-4.0, 2.0)

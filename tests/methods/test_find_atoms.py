@@ -274,9 +274,28 @@ def test_grains_of_a_film_are_no_atoms_beside_brighter_ones(grain):
     y, x = (v.ravel() + rng.uniform(-5, 5, v.size) for v in np.mgrid[15:250:30, 18:290:34])
     film = gaussian_filter(rng.normal(size=shape), 1.8)
     atoms = draw_columns(shape, y, x, rng.uniform(55, 105, len(y)), 2.6)
-    found = find(rng.poisson(np.clip(50 + grain * film / film.std(), 2, None) + atoms))
-    assert len(matched(found["y_px"].values, found["x_px"].values, y, x, 2.5)) >= len(y) - 1
-    assert found.sizes["atom"] <= 1.08 * len(y)
+    image = rng.poisson(np.clip(50 + grain * film / film.std(), 2, None) + atoms)
+    found, turned = find(image), find(image[::-1, ::-1].copy())
+    for there, at in ((found, (y, x)), (turned, (255 - y, 299 - x))):
+        assert len(matched(there["y_px"].values, there["x_px"].values, *at, 2.5)) >= len(y) - 1
+    assert found.sizes["atom"] + turned.sizes["atom"] <= 1.08 * 2 * len(y)
+
+
+def test_columns_beyond_any_side_stay_beyond_it():
+    """Below and to the right of a frame that the network has to have filled up they were drawn into it by pixels."""
+    rng, frames, beyond = np.random.default_rng(1), [], []
+    for frame in range(5):
+        turn = rng.uniform(0, np.pi / 2)
+        i, j = np.mgrid[-12:13, -12:13].reshape(2, -1)
+        y = 80 + 13 * (np.cos(turn) * i - np.sin(turn) * j) + rng.normal(0, 0.3, i.size)
+        x = 88 + 13 * (np.sin(turn) * i + np.cos(turn) * j) + rng.normal(0, 0.3, i.size)
+        frames.append(rng.poisson(draw_columns((160, 176), y, x, np.full(y.size, 1000.0), 2.5) + 100))
+        out = np.maximum(np.maximum(-y, y - 159), np.maximum(-x, x - 175))
+        beyond += [(frame, *at) for at in zip(y[(out > 1.5) & (out < 4)], x[(out > 1.5) & (out < 4)], strict=True)]
+    atoms = find(np.stack(frames))
+    found = np.stack([atoms["nav_0_index"], atoms["y_px"], atoms["x_px"]], 1)
+    near = [bool((np.abs(found - at) < (0.5, 4, 4)).all(1).any()) for at in np.array(beyond)]
+    assert len(near) > 30 and np.mean(near) < 0.1
 
 
 def test_region_masks_and_navigation_mask(signal, standard, reference):

@@ -103,3 +103,14 @@ def test_what_is_no_weight_is_there_on_the_meta_device():
     with torch.device("meta"):
         net = ColumnDetector(channels=(4, 6, 8), matched=True)
     assert not any(buffer.is_meta for name, buffer in net.named_buffers() if "matched" in name)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_what_fills_an_image_up_is_not_seen(detector, folded):
+    module = fold_batch_norm(detector) if folded else detector
+    image = torch.rand(1, 1, 40, 56, generator=torch.Generator().manual_seed(3))
+    filled = torch.nn.functional.pad(image, (0, 8, 0, 16))
+    with torch.no_grad():
+        alone, part, seen = module(image), module(filled, (40, 56)), module(filled)
+    assert (part[:, :, :20, :28] - alone).abs().max() < 1e-5
+    assert (seen[:, :, :20, :28] - alone).abs().max() > 1e-4
