@@ -63,7 +63,9 @@ class ColumnDetector(nn.Module):
         """The output, above; with ``size`` only the first so many rows and columns of an image are its own, the others
         filled up to a multiple. For inference."""
         at = [None if size is None else tuple(-(-n // stride) for n in size) for stride in (2, 4, 8)]
-        cells = F.pixel_unshuffle(self.contrast(image), 2)
+        own = image if size is None else image[:, :, : size[0], : size[1]]
+        fill = [0, image.shape[3] - own.shape[3], 0, image.shape[2] - own.shape[2]]
+        cells = F.pixel_unshuffle(F.pad(self.contrast(own), fill), 2)
         if self.matched is not None:
             cells = torch.cat([cells, self.matched(image)], 1)
         fine = bounded(self.down0, cut(cells, at[0]), at[0])
