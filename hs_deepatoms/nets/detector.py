@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, MatchedFilter, bounded, cut, merge
+from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, MatchedFilter, bounded, merge
 
 
 class ColumnDetector(nn.Module):
@@ -60,10 +60,10 @@ class ColumnDetector(nn.Module):
             self.head.bias.copy_(torch.tensor([-4.0, 0.0, 0.0, -0.5, -0.5, 0.0]))
 
     def forward(self, image: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
-        """The output, above; with ``size`` only the first so many rows and columns of an image are its own, the others
-        filled up to a multiple. For inference."""
+        """The output, above; with ``size`` (even numbers) only the first so many rows and columns of an image are its
+        own, the others filled up to a multiple. For inference."""
         at = [None if size is None else tuple(-(-n // stride) for n in size) for stride in (2, 4, 8)]
-        fine = bounded(self.down0, cut(self._seen(image, size), at[0]), at[0])
+        fine = bounded(self.down0, self._seen(image, size), at[0])
         middle = bounded(self.down1, F.max_pool2d(fine, 2), at[1])
         coarse = bounded(self.down2, F.max_pool2d(middle, 2), at[2])
         if self.deep is not None:
@@ -78,16 +78,12 @@ class ColumnDetector(nn.Module):
 
     def _seen(self, image: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
         """What the first convolution is given (n, 8 or 10, h / 2, w / 2), of the image's own pixels alone."""
-        h, w = image.shape[2:]
-        rows, columns = size or (h, w)
-        own = F.pad(self.contrast(image[:, :, :rows, :columns]), [0, w - columns, 0, h - rows])
-        cells = F.pixel_unshuffle(own, 2)
-        if self.matched is None:
-            return cells
-        ratio = self.matched(image[:, :, : rows + rows % 2, : columns + columns % 2])
-        return torch.cat(
-            [cells, F.pad(ratio, [0, cells.shape[3] - ratio.shape[3], 0, cells.shape[2] - ratio.shape[2]])], 1
-        )
+        own = image if size is None else image[:, :, : size[0], : size[1]]
+        cells = F.pixel_unshuffle(self.contrast(own), 2)
+        if self.matched is not None:
+            cells = torch.cat([cells, self.matched(own)], 1)
+        fill = [n // 2 - m for n, m in zip(image.shape[2:], cells.shape[2:], strict=True)]
+        return F.pad(cells, [0, fill[1], 0, fill[0]])
 
     def _last(self, fine: torch.Tensor) -> torch.Tensor:
         """The head, by the same kernel whatever the number of threads, so that a table is the same to the last bit.
