@@ -163,22 +163,21 @@ def verified(state: State) -> State:
 
 
 def held_by_doubt(state: State, shown: torch.Tensor) -> State:
-    """Heights and places of columns beyond the rim held as firmly as they are in doubt, after a step with all heights
-    free.
+    """Heights and places of the last columns, which stand beyond the rim, held as firmly as they are in doubt, after a
+    step with their heights free.
 
     Each is multiplied by a share that grows from nothing to one with its signal-to-noise ratio (firm shrinkage, Gao &
     Bruce, Statistica Sinica 7, 855 (1997)), and with how far (n,) the image had ``shown`` it before: a jump would be
     one of the result at the least change of the image.
     """
     now = equations(state) if state.before is None else state.before[1]
-    sure = _marginal(now, state.beyond)
-    ratio = state.columns.height[state.beyond] * torch.sqrt(sure)
+    new = torch.arange(len(state.beyond), device=shown.device) >= len(state.beyond) - len(shown)
+    sure = _marginal(now, new)
+    ratio = state.columns.height[new] * torch.sqrt(sure)
     share = (shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)).clamp(min=0.01)
-    held = torch.zeros_like(state.held)
-    held[state.beyond] = sure * (1 - share) / share
-    leeway = state.leeway.clone()
-    free = (shown * (ratio - PLACED[0]) / (PLACED[1] - PLACED[0])).clamp(FIRM, 1.0)
-    leeway[state.beyond] *= free / FIRM
+    held, leeway = state.held.clone(), state.leeway.clone()
+    held[new] = sure * (1 - share) / share
+    leeway[new] *= (shown * (ratio - PLACED[0]) / (PLACED[1] - PLACED[0])).clamp(FIRM, 1.0) / FIRM
     # what neighbours find back in the next step is no swinging
     return replace(state, held=held, leeway=leeway, before=None, last=None)
 

@@ -29,6 +29,7 @@ THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 # the same beyond the rim, from where it counts at all and fully: those inside have swallowed most of what it was
 AT_RIM = 2.0, 3.0
+STILL_AT_RIM = 4.0, 6.0  # and of those that are looked for once more, when those inside have arrived
 
 
 @dataclass
@@ -154,7 +155,8 @@ def fit_columns(
     if not state.judged:
         state = replace(state, noise=measured(first_fit(state, how, at_rim=True)).noise, judged=True)
     state = replace(state, least=LEAST[how])
-    state, source = _with_rim(_converge(state, 1), source)
+    state, source = _with_rim(_converge(state, 1), source, AT_RIM)
+    state, source = _with_rim(_converge(state, 2), source, STILL_AT_RIM)
     if state.beyond.any():  # as many in every tile: heights beyond the rim are still on their way when most are there
         state = _converge(state, STEPS[how] - state.taken + MORE)
     else:
@@ -184,11 +186,11 @@ def first_fit(state: State, how: str, there: float = CLOSE, at_rim: bool = False
     if how == "quick":  # the noise of a first guess drowns sharp columns in their priors
         state = guessed(_converge(state, 1))
         if at_rim:
-            state, _ = _with_rim(state, source)
+            state, _ = _with_rim(state, source, AT_RIM)
         return _unspoilt(_converge(state, 3 - state.taken, there=there))
     state = measured(_converge(_converge(state, 2), 2))
     if at_rim:
-        state, source = _with_rim(state, source)
+        state, source = _with_rim(state, source, AT_RIM)
     state = _unspoilt(_converge(replace(state, judged=True), 2))
     return _census(state, source)[0]
 
@@ -211,15 +213,16 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
     return verified(state)
 
 
-def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
+def _with_rim(state: State, source: torch.Tensor, least: tuple[float, float]) -> tuple[State, torch.Tensor]:
     """With columns outside of the image, or in its holes, that shine in: those inside would be drawn towards them.
 
-    After a step with all of their heights free these are held by what it says of them.
+    After a step with all of their heights free these are held by what it says of them. ``least`` are the signal-to-noise
+    ratios from where they count at all and fully.
     """
-    new, ratio = births_at_rim(state, expected(state), AT_RIM[0])
+    new, ratio = births_at_rim(state, expected(state), least[0])
     if len(new) == 0:
         return state, source
-    shown = ((ratio - AT_RIM[0]) / (AT_RIM[1] - AT_RIM[0])).clamp(0, 1)
+    shown = ((ratio - least[0]) / (least[1] - least[0])).clamp(0, 1)
     state = held_by_doubt(_converge(state.joined(new, beyond=True), 1), shown)
     return state, torch.cat([source, torch.full((len(new),), -1, device=source.device)])
 
