@@ -9,6 +9,7 @@ import numpy as np
 from hs_deepatoms.structure.rings import Rings
 
 SAME_AREA = 0.97  # of the rings around, which removing an atom must not open
+AROUND = 2  # rings to every side that are looked at
 ROUNDS = 20  # neighbours are tried one after the other, and few atoms are in doubt
 
 
@@ -29,7 +30,7 @@ def doubtful_atoms(
     rings
         Those of all atoms.
     find
-        Atoms (n_atoms,) that stay, bool -> the rings of them, as rows of all atoms.
+        Atoms (n_atoms,), bool -> the rings of these alone, as rows of all atoms.
     regular
         Size of the rings that are no defects.
 
@@ -56,27 +57,30 @@ def doubtful_atoms(
     True
     """
     stay = np.ones(probability.size, bool)
-    untried = in_question.copy()
+    on = _atoms_on_rings(rings, probability.size)
+    alone = np.asarray(on.sum(axis=0)).ravel() == 0
+    untried = in_question & (on.T @ (rings.size != regular).astype(np.int64) > 0)
     for _ in range(ROUNDS):
-        on = _atoms_on_rings(rings, probability.size)
-        odd = on.T @ (rings.size != regular).astype(np.int64) > 0
-        tried = _far_apart(np.flatnonzero(untried & odd & stay), probability, on)
+        tried = _far_apart(np.flatnonzero(untried), probability, on)
         if not tried.size:
             break
         untried[tried] = False
         owner = np.full(probability.size, -1)  # of the atoms that share a ring with one that is tried
         around = (on[:, tried].T @ on).tocoo()
         owner[around.col] = around.row
-        trial = stay.copy()
-        trial[tried] = False
-        after = find(trial)
-        off, area = _around(rings, owner, tried.size, regular)
-        off_after, area_after = _around(after, np.where(trial, owner, -1), tried.size, regular)
-        better = (off_after < off) & (area_after >= SAME_AREA * area)
-        if better.any():
-            stay[tried[better]] = False
-            rings = after if better.all() else find(stay)
+        near = stay & (alone | _reached(owner >= 0, on))
+        off, area = _around(find(near), owner, tried.size, regular)
+        near[tried] = False
+        off_after, area_after = _around(find(near), owner, tried.size, regular)
+        stay[tried[(off_after < off) & (area_after >= SAME_AREA * area)]] = False
     return ~stay
+
+
+def _reached(atoms: np.ndarray, on) -> np.ndarray:
+    """Atoms (n_atoms,), bool, from which these can be reached over few rings."""
+    for _ in range(AROUND - 1):
+        atoms = on.T @ (on @ atoms.astype(np.int64)) > 0
+    return atoms
 
 
 def _atoms_on_rings(rings: Rings, n_atoms: int):
