@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SURE = 0.8  # probability from which an atom is believed whatever the rings say
+LOOKED_AT = 12  # atoms of the rings at least that say so, whatever is asked for
 CLEAR = 3.5  # standard deviations above the noise from which it is
 
 
@@ -127,10 +128,13 @@ def _left_out(net: Network, found: Rings, largest: int, regular: int | None) -> 
     if not faint.any():
         return faint
 
+    seen = max(largest, LOOKED_AT)
+
     def find(stay: np.ndarray) -> Rings:
         part, _ = uncrossed(net.of(np.flatnonzero(stay)))
-        return find_rings(net.plane.y, net.plane.x, part.bonds, largest=largest)
+        return find_rings(net.plane.y, net.plane.x, part.bonds, largest=seen)
 
+    found = found if seen == largest else find_rings(net.plane.y, net.plane.x, net.bonds, largest=seen)
     probability = np.asarray(net.ds["probability"].values, float)
     out = doubtful_atoms(faint, probability, found, find, regular or kinds.regular_size(found))
     if out.any():

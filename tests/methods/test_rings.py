@@ -191,7 +191,7 @@ def _doubtful(*frames, probability=0.6, error=0.013):
     return atoms, atoms["y_std"].values != 0.004  # sorted row by row
 
 
-@pytest.mark.parametrize("arguments", [{}, {"cutoff": 0.17}])
+@pytest.mark.parametrize("arguments", [{}, {"cutoff": 0.17}, {"largest": 6}, {"cell": (2.2, 2.4)}])
 def test_faint_atoms_on_bonds_are_left_out_with_a_warning(arguments):
     atoms, odd = _doubtful(PERFECT, PERFECT)
     with pytest.warns(UserWarning, match=f"2 of {odd.size} atoms are left out"):
