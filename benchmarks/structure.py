@@ -291,11 +291,13 @@ def boundary(options) -> dict:
     found = hs_deepatoms.find_atoms(image, show_progressbar=False)
     cleaned = found.deepatoms.remove_overlaps("0.1 nm")
     row = {}
-    for name, atoms in (("labels", known), ("find_atoms", found), ("find_atoms, overlaps removed", cleaned)):
-        rings = atoms.deepatoms.rings()
+    for name, atoms, arguments in (("labels", known, {}), ("find_atoms", found, {}),
+                                   ("find_atoms, doubtful kept", found, {"keep_doubtful": True}),
+                                   ("find_atoms, overlaps removed", cleaned, {})):  # fmt: skip
+        rings = atoms.deepatoms.rings(**arguments)
         largest = rings["size"].values[rings["cluster_of_ring"].values == 0].tolist()
         row[name] = {"atoms": int(atoms.sizes["atom"]), "rings": counts(rings), "kinds": kinds(rings),
-                     "largest_cluster": sorted(largest)}  # fmt: skip
+                     "largest_cluster": sorted(largest), "left_out": int(rings["left_out"].sum())}  # fmt: skip
         print("boundary", name, row[name], flush=True)
     if options.picture:
         import matplotlib
@@ -305,7 +307,7 @@ def boundary(options) -> dict:
 
         axes = plt.subplots(1, 2, figsize=(14, 7), layout="constrained")[1]
         known.deepatoms.plot_rings(image, ax=axes[0])
-        cleaned.deepatoms.plot_rings(image, ax=axes[1])
+        found.deepatoms.plot_rings(image, ax=axes[1])
         axes[0].figure.savefig(options.picture, dpi=80)
     return row
 

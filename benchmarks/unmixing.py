@@ -131,12 +131,15 @@ def drifting(counts: float, seed: int, shape=(24, 30), channels: int = 256, drif
     shift = (shift - shift.min()) / np.ptp(shift) * drift - drift / 2
     label = (share * classes).astype(int)
     share = label / (classes - 1) if classes else share
-    energy = np.arange(channels) - channels / 4 - shift[:, None]
-    peaks = [np.exp(-0.5 * ((energy - at) / width) ** 2) for at, width in ((0, 2.5), (60, 10), (85, 12))]
     share, thickness = share[:, None], 0.5 + thickness[:, None]
-    mean = counts * (peaks[0] + 0.15 * thickness * (share * peaks[1] + (1 - share) * peaks[2]) + 0.01)
-    slope = np.gradient(mean, axis=1)
-    bound = float(np.sqrt((1 / (slope**2 / mean).sum(1)).mean()))
+
+    def at(place):
+        energy = np.arange(channels) - channels / 4 - place[:, None]
+        loss = [np.exp(-0.5 * ((energy - centre) / width) ** 2) for centre, width in ((0, 2.5), (60, 10), (85, 12))]
+        return counts * (loss[0] + 0.15 * thickness * (share * loss[1] + (1 - share) * loss[2]) + 0.01)
+
+    mean, slope = at(shift), (at(shift + 1e-3) - at(shift - 1e-3)) / 2e-3
+    bound = float(np.sqrt((1 / (slope**2 / mean).sum(1)).mean()))  # by each spectrum alone, all else known
     data = rng.poisson(mean).reshape(ny, nx, channels).astype(float)
     return (data, shift.reshape(shape), bound, label) if classes else (data, shift.reshape(shape), bound)
 

@@ -139,6 +139,7 @@ def demo_command(out: Path, seed: int, quiet: bool, debug: bool, **settings: Any
 @click.option("--cutoff", type=NUMBER_OR_TEXT, default=None, help='Longest bond: 18 (px), 0.18 (axis units), "1.8 Å".')
 @click.option("--largest", type=click.IntRange(min=3), default=12, help="Atoms of the largest ring.")
 @click.option("--overlap", type=NUMBER_OR_TEXT, default=None, help='Of two nearer atoms the better one stays: "1 Å".')
+@click.option("--keep-doubtful", is_flag=True, help="Faint atoms on bonds stay.")
 @click.option("--debug", is_flag=True, help="Full traceback on an error.")
 def rings_command(files: tuple[Path, ...], out: Path, debug: bool, **settings: Any) -> None:
     """Rings and defects of a planar network, from tables (.zarr, .nc, .csv) or images.

@@ -124,6 +124,7 @@ class StructureMethods:
         largest: int = 12,
         regular: int | None = None,
         containing: int | str | Sequence[int | str] | None = None,
+        keep_doubtful: bool = False,
     ) -> xr.Dataset:
         """The rings of a planar network, and the defects they form. See `hs_deepatoms.methods.rings.rings`.
 
@@ -137,6 +138,8 @@ class StructureMethods:
             Size of rings that are no defects. None: the most frequent.
         containing
             Only rings with an atom of these species.
+        keep_doubtful
+            Whether improbable atoms stay without which the rings are more regular.
 
         Returns
         -------
@@ -146,7 +149,8 @@ class StructureMethods:
         from hs_deepatoms.methods.rings import rings
 
         bond = {"elements": elements, "factor": factor, "cutoff": cutoff, "cell": cell}
-        return rings(self._ds, **bond, largest=largest, regular=regular, containing=containing)
+        chosen = {"containing": containing, "keep_doubtful": keep_doubtful}
+        return rings(self._ds, **bond, largest=largest, regular=regular, **chosen)
 
     def plot_rings(
         self,

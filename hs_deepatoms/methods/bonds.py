@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 class Network(NamedTuple):
     """A table without atoms that have no position, its positions in one unit, and the bonds between its rows.
 
-    ``flat``: made so that they cannot cross. ``every``: all atoms as near as the longest bond are bonded.
+    ``flat``: made so that they cannot cross. ``every``: all atoms as near as the longest bond are bonded. ``make``:
+    rows of one frame to their bonds, rows of these.
     """
 
     ds: xr.Dataset
@@ -38,6 +40,11 @@ class Network(NamedTuple):
     parameters: dict[str, Any]
     flat: bool = False
     every: bool = False
+    make: Callable[[np.ndarray], Bonds] | None = None
+
+    def of(self, rows: np.ndarray) -> Network:
+        """The same atoms, with the bonds that those in ``rows`` have if there are no others."""
+        return self._replace(bonds=_bonds_by_frame(self.make, self.frame, rows))
 
 
 def bonds(ds: xr.Dataset, *, elements: Any = None, factor: float | None = None,
@@ -188,18 +195,23 @@ def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff:
     if box is not None:
         _check_room(box, plane, frame)
     make = _rule(ds, plane, elements, factor, cutoff, box)
-    order = np.argsort(frame, kind="stable")
-    parts = []
-    for rows in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
-        found = make(rows)
-        parts.append(found._replace(first=rows[found.first], second=rows[found.second]))
-    made = Bonds(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    made = _bonds_by_frame(make, frame, np.arange(frame.size))
     _say_none(made, plane, frame)
     parameters = {"elements": elements, "factor": factor, "cutoff": cutoff, "cell": cell}
     shape = elements is None and cutoff is None
     flat = shape and cell is None  # edges of Delaunay triangles
     every = not shape and (cutoff is not None or np.unique(atomic_numbers(ds, elements)).size < 2)  # one reach for all
-    return Network(ds, plane, frame, made, parameters, flat, every)
+    return Network(ds, plane, frame, made, parameters, flat, every, make)
+
+
+def _bonds_by_frame(make: Callable[[np.ndarray], Bonds], frame: np.ndarray, rows: np.ndarray) -> Bonds:
+    """Bonds among some rows of all frames."""
+    order = rows[np.argsort(frame[rows], kind="stable")]
+    parts = []
+    for here in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
+        found = make(here)
+        parts.append(found._replace(first=here[found.first], second=here[found.second]))
+    return Bonds(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _say_none(made: Bonds, plane: Plane, frame: np.ndarray) -> None:

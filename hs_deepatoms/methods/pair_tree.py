@@ -303,7 +303,7 @@ def _metrics(report: SpectrumReport, energy: Axis, learned: Learned) -> xr.Datas
     columns: dict[str, Any] = {
         name: ("predictor", [report.table[m][name] for m in methods], {"units": UNITS.get(name, "1")}) for name in names
     }
-    said = {"units": energy.units, "long_name": "distance to the nearest place that noise leaves to the peak"}
+    said = {"units": energy.units, "long_name": "error of the position of the main peak, as far as noise tells"}
     columns["peak_error"][2].update(said)
     kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
     columns["r2_energy"] = (("predictor", "energy"), np.array([report.per_energy[m] for m in methods], np.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from hs_deepatoms._core.errors import TableError, explain
 from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.methods.bonds import Network, components_by_frame, network_attrs, read_network
 from hs_deepatoms.structure import defects as kinds
+from hs_deepatoms.structure.doubtful import doubtful_atoms
 from hs_deepatoms.structure.graph import coordination, without_crossings
 from hs_deepatoms.structure.rings import SMALLEST, Rings, check_planar, find_rings, ring_counts
 from hs_deepatoms.tables import schema
@@ -20,6 +22,10 @@ from hs_deepatoms.tables.select import of_species
 
 if TYPE_CHECKING:
     import xarray as xr
+
+SURE = 0.8  # probability from which an atom is believed whatever the rings say
+LOOKED_AT = 12  # atoms of the rings at least that say so, whatever is asked for
+CLEAR = 3.5  # standard deviations above the noise from which it is
 
 
 def rings(
@@ -32,6 +38,7 @@ def rings(
     largest: int = 12,
     regular: int | None = None,
     containing: int | str | Sequence[int | str] | None = None,
+    keep_doubtful: bool = False,
 ) -> xr.Dataset:
     """The rings of a planar network: graphene, hBN, a dichalcogenide, any sheet whose bonds do not cross.
 
@@ -47,6 +54,10 @@ def rings(
         Size of the rings that are no defects. None: the most frequent one.
     containing
         Only rings with an atom of one of these species (numbers or names).
+    keep_doubtful
+        Whether faint atoms (``probability`` below 0.8 and ``width`` less than 3.5 times the error of the position)
+        without which the rings around are more regular (noise on a bond, one atom found twice) are part of the
+        network. Else they are left out, with a warning that says how many. Tables without these columns have none.
 
     Returns
     -------
@@ -54,7 +65,7 @@ def rings(
         Dim ``ring`` (with ``member``): ``y``, ``x`` (mean of its atoms), ``size``, ``area``, ``atoms`` (ids in order
         around it, -1 beyond its size), ``frame``, ``cluster_of_ring`` (-1: regular).
         Dim ``atom`` (with ``ring_size``): ``rings_of_atom`` (how many rings of each size it is on), ``coordination``,
-        ``component`` (0: the largest connected part of the frame).
+        ``component`` (0: the largest connected part of the frame), ``left_out`` (whether it was doubtful).
         Dim ``cluster``, of rings of other sizes that touch, the largest first: ``cluster_y``, ``cluster_x``,
         ``cluster_kind`` (classes with names: 5-7 pair, Stone-Wales, 5-8-5, ...), ``cluster_rings``, ``cluster_frame``,
         ``cluster_excess`` (sum of regular minus real sizes; 0 for a defect seen whole), and of 5-7 pairs
@@ -86,14 +97,22 @@ def rings(
     net, crossed = uncrossed(net)
     found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
     check_planar(found, crossed, net.bonds.first.size + crossed)
+    left_out = np.zeros(net.frame.size, bool)
+    if not keep_doubtful:
+        left_out = _left_out(net, found, largest, regular)
+    if left_out.any():
+        net, crossed = uncrossed(net.of(np.flatnonzero(~left_out)))
+        found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
     if net.frame.any() and found.size.size:
         found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable"))
     length = float(np.median(net.bonds.length)) if net.bonds.first.size else np.nan
     usual = regular or kinds.regular_size(found)
     odd = kinds.find_defects(found, net.bonds.first.size, length, regular=usual)
-    more = {"largest": largest, "regular": usual, "containing": containing, "crossing_bonds": crossed}
+    more = {"largest": largest, "regular": usual, "containing": containing,
+            "keep_doubtful": keep_doubtful, "crossing_bonds": crossed}  # fmt: skip
     net = net._replace(parameters={**net.parameters, **more})
     made = _dataset(net, found, odd, largest)
+    made["left_out"] = (schema.DIM, left_out, {"long_name": "doubtful, and no part of the network"})
     made.attrs |= {"crossing_bonds": crossed, "regular": usual}
     return made if containing is None else _containing(made, net, containing)
 
@@ -101,6 +120,41 @@ def rings(
 def _check_sizes(largest: Any, regular: Any) -> None:
     check_whole("largest", largest, SMALLEST, 1000, todo="For example 12.")
     check_whole("regular", regular, SMALLEST, 1000, optional=True)
+
+
+def _left_out(net: Network, found: Rings, largest: int, regular: int | None) -> np.ndarray:
+    """Doubtful atoms (n_atoms,), and a warning."""
+    faint = _faint(net.ds)
+    if not faint.any():
+        return faint
+
+    seen = max(largest, LOOKED_AT)
+
+    def find(stay: np.ndarray) -> Rings:
+        part, _ = uncrossed(net.of(np.flatnonzero(stay)))
+        return find_rings(net.plane.y, net.plane.x, part.bonds, largest=seen)
+
+    found = found if seen == largest else find_rings(net.plane.y, net.plane.x, net.bonds, largest=seen)
+    probability = np.asarray(net.ds["probability"].values, float)
+    out = doubtful_atoms(faint, probability, found, find, regular or kinds.regular_size(found))
+    if out.any():
+        why = f"faint ones, of a probability below {SURE}, without which the rings around are more regular"
+        todo = "See left_out in the result; keep_doubtful=True keeps them."
+        warnings.warn(f"{out.sum()} of {out.size} atoms are left out of the rings: {why}. {todo}", stacklevel=4)
+    return out
+
+
+def _faint(ds: xr.Dataset) -> np.ndarray:
+    """Atoms (n_atoms,) that are improbable and hardly above the noise: the error of a place is width / contrast.
+
+    Real atoms on a bond, as adatoms, may be as improbable to the detector, yet they are seen clearly.
+    """
+    columns = ("probability", "y_std", "x_std", "width_y", "width_x")
+    if not all(name in ds.variables for name in columns):
+        return np.zeros(ds.sizes[schema.DIM], bool)
+    probability, *errors = (np.asarray(ds[name].values, float) for name in columns)
+    unclear = np.maximum(CLEAR * errors[0] > errors[2], CLEAR * errors[1] > errors[3])
+    return (probability < SURE) & unclear
 
 
 def uncrossed(net: Network) -> tuple[Network, int]:

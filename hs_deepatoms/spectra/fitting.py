@@ -189,18 +189,20 @@ def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits:
     k = len(pairing.targets)
     held = [split.of(TEST) for split in splits] + ([splits[0].of(LOOK)] if len(splits) == 1 else [])
     known = np.any([split.of(TRAIN) | split.of(LOOK) | split.of(TEST) for split in splits], axis=0)
-    everything = _widths(held_out, pairing, np.any(held, axis=0), known, splits[0].block)
+    width = whole.target_width.cpu().numpy()
+    everything = _widths(held_out, pairing, width, np.any(held, axis=0), known, splits[0].block)
     scaled = held_out[: 2 * k].copy()
     for test, others, block in _judged(splits, -(-pairing.window // pairing.step)):
-        own = _widths(held_out, pairing, others, known & ~test, block) if others.any() else everything
+        own = _widths(held_out, pairing, width, others, known & ~test, block) if others.any() else everything
         scaled[:k, test] = np.where(own.told, scaled[:k, test].T, own.centre).T
-        scaled[k:, test] = np.where(own.told, scaled[k:, test].T * own.factors, own.spread).T
+        wide = (scaled[k:, test].T / width) ** own.stretch * own.factors * width
+        scaled[k:, test] = np.where(own.told, wide, own.spread).T
     held_out[: 2 * k] = scaled
-    width = whole.target_width.cpu().numpy()
     factors = np.where(everything.told, everything.factors, everything.spread / width)
     centre = np.where(everything.told, whole.target_centre.cpu().numpy(), everything.centre)
-    for buffer, values in ((whole.inflation, factors), (whole.correlation, everything.root),
-                           (whole.told, everything.told), (whole.target_centre, centre)):  # fmt: skip
+    for buffer, values in ((whole.stretch, everything.stretch), (whole.inflation, factors),
+                           (whole.correlation, everything.root), (whole.told, everything.told),
+                           (whole.target_centre, centre)):  # fmt: skip
         buffer.copy_(torch.from_numpy(values.astype(np.float32)))
 
 
@@ -227,9 +229,13 @@ def _judged(splits: list[Split], gap: int) -> Iterator[tuple[np.ndarray, np.ndar
 
 
 class _Widths(NamedTuple):
-    """By target (k,): whether it is predicted, factors of its deviation; else its mean and deviation. Root (k, k)."""
+    """By target (k,): whether it is predicted, power and factor of its deviation; else its mean and deviation.
+
+    ``root`` (k, k) is that of the correlation of errors.
+    """
 
     told: np.ndarray
+    stretch: np.ndarray
     factors: np.ndarray
     centre: np.ndarray
     spread: np.ndarray
@@ -237,7 +243,7 @@ class _Widths(NamedTuple):
 
 
 def _widths(
-    held_out: np.ndarray, pairing: Pairing, where: np.ndarray, known: np.ndarray, region: np.ndarray
+    held_out: np.ndarray, pairing: Pairing, width: np.ndarray, where: np.ndarray, known: np.ndarray, region: np.ndarray
 ) -> _Widths:
     """What the pixels ``where``, which were held out, say about predictions; means and spreads are of ``known``."""
     k = len(pairing.targets)
@@ -253,9 +259,10 @@ def _widths(
     deviation = np.where(told, held_out[k : 2 * k, where].T, spread).T
     extra: list[np.ndarray | None] = [None] * k
     if pairing.channel_noise is not None:
-        extra[-1] = pairing.channel_noise[where]
-    factors, root = calibrate(residual, deviation, noise, own, extra)
-    return _Widths(told, factors, centre, spread, root)
+        extra[-1] = pairing.channel_noise[where] / width[-1] ** 2
+    unit = width[:, None]
+    stretch, factors, root = calibrate(residual / unit, deviation / unit, noise / unit**2, own, extra)
+    return _Widths(told, stretch, factors, centre, spread, root)
 
 
 def _spread(target: np.ndarray, noise: np.ndarray, region: np.ndarray, block: np.ndarray) -> float:

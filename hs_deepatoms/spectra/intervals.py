@@ -8,6 +8,8 @@ import numpy as np
 
 ONE_SIGMA = 0.6826894921370859
 PEN = 16  # blocks needed for a quantile of their own
+FOR_STRETCH = 20_000  # residuals that are looked at
+USUAL_STRETCH = 0.3  # how far powers are from 1
 
 
 def inflation(
@@ -78,28 +80,57 @@ def likely_inflation(residual: np.ndarray, variance: np.ndarray, noise: np.ndarr
     return float(np.exp(minimize_scalar(cost, bounds=(-4.0, 4.0), method="bounded").x))
 
 
+def likely_stretch(residual: np.ndarray, deviation: np.ndarray, noise: np.ndarray, block: np.ndarray) -> float:
+    """The power of the standard deviations that makes the residuals most likely.
+
+    A network whose variances are learned on its own training knows too little of how much larger errors are where they
+    are large. Small blocks count as one residual each beside the expectation that the power is 1.
+
+    Parameters
+    ----------
+    residual, deviation, noise : numpy.ndarray, shape (n,)
+        As for `inflation`, with deviations in place of variances.
+    block : numpy.ndarray of int, shape (n,)
+    """
+    from scipy.optimize import minimize
+
+    some = np.linspace(0, len(residual) - 1, min(len(residual), FOR_STRETCH)).astype(int)
+    square, log, noise = residual[some].astype(float) ** 2, np.log(np.maximum(deviation[some], 1e-12)), noise[some]
+    log, blocks = log - log.mean(), len(np.unique(block))
+    start = 0.5 * np.log(max(float(square.mean()), 1e-24))
+
+    def cost(point: np.ndarray) -> float:
+        total = np.exp(2 * np.clip(point[0] + point[1] * log, -30, 30)) + noise
+        doubt = (point[1] - 1) ** 2 / (2 * USUAL_STRETCH**2 * blocks)
+        return 0.5 * float(np.mean(np.log(total) + np.minimum(square / total, 16.0))) + doubt
+
+    return float(np.clip(minimize(cost, [start, 1.0], method="BFGS").x[1], 0.5, 2.0))
+
+
 def calibrate(
     residual: np.ndarray, deviation: np.ndarray, noise: np.ndarray, block: np.ndarray,
     extra: list[np.ndarray | None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Factors of the standard deviations (k,) and a square root (k, k) of the correlation of the errors.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Powers and factors of the standard deviations (k,) and a square root (k, k) of the correlation of the errors.
 
     Parameters
     ----------
     residual, deviation, noise : numpy.ndarray, shape (k, n)
-        As for `inflation`; ``noise`` may be 0.
+        As for `likely_stretch`; ``noise`` may be 0.
     block : numpy.ndarray of int, shape (n,)
     extra : list, optional
         For each target as for `inflation`.
     """
-    factors = np.ones(len(residual))
+    stretch, factors = np.ones((2, len(residual)))
+    deviation = deviation.astype(float)
     for k in range(len(residual)):
-        variance = deviation[k].astype(float) ** 2
-        likely = likely_inflation(residual[k].astype(float), variance, noise[k])
+        likely = likely_inflation(residual[k].astype(float), deviation[k] ** 2, noise[k])
         # where noise hides the model's own error, how many residuals lie inside says nothing about it
-        seen = np.median(likely**2 * variance) > 0.5 * np.median(noise[k])
-        own = None if extra is None else extra[k]
-        factors[k] = inflation(residual[k], variance, noise[k], block, own) if seen else likely
+        factors[k] = likely
+        if np.median(likely**2 * deviation[k] ** 2) > 0.5 * np.median(noise[k]):
+            stretch[k] = likely_stretch(residual[k], deviation[k], noise[k], block)
+            deviation[k] **= stretch[k]
+            factors[k] = inflation(residual[k], deviation[k] ** 2, noise[k], block, None if extra is None else extra[k])
     wide = deviation * factors[:, None]
     scaled = residual / np.maximum(wide, 1e-12)
     weight = wide**2 / (wide**2 + noise)  # pixels whose residual is not noise alone
@@ -109,7 +140,7 @@ def calibrate(
     values, axes = np.linalg.eigh(correlation)
     correlation = (axes * np.maximum(values, 1e-4)) @ axes.T
     own = np.sqrt(np.diag(correlation))
-    return factors, np.linalg.cholesky(correlation / own[:, None] / own[None, :])
+    return stretch, factors, np.linalg.cholesky(correlation / own[:, None] / own[None, :])
 
 
 def random_pit(

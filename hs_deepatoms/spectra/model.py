@@ -31,8 +31,9 @@ class PairModel(nn.Module):
     basis : Tensor, shape (latent_dim, latent_dim + 1)
         Rotates the latents of the first member so that they are uncorrelated, with standard deviation 1, the one that
         changes the targets most first; the last column is their mean.
-    inflation : Tensor, shape (outputs,)
-        What the standard deviations are multiplied with, from held-out blocks.
+    stretch, inflation : Tensor, shape (outputs,)
+        Power that the standard deviations (of scaled targets) are raised to, and what they are then multiplied with,
+        from held-out blocks.
     correlation : Tensor, shape (outputs, outputs)
         A square root of the correlation of the errors of the targets.
     told : Tensor, shape (outputs,)
@@ -47,8 +48,9 @@ class PairModel(nn.Module):
         channels, d = net["channels"], net["latent_dim"]
         for name, value in (("centre", torch.zeros(channels)), ("width", torch.ones(channels)),
                             ("target_centre", torch.zeros(outputs)), ("target_width", torch.ones(outputs)),
-                            ("basis", torch.eye(d, d + 1)), ("inflation", torch.ones(outputs)),
-                            ("correlation", torch.eye(outputs)), ("told", torch.ones(outputs))):  # fmt: skip
+                            ("basis", torch.eye(d, d + 1)), ("stretch", torch.ones(outputs)),
+                            ("inflation", torch.ones(outputs)), ("correlation", torch.eye(outputs)),
+                            ("told", torch.ones(outputs))):  # fmt: skip
             self.register_buffer(name, value)
 
     @property
@@ -94,7 +96,7 @@ class PairModel(nn.Module):
         mean = means / n
         told = self.told[:, None, None] > 0
         variance = torch.where(told, variances / n + (squares / n - mean**2).clamp(min=0), 1.0)
-        deviation = torch.sqrt(variance) * self.inflation[:, None, None]
+        deviation = variance ** (self.stretch[:, None, None] / 2) * self.inflation[:, None, None]
         mean = torch.where(told, mean, 0.0)
         width, centre = self.target_width[:, None, None], self.target_centre[:, None, None]
         return torch.cat([mean * width + centre, deviation * width, spectrum / n], 1)

@@ -86,8 +86,14 @@ class SpectrumScores:
             "r2_noise_removed": 1 - (error - noise) / (variance - noise) if variance > noise else np.nan,
             "rmse": float(np.sqrt(error / n)),
             "spectral_angle": float(np.mean(np.concatenate(self.angles))) if self.angles else np.nan,
-            "peak_error": float(np.mean(np.concatenate(self.shifts))) if self.shifts else np.nan,
+            "peak_error": self._peak_error(),
         }
+
+    def _peak_error(self) -> float:
+        """Mean over the spectra that have a peak; NaN if none has."""
+        shifts = np.concatenate(self.shifts) if self.shifts else np.empty(0)
+        shifts = shifts[np.isfinite(shifts)]
+        return float(shifts.mean()) if shifts.size else np.nan
 
     def per_energy(self) -> np.ndarray:
         """R2 of every channel; NaN where nothing varies."""

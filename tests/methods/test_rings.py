@@ -176,3 +176,37 @@ def test_ids_that_are_no_numbers_are_refused():
     atoms = _table(PERFECT)
     with pytest.raises(TableError, match=r"ids of atoms of type <U.*whole numbers"):
         atoms.assign_coords(atom=[f"a{k}" for k in range(atoms.sizes["atom"])]).deepatoms.rings()
+
+
+def _doubtful(*frames, probability=0.6, error=0.013):
+    """Sheets with one atom more in the middle of a bond, as faint as told; widths of 0.04 nm."""
+    first, second = PERFECT.bonds[len(PERFECT.bonds) // 2]
+    more = [one._replace(y=np.append(one.y, one.y[[first, second]].mean()),
+                         x=np.append(one.x, one.x[[first, second]].mean())) for one in frames]  # fmt: skip
+    odd = np.concatenate([np.arange(one.y.size) == one.y.size - 1 for one in more])
+    columns = {"probability": np.where(odd, probability, 0.98), "width_y": 0.04, "width_x": 0.04}
+    columns |= {name: np.where(odd, error, 0.004) for name in ("y_std", "x_std")}
+    columns = {name: np.broadcast_to(values, odd.shape).copy() for name, values in columns.items()}
+    atoms = _table(*more, **columns)
+    return atoms, atoms["y_std"].values != 0.004  # sorted row by row
+
+
+@pytest.mark.parametrize("arguments", [{}, {"cutoff": 0.17}, {"largest": 6}, {"cell": (2.2, 2.4)}])
+def test_faint_atoms_on_bonds_are_left_out_with_a_warning(arguments):
+    atoms, odd = _doubtful(PERFECT, PERFECT)
+    with pytest.warns(UserWarning, match=f"2 of {odd.size} atoms are left out"):
+        rings = atoms.deepatoms.rings(**arguments)
+    hexagons = len(PERFECT.bonds) - PERFECT.y.size + 1
+    assert rings["ring_count"].sel(ring_size=6).values.tolist() == [hexagons] * 2 and rings.sizes["cluster"] == 0
+    assert np.array_equal(rings["left_out"].values, odd) and rings["coordination"].values[odd].tolist() == [0, 0]
+    assert not np.isin(rings["atoms"].values, atoms["atom"].values[odd]).any()
+    kept = atoms.deepatoms.rings(**arguments, keep_doubtful=True)
+    assert kept["ring_count"].sel(ring_size=6).values.max() < hexagons and not kept["left_out"].any()
+
+
+@pytest.mark.parametrize("seen", [{"probability": 0.85}, {"error": 0.01}, {"error": np.nan}, {"probability": np.nan}])
+def test_atoms_that_are_clear_or_unknown_stay(seen):
+    atoms, odd = _doubtful(PERFECT, **seen)
+    rings = atoms.deepatoms.rings()
+    assert not rings["left_out"].any() and rings["coordination"].values[odd].tolist() == [2]
+    assert not atoms.drop_vars(["y_std", "width_x"]).deepatoms.rings()["left_out"].any()

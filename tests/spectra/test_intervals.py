@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hs_deepatoms.spectra.intervals import calibrate, inflation, inside_one_sigma, random_pit
+from hs_deepatoms.spectra.intervals import calibrate, inflation, inside_one_sigma, likely_stretch, random_pit
 
 
 def test_widths_that_are_too_small_are_mended():
@@ -11,8 +11,9 @@ def test_widths_that_are_too_small_are_mended():
     noise = np.full((2, n), 0.02**2)
     joint = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], n).T
     residual = true * joint + 0.02 * rng.normal(size=(2, n))
-    factors, root = calibrate(residual, true / np.array([[2.0], [0.5]]), noise, np.arange(n) // 100)
+    stretch, factors, root = calibrate(residual, true / np.array([[2.0], [0.5]]), noise, np.arange(n) // 100)
     np.testing.assert_allclose(factors, [2.0, 0.5], rtol=0.05)
+    np.testing.assert_allclose(stretch, 1, atol=0.03)
     assert (root @ root.T)[0, 1] == pytest.approx(0.6, abs=0.05)
 
 
@@ -51,3 +52,19 @@ def test_transform_of_other_numbers():
     rng = np.random.default_rng(2)
     pit = random_pit(rng.normal(3, 2, 20000), np.full(20000, 3.0), np.full(20000, 4.0), rng, discrete=False)
     assert inside_one_sigma(pit).mean() == pytest.approx(0.683, abs=0.012)
+
+
+def test_widths_that_vary_too_little_are_stretched():
+    """Of errors that vary as the power 1.3 of what is said, 68 % lie inside wherever they are small or large."""
+    rng = np.random.default_rng(5)
+    n = 20000
+    said = 0.2 * np.exp(rng.normal(0, 0.7, n))
+    noise, block = np.full((1, n), 0.01**2), np.arange(n) // 50
+    residual = 0.7 * said**1.3 * rng.normal(size=n) + 0.01 * rng.normal(size=n)
+    stretch, factors, _ = calibrate(residual[None], said[None], noise, block)
+    assert stretch[0] == pytest.approx(1.3, abs=0.03)
+    inside = np.abs(residual) < np.sqrt((factors[0] * said ** stretch[0]) ** 2 + noise[0])
+    for part in np.array_split(np.argsort(said), 4):
+        assert inside[part].mean() == pytest.approx(0.683, abs=0.02)
+    few = likely_stretch(residual[:60], said[:60], noise[0, :60], np.zeros(60))
+    assert abs(few - 1) < 0.3 * abs(stretch[0] - 1) + 0.05  # one block says next to nothing
