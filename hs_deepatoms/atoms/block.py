@@ -28,6 +28,7 @@ from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import CLOSE, FrameFit, begin_fit, first_fit, fit_columns
 from hs_deepatoms.atoms.residue import Residue, pooled, residue
+from hs_deepatoms.atoms.shape import as_ellipses
 from hs_deepatoms.atoms.state import KNOT
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core, one_core_blas
@@ -172,7 +173,8 @@ def window_residue(points: Points, frame, k: int, block: Block, job: Detection, 
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
     at_rim = box[0] == 0 or box[2] == 0 or box[1] == job.shape[0] or box[3] == job.shape[1]
-    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine, there, at_rim))
+    state = as_ellipses(state, job.ellipse) if job.elliptical else state
+    return residue(first_fit(state, job.refine, there, at_rim))
 
 
 def whole_residue(points: Points, frame: np.ndarray, job: Detection, box=None) -> Residue:
@@ -259,7 +261,7 @@ def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Dete
     image = -scaled if job.dark else scaled
     fit = fit_columns(image, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), how=job.refine, origin=(y0, x0), noise=noise,
-                      elliptical=job.elliptical, device=job.fit_device)  # fmt: skip
+                      elliptical=job.elliptical, ellipse=job.ellipse, device=job.fit_device)  # fmt: skip
     return FrameFit(image, fit, chosen, noise, box, bad, scaling)
 
 

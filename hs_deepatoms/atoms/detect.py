@@ -24,6 +24,7 @@ from hs_deepatoms.prepare.resample import (
     to_grid,
     to_source,
 )
+from hs_deepatoms.prepare.roundness import Smoothing, smoothed
 from hs_deepatoms.prepare.scaling import FrameScale, apply_scaling, frame_scale
 
 BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
@@ -72,6 +73,10 @@ class Detection:
     refine : {"none", "quick", "full"}
     elliptical : bool
         Columns are fitted as ellipses.
+    ellipse : tuple of float, optional
+        Their common shape, plus and cross (see :func:`~hs_deepatoms.prepare.roundness.to_round`), where it is known.
+    rounding : Smoothing, optional
+        By what oblong columns are made round before the network sees them.
     certain : float
         Probability from which a column takes part in the refinement.
     noises : list of Noise, optional
@@ -99,13 +104,15 @@ class Detection:
     apart: float | None = None
     refine: str = "none"
     elliptical: bool = False
+    ellipse: tuple[float, float] | None = None
+    rounding: Smoothing | None = None
     certain: float = 0.0
     noises: list[Noise | None] | None = None
 
     @property
     def column_sigma(self) -> float:
         """Column sigma in source pixels."""
-        return GRID_SIGMA / self.zoom
+        return GRID_SIGMA / self.zoom / (1.0 if self.rounding is None else self.rounding.stretch)
 
     @property
     def fit_device(self) -> str:
@@ -113,10 +120,15 @@ class Detection:
         return "cpu" if self.device.startswith("mps") else self.device
 
     @property
+    def smoothing_reach(self) -> int:
+        """Source pixels to every side that a smoothed one depends on."""
+        return 0 if self.rounding is None else self.rounding.reach
+
+    @property
     def source_halo(self) -> int:
         """Source pixels a block must see around its core."""
         grid = self.halo + SETTLE + 2 * self.multiple
-        seen = int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6
+        seen = int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6 + self.smoothing_reach
         return seen if self.refine == "none" else max(seen, int(np.ceil(FIT_REACH * self.column_sigma)))
 
 
@@ -136,7 +148,8 @@ def grid_window(core: tuple[int, int], size: int, job: Detection) -> GridWindow:
     start = max(0, int(np.floor(to_grid(core[0], job.zoom))) - reach) // m * m
     stop = min(n, int(np.ceil(to_grid(core[1] - 1, job.zoom))) + 1 + reach)
     stop = min(-(-stop // m) * m, n)
-    return GridWindow(start, stop, source_window(start, stop, job.zoom, size))
+    low, high = source_window(start, stop, job.zoom, size)
+    return GridWindow(start, stop, (max(0, low - job.smoothing_reach), min(size, high + job.smoothing_reach)))
 
 
 def detect(frames: np.ndarray, block: Block, job: Detection) -> Points:
@@ -191,6 +204,8 @@ def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
     if scaling.span == 0:
         return None
     scaled = fill_invalid(scaled, bad)
+    if job.rounding is not None:
+        scaled = smoothed(scaled, job.rounding)
     return resample(-scaled if job.dark else scaled, *matrices)
 
 

@@ -83,19 +83,19 @@ def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
     return c.height * torch.exp(c.log_width) * torch.sqrt(torch.pi / noise.variance(there))
 
 
-def oblongness(remains: Residue) -> tuple[float, float]:
-    """How much longer than wide columns are that were fitted as round ones, and how sure that is.
+def oblongness(remains: Residue) -> tuple[tuple[float, float], float]:
+    """How far columns that were fitted as round ones are oblong, and how sure that is.
 
     Returns
     -------
-    ratio : float
-        Long over short width of most columns, 1 for round ones.
+    shape : tuple of float
+        Plus and cross of most columns, to first order: their length is the logarithm of long over short width.
     sureness : float
-        Its logarithm over the standard error of that.
+        That length over its standard error.
     """
     c, window = remains.state.columns[remains.state.free], int(2 * remains.state.sigma) + 1
     if len(c) < FEW_SHAPES:
-        return 1.0, 0.0
+        return (0.0, 0.0), 0.0
     place = torch.arange(-window, window + 1, device=c.y.device)
     rows, columns = (p.round().long()[:, None, None] + place.view(s) for p, s in ((c.y, (1, -1, 1)), (c.x, (1, 1, -1))))
     height, width = remains.mean.shape
@@ -112,7 +112,8 @@ def oblongness(remains: Residue) -> tuple[float, float]:
         stretch.append((float(most), 1.86 * float((each - most).abs().median()) / len(each) ** 0.5))
     (plus, error), (cross, other) = stretch
     size = float(np.hypot(plus, cross))
-    return float(np.exp(min(size, 1.0))), size / max(error, other, 1e-12)
+    within = min(size, 1.0) / max(size, 1e-12)
+    return (plus * within, cross * within), size / max(error, other, 1e-12)
 
 
 def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

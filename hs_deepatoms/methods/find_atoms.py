@@ -48,7 +48,7 @@ def find_atoms(
     threshold: float | str = "auto",
     spacing: int | float | str | None = None,
     refine: str = "quick",
-    elliptical: bool = False,
+    elliptical: bool | str = "auto",
     species: int | str | Sequence[str] | None = None,
     region: Any = None,
     signal_mask: Any = None,
@@ -171,7 +171,7 @@ def find_atoms(
     segmenter = learned_segmenter(model)
     if segmenter is not None:
         refuse_given({"method": (method, "network"), "spacing": (spacing, None), "species": (species, None),
-                      "region": (region, None), "store": (store, None), "elliptical": (elliptical, False)},
+                      "region": (region, None), "store": (store, None), "elliptical": (elliptical, "auto")},
                      "find_atoms")  # fmt: skip
         return segmenter.find_atoms(
             signal, threshold=threshold, refine=refine, contrast=contrast, signal_mask=signal_mask,
@@ -201,7 +201,7 @@ def find_atoms(
         "threshold": threshold,
         "spacing": spacing,
         "refine": refine,
-        "elliptical": bool(elliptical),
+        "elliptical": elliptical if isinstance(elliptical, str) else bool(elliptical),
         "region": None if region is None else repr(region),
         "signal_mask": signal_mask is not None,
         "navigation_mask": navigation_mask is not None,
@@ -223,11 +223,12 @@ def find_atoms(
     return _found_into(path, whole, source, blocks, job, look, asked, table_of, how)
 
 
-def check_shape(elliptical: bool, refine: str) -> None:
+def check_shape(elliptical: bool | str, refine: str) -> None:
     """Refuse ellipses where nothing is fitted."""
-    if not isinstance(elliptical, (bool, np.bool_)):
-        raise InvalidArgumentError(explain(f"elliptical={elliptical!r}", "True or False", "Set one of them."))
-    if elliptical and refine == "none":
+    if not isinstance(elliptical, (bool, np.bool_)) and not (isinstance(elliptical, str) and elliptical == "auto"):
+        got = f"elliptical={elliptical!r}"
+        raise InvalidArgumentError(explain(got, "True, False or 'auto'", "Leave it out: 'auto' looks at the columns."))
+    if not isinstance(elliptical, str) and elliptical and refine == "none":
         raise InvalidArgumentError(
             explain(
                 "elliptical=True with refine='none'", "refine='quick' or 'full'", "Ellipses are a result of the fit."
