@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
+from hs_deepatoms.atoms.peaks import Window
 from hs_deepatoms.atoms.residue import FEW_SHAPES, Residue
 from hs_deepatoms.atoms.state import State
 
@@ -25,5 +27,6 @@ def as_ellipses(state: State, shape: tuple[float, float] | None) -> State:
         return replace(state, elliptical=True)
     plus, cross = (torch.full_like(state.columns.y, float(v)) for v in shape)
     columns, start = (replace(c, plus=plus, cross=cross) for c in (state.columns, state.start))
+    window = Window.around(state.sigma * float(np.exp(np.hypot(*shape) / 2)), tuple(state.image.shape))
     typical = plus.new_tensor(shape[0]), plus.new_tensor(shape[1])
-    return replace(state, elliptical=True, columns=columns, start=start, shape=typical)
+    return replace(state, elliptical=True, columns=columns, start=start, shape=typical, window=window)

@@ -31,6 +31,7 @@ OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from whi
 # grid pixels in which a common shape is measured, how often at most, its steps, and the share of what round columns
 # leave unexplained that may be left by oblong ones
 SHAPE_WINDOW, SHAPE_ROUNDS, SHAPE_STEP, AS_WELL = 192, 5, 0.05, 1.05
+TRIED_SHAPES = (0.55, 0.0), (-0.55, 0.0), (0.0, 0.55), (0.0, -0.55)  # where the detector sees next to nothing
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 # column sigmas (pixels) tried where the survey sees none and the detector does; how undecided they may be, before the
 # crystal has been asked
@@ -203,13 +204,26 @@ def _measured(source: Source, look: Look, frame: int, limits) -> Look:
     window, masked = _middle(source, look, frame)
     found, job = _columns_of(source, look, look.sigma, window, masked)
     sight = _best_sight(source, look, found, job, window, masked)
-    poor = not sight.explains and sight.unexplained > POOR
-    look = replace(look, sigma=on_the_ladder(_width(look, sight, found, window, job, limits)), poor=poor)
+    look = replace(look, sigma=on_the_ladder(_width(look, sight, found, window, job, limits)), poor=sight.poor)
+    rows, columns = (_inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
+    window, masked = window[rows, columns], None if masked is None else masked[rows, columns]
     shape, sureness = oblongness(sight.remains)
     if np.hypot(*shape) < np.log(OBLONG) or sureness < SURELY:
-        return look
-    rows, columns = (_inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
-    return _oblong(source, look, shape, window[rows, columns], None if masked is None else masked[rows, columns], limits)
+        shape = _tried_shape(source, look, sight, window, masked)
+    return look if shape is None else _oblong(source, look, shape, window, masked, limits)
+
+
+def _tried_shape(source: Source, look: Look, sight: Sight, window: np.ndarray, masked) -> tuple[float, float] | None:
+    """The shape of columns so oblong and so dense that the detector hardly sees any before they are made round."""
+    if look.method != "network" or (len(sight.columns.y) >= MANY and sight.indecision <= CLEAR):
+        return None
+    looks = [replace(look, ellipse=shape, rounded=True, elliptical=True) for shape in TRIED_SHAPES]
+    sights = [_sight(source, one, one.sigma, window, masked) for one in looks]
+    clear = [k for k, one in enumerate(sights) if len(one.columns.y) >= MANY and one.indecision < CLEAR]
+    best = min(clear, key=lambda k: sights[k].unexplained, default=None)
+    if best is None or sights[best].unexplained > EXPLAINED * min(sight.unexplained, 1.0):
+        return None
+    return TRIED_SHAPES[best]
 
 
 def _oblong(source: Source, look: Look, shape, window: np.ndarray, masked, limits) -> Look:
@@ -234,7 +248,7 @@ def _oblong(source: Source, look: Look, shape, window: np.ndarray, masked, limit
         one = replace(one, sigma=on_the_ladder(float(np.clip(width, *limits)) if limits else width))
     if one.rounding is not None and not (sight.explains or sight.unexplained < AS_WELL * plain.unexplained):
         return replace(look, ellipse=_on_the_grid(common_shape(plain.remains)[1:]))
-    return replace(one, elliptical=look.elliptical)
+    return replace(one, elliptical=look.elliptical, poor=sight.poor)
 
 
 def _on_the_grid(shape) -> tuple[float, float]:
@@ -280,6 +294,11 @@ class Sight:
         from hs_deepatoms.atoms.pile import indecision
 
         return indecision(self.columns.probability)
+
+    @property
+    def poor(self) -> bool:
+        """Much is left over that is no noise."""
+        return not self.explains and self.unexplained > POOR
 
     @property
     def explains(self) -> bool:
