@@ -55,7 +55,7 @@ class Look:
     skipped: np.ndarray | None
     doubtful: bool = False
     refine: str = "none"
-    elliptical: bool | str = False  # of a finished look: whether columns are fitted as ellipses
+    elliptical: bool | str = False  # as asked
     poor: bool = False  # a fit at this width leaves over much that is no noise
     either: bool = False  # columns of the other contrast explain the image about as well
     ellipse: tuple[float, float] | None = None  # plus and cross of the columns where these are plainly not round
@@ -65,6 +65,13 @@ class Look:
     def oblong(self) -> float | None:
         """How much longer than wide columns are that are plainly not round."""
         return None if self.ellipse is None else float(np.exp(np.hypot(*self.ellipse)))
+
+    @property
+    def ellipses(self) -> bool:
+        """Columns are fitted as ellipses."""
+        if self.elliptical == AUTO:
+            return self.ellipse is not None and self.refine != "none"
+        return bool(self.elliptical)
 
     @property
     def rounding(self) -> Smoothing | None:
@@ -120,9 +127,7 @@ def look_at(
         look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
     # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
-    look = _measured(source, look, seen.frames[0], limits)
-    fitted = look.ellipse is not None and refine != "none" if elliptical == AUTO else bool(elliptical)
-    return replace(look, elliptical=fitted)
+    return _measured(source, look, seen.frames[0], limits)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:
@@ -395,7 +400,7 @@ def detection_job(source: Source, look: Look) -> Detection:
         skipped=None if look.skipped is None else look.skipped.ravel(),
         apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
         refine=look.refine,
-        elliptical=look.elliptical is True,
+        elliptical=look.ellipses,
         ellipse=look.ellipse,
         rounding=rounding,
         certain=look.threshold,
