@@ -331,7 +331,8 @@ def warn_of_oblong(ratio: float, ellipses: bool) -> None:
         text = (f"{long}, all in one direction, and are fitted as ellipses: astigmatism, a tilt or drift, or pairs too "
                 "close to be told apart. elliptical=True fits ellipses without this warning.")  # fmt: skip
     else:
-        text = f"{long} and are fitted as round ones: the error bars are too large for that. elliptical=True fits their shape."
+        text = f"{long} and are fitted as round ones: the error bars are too large for that."
+        text += " elliptical=True fits their shape."
     warnings.warn(text, UserWarning, stacklevel=5)
 
 

@@ -260,3 +260,17 @@ def test_long_tilted_ellipses_far_apart_share_numbers():
         alike(*blocks)
         sums = both("sums", c, weight, weight, window, 2.4, True)
         assert all(torch.isfinite(s.hessian).all() for s in sums)
+
+
+def test_a_column_that_is_hardly_in_the_image_stops_nothing():
+    """Of a corner of it all derivatives are alike, and rounding takes more than is left between them."""
+    slopes = torch.linspace(1, 3, 6, dtype=torch.float64)
+    lost = torch.outer(slopes, slopes)
+    lost.diagonal().mul_(1 - 2e-6)
+    own = torch.stack([lost, torch.eye(6, dtype=torch.float64), 2 * torch.eye(6, dtype=torch.float64)])
+    assert torch.linalg.eigvalsh(own[0]).min() < 0
+    pairs = torch.tensor([0, 1]), torch.tensor([1, 2]), 0.01 * torch.ones(2, 6, 6, dtype=torch.float64)
+    for raised in both("majorant", own, pairs):
+        assert torch.isfinite(raised).all()
+    with pytest.raises(torch.linalg.LinAlgError):
+        calls.majorant(own * torch.nan, pairs)
