@@ -127,7 +127,8 @@ def look_at(
         look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
     # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
-    return _measured(source, look, seen.frames[0], limits)
+    round_ones = replace(look, elliptical=False)  # whose remains tell the shape
+    return replace(_measured(source, round_ones, seen.frames[0], limits), elliptical=elliptical)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:

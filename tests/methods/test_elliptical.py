@@ -1,5 +1,7 @@
 """Columns that are not round."""
 
+import warnings
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -102,6 +104,16 @@ def test_oblong_columns_are_not_taken_for_two_each(ratio, angle, peak):
     assert 0.60 < (np.abs(error) < stated).mean() < 0.76 and np.abs(error / stated).max() < 5
     long = np.maximum(table["width_y"], table["width_x"]) / np.minimum(table["width_y"], table["width_x"])
     assert float(np.median(long)) == pytest.approx(ratio, rel=0.05)
+
+
+def test_ellipses_that_are_asked_for_are_those_found_by_themselves():
+    image = oblong_image(1.7, 0.4, 200, seed=5, shape=(141, 166))[0]
+    with pytest.warns(UserWarning, match="fitted as ellipses"):
+        by_itself = find_atoms(image, show_progressbar=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        asked = find_atoms(image, elliptical=True, show_progressbar=False)
+    assert np.array_equal(asked["y_px"].values, by_itself["y_px"].values)
 
 
 def test_round_ones_can_be_asked_for(ellipses):
