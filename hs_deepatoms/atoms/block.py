@@ -274,6 +274,7 @@ def _refined(
     mine[np.setdiff1d(chosen, done.rows)] = False  # doubles of others
     ratio, typical = compared(points, done, job.column_sigma)
     mine[done.rows[_absent(fit.clearness[known], typical, done.noise)]] = False
+    mine[done.rows[_like_noise(points, done, typical)]] = False
     if job.heights is not None:
         judge(points, done, job, ratio, typical)
     seen = Block(block.frames, block.core, box)
@@ -291,6 +292,19 @@ def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndar
     if noise.excess > TEXTURED:
         absent |= np.isnan(typical) & (clearness < min(TEXTURE, FAINTER * noise.usual))
     return absent & ~(clearness > LIKE * typical)
+
+
+
+def _like_noise(points: Points, done: FrameFit, typical: np.ndarray) -> np.ndarray:
+    """True (n,) for candidates that nothing else speaks for and that are no plainer than peaks of the noise are.
+
+    Those that the crystal has raised, or that it compares with others, are judged by that. How high peaks are is known
+    of plain noise, not of a film.
+    """
+    alone = np.isnan(typical) & (done.noise.excess < PLAIN_NOISE)
+    if "seen" in points.fitted:
+        alone &= points.probability[done.rows] <= points.fitted["seen"][done.rows]
+    return alone & (done.fit.clearness[done.known] < done.noise.peaks)
 
 
 def unfitted(points: Points) -> Points:

@@ -15,6 +15,7 @@ from hs_deepatoms.atoms.state import State, expected, picked
 # signal-to-noise ratio of what is left over where a column was missed, and the share of the pixels where that may be;
 # where more are odd the model does not fit, and that is to be seen in the error bars
 MISSED, FEW = 6.0, 0.05
+FALSE = 0.1  # of the columns
 FEW_SHAPES = 20  # columns that do not tell their common shape
 
 
@@ -58,7 +59,22 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
     if not len(clear):
         return noise
     faintest, usual = (float(clear.quantile(q)) for q in (0.05, 0.5))
-    return replace(noise, faintest=faintest, usual=usual, **_usual(parts))
+    return replace(noise, faintest=faintest, usual=usual, peaks=_peaks(parts, clear), **_usual(parts))
+
+
+def _peaks(parts: list[Residue], clear: torch.Tensor) -> float:
+    """The least signal-to-noise ratio above which no more than ``FALSE`` of the columns would be peaks of the noise.
+
+    Of these a smoothed white noise has, on an area and above a high level ``u``, about ``area / (2 sigma**2) /
+    (2 pi)**1.5 * u * exp(-u**2 / 2)`` (Adler, The Geometry of Random Fields (1981), chapter 6,
+    doi:10.1137/1.9780898718980).
+    """
+    area = sum(int(p.state.valid.sum()) / (2 * p.state.sigma**2) for p in parts)
+    level = torch.arange(2.0, 4.01, 0.05, dtype=torch.float64, device=clear.device)
+    expected = area / (2 * torch.pi) ** 1.5 * level * torch.exp(-0.5 * level**2)
+    above = (clear[None] > level[:, None]).sum(1)
+    few = torch.nonzero(expected <= FALSE * above)
+    return float(level[few[0, 0]]) if len(few) else 0.0
 
 
 def _usual(parts: list[Residue]) -> dict[str, float]:
