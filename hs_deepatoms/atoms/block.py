@@ -10,7 +10,9 @@ from hs_deepatoms.atoms.alike import MOST, brightness_at, on_its_own, reconsider
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
+    DEEP,
     FIT_REACH,
+    LOST,
     Detection,
     detect,
     in_core,
@@ -85,7 +87,7 @@ def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: s
 
 def find(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:
     points = detect(frames, block, job) if method == "network" else find_blobs(frames, block, job, method)
-    points = points.keep(on_data(points, frames, block, job))
+    points = points.keep(on_data(points, frames, block, job, LOST if job.refine == "none" else DEEP))
     return points if job.heights is None else _with_brightness(points, frames, block, job)
 
 
@@ -283,7 +285,8 @@ def _refined(
     rows[known] = done.rows
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
     _write(points, rows, fit, (box[0], box[2]), (-1 if job.dark else 1) * done.scaling.span, done.scaling.centre)
-    return points.keep(mine & in_frame(points, job.shape))
+    this = Block((block.frames[0] + k, block.frames[0] + k + 1), block.core, block.padded)
+    return points.keep(mine & in_frame(points, job.shape) & on_data(points, frame[None], this, job))
 
 
 def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndarray:
@@ -292,7 +295,6 @@ def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndar
     if noise.excess > TEXTURED:
         absent |= np.isnan(typical) & (clearness < min(TEXTURE, FAINTER * noise.usual))
     return absent & ~(clearness > LIKE * typical)
-
 
 
 def _like_noise(points: Points, done: FrameFit, typical: np.ndarray) -> np.ndarray:

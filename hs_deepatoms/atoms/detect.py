@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from hs_deepatoms.atoms.decode import APART, Points, decode
 from hs_deepatoms.atoms.noise import Noise
@@ -31,6 +31,9 @@ BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, m
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
 SETTLE = 8  # grid pixels around the core that may still point into it
 LOST = 0.5  # share of a column's weight on pixels without a value from which it is not seen but guessed
+# the same before a fit, half a column sigma farther in: beside such pixels, which are filled with what is next to them,
+# the detector is off by as much
+DEEP = 0.69
 FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
 
 
@@ -267,8 +270,8 @@ def left_out(scaling: FrameScale, job: Detection, window) -> np.ndarray | None:
     return blank if masked is None else masked | blank
 
 
-def on_data(points: Points, frames: np.ndarray, block: Block, job: Detection) -> np.ndarray:
-    """False for columns most of which lies on pixels without a value, shape (n,).
+def on_data(points: Points, frames: np.ndarray, block: Block, job: Detection, limit: float = LOST) -> np.ndarray:
+    """False for columns more than ``limit`` of which lies on pixels without a value, shape (n,).
 
     A column on a lost line stays: it is seen beside the line.
     """
@@ -279,16 +282,15 @@ def on_data(points: Points, frames: np.ndarray, block: Block, job: Detection) ->
             lost = ~finite if lost is None else lost | ~finite
         here = np.flatnonzero(points.frame == block.frames[0] + k)
         if lost is not None and lost.any() and len(here):
-            good[here] = ~mostly_lost(points.y[here], points.x[here], lost, block, job.column_sigma)
+            good[here] = ~mostly_lost(points.y[here], points.x[here], lost, block, job.column_sigma, limit)
     return good
 
 
-def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float) -> np.ndarray:
-    """True where more than ``LOST`` of a column's weight falls on lost pixels of a block."""
+def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float, limit: float = LOST) -> np.ndarray:
+    """True where more than ``limit`` of a column's weight falls on lost pixels of a block."""
     share = gaussian_filter(lost.astype(np.float32), sigma, mode="nearest", truncate=3)
-    iy = np.clip(np.rint(y).astype(int) - block.padded[0], 0, lost.shape[0] - 1)
-    ix = np.clip(np.rint(x).astype(int) - block.padded[2], 0, lost.shape[1] - 1)
-    return share[iy, ix] > LOST
+    places = np.asarray(y) - block.padded[0], np.asarray(x) - block.padded[2]
+    return map_coordinates(share, places, order=1, mode="nearest") > limit
 
 
 def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
