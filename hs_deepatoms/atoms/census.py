@@ -76,9 +76,9 @@ def _in_the_open(state: State, new: Columns, apart: float = APART) -> torch.Tens
     return keep
 
 
-def births_at_rim(state: State, mean: torch.Tensor, least: float) -> Columns:
+def births_at_rim(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:
     """Columns to add whose centres lie outside of the image, where their flanks show in its outermost pixels, or in its
-    holes.
+    holes; and their signal-to-noise ratios (n,), above ``least``.
 
     Each stands where a column of the usual width, and hardly higher than those of the image, would explain most of what
     is left there.
@@ -99,7 +99,7 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float) -> Columns:
     new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
     once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
     once[once.clone()] = _in_the_open(state, new[once], BEYOND)
-    return new[once]
+    return new[once], ratio[once]
 
 
 def _in_holes(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:
@@ -119,13 +119,13 @@ def _in_holes(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, 
 
 
 def _no_higher(state: State, ratio: torch.Tensor, height: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Evidence of one more column that is hardly higher than those of the image."""
+    """Evidence of one more column that is hardly higher than those of the image; its texture counts as noise."""
     if not len(state.columns):
         return ratio, height
     high = state.noise.high  # of the frame, or tiles would differ
     most = max((float(state.columns.height.quantile(0.95)) if high is None else high) * HIGHER, 1e-6)
     over = ((height - most) / height.clamp(min=most)).clamp(min=0)
-    return ratio * torch.sqrt(1 - over**2) * (ratio > 0), height.clamp(max=most)
+    return ratio * torch.sqrt((1 - over**2) / state.noise.excess) * (ratio > 0), height.clamp(max=most)
 
 
 def _side(side: int, deep: int) -> tuple[slice, slice]:

@@ -295,6 +295,7 @@ def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float, limit: float
 
 def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     """Network output for a batch of views, shape (n, h, w) -> (n, 6, h' / 2, w' / 2), on the job's device."""
+    views = np.pad(views, [(0, 0), *((0, n % 2) for n in views.shape[1:])], mode="edge")  # whole cells
     pad = [-n % job.multiple for n in views.shape[1:]]
     tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="constant"))[:, None]
     module = cached_module(job.model, job.sha256, job.device, name="detector")
@@ -303,8 +304,7 @@ def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
         tensor = tensor.to(job.device, memory_format=torch.channels_last)
         with torch.autocast(job.device.split(":")[0], dtype=torch.bfloat16, enabled=half):
             out = module(tensor, views.shape[1:]).float()
-    rows, columns = (-(-n // 2) for n in views.shape[1:])
-    return out[:, :, :rows, :columns]
+    return out[:, :, : views.shape[1] // 2, : views.shape[2] // 2]
 
 
 def in_source(points: Points, job: Detection, windows) -> Points:

@@ -11,7 +11,7 @@ from hs_deepatoms.atoms.belief import near_pairs, unseen
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.normal import Normal, damped
 from hs_deepatoms.atoms.peaks import Columns
-from hs_deepatoms.atoms.state import STIFFNESS, State, expected
+from hs_deepatoms.atoms.state import FIRM, LEEWAY, STIFFNESS, State, expected
 
 NEAR, FAR = 6.0, 7.5  # sigmas: columns nearer than this share normal equations (ellipses, round ones)
 WIDTH_SPREAD, SHAPE_SPREAD = 0.3, 0.15  # weak priors: log width and ellipticity around the frame's own
@@ -27,8 +27,10 @@ ALIKE = 0.02  # relative change of the columns between matrices that are as good
 # in standard deviations: a smaller step changes nothing; who has farther to go in the end has not converged
 SETTLED, RESTLESS = 0.005, 0.01
 FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
-# signal-to-noise ratio of a height beyond the rim, all else free: from where it counts at all, and fully
-DOUBT = 3.0, 8.0
+# signal-to-noise ratio of a height beyond the rim, all else free: from where it counts at all, and fully; and from
+# where the place is fitted as well, and as free as that of any other new column
+DOUBT, PLACED = (3.0, 8.0), (12.0, 50.0)
+STALE = 0.1  # change of a column that still moves, from where it needs a matrix of its own place
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -41,7 +43,6 @@ class Equations:
     splines: torch.Tensor  # (m,)
     misfit: float
     at: Columns  # where the matrix is that of
-    held: torch.Tensor  # how firmly heights are held there
 
 
 def matrix(state: State) -> Normal:
@@ -71,8 +72,8 @@ def equations(state: State, near: Equations | None = None) -> Equations:
         normal = near.normal
         gradient = kernels(weighed).slopes(state.columns, weighed, state.window, state.sigma, state.elliptical)
     gradient = (gradient + prior.gradient) * _kept(state, gradient)
-    at, held = (state.columns, state.held) if near is None else (near.at, near.held)
-    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at, held)
+    at = state.columns if near is None else near.at
+    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at)
 
 
 def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) -> tuple[Normal, torch.Tensor]:
@@ -132,7 +133,7 @@ def step(state: State) -> State:
     """
     old = state.before
     now = equations(state, matrix_near(state))
-    if old is not None and not now.misfit <= _misfit_before(state) + TOLERANCE * len(state.columns):
+    if old is not None and not now.misfit <= old[1].misfit + TOLERANCE * len(state.columns):
         state, now = replace(old[0], damping=10 * state.damping), old[1]
         if now.at is not state.columns:  # a matrix of another place may have been the mistake
             now = equations(state)
@@ -148,7 +149,7 @@ def step(state: State) -> State:
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
                   ahead=_ahead(da * scale, state.last), taken=state.taken + 1, change=_change(state.columns, columns),
                   before=before)  # fmt: skip
-    return _called_back(_held_anew(new, now), normal)
+    return _called_back(new, normal)
 
 
 def verified(state: State) -> State:
@@ -157,38 +158,35 @@ def verified(state: State) -> State:
         return state
     misfit = _weighed(state)[2] + _prior(state).misfit
     misfit += float(state.splines @ state.ground.smoothness(state.splines, _stiffness(state)))
-    there = misfit <= _misfit_before(state) + TOLERANCE * len(state.columns)
+    there = misfit <= state.before[1].misfit + TOLERANCE * len(state.columns)
     return state if there else replace(state.before[0], change=state.change)
 
 
-def _misfit_before(state: State) -> float:
-    """Misfit before the last step, of heights held as they are now."""
-    old, then = state.before
-    return then.misfit + float(((state.held - old.held) * old.columns.height**2).sum())
-
-
-def _held_anew(state: State, now: Equations) -> State:
-    """Heights of columns beyond the rim held as firmly as what the image says of them is in doubt.
+def held_by_doubt(state: State, shown: torch.Tensor) -> State:
+    """Heights and places of columns beyond the rim held as firmly as they are in doubt, after a step with all heights
+    free.
 
     Each is multiplied by a share that grows from nothing to one with its signal-to-noise ratio (firm shrinkage, Gao &
-    Bruce, Statistica Sinica 7, 855 (1997)): a jump would be one of the result at the least change of the image.
+    Bruce, Statistica Sinica 7, 855 (1997)), and with how far (n,) the image had ``shown`` it before: a jump would be
+    one of the result at the least change of the image.
     """
-    if not state.beyond.any():
-        return state
-    new = not (state.sure[state.beyond] > 0).all()
-    sure = torch.where(state.beyond, _marginal(now, state.beyond), 0.0) if new else state.sure
-    # that the height would have if it were not held
-    ratio = state.columns.height * (sure + state.before[0].held) / torch.sqrt(sure.clamp(min=1e-30))
-    share = ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0.01, 1.0)
-    return replace(state, sure=sure, held=torch.where(state.beyond, sure * (1 - share) / share, 0.0))
+    now = equations(state) if state.before is None else state.before[1]
+    sure = _marginal(now, state.beyond)
+    ratio = state.columns.height[state.beyond] * torch.sqrt(sure)
+    share = (shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)).clamp(min=0.01)
+    held = torch.zeros_like(state.held)
+    held[state.beyond] = sure * (1 - share) / share
+    leeway = state.leeway.clone()
+    free = (shown * (ratio - PLACED[0]) / (PLACED[1] - PLACED[0])).clamp(FIRM, 1.0)
+    leeway[state.beyond] *= free / FIRM
+    # what neighbours find back in the next step is no swinging
+    return replace(state, held=held, leeway=leeway, before=None, last=None)
 
 
 def _marginal(now: Equations, which: torch.Tensor) -> torch.Tensor:
-    """Precision (n,) with which the image knows the heights of those ``which`` are asked for, all else free; where that
-    cannot be told, all else known."""
-    variance, alone = kernels(now.normal.own).covariances(now.normal, which)[:, 2, 2], now.normal.own[:, 2, 2]
-    precision = torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), alone)
-    return torch.maximum(precision - now.held, 1e-9 * alone)
+    """Precision with which the image knows heights, all else free; where that cannot be told, all else known."""
+    variance = kernels(now.normal.own).covariances(now.normal, which)[which, 2, 2]
+    return torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), now.normal.own[which, 2, 2])
 
 
 def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
@@ -199,18 +197,25 @@ def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equ
     if state.before is None or state.before[0].free is not state.free:
         return None
     earlier = state.before[1]
-    held = (state.held - earlier.held).abs() > within * earlier.normal.own[:, 2, 2]
-    return earlier if not held.any() and _change(earlier.at, state.columns, share) < within else None
+    if not _change(earlier.at, state.columns, share) < within:
+        return None
+    old = _changes(earlier.at, state.columns) > STALE
+    return earlier if state.ahead is None or not bool((old & (state.ahead > RESTLESS)).any()) else None
 
 
 def _change(old: Columns, new: Columns, share: float = MANY) -> float:
     """How much most columns have changed, relative to their size."""
     if not len(new):
         return 0.0
+    change = _changes(old, new)
+    return float(change.kthvalue(max(1, int(share * len(change))))[0])
+
+
+def _changes(old: Columns, new: Columns) -> torch.Tensor:
+    """How much columns (n,) have changed, relative to their size."""
     width, one = torch.exp(new.log_width), torch.ones_like(new.y)
     size = torch.stack([width, width, new.height, one], 1)
-    change = ((new.table - old.table)[:, :4] / size).abs().amax(1).nan_to_num(1.0)
-    return float(change.kthvalue(max(1, int(share * len(change))))[0])
+    return ((new.table - old.table)[:, :4] / size).abs().amax(1).nan_to_num(1.0)
 
 
 def _moved(state: State, da: torch.Tensor) -> Columns:
@@ -221,7 +226,7 @@ def _moved(state: State, da: torch.Tensor) -> Columns:
     new = c.table.clone()
     new[:, :k] += torch.minimum(torch.maximum(da, -limit), limit)
     # a column may fade, not turn into a hole
-    new[:, 2] = torch.where(state.free, torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
+    new[:, 2] = torch.where(_placed(state), torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
     first = state.start.table[:, :2]
     way = new[:, :2] - first
     share = (state.reach / torch.hypot(way[:, 0], way[:, 1]).clamp(min=1e-9)).clamp(max=1.0)
@@ -260,7 +265,12 @@ def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = torch.nonzero(((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & state.free)[:, 0]
+    rows = (state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)
+    i, j = near_pairs(state.columns, NEAR * state.sigma)
+    wider = rows.clone()  # with their neighbours, which have to give way
+    wider[i[rows[j]]] = True
+    wider[j[rows[i]]] = True
+    rows = torch.nonzero(wider & (state.free | state.beyond))[:, 0]
     if not len(rows):
         return state
     few = replace(state.kept(rows), shape=(state.columns.plus.median(), state.columns.cross.median()))
@@ -301,8 +311,10 @@ def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> Sta
     total = work.sums(few.columns, weighed, weight, few.window, few.sigma, few.elliptical)
     prior = _prior(few)
     _held(total.hessian, prior)
-    own = work.majorant(total.hessian, _pairs(few, weight))
-    da = torch.linalg.solve(own, total.gradient + prior.gradient)
+    keep = _kept(few, total.gradient)
+    own = work.majorant(total.hessian, _pairs(few, weight)) * keep[:, :, None] * keep[:, None, :]
+    own += torch.diag_embed(1 - keep)
+    da = torch.linalg.solve(own, (total.gradient + prior.gradient) * keep)
     return replace(few, columns=_moved(few, da), settled=_settled(da * torch.sqrt(own.diagonal(dim1=1, dim2=2))))
 
 
@@ -320,10 +332,17 @@ def _against_swinging(step: torch.Tensor, last: torch.Tensor | None, small: bool
     return torch.where(back, then / (then + now), 1.0)
 
 
+def _placed(state: State) -> torch.Tensor:
+    """True (n,) for columns whose places are fitted; those beyond the rim have to be plain to see."""
+    return state.free | (state.beyond & (state.leeway > 2 * FIRM * LEEWAY[1] * state.sigma))
+
+
 def _kept(state: State, like: torch.Tensor) -> torch.Tensor:
-    """1 for parameters (n, k) in the equations, 0 for those of frozen columns, of which only the height is free."""
+    """1 for parameters (n, k) in the equations, 0 for others: of frozen columns only the height is free, of those
+    beyond the rim the height and, as far as they are let, the place."""
     keep = state.free[:, None].to(like.dtype).repeat(1, like.shape[1])
     keep[:, 2] = 1.0
+    keep[:, :2] = _placed(state)[:, None].to(like.dtype)
     return keep
 
 

@@ -9,7 +9,7 @@ import torch
 
 from hs_deepatoms.atoms.belief import known, trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
-from hs_deepatoms.atoms.joint import arrived, matrix, matrix_near, settle, step, verified
+from hs_deepatoms.atoms.joint import arrived, held_by_doubt, matrix, matrix_near, settle, step, verified
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
@@ -22,12 +22,14 @@ from hs_deepatoms.prepare.scaling import FrameScale
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
+MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
-AT_RIM = 4.0  # the same beyond the rim
+# the same beyond the rim, from where it counts at all and fully: those inside have swallowed most of what it was
+AT_RIM = 2.0, 3.0
 
 
 @dataclass
@@ -157,7 +159,10 @@ def fit_columns(
         state = replace(state, noise=measured(first_fit(state, how, at_rim=True)).noise, judged=True)
     state = replace(state, least=LEAST[how])
     state, source = _with_rim(_converge(state, 1), source)
-    state = _converge(state, STEPS[how] - state.taken, there=THERE[how])
+    if state.beyond.any():  # as many in every tile: heights beyond the rim are still on their way when most are there
+        state = _converge(state, STEPS[how] - state.taken + MORE)
+    else:
+        state = _converge(state, STEPS[how] - state.taken, there=THERE[how])
     if (good := without_odd(state)) is not state:
         state = _converge(good, STEPS[how], there=THERE[how])
     if how == "full":
@@ -211,15 +216,16 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 
 
 def _with_rim(state: State, source: torch.Tensor) -> tuple[State, torch.Tensor]:
-    """With columns outside of the image, or in its holes, that shine in, and a step more.
+    """With columns outside of the image, or in its holes, that shine in: those inside would be drawn towards them.
 
-    Those inside would be drawn towards them. They find back in that step: a next one the other way is no swinging.
+    After a step with all of their heights free these are held by what it says of them.
     """
-    new = births_at_rim(state, expected(state), AT_RIM)
+    new, ratio = births_at_rim(state, expected(state), AT_RIM[0])
     if len(new) == 0:
         return state, source
-    none = torch.full((len(new),), -1, device=source.device)
-    return replace(_converge(state.joined(new, beyond=True), 1), last=None), torch.cat([source, none])
+    shown = ((ratio - AT_RIM[0]) / (AT_RIM[1] - AT_RIM[0])).clamp(0, 1)
+    state = held_by_doubt(_converge(state.joined(new, beyond=True), 1), shown)
+    return state, torch.cat([source, torch.full((len(new),), -1, device=source.device)])
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
 STIFFNESS = 1e-3
+FIRM = 1e-3  # of a leeway: what is held by that does not move
 LEEWAY = 0.25, 0.7  # of a place around the detector's, at least and at most so many column sigmas
 # a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
 FARTHEST, WANDER, CROWD = 3.0, 1.5, 0.35
@@ -45,10 +46,9 @@ class State:
     leeway: torch.Tensor | None = None  # (n,) how well a column's place was known before, one sigma, pixels
     start: Columns | None = None  # as they came, to go back to
     reach: torch.Tensor | None = None  # (n,) how far from there they may go, pixels
-    free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone
+    free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone; none ``beyond``
     beyond: torch.Tensor | None = None  # (n,) bool: stands beyond the rim, or in a hole
     held: torch.Tensor | None = None  # (n,) precision with which the heights of these are held at zero, as in doubt
-    sure: torch.Tensor | None = None  # (n,) precision of their heights, all else free; zero for others
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
     damping: float = 0.0
@@ -62,7 +62,7 @@ class State:
 
     @property
     def parameters(self) -> int:
-        heights = 0 if self.beyond is None else int(self.beyond.sum())  # of these nothing else is fitted
+        heights = 0 if self.beyond is None else int(self.beyond.sum())  # of these hardly anything else is fitted
         return (6 if self.elliptical else 4) * (len(self.columns) - heights) + heights + self.ground.size
 
     def kept(self, rows: torch.Tensor) -> State:
@@ -70,20 +70,20 @@ class State:
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
                        reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows],
-                       sure=self.sure[rows], settled=settled, last=last, ahead=ahead, before=None,
-                       change=np.inf)  # fmt: skip
+                       settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns, beyond: bool = False) -> State:
-        """With further columns, of which little is known. They are free to move, but not those ``beyond`` the rim."""
-        leeway = torch.cat([self.leeway, torch.full_like(new.y, LEEWAY[1] * self.sigma)])
+        """With further columns, of which little is known. They are free to move, but those ``beyond`` the rim are
+        held until it is known how well they are seen."""
+        leeway = torch.cat([self.leeway, torch.full_like(new.y, (FIRM if beyond else 1.0) * LEEWAY[1] * self.sigma)])
         held = torch.cat([self.held, torch.zeros_like(new.y)])
-        sure = torch.cat([self.sure, torch.zeros_like(new.y)])
         out = torch.cat([self.beyond, torch.full_like(new.y, beyond, dtype=torch.bool)])
         free = torch.cat([self.free, torch.full_like(out[len(self.free) :], not beyond)])
         start = Columns.join(self.start, new)
-        state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway,
-                        reach=_reach(start, leeway, self.sigma), free=free, held=held, beyond=out, sure=sure,
-                        settled=None, last=None, ahead=None, before=None, change=np.inf)  # fmt: skip
+        reach = _reach(start, leeway.clamp(min=LEEWAY[0] * self.sigma), self.sigma)
+        state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway, reach=reach,
+                        free=free, held=held, beyond=out, settled=None, last=None, ahead=None, before=None,
+                        change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
@@ -122,7 +122,7 @@ def begin(
     state = _first_guess(state)
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool),
-        beyond=torch.zeros_like(y, dtype=torch.bool), held=torch.zeros_like(y), sure=torch.zeros_like(y),
+        beyond=torch.zeros_like(y, dtype=torch.bool), held=torch.zeros_like(y),
     )  # fmt: skip
     return guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, MatchedFilter, bounded, cut, merge
+from hs_deepatoms.nets.blocks import ConvBlock, LocalContrast, MatchedFilter, bounded, merge
 
 
 class ColumnDetector(nn.Module):
@@ -60,15 +60,10 @@ class ColumnDetector(nn.Module):
             self.head.bias.copy_(torch.tensor([-4.0, 0.0, 0.0, -0.5, -0.5, 0.0]))
 
     def forward(self, image: torch.Tensor, size: tuple[int, int] | None = None) -> torch.Tensor:
-        """The output, above; with ``size`` only the first so many rows and columns of an image are its own, the others
-        filled up to a multiple. For inference."""
+        """The output, above; with ``size`` (even numbers) only the first so many rows and columns of an image are its
+        own, the others filled up to a multiple. For inference."""
         at = [None if size is None else tuple(-(-n // stride) for n in size) for stride in (2, 4, 8)]
-        own = image if size is None else image[:, :, : size[0], : size[1]]
-        fill = [0, image.shape[3] - own.shape[3], 0, image.shape[2] - own.shape[2]]
-        cells = F.pixel_unshuffle(F.pad(self.contrast(own), fill), 2)
-        if self.matched is not None:
-            cells = torch.cat([cells, self.matched(image)], 1)
-        fine = bounded(self.down0, cut(cells, at[0]), at[0])
+        fine = bounded(self.down0, self._seen(image, size), at[0])
         middle = bounded(self.down1, F.max_pool2d(fine, 2), at[1])
         coarse = bounded(self.down2, F.max_pool2d(middle, 2), at[2])
         if self.deep is not None:
@@ -80,6 +75,15 @@ class ColumnDetector(nn.Module):
             out = self._last(fine.float())
         offset, spread = 3.0 * torch.tanh(out[:, 1:3] / 3.0), out[:, 3:5].clamp(-4.0, 2.0)
         return torch.cat([out[:, :1], offset, spread, out[:, 5:]], 1)
+
+    def _seen(self, image: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
+        """What the first convolution is given (n, 8 or 10, h / 2, w / 2), of the image's own pixels alone."""
+        own = image if size is None else image[:, :, : size[0], : size[1]]
+        cells = F.pixel_unshuffle(self.contrast(own), 2)
+        if self.matched is not None:
+            cells = torch.cat([cells, self.matched(own)], 1)
+        fill = [n // 2 - m for n, m in zip(image.shape[2:], cells.shape[2:], strict=True)]
+        return F.pad(cells, [0, fill[1], 0, fill[0]])
 
     def _last(self, fine: torch.Tensor) -> torch.Tensor:
         """The head, by the same kernel whatever the number of threads, so that a table is the same to the last bit.

@@ -7,10 +7,10 @@ from hs_deepatoms.nets.survey import SurveyNet
 
 
 @pytest.fixture
-def detector():
+def detector(request):
     """Random weights in eval mode, every path alive, so that the reach seen is the architecture's own."""
     generator = torch.Generator().manual_seed(0)
-    module = ColumnDetector().eval()
+    module = ColumnDetector(**getattr(request, "param", {})).eval()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(0.02 + 0.04 * torch.rand(parameter.shape, generator=generator))
@@ -106,6 +106,7 @@ def test_what_is_no_weight_is_there_on_the_meta_device():
 
 
 @pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("detector", [{}, {"matched": True, "deep": True}], indirect=True)
 def test_what_fills_an_image_up_is_not_seen(detector, folded):
     module = fold_batch_norm(detector) if folded else detector
     image = torch.rand(1, 1, 40, 56, generator=torch.Generator().manual_seed(3))
