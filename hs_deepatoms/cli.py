@@ -68,7 +68,12 @@ def _shared_options(command):
         click.option(
             "--refine", type=click.Choice(["quick", "full", "none"]), default="quick", help="Fit the columns."
         ),
-        click.option("--elliptical", is_flag=True, help="Fit the columns as ellipses of any orientation."),
+        click.option(
+            "--elliptical/--round",
+            default=None,
+            callback=lambda context, option, value: "auto" if value is None else value,
+            help="Fit the columns as ellipses of any orientation, or as round ones; by default as they look.",
+        ),
         click.option("--species", type=SPECIES, default=None, help='Tell species apart: auto, 2, or "Sr,Ti".'),
         click.option("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps."),
         click.option("--batch-size", type=click.IntRange(min=1), default=None),

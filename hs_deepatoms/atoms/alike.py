@@ -18,6 +18,7 @@ BESIDE = 0.5  # of the shortest lattice vector: nearer to a likelier candidate i
 LEAST = 3  # equivalents, to know what a column looks like
 USUAL, WORTH = 0.15, 4.0  # spread of clearness relative to its mean, and how many columns that is worth
 PLAIN = 2.7  # clearness of the equivalents below which they may be peaks of the noise
+UNEVEN = 0.8  # median relative to the mean below which a few strong ones are no measure of the others
 NOTHING = 0.5  # clearness that a fit finds where there is none
 # log likelihood ratio below and above which it says no more: a bright spot may be something else than a column
 FAINTEST, ENOUGH = -7.0, 0.0
@@ -143,7 +144,11 @@ def usual(clearness: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
     mean = value.sum(1) / np.maximum(number, 1)
     variance = (np.where(fitted, value - mean[:, None], 0.0) ** 2).sum(1)
     variance = (variance + WORTH * (USUAL * mean) ** 2) / (number + WORTH)
-    known = (number >= LEAST) & (mean > PLAIN)
+    middle = np.full(len(value), np.nan)
+    some = number >= LEAST
+    middle[some] = np.nanmedian(np.where(fitted, clearness[rows], np.nan)[some], axis=1)
+    # a few that are plain, as adatoms, make no columns of the peaks of noise that stand where there is none
+    known = some & (mean > PLAIN) & ~((middle < PLAIN) & (middle < UNEVEN * mean))
     # a fitted height over its error varies by one
     return np.where(known, mean, np.nan), np.where(known, np.sqrt(np.maximum(variance, 1.0)), np.nan)
 

@@ -10,7 +10,9 @@ from hs_deepatoms.atoms.alike import MOST, brightness_at, on_its_own, reconsider
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
+    DEEP,
     FIT_REACH,
+    LOST,
     Detection,
     detect,
     in_core,
@@ -28,6 +30,7 @@ from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import CLOSE, FrameFit, begin_fit, first_fit, fit_columns
 from hs_deepatoms.atoms.residue import Residue, pooled, residue
+from hs_deepatoms.atoms.shape import as_ellipses
 from hs_deepatoms.atoms.state import KNOT
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core, one_core_blas
@@ -84,7 +87,7 @@ def candidates_block(frames: np.ndarray, block: Block, job: Detection, method: s
 
 def find(frames: np.ndarray, block: Block, job: Detection, method: str) -> Points:
     points = detect(frames, block, job) if method == "network" else find_blobs(frames, block, job, method)
-    points = points.keep(on_data(points, frames, block, job))
+    points = points.keep(on_data(points, frames, block, job, LOST if job.refine == "none" else DEEP))
     return points if job.heights is None else _with_brightness(points, frames, block, job)
 
 
@@ -172,7 +175,8 @@ def window_residue(points: Points, frame, k: int, block: Block, job: Detection, 
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), origin=(box[0], box[2]), device=job.fit_device)  # fmt: skip
     at_rim = box[0] == 0 or box[2] == 0 or box[1] == job.shape[0] or box[3] == job.shape[1]
-    return residue(first_fit(replace(state, elliptical=job.elliptical), job.refine, there, at_rim))
+    state = as_ellipses(state, job.ellipse) if job.elliptical else state
+    return residue(first_fit(state, job.refine, there, at_rim))
 
 
 def whole_residue(points: Points, frame: np.ndarray, job: Detection, box=None) -> Residue:
@@ -259,7 +263,7 @@ def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Dete
     image = -scaled if job.dark else scaled
     fit = fit_columns(image, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), how=job.refine, origin=(y0, x0), noise=noise,
-                      elliptical=job.elliptical, device=job.fit_device)  # fmt: skip
+                      elliptical=job.elliptical, ellipse=job.ellipse, device=job.fit_device)  # fmt: skip
     return FrameFit(image, fit, chosen, noise, box, bad, scaling)
 
 
@@ -272,6 +276,7 @@ def _refined(
     mine[np.setdiff1d(chosen, done.rows)] = False  # doubles of others
     ratio, typical = compared(points, done, job.column_sigma)
     mine[done.rows[_absent(fit.clearness[known], typical, done.noise)]] = False
+    mine[done.rows[_like_noise(points, done, typical)]] = False
     if job.heights is not None:
         judge(points, done, job, ratio, typical)
     seen = Block(block.frames, block.core, box)
@@ -280,7 +285,8 @@ def _refined(
     rows[known] = done.rows
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
     _write(points, rows, fit, (box[0], box[2]), (-1 if job.dark else 1) * done.scaling.span, done.scaling.centre)
-    return points.keep(mine & in_frame(points, job.shape))
+    this = Block((block.frames[0] + k, block.frames[0] + k + 1), block.core, block.padded)
+    return points.keep(mine & in_frame(points, job.shape) & on_data(points, frame[None], this, job))
 
 
 def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndarray:
@@ -289,6 +295,18 @@ def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndar
     if noise.excess > TEXTURED:
         absent |= np.isnan(typical) & (clearness < min(TEXTURE, FAINTER * noise.usual))
     return absent & ~(clearness > LIKE * typical)
+
+
+def _like_noise(points: Points, done: FrameFit, typical: np.ndarray) -> np.ndarray:
+    """True (n,) for candidates that nothing else speaks for and that are no plainer than peaks of the noise are.
+
+    Those that the crystal has raised, or that it compares with others, are judged by that. How high peaks are is known
+    of plain noise, not of a film.
+    """
+    alone = np.isnan(typical) & (done.noise.excess < PLAIN_NOISE)
+    if "seen" in points.fitted:
+        alone &= points.probability[done.rows] <= points.fitted["seen"][done.rows]
+    return alone & (done.fit.clearness[done.known] < done.noise.peaks)
 
 
 def unfitted(points: Points) -> Points:

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from hs_deepatoms.atoms.decode import APART, Points, decode
 from hs_deepatoms.atoms.noise import Noise
@@ -24,12 +24,16 @@ from hs_deepatoms.prepare.resample import (
     to_grid,
     to_source,
 )
+from hs_deepatoms.prepare.roundness import Smoothing, smoothed
 from hs_deepatoms.prepare.scaling import FrameScale, apply_scaling, frame_scale
 
 BYTES_PER_GRID_PIXEL = 160.0  # activations of the detector alive at its peak, measured in float32
 GRID_SIGMA = 2.0  # column sigma on the grid, pixels: what the network was trained on
 SETTLE = 8  # grid pixels around the core that may still point into it
 LOST = 0.5  # share of a column's weight on pixels without a value from which it is not seen but guessed
+# the same before a fit, half a column sigma farther in: beside such pixels, which are filled with what is next to them,
+# the detector is off by as much
+DEEP = 0.69
 FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
 
 
@@ -72,6 +76,10 @@ class Detection:
     refine : {"none", "quick", "full"}
     elliptical : bool
         Columns are fitted as ellipses.
+    ellipse : tuple of float, optional
+        Their common shape, plus and cross (see :func:`~hs_deepatoms.prepare.roundness.to_round`), where it is known.
+    rounding : Smoothing, optional
+        By what oblong columns are made round before the network sees them.
     certain : float
         Probability from which a column takes part in the refinement.
     noises : list of Noise, optional
@@ -99,13 +107,15 @@ class Detection:
     apart: float | None = None
     refine: str = "none"
     elliptical: bool = False
+    ellipse: tuple[float, float] | None = None
+    rounding: Smoothing | None = None
     certain: float = 0.0
     noises: list[Noise | None] | None = None
 
     @property
     def column_sigma(self) -> float:
         """Column sigma in source pixels."""
-        return GRID_SIGMA / self.zoom
+        return GRID_SIGMA / self.zoom / (1.0 if self.rounding is None else self.rounding.stretch)
 
     @property
     def fit_device(self) -> str:
@@ -113,10 +123,15 @@ class Detection:
         return "cpu" if self.device.startswith("mps") else self.device
 
     @property
+    def smoothing_reach(self) -> int:
+        """Source pixels to every side that a smoothed one depends on."""
+        return 0 if self.rounding is None else self.rounding.reach
+
+    @property
     def source_halo(self) -> int:
         """Source pixels a block must see around its core."""
         grid = self.halo + SETTLE + 2 * self.multiple
-        seen = int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6
+        seen = int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6 + self.smoothing_reach
         return seen if self.refine == "none" else max(seen, int(np.ceil(FIT_REACH * self.column_sigma)))
 
 
@@ -136,7 +151,8 @@ def grid_window(core: tuple[int, int], size: int, job: Detection) -> GridWindow:
     start = max(0, int(np.floor(to_grid(core[0], job.zoom))) - reach) // m * m
     stop = min(n, int(np.ceil(to_grid(core[1] - 1, job.zoom))) + 1 + reach)
     stop = min(-(-stop // m) * m, n)
-    return GridWindow(start, stop, source_window(start, stop, job.zoom, size))
+    low, high = source_window(start, stop, job.zoom, size)
+    return GridWindow(start, stop, (max(0, low - job.smoothing_reach), min(size, high + job.smoothing_reach)))
 
 
 def detect(frames: np.ndarray, block: Block, job: Detection) -> Points:
@@ -191,6 +207,8 @@ def network_view(frame, block, job, windows, matrices, k) -> np.ndarray | None:
     if scaling.span == 0:
         return None
     scaled = fill_invalid(scaled, bad)
+    if job.rounding is not None:
+        scaled = smoothed(scaled, job.rounding)
     return resample(-scaled if job.dark else scaled, *matrices)
 
 
@@ -252,8 +270,8 @@ def left_out(scaling: FrameScale, job: Detection, window) -> np.ndarray | None:
     return blank if masked is None else masked | blank
 
 
-def on_data(points: Points, frames: np.ndarray, block: Block, job: Detection) -> np.ndarray:
-    """False for columns most of which lies on pixels without a value, shape (n,).
+def on_data(points: Points, frames: np.ndarray, block: Block, job: Detection, limit: float = LOST) -> np.ndarray:
+    """False for columns more than ``limit`` of which lies on pixels without a value, shape (n,).
 
     A column on a lost line stays: it is seen beside the line.
     """
@@ -264,16 +282,15 @@ def on_data(points: Points, frames: np.ndarray, block: Block, job: Detection) ->
             lost = ~finite if lost is None else lost | ~finite
         here = np.flatnonzero(points.frame == block.frames[0] + k)
         if lost is not None and lost.any() and len(here):
-            good[here] = ~mostly_lost(points.y[here], points.x[here], lost, block, job.column_sigma)
+            good[here] = ~mostly_lost(points.y[here], points.x[here], lost, block, job.column_sigma, limit)
     return good
 
 
-def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float) -> np.ndarray:
-    """True where more than ``LOST`` of a column's weight falls on lost pixels of a block."""
+def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float, limit: float = LOST) -> np.ndarray:
+    """True where more than ``limit`` of a column's weight falls on lost pixels of a block."""
     share = gaussian_filter(lost.astype(np.float32), sigma, mode="nearest", truncate=3)
-    iy = np.clip(np.rint(y).astype(int) - block.padded[0], 0, lost.shape[0] - 1)
-    ix = np.clip(np.rint(x).astype(int) - block.padded[2], 0, lost.shape[1] - 1)
-    return share[iy, ix] > LOST
+    places = np.asarray(y) - block.padded[0], np.asarray(x) - block.padded[2]
+    return map_coordinates(share, places, order=1, mode="nearest") > limit
 
 
 def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:

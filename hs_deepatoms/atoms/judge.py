@@ -22,6 +22,8 @@ DOUBTFUL, PEAK = 0.75, 4.5
 # shows it as plainly as this, and as nearly so many of the columns around it
 PLAIN_TO_SEE, LIKE_NEIGHBOURS, NEIGHBOURS = 10.0, 0.6, 8
 
+HARDLY = 1.5  # signal-to-noise ratio that the noise alone has at every place
+
 
 def judge(points: Points, done: FrameFit, job: Detection, ratio: np.ndarray, typical: np.ndarray) -> None:
     """Probabilities of the fitted candidates in the light of their heights, written to ``points``.
@@ -32,7 +34,10 @@ def judge(points: Points, done: FrameFit, job: Detection, ratio: np.ndarray, typ
     spared, rows, p = overruled(points, done, job), done.rows, points.probability
     alone = points.fitted["between"][rows] | ((points.fitted["alike"][rows, 0] >= 0) & np.isnan(typical))
     weighed_ones = weighed(p[rows], ratio, job.heights)
-    p[rows] = np.where(alone, np.minimum(weighed_ones, on_its_own(done.fit.clearness[done.known])), weighed_ones)
+    clearness, seen = done.fit.clearness[done.known], points.fitted["seen"][rows]
+    # the crystal raises nothing where hardly anything is, and that it has nothing to compare with
+    raised = (points.fitted["alike"][rows, 0] < 0) & (clearness < HARDLY) & (seen > 0)
+    p[rows] = np.minimum(weighed_ones, np.where(alone, on_its_own(clearness), np.where(raised, seen, 1.0)))
     p[spared] = points.fitted["seen"][spared]
 
 

@@ -22,7 +22,8 @@ class Noise:
     Of the columns that it was measured beside, it also keeps what is the same for all parts of a frame: ``faintest``
     and ``usual`` are the signal-to-noise ratios of the faintest (their lowest twentieth) and of most (their median),
     ``log_width`` and ``high`` are their typical width and largest height (their median, their highest twentieth);
-    None where none was fitted.
+    None where none was fitted. ``peaks`` is the signal-to-noise ratio below which hardly any of the columns is more
+    than one of the peaks that the noise alone has.
     """
 
     gain: float
@@ -34,6 +35,7 @@ class Noise:
     usual: float = 0.0
     log_width: float | None = None
     high: float | None = None
+    peaks: float = 0.0
 
     def variance(self, mean: torch.Tensor) -> torch.Tensor:
         return (mean - self.dark).mul_(self.gain).add_(self.offset).clamp_(min=self.least).mul_(self.excess)

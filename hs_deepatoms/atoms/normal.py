@@ -15,6 +15,7 @@ from hs_deepatoms.atoms.peaks import Columns, Sums
 
 WELL = 0.1  # of the usual diagonal: columns that are seen less are not let loose
 AT_ONCE = 8192  # columns whose products with the splines are alive at a time
+RAISED = 1e-5  # of the diagonal, of what single precision left not positive: more than what is lost there
 
 
 @dataclass
@@ -82,7 +83,7 @@ def majorant(own: torch.Tensor, pairs: tuple[torch.Tensor, torch.Tensor, torch.T
     i, j, block = pairs
     if not len(i):
         return own
-    root = torch.linalg.cholesky(own)
+    root = _factor(own)
     inner = torch.linalg.solve_triangular(root[i], block, upper=False)
     inner = torch.linalg.solve_triangular(root[j], inner.mT, upper=False).abs()
     # no less than the largest singular value
@@ -92,6 +93,15 @@ def majorant(own: torch.Tensor, pairs: tuple[torch.Tensor, torch.Tensor, torch.T
     return own * share[:, None, None]
 
 
+def _factor(own: torch.Tensor) -> torch.Tensor:
+    """Cholesky factors (n, k, k); where single precision left a block not positive its diagonal is raised."""
+    root, failed = torch.linalg.cholesky_ex(own)
+    if not failed.any():
+        return root
+    raised = own + RAISED * torch.diag_embed(own.diagonal(dim1=1, dim2=2) * (failed > 0)[:, None])
+    return torch.linalg.cholesky(raised)
+
+
 class Elimination:
     """Solve with the columns apart from each other but not from the background: nearly the whole system, and direct."""
 
@@ -99,7 +109,7 @@ class Elimination:
         # parts of it, not itself: that would be a cycle, and its memory not given back at once
         self.index, self.ground = normal.index, normal.ground
         # raised, or the columns of a dense lattice would take more from the background than there is
-        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(majorant(normal.own, normal.pairs)))
+        self.inverse = torch.cholesky_inverse(_factor(majorant(normal.own, normal.pairs)))
         self.lean = self.inverse @ normal.ground
         self.schur = normal.splines.copy()
         index, outer = self._by_cell()

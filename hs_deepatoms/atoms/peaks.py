@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 TAILS = 5.0  # sigmas: round columns that are farther apart touch with their tails only
 REACH = 3.7  # a column is drawn and weighed out to this many sigmas
+# of what tilts an ellipse: where it is more nothing of an ellipse of 1 to 2 is left, and two of them are no number
+STEEPEST = 1e12
 AT_ONCE = 1024  # columns per pass: their windows stay in the processor's cache
 PAIRS_AT_ONCE = 8192
 # the polynomials 1, u, v, uu, uv, vv as powers of (u, v)
@@ -157,7 +159,7 @@ def bells(q: torch.Tensor, u: torch.Tensor, v: torch.Tensor, elliptical: bool) -
     """Unit Gaussians with inverse covariances ``q`` (n, 2, 2) at offsets ``u`` (rows), ``v`` (columns) of (n, side)."""
     q = q.float()
     rows, columns = torch.exp(-0.5 * q[:, 0, 0, None] * u * u), torch.exp(-0.5 * q[:, 1, 1, None] * v * v)
-    tilt = torch.exp((-q[:, 0, 1, None] * u)[:, :, None] * v[:, None, :]) if elliptical else None
+    tilt = torch.exp((-q[:, 0, 1, None] * u)[:, :, None] * v[:, None, :]).clamp(max=STEEPEST) if elliptical else None
     return Bells(rows, columns, tilt)
 
 

@@ -16,6 +16,7 @@ from hs_deepatoms.atoms.normal import Normal
 from hs_deepatoms.atoms.odd_pixels import without_odd, without_odd_in_doubt
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.residue import evidence, measured
+from hs_deepatoms.atoms.shape import as_ellipses
 from hs_deepatoms.atoms.state import State, begin, expected, guessed
 from hs_deepatoms.prepare.scaling import FrameScale
 
@@ -102,6 +103,7 @@ def fit_columns(
     origin: tuple[int, int] = (0, 0),
     noise: str | Noise = "auto",
     elliptical: bool = False,
+    ellipse: tuple[float, float] | None = None,
     device: str = "cpu",
 ) -> Fitted:
     """Fit Gaussian columns on a smooth background to one image, all at once.
@@ -126,6 +128,8 @@ def fit_columns(
         How the variance grows with brightness; by default as found in the residual of a first fit.
     elliptical : bool
         Free ellipticity and rotation.
+    ellipse : tuple of float, optional
+        Plus and cross that most columns have, where that is known before.
     device : str
 
     Returns
@@ -151,7 +155,7 @@ def fit_columns(
     state = begin_fit(image, y, x, sigma, std=std, valid=valid, origin=origin, noise=noise, device=device)
     source = torch.arange(len(y), device=device)
     if elliptical:
-        state = replace(state, elliptical=True)
+        state = as_ellipses(state, ellipse)
     if not state.judged:
         state = replace(state, noise=measured(first_fit(state, how, at_rim=True)).noise, judged=True)
     state = replace(state, least=LEAST[how])

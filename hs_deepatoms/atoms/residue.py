@@ -15,6 +15,7 @@ from hs_deepatoms.atoms.state import State, expected, picked
 # signal-to-noise ratio of what is left over where a column was missed, and the share of the pixels where that may be;
 # where more are odd the model does not fit, and that is to be seen in the error bars
 MISSED, FEW = 6.0, 0.05
+FALSE = 0.1  # of the columns
 FEW_SHAPES = 20  # columns that do not tell their common shape
 
 
@@ -58,7 +59,22 @@ def pooled(parts: list[Residue], kind: str = "auto") -> Noise:
     if not len(clear):
         return noise
     faintest, usual = (float(clear.quantile(q)) for q in (0.05, 0.5))
-    return replace(noise, faintest=faintest, usual=usual, **_usual(parts))
+    return replace(noise, faintest=faintest, usual=usual, peaks=_peaks(parts, clear), **_usual(parts))
+
+
+def _peaks(parts: list[Residue], clear: torch.Tensor) -> float:
+    """The least signal-to-noise ratio above which no more than ``FALSE`` of the columns would be peaks of the noise.
+
+    Of these a smoothed white noise has, on an area and above a high level ``u``, about ``area / (2 sigma**2) /
+    (2 pi)**1.5 * u * exp(-u**2 / 2)`` (Adler, The Geometry of Random Fields (1981), chapter 6,
+    doi:10.1137/1.9780898718980).
+    """
+    area = sum(int(p.state.valid.sum()) / (2 * p.state.sigma**2) for p in parts)
+    level = torch.arange(2.0, 4.01, 0.05, dtype=torch.float64, device=clear.device)
+    expected = area / (2 * torch.pi) ** 1.5 * level * torch.exp(-0.5 * level**2)
+    above = (clear[None] > level[:, None]).sum(1)
+    few = torch.nonzero(expected <= FALSE * above)
+    return float(level[few[0, 0]]) if len(few) else 0.0
 
 
 def _usual(parts: list[Residue]) -> dict[str, float]:
@@ -83,19 +99,19 @@ def _clearness(part: Residue, noise: Noise) -> torch.Tensor:
     return c.height * torch.exp(c.log_width) * torch.sqrt(torch.pi / noise.variance(there))
 
 
-def oblongness(remains: Residue) -> tuple[float, float]:
-    """How much longer than wide columns are that were fitted as round ones, and how sure that is.
+def oblongness(remains: Residue) -> tuple[tuple[float, float], float]:
+    """How far columns that were fitted as round ones are oblong, and how sure that is.
 
     Returns
     -------
-    ratio : float
-        Long over short width of most columns, 1 for round ones.
+    shape : tuple of float
+        Plus and cross of most columns, to first order: their length is the logarithm of long over short width.
     sureness : float
-        Its logarithm over the standard error of that.
+        That length over its standard error.
     """
     c, window = remains.state.columns[remains.state.free], int(2 * remains.state.sigma) + 1
     if len(c) < FEW_SHAPES:
-        return 1.0, 0.0
+        return (0.0, 0.0), 0.0
     place = torch.arange(-window, window + 1, device=c.y.device)
     rows, columns = (p.round().long()[:, None, None] + place.view(s) for p, s in ((c.y, (1, -1, 1)), (c.x, (1, 1, -1))))
     height, width = remains.mean.shape
@@ -112,7 +128,8 @@ def oblongness(remains: Residue) -> tuple[float, float]:
         stretch.append((float(most), 1.86 * float((each - most).abs().median()) / len(each) ** 0.5))
     (plus, error), (cross, other) = stretch
     size = float(np.hypot(plus, cross))
-    return float(np.exp(min(size, 1.0))), size / max(error, other, 1e-12)
+    within = min(size, 1.0) / max(size, 1e-12)
+    return (plus * within, cross * within), size / max(error, other, 1e-12)
 
 
 def evidence(state: State, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

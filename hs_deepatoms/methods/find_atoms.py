@@ -48,7 +48,7 @@ def find_atoms(
     threshold: float | str = "auto",
     spacing: int | float | str | None = None,
     refine: str = "quick",
-    elliptical: bool = False,
+    elliptical: bool | str = "auto",
     species: int | str | Sequence[str] | None = None,
     region: Any = None,
     signal_mask: Any = None,
@@ -91,9 +91,11 @@ def find_atoms(
         ``"quick"``: all columns of a frame fitted together, as Gaussians on a smooth background, in a few steps;
         ``"full"``: until nothing moves, and with columns added where the fit shows that one was missed; ``"none"``:
         the detector's own sub-pixel positions and uncertainties.
-    elliptical : bool
-        Fit columns as ellipses of any orientation (``width_y``, ``width_x``, ``rotation``) instead of round ones: for
-        split or tilted columns. Error bars grow, and a fit takes about twice as long.
+    elliptical : bool or "auto"
+        Fit columns as ellipses of any orientation (``width_y``, ``width_x``, ``rotation``) instead of round ones; a fit
+        takes about twice as long. By default where most columns of the image measured are plainly longer than wide in
+        one direction (astigmatism, a tilt), which a warning says. Columns that are much longer than wide are made
+        round, by a smoothing along their short axis, before the network sees them; else it takes them for two each.
     species : int, "auto" or sequence of str, optional
         Classify the atoms by their intensity: number of species, their names (strongest first), or ``"auto"``; see
         ``table.deepatoms.classify``, which can do so later too.
@@ -171,7 +173,7 @@ def find_atoms(
     segmenter = learned_segmenter(model)
     if segmenter is not None:
         refuse_given({"method": (method, "network"), "spacing": (spacing, None), "species": (species, None),
-                      "region": (region, None), "store": (store, None), "elliptical": (elliptical, False)},
+                      "region": (region, None), "store": (store, None), "elliptical": (elliptical, "auto")},
                      "find_atoms")  # fmt: skip
         return segmenter.find_atoms(
             signal, threshold=threshold, refine=refine, contrast=contrast, signal_mask=signal_mask,
@@ -182,6 +184,7 @@ def find_atoms(
     images.check_choice("contrast", contrast, images.CONTRASTS)
     images.check_choice("refine", refine, REFINEMENTS)
     check_shape(elliptical, refine)
+    elliptical = elliptical if isinstance(elliptical, str) else bool(elliptical)  # also NumPy's
     check_species(species)
     check_count("batch_size", batch_size)
     check_count("navigation_chunks", navigation_chunks)
@@ -201,7 +204,7 @@ def find_atoms(
         "threshold": threshold,
         "spacing": spacing,
         "refine": refine,
-        "elliptical": bool(elliptical),
+        "elliptical": elliptical,
         "region": None if region is None else repr(region),
         "signal_mask": signal_mask is not None,
         "navigation_mask": navigation_mask is not None,
@@ -223,11 +226,12 @@ def find_atoms(
     return _found_into(path, whole, source, blocks, job, look, asked, table_of, how)
 
 
-def check_shape(elliptical: bool, refine: str) -> None:
+def check_shape(elliptical: bool | str, refine: str) -> None:
     """Refuse ellipses where nothing is fitted."""
-    if not isinstance(elliptical, (bool, np.bool_)):
-        raise InvalidArgumentError(explain(f"elliptical={elliptical!r}", "True or False", "Set one of them."))
-    if elliptical and refine == "none":
+    if not isinstance(elliptical, (bool, np.bool_)) and not (isinstance(elliptical, str) and elliptical == "auto"):
+        got = f"elliptical={elliptical!r}"
+        raise InvalidArgumentError(explain(got, "True, False or 'auto'", "Leave it out: 'auto' looks at the columns."))
+    if not isinstance(elliptical, str) and elliptical and refine == "none":
         raise InvalidArgumentError(
             explain(
                 "elliptical=True with refine='none'", "refine='quick' or 'full'", "Ellipses are a result of the fit."
@@ -275,8 +279,8 @@ def _found_into(path, whole: Source, source: Source, blocks, job: Detection, loo
 
 def _believed(look: Look, found: Pile | Filed) -> bool:
     """False, with a warning, where what was found is not convincing as a whole; one, too, where nothing was found."""
-    if look.oblong and look.refine != "none" and not look.elliptical and found.rows >= NOT_A_FEW:
-        images.warn_of_oblong(look.oblong)
+    if look.oblong and look.refine != "none" and look.elliptical is not True and found.rows >= NOT_A_FEW:
+        images.warn_of_oblong(look.oblong, look.ellipses)
     if look.spacing_px is not None:
         images.warn_of_spacing(look.spacing_px, found.rows, look.poor)
         return True
@@ -305,6 +309,8 @@ def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dat
     columns = {"y_std_px": found.y_std, "x_std_px": found.x_std, strength: said.astype(np.float32, copy=False)}
     columns |= found.fitted
     measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
+    if look.oblong:
+        measured |= {"long_over_short": round(look.oblong, 3), "ellipses_fitted": look.ellipses}
     entry = provenance_entry(
         "find_atoms",
         {**asked, "threshold_used": limit, **measured},

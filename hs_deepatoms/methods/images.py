@@ -324,10 +324,15 @@ def warn_of_spacing(spacing: float, count: int, poor: bool) -> None:
     warnings.warn(text, UserWarning, stacklevel=5)
 
 
-def warn_of_oblong(ratio: float) -> None:
-    """Say that columns which are fitted as round ones are not round."""
-    text = (f"The columns are {ratio:.2f} times as long as wide and are fitted as round ones: the error bars are too "
-            "large for that. elliptical=True fits their shape.")  # fmt: skip
+def warn_of_oblong(ratio: float, ellipses: bool) -> None:
+    """Say that columns are not round, and what became of it."""
+    long = f"The columns are {ratio:.2f} times as long as wide"
+    if ellipses:
+        text = (f"{long}, all in one direction, and are fitted as ellipses: astigmatism, a tilt or drift, or pairs too "
+                "close to be told apart. elliptical=True fits ellipses without this warning.")  # fmt: skip
+    else:
+        text = f"{long} and are fitted as round ones: the error bars are too large for that."
+        text += " elliptical=True fits their shape."
     warnings.warn(text, UserWarning, stacklevel=5)
 
 

@@ -11,6 +11,7 @@ from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
 from hs_deepatoms.modelfile.registry import AUTO
+from hs_deepatoms.prepare.roundness import Smoothing, to_round
 
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
@@ -26,7 +27,11 @@ FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case:
 # finer widths to try then; how undecided columns may be there, and the share of what was unexplained that may be left
 PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.02, (2**-0.5, 0.5), 0.1, 0.7
 POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
-OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which it is worth saying
+OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which columns are not round
+# grid pixels in which a common shape is measured, how often at most, its steps, and the share of what round columns
+# leave unexplained that may be left by oblong ones
+SHAPE_WINDOW, SHAPE_ROUNDS, SHAPE_STEP, AS_WELL = 192, 5, 0.05, 1.05
+TRIED_SHAPES = (0.55, 0.0), (-0.55, 0.0), (0.0, 0.55), (0.0, -0.55)  # where the detector sees next to nothing
 REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are columns, whatever the survey says
 # column sigmas (pixels) tried where the survey sees none and the detector does; how undecided they may be, before the
 # crystal has been asked
@@ -50,10 +55,28 @@ class Look:
     skipped: np.ndarray | None
     doubtful: bool = False
     refine: str = "none"
-    elliptical: bool = False
+    elliptical: bool | str = False  # as asked
     poor: bool = False  # a fit at this width leaves over much that is no noise
     either: bool = False  # columns of the other contrast explain the image about as well
-    oblong: float | None = None  # how much longer than wide columns are that are plainly not round
+    ellipse: tuple[float, float] | None = None  # plus and cross of the columns where these are plainly not round
+    rounded: bool = False  # oblong columns are made round before the detector sees them
+
+    @property
+    def oblong(self) -> float | None:
+        """How much longer than wide columns are that are plainly not round."""
+        return None if self.ellipse is None else float(np.exp(np.hypot(*self.ellipse)))
+
+    @property
+    def ellipses(self) -> bool:
+        """Columns are fitted as ellipses."""
+        if self.elliptical == AUTO:
+            return self.ellipse is not None and self.refine != "none"
+        return bool(self.elliptical)
+
+    @property
+    def rounding(self) -> Smoothing | None:
+        """By what they are made round."""
+        return to_round(self.sigma, *self.ellipse) if self.rounded and self.ellipse is not None else None
 
 
 def look_at(
@@ -68,7 +91,7 @@ def look_at(
     threshold: float | str = "auto",
     spacing=None,
     refine: str = "none",
-    elliptical: bool = False,
+    elliptical: bool | str = False,
     device: str = "auto",
     signal_mask=None,
     navigation_mask=None,
@@ -104,7 +127,8 @@ def look_at(
         look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
     # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
-    return _measured(source, look, seen.frames[0], limits)
+    round_ones = replace(look, elliptical=False)  # whose remains tell the shape
+    return replace(_measured(source, round_ones, seen.frames[0], limits), elliptical=elliptical)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:
@@ -186,11 +210,56 @@ def _measured(source: Source, look: Look, frame: int, limits) -> Look:
     window, masked = _middle(source, look, frame)
     found, job = _columns_of(source, look, look.sigma, window, masked)
     sight = _best_sight(source, look, found, job, window, masked)
-    ratio, sureness = oblongness(sight.remains)
-    oblong = ratio if ratio > OBLONG and sureness > SURELY else None
-    poor = not sight.explains and sight.unexplained > POOR
-    sigma = on_the_ladder(_width(look, sight, found, window, job, limits))
-    return replace(look, sigma=sigma, poor=poor, oblong=oblong)
+    look = replace(look, sigma=on_the_ladder(_width(look, sight, found, window, job, limits)), poor=sight.poor)
+    rows, columns = (_inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
+    window, masked = window[rows, columns], None if masked is None else masked[rows, columns]
+    shape, sureness = oblongness(sight.remains)
+    if np.hypot(*shape) < np.log(OBLONG) or sureness < SURELY:
+        shape = _tried_shape(source, look, sight, window, masked)
+    return look if shape is None else _oblong(source, look, shape, window, masked, limits)
+
+
+def _tried_shape(source: Source, look: Look, sight: Sight, window: np.ndarray, masked) -> tuple[float, float] | None:
+    """The shape of columns so oblong and so dense that the detector hardly sees any before they are made round."""
+    if look.method != "network" or (len(sight.columns.y) >= MANY and sight.indecision <= CLEAR):
+        return None
+    looks = [replace(look, ellipse=shape, rounded=True, elliptical=True) for shape in TRIED_SHAPES]
+    sights = [_sight(source, one, one.sigma, window, masked) for one in looks]
+    clear = [k for k, one in enumerate(sights) if len(one.columns.y) >= MANY and one.indecision < CLEAR]
+    best = min(clear, key=lambda k: sights[k].unexplained, default=None)
+    if best is None or sights[best].unexplained > EXPLAINED * min(sight.unexplained, 1.0):
+        return None
+    return TRIED_SHAPES[best]
+
+
+def _oblong(source: Source, look: Look, shape, window: np.ndarray, masked, limits) -> Look:
+    """The look at columns of a common shape: their width and that shape, as the detector sees them made round.
+
+    Who sees long columns as two each hardly sees how long they are; with these made rounder it sees more, and so on.
+    Nothing is made round where the columns seen then explain the image less well: those are pairs.
+    """
+    from hs_deepatoms.atoms.shape import common_shape
+
+    plain = _sight(source, replace(look, elliptical=True), look.sigma, window, masked)
+    one, sight = replace(look, elliptical=True), plain
+    for _ in range(SHAPE_ROUNDS):
+        before, one = one, replace(one, ellipse=_on_the_grid(shape), rounded=look.method == "network")
+        if one.ellipse == before.ellipse and one.sigma == before.sigma:
+            break
+        sight = _sight(source, one, one.sigma, window, masked)
+        seen = common_shape(sight.remains)
+        if seen is None:
+            return look
+        width, *shape = seen
+        one = replace(one, sigma=on_the_ladder(float(np.clip(width, *limits)) if limits else width))
+    if one.rounding is not None and not (sight.explains or sight.unexplained < AS_WELL * plain.unexplained):
+        return replace(look, ellipse=_on_the_grid(common_shape(plain.remains)[1:]))
+    return replace(one, elliptical=look.elliptical, poor=sight.poor)
+
+
+def _on_the_grid(shape) -> tuple[float, float]:
+    """The nearest of fixed shapes, as widths are on a ladder."""
+    return tuple(float(np.round(v / SHAPE_STEP) * SHAPE_STEP) for v in shape)
 
 
 def _width(look: Look, sight: Sight, found: Points, window: np.ndarray, job: Detection, limits) -> float:
@@ -231,6 +300,11 @@ class Sight:
         from hs_deepatoms.atoms.pile import indecision
 
         return indecision(self.columns.probability)
+
+    @property
+    def poor(self) -> bool:
+        """Much is left over that is no noise."""
+        return not self.explains and self.unexplained > POOR
 
     @property
     def explains(self) -> bool:
@@ -311,12 +385,12 @@ def detection_job(source: Source, look: Look) -> Detection:
     from hs_deepatoms.atoms.detect import Detection
     from hs_deepatoms.modelfile.cache import cached_module
 
-    network = cached_module(look.model.path, look.model.sha256, look.device, name="detector")
+    network, rounding = cached_module(look.model.path, look.model.sha256, look.device, name="detector"), look.rounding
     return Detection(
         model=look.model.path,
         sha256=look.model.sha256,
         device=look.device,
-        zoom=network.sigma / look.sigma,
+        zoom=network.sigma / look.sigma / (1.0 if rounding is None else rounding.stretch),
         halo=network.halo,
         multiple=network.multiple,
         shape=tuple(source.data.shape[-2:]),
@@ -327,6 +401,8 @@ def detection_job(source: Source, look: Look) -> Detection:
         skipped=None if look.skipped is None else look.skipped.ravel(),
         apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
         refine=look.refine,
-        elliptical=look.elliptical,
+        elliptical=look.ellipses,
+        ellipse=look.ellipse,
+        rounding=rounding,
         certain=look.threshold,
     )

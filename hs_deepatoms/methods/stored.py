@@ -62,6 +62,8 @@ def describe_job(data, blocks: list[Block], job: Detection, asked: dict) -> dict
         "masks": masks,
         "measured": {
             "zoom": job.zoom,
+            "ellipse": job.ellipse,
+            "smoothed": job.rounding is not None,
             "dark": job.dark,
             "threshold": job.threshold,
             "reported": job.certain,

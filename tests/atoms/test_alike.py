@@ -120,3 +120,10 @@ def test_alone_a_column_has_to_stand_out_of_the_noise():
 def test_probabilities_are_weighed_where_the_ratio_is_known():
     p = weighed(np.array([0.5, 0.5, 0.7]), np.array([np.nan, 0.0, -7.0]), (0.5, 0.9, 1.6))
     assert p[0] == 0.5 and p[1] == pytest.approx(1 / (1 + np.exp(-1.6))) and p[2] < 0.5
+
+
+def test_a_few_adatoms_are_no_standard_for_peaks_of_the_noise():
+    rows = np.tile(np.arange(8), (8, 1))
+    columns = np.array([2.6, 3.1, 2.9, 3.4, 2.8, 3.0, 2.5, 3.3])
+    adatoms = np.array([7.0, 0.6, 2.3, 5.9, 1.4, 1.4, 8.7, 2.4])  # their mean is higher
+    assert np.isfinite(usual(columns, rows)[0]).all() and np.isnan(usual(adatoms, rows)[0]).all()

@@ -246,3 +246,33 @@ for argument in (1, 1.0, np.ones(3)):
     run = subprocess.run([sys.executable, file], capture_output=True, text=True, env=cache)
     assert run.returncode == 0, run.stderr
     assert run.stderr.count("once after installation") == 1
+
+
+def test_long_tilted_ellipses_far_apart_share_numbers():
+    """The factor that tilts one is huge where its bells along rows and columns are next to nothing."""
+    shape, half = (60, 64), np.log(2.0)
+    y, x = torch.tensor([30.3, 43.3, 52.1, 30.0, 16.9]), torch.tensor([1.8, -1.5, 4.0, 61.2, 65.3])
+    one = torch.ones(5, dtype=torch.float64)
+    for sign in (1, -1):
+        c = Columns(y.double(), x.double(), one, np.log(1.9) * one, 0 * one, sign * half * one)
+        i, j = (v.flatten() for v in torch.meshgrid(torch.arange(5), torch.arange(5), indexing="ij"))
+        window, weight = Window.around(3.4, shape), torch.full(shape, 900.0)
+        blocks = both("pair_blocks", c, i, j, weight, window, 2.4, True)
+        assert all(torch.isfinite(b).all() for b in blocks)
+        alike(*blocks)
+        sums = both("sums", c, weight, weight, window, 2.4, True)
+        assert all(torch.isfinite(s.hessian).all() for s in sums)
+
+
+def test_a_column_that_is_hardly_in_the_image_stops_nothing():
+    """Of a corner of it all derivatives are alike, and rounding takes more than is left between them."""
+    slopes = torch.linspace(1, 3, 6, dtype=torch.float64)
+    lost = torch.outer(slopes, slopes)
+    lost.diagonal().mul_(1 - 2e-6)
+    own = torch.stack([lost, torch.eye(6, dtype=torch.float64), 2 * torch.eye(6, dtype=torch.float64)])
+    assert torch.linalg.eigvalsh(own[0]).min() < 0
+    pairs = torch.tensor([0, 1]), torch.tensor([1, 2]), 0.01 * torch.ones(2, 6, 6, dtype=torch.float64)
+    for raised in both("majorant", own, pairs):
+        assert torch.isfinite(raised).all()
+    with pytest.raises(torch.linalg.LinAlgError):
+        calls.majorant(own * torch.nan, pairs)

@@ -94,3 +94,33 @@ def test_centres_of_a_faint_honeycomb_are_no_columns():
     filled = matched(atoms["y_px"].values, atoms["x_px"].values, y[centres], x[centres], 0.3 * bond)
     assert centres.sum() > 100 and len(filled) <= 2
     assert f1_inside(atoms, y[column], x[column], shape, 4.0, 5) >= 0.99
+
+
+def test_beside_a_block_without_values_columns_are_where_they_are():
+    """By the detector's place, which the filling draws into the block, those right beside it were dropped."""
+    rng = np.random.default_rng(7)
+    shape, sigma = (104, 122), 2.5
+    y, x = (np.mgrid[:8, :9].reshape(2, -1) * 13.0 + 6) + rng.normal(0, 0.1, (2, 72))
+    y[y.round() == 45] = 45.3 + rng.normal(0, 0.1, (y.round() == 45).sum())
+    image = rng.poisson(draw_columns(shape, y, x, np.full(72, 2000.0), sigma) + 200).astype(np.float32)
+    image[46:80, 40:100] = np.nan  # begins 0.2 px from a row of columns
+    beside = (np.abs(y - 45.3) < 0.6) & (x > 44) & (x < 95) & (y < 45.5)
+    table = find(image)
+    i, j = matched(table["y_px"].values, table["x_px"].values, y, x, 2.0).T
+    assert beside.sum() >= 3 and np.isin(np.flatnonzero(beside), j).all()
+    error = np.hypot(table["y_px"].values[i] - y[j], table["x_px"].values[i] - x[j])
+    assert error[~beside[j]].max() < 0.08
+    deep = (table["y_px"].values > 46.3) & (table["y_px"].values < 79) & (table["x_px"].values > 41)
+    assert not (deep & (table["x_px"].values < 99)).any()
+
+
+def test_peaks_of_plain_noise_beside_single_atoms_are_few():
+    hits = reported = 0
+    for seed in (1, 3, 7):
+        rng = np.random.default_rng(seed)
+        y, x = (np.mgrid[:5, :6].reshape(2, -1) * 40.0 + 25) + rng.uniform(-11, 11, (2, 30))
+        height = 7 / (2.5 * np.sqrt(np.pi / 40))  # a signal-to-noise ratio of 7
+        table = find(rng.poisson(draw_columns((210, 250), y, x, np.full(30, height), 2.5) + 40.0))
+        hits += len(matched(table["y_px"].values, table["x_px"].values, y, x, 4.0))
+        reported += table.sizes["atom"]
+    assert hits >= 88 and reported - hits <= 12  # 23 false ones before

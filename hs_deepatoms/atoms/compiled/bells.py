@@ -7,6 +7,7 @@ from math import cosh, exp, sinh, sqrt
 import numpy as np
 
 from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms.atoms.peaks import STEEPEST
 
 LANES = 8  # numbers that a processor handles at once: rows of windows are a multiple of it
 # a table of columns has the rows y, x, height, log_width, plus, cross
@@ -91,5 +92,5 @@ def tilts(q, y, x, top, bottom, begin, out):
         v = begin + k - x
         value, ratio = exp(-q * (top - y) * v), exp(-q * v)
         for r in range(bottom - top):
-            out[r, k] = value
+            out[r, k] = min(value, STEEPEST)
             value *= ratio

@@ -146,7 +146,7 @@ def covariances(
         for p in range(k):
             for q in range(k):
                 corner[p, q] = matrix[before + p, before + q]
-        inverted(corner, root, inverse)
+        inverted(corner, root, inverse, 0.0)
         responses(inverse, matrix[before:size, size : size + 16], factors[cell[n]], response, scaled)
         for p in range(k):
             for q in range(k):

@@ -9,6 +9,9 @@ import numpy as np
 from hs_deepatoms.atoms.compiled import surface
 from hs_deepatoms.atoms.compiled.loops import kernel
 
+# moments are of single precision: diagonals were raised by that share, and no pivot is smaller but by rounding
+ROUNDING = 1e-6
+
 
 @kernel
 def series(t, unit, out):
@@ -127,8 +130,11 @@ def pairs_times(i, j, blocks, a, out):
 
 
 @kernel
-def inverted(matrix, root, out):
-    """Inverse of a positive matrix by its Cholesky factor, which goes into ``root``; NaN where it is not positive."""
+def inverted(matrix, root, out, least):
+    """Inverse of a positive matrix by its Cholesky factor, which goes into ``root``; NaN where it is not positive.
+
+    No pivot is smaller than the share ``least`` of its diagonal, if that is above 0.
+    """
     k = len(matrix)
     for p in range(k):
         for q in range(p):
@@ -139,6 +145,8 @@ def inverted(matrix, root, out):
         total = matrix[p, p]
         for m in range(p):
             total -= root[p, m] * root[p, m]
+        if 0 < least and total < least * matrix[p, p]:
+            total = least * matrix[p, p]
         root[p, p] = sqrt(total)
     for p in range(k):  # the factor's inverse, above its diagonal; then the product with itself
         out[p, p] = 1 / root[p, p]
@@ -161,7 +169,7 @@ def inverted(matrix, root, out):
 @kernel
 def invert(start, stop, matrices, roots, out):
     for n in range(start, stop):
-        inverted(matrices[n], roots[n], out[n])
+        inverted(matrices[n], roots[n], out[n], ROUNDING)
 
 
 @kernel
