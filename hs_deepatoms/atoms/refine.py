@@ -220,8 +220,8 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 def _with_rim(state: State, source: torch.Tensor, least: tuple[float, float]) -> tuple[State, torch.Tensor]:
     """With columns outside of the image, or in its holes, that shine in: those inside would be drawn towards them.
 
-    After a step with all of their heights free these are held by what it says of them. ``least`` are the signal-to-noise
-    ratios from where they count at all and fully.
+    After a step with all of their heights free these are held by what it says of them. From the signal-to-noise ratios
+    ``least`` on they count at all, and fully.
     """
     new, ratio = births_at_rim(state, expected(state), least[0])
     if len(new) == 0:
