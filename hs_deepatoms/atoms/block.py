@@ -286,7 +286,8 @@ def _refined(
     rows[~known] = np.arange(len(mine) - (~known).sum(), len(mine))
     _write(points, rows, fit, (box[0], box[2]), (-1 if job.dark else 1) * done.scaling.span, done.scaling.centre)
     this = Block((block.frames[0] + k, block.frames[0] + k + 1), block.core, block.padded)
-    return points.keep(mine & in_frame(points, job.shape) & on_data(points, frame[None], this, job))
+    guessed = (points.fitted["quality"] == 1) & ~in_frame(points, job.shape, 0.5)  # beyond the rim, and not fitted
+    return points.keep(mine & ~guessed & in_frame(points, job.shape) & on_data(points, frame[None], this, job))
 
 
 def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndarray:

@@ -327,9 +327,10 @@ def in_core(points: Points, block: Block, job: Detection) -> np.ndarray:
     return _within(points.y, block.core[:2], job.shape[0]) & _within(points.x, block.core[2:], job.shape[1])
 
 
-def in_frame(points: Points, shape: tuple[int, int]) -> np.ndarray:
-    """False for columns whose centre is a pixel or more outside of the frame."""
-    return (points.y > -1) & (points.x > -1) & (points.y < shape[0]) & (points.x < shape[1])
+def in_frame(points: Points, shape: tuple[int, int], beyond: float = 1.0) -> np.ndarray:
+    """False for columns whose centre is so many pixels or more beyond the outermost ones."""
+    (y, x), (h, w) = (points.y, points.x), shape
+    return (y > -beyond) & (x > -beyond) & (y < h - 1 + beyond) & (x < w - 1 + beyond)
 
 
 def _within(position, core, size):

@@ -31,6 +31,7 @@ FINE = 5e-4  # pixels: who has farther to go than this has not converged either,
 # where the place is fitted as well, and as free as that of any other new column
 DOUBT, PLACED = (3.0, 8.0), (12.0, 50.0)
 STALE = 0.1  # change of a column that still moves, from where it needs a matrix of its own place
+NOTHING = 0.01  # of a height
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -147,8 +148,8 @@ def step(state: State) -> State:
     before = (replace(state, before=None, drawn=None), now)
     columns = _moved(state, da)
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
-                  ahead=_ahead(da * scale, state.last), taken=state.taken + 1, change=_change(state.columns, columns),
-                  before=before)  # fmt: skip
+                  ahead=_ahead(da * scale, state.last), taken=state.taken + 1,
+                  change=_of_most(_changes(state.columns, columns)), before=before)  # fmt: skip
     return _called_back(new, normal)
 
 
@@ -168,18 +169,19 @@ def held_by_doubt(state: State, shown: torch.Tensor) -> State:
 
     Each is multiplied by a share that grows from nothing to one with its signal-to-noise ratio (firm shrinkage, Gao &
     Bruce, Statistica Sinica 7, 855 (1997)), and with how far (n,) the image had ``shown`` it before: a jump would be
-    one of the result at the least change of the image.
+    one of the result at the least change of the image. Those of which hardly anything is left are dropped.
     """
     now = equations(state) if state.before is None else state.before[1]
     new = torch.arange(len(state.beyond), device=shown.device) >= len(state.beyond) - len(shown)
     sure = _marginal(now, new)
     ratio = state.columns.height[new] * torch.sqrt(sure)
-    share = (shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)).clamp(min=0.01)
+    share = shown * ((ratio - DOUBT[0]) / (DOUBT[1] - DOUBT[0])).clamp(0, 1)
     held, leeway = state.held.clone(), state.leeway.clone()
-    held[new] = sure * (1 - share) / share
+    held[new] = torch.where(share > NOTHING, sure * (1 - share) / share, torch.inf)
     leeway[new] *= (shown * (ratio - PLACED[0]) / (PLACED[1] - PLACED[0])).clamp(FIRM, 1.0) / FIRM
     # what neighbours find back in the next step is no swinging
-    return replace(state, held=held, leeway=leeway, before=None, last=None)
+    state = replace(state, held=held, leeway=leeway, before=None, last=None)
+    return state if (keep := torch.isfinite(held)).all() else state.kept(keep)
 
 
 def _marginal(now: Equations, which: torch.Tensor) -> torch.Tensor:
@@ -196,25 +198,24 @@ def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equ
     if state.before is None or state.before[0].free is not state.free:
         return None
     earlier = state.before[1]
-    if not _change(earlier.at, state.columns, share) < within:
+    # those beyond the rim are not asked for, and what they do to others fades with their heights
+    changes = torch.where(state.beyond, 0.0, _changes(earlier.at, state.columns))
+    if not _of_most(changes, share) < within:
         return None
-    old = _changes(earlier.at, state.columns) > STALE
+    old = changes > STALE
     return earlier if state.ahead is None or not bool((old & (state.ahead > RESTLESS)).any()) else None
 
 
-def _change(old: Columns, new: Columns, share: float = MANY) -> float:
-    """How much most columns have changed, relative to their size."""
-    if not len(new):
-        return 0.0
-    change = _changes(old, new)
-    return float(change.kthvalue(max(1, int(share * len(change))))[0])
+def _of_most(values: torch.Tensor, share: float = MANY) -> float:
+    """The largest of the values (n,) but for a few."""
+    return float(values.kthvalue(max(1, int(share * len(values))))[0]) if len(values) else 0.0
 
 
 def _changes(old: Columns, new: Columns) -> torch.Tensor:
     """How much columns (n,) have changed, relative to their size."""
     width, one = torch.exp(new.log_width), torch.ones_like(new.y)
-    size = torch.stack([width, width, new.height, one], 1)
-    return ((new.table - old.table)[:, :4] / size).abs().amax(1).nan_to_num(1.0)
+    size = torch.stack([width, width, new.height, one, one, one], 1)
+    return ((new.table - old.table) / size).abs().amax(1).nan_to_num(1.0)
 
 
 def _moved(state: State, da: torch.Tensor) -> Columns:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from hs_deepatoms.atoms.belief import known, trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
@@ -228,7 +229,7 @@ def _with_rim(state: State, source: torch.Tensor, least: tuple[float, float]) ->
         return state, source
     shown = ((ratio - least[0]) / (least[1] - least[0])).clamp(0, 1)
     state = held_by_doubt(_converge(state.joined(new, beyond=True), 1), shown)
-    return state, torch.cat([source, torch.full((len(new),), -1, device=source.device)])
+    return state, F.pad(source, (0, len(state.columns) - len(source)), value=-1)
 
 
 def _census(state: State, source: torch.Tensor, rounds: int = 2) -> tuple[State, torch.Tensor]:

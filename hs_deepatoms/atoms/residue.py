@@ -74,7 +74,7 @@ def _peaks(parts: list[Residue], clear: torch.Tensor) -> float:
     expected = area / (2 * torch.pi) ** 1.5 * level * torch.exp(-0.5 * level**2)
     above = (clear[None] > level[:, None]).sum(1)
     few = torch.nonzero(expected <= FALSE * above)
-    return float(level[few[0, 0]]) if len(few) else 0.0
+    return float(level[few[0, 0]] if len(few) else level[-1])
 
 
 def _usual(parts: list[Residue]) -> dict[str, float]:

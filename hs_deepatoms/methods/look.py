@@ -128,7 +128,16 @@ def look_at(
     # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
     round_ones = replace(look, elliptical=False)  # whose remains tell the shape
-    return replace(_measured(source, round_ones, seen.frames[0], limits), elliptical=elliptical)
+    frame = _full_one(source, round_ones, seen.frames)
+    return replace(_measured(source, round_ones, frame, limits), elliptical=elliptical)
+
+
+def _full_one(source: Source, look: Look, frames: tuple[int, ...]) -> int:
+    """The first of the frames that is no emptier than others: the crystal may have left the field for some."""
+    if len(frames) == 1:
+        return frames[0]
+    counts = [len(_columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].y) for frame in frames]
+    return next(frame for frame, n in zip(frames, counts, strict=True) if 2 * n >= max(counts))
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:

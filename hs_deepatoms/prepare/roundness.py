@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.signal import oaconvolve
 
 ROUND_ENOUGH = 1.2  # long over short axis that the network takes for round
 FINEST = 0.5  # pixels: a narrower kernel is no Gaussian on pixels
@@ -81,5 +80,7 @@ def _kernel(smoothing: Smoothing) -> np.ndarray:
 
 def smoothed(image: np.ndarray, smoothing: Smoothing) -> np.ndarray:
     """The image, shape (h, w), smoothed; beyond its rim the border pixels are repeated."""
+    from scipy.signal import oaconvolve  # takes seconds to import, and round columns need none
+
     reach = smoothing.reach
     return oaconvolve(np.pad(image, reach, mode="edge"), _kernel(smoothing), mode="valid").astype(np.float32)

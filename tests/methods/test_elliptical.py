@@ -120,3 +120,18 @@ def test_round_ones_can_be_asked_for(ellipses):
     with pytest.warns(UserWarning, match="fitted as round ones"):
         table = find_atoms(ellipses[0], elliptical=False, show_progressbar=False)
     assert np.array_equal(table["width_y"].values, table["width_x"].values, equal_nan=True)
+
+
+def test_an_empty_frame_in_the_middle_of_a_stack_neither_decides_nor_fills(ellipses):
+    """The shape is that of a frame with columns; what is made round for the network is noise, too, in an empty one."""
+    image, y, x = (ellipses[0][:250, :270], *(v[(ellipses[1] < 240) & (ellipses[2] < 260)] for v in ellipses[1:]))
+    empty = np.random.default_rng(3).poisson(20.0, image.shape).astype(np.float32)
+    with pytest.warns(UserWarning, match="1[.][45].* times as long as wide"):
+        table = find_atoms(np.stack([image, empty, image]), show_progressbar=False)
+    frame = table["nav_0_index"].values
+    assert (frame == 1).sum() <= 1
+    for k in (0, 2):
+        there = table.isel(atom=frame == k)
+        assert len(matched(there["y_px"].values, there["x_px"].values, y, x, 2.0)) == len(y)
+        # those beyond are true ones, too
+        assert there.sizes["atom"] <= ((ellipses[1] < 252) & (ellipses[2] < 272)).sum()
