@@ -193,13 +193,13 @@ def _marginal(now: Equations, which: torch.Tensor) -> torch.Tensor:
 def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
     """Normal equations of an earlier step that will do: of the same free parameters, and of columns much the same.
 
-    ``share`` of the columns have not changed by more than ``within`` since, relative to their size.
+    ``share`` of the columns have not changed by more than ``within`` since, relative to their size, and none that still
+    moves by more than ``STALE``.
     """
     if state.before is None or state.before[0].free is not state.free:
         return None
     earlier = state.before[1]
-    # those beyond the rim are not asked for, and what they do to others fades with their heights
-    changes = torch.where(state.beyond, 0.0, _changes(earlier.at, state.columns))
+    changes = _changes(earlier.at, state.columns)
     if not _of_most(changes, share) < within:
         return None
     old = changes > STALE

@@ -31,7 +31,7 @@ THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
 # the same beyond the rim, from where it counts at all and fully: those inside have swallowed most of what it was
 AT_RIM = 2.0, 3.0
-STILL_AT_RIM = 4.0, 6.0  # and of those that are looked for once more, when those inside have arrived
+STILL_AT_RIM = 4.0, 6.0  # and of those looked for once more two steps later: what the first ones left hides them
 
 
 @dataclass
@@ -162,10 +162,9 @@ def fit_columns(
     state = replace(state, least=LEAST[how])
     state, source = _with_rim(_converge(state, 1), source, AT_RIM)
     state, source = _with_rim(_converge(state, 2), source, STILL_AT_RIM)
-    if state.beyond.any():  # as many in every tile: heights beyond the rim are still on their way when most are there
-        state = _converge(state, STEPS[how] - state.taken + MORE)
-    else:
-        state = _converge(state, STEPS[how] - state.taken, there=THERE[how])
+    # as many steps in every tile: heights beyond the rim are still on their way when most columns are there
+    more, there = (MORE, 0.0) if state.beyond.any() else (0, THERE[how])
+    state = _converge(state, STEPS[how] - state.taken + more, there)
     if (good := without_odd(state)) is not state:
         state = _converge(good, STEPS[how], there=THERE[how])
     if how == "full":
