@@ -32,6 +32,8 @@ FINE = 5e-4  # pixels: who has farther to go than this has not converged either,
 DOUBT, PLACED = (3.0, 8.0), (12.0, 50.0)
 STALE = 0.1  # change of a column that still moves, from where it needs a matrix of its own place
 NOTHING = 0.01  # of a height
+AT_END = 1 - 1e-6  # of a reach
+ODD_ONES = 0.2  # of the square root of the number of columns: that many may still move, and go on by themselves
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -44,12 +46,13 @@ class Equations:
     splines: torch.Tensor  # (m,)
     misfit: float
     at: Columns  # where the matrix is that of
+    kept: torch.Tensor  # (n, k), 1 for parameters that it is free in
 
 
 def matrix(state: State) -> Normal:
     """The matrix of the normal equations at a state."""
     weight, weighed, _ = _weighed(state, judged=False)
-    return _assembled(state, weight, weighed, _prior(state), _stiffness(state))[0]
+    return _assembled(state, weight, weighed, _prior(state), _stiffness(state), fitted(state))[0]
 
 
 def _weighed(state: State, judged: bool = True) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -67,24 +70,28 @@ def equations(state: State, near: Equations | None = None) -> Equations:
     pull = state.ground.smoothness(state.splines, stiffness)
     prior = _prior(state)
     misfit += float(state.splines @ pull) + prior.misfit
-    if near is None:
-        normal, gradient = _assembled(state, weight, weighed, prior, stiffness)
-    else:
-        normal = near.normal
+    if near is not None:
         gradient = kernels(weighed).slopes(state.columns, weighed, state.window, state.sigma, state.elliptical)
-    gradient = (gradient + prior.gradient) * _kept(state, gradient)
-    at = state.columns if near is None else near.at
-    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at)
+        kept = fitted(state, gradient + prior.gradient)
+    if near is not None and torch.equal(kept, near.kept):
+        normal, at = near.normal, near.at
+    else:
+        normal, gradient, kept = _assembled(state, weight, weighed, prior, stiffness)
+        at = state.columns
+    gradient = (gradient + prior.gradient) * kept
+    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at, kept)
 
 
-def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float) -> tuple[Normal, torch.Tensor]:
+def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float, kept: torch.Tensor | None = None):
+    """The matrix, the slopes of the likelihood, and which parameters are free."""
     c, work = state.columns, kernels(weight)
     total = work.sums(c, weighed, weight, state.window, state.sigma, state.elliptical)
     _held(total.hessian, prior)
     splines = work.hessian(state.ground, weight, stiffness)
     normal = work.assemble(total, _pairs(state, weight), c, state.ground, splines, state.sigma)
-    _freeze(normal, _kept(state, total.gradient))
-    return normal, total.gradient
+    kept = fitted(state, total.gradient + prior.gradient) if kept is None else kept
+    _freeze(normal, kept)
+    return normal, total.gradient, kept
 
 
 def _held(hessian: torch.Tensor, prior: Prior) -> None:
@@ -225,6 +232,7 @@ def _moved(state: State, da: torch.Tensor) -> Columns:
     limit[:, :2] *= torch.exp(c.log_width)[:, None]
     new = c.table.clone()
     new[:, :k] += torch.minimum(torch.maximum(da, -limit), limit)
+    new[:, 2] = _flank_kept(state, new)
     # a column may fade, not turn into a hole
     new[:, 2] = torch.where(_placed(state), torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
     first = state.start.table[:, :2]
@@ -237,6 +245,25 @@ def _moved(state: State, da: torch.Tensor) -> Columns:
         long = torch.hypot(new[:, 4], new[:, 5]).clamp(min=LONGEST_SHAPE) / LONGEST_SHAPE
         new[:, 4:] /= long[:, None]
     return Columns.of(new)
+
+
+def _flank_kept(state: State, new: torch.Tensor) -> torch.Tensor:
+    """Heights (n,) of moved columns; of those beyond the rim as high as their flanks at the rim were to become.
+
+    Of a flank, all that is seen of them, place and height are told apart by its bend alone: along a step as it is the
+    flank would grow by the exponential of what the step meant, and the next one would go back.
+    """
+    c, edge = state.columns, [n - 0.5 for n in state.image.shape]
+    y, x = c.y.clamp(-0.5, edge[0]), c.x.clamp(-0.5, edge[1])
+    out = state.beyond & ((y != c.y) | (x != c.x))
+    if not out.any():
+        return new[:, 2]
+    narrow = torch.exp(-2 * c.log_width)
+    dy, dx = y - c.y, x - c.x
+    there, then = dy**2 + dx**2, (y - new[:, 0]) ** 2 + (x - new[:, 1]) ** 2
+    along = dy * (new[:, 0] - c.y) + dx * (new[:, 1] - c.x)
+    meant = new[:, 2] + c.height * along * narrow
+    return torch.where(out, meant * torch.exp(0.5 * (then - there) * narrow), new[:, 2])
 
 
 def _settled(step: torch.Tensor) -> torch.Tensor:
@@ -259,6 +286,14 @@ def arrived(state: State, within: float) -> bool:
     if ahead is None:
         return False
     return not len(ahead) or bool(ahead.kthvalue(max(1, int(MANY * len(ahead))))[0] < within)
+
+
+def still_moving(state: State) -> bool:
+    """Whether more than a few columns in the image may have farther to go than ``FINE``, or nobody knows."""
+    if state.ahead is None or state.before is None:
+        return True
+    far = (_pixels_ahead(state) > FINE)[state.free]
+    return int(far.sum()) > ODD_ONES * len(far) ** 0.5
 
 
 def settle(state: State, rounds: int) -> State:
@@ -311,7 +346,7 @@ def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> Sta
     total = work.sums(few.columns, weighed, weight, few.window, few.sigma, few.elliptical)
     prior = _prior(few)
     _held(total.hessian, prior)
-    keep = _kept(few, total.gradient)
+    keep = fitted(few, total.gradient + prior.gradient)
     own = work.majorant(total.hessian, _pairs(few, weight)) * keep[:, :, None] * keep[:, None, :]
     own += torch.diag_embed(1 - keep)
     da = torch.linalg.solve(own, (total.gradient + prior.gradient) * keep)
@@ -337,13 +372,21 @@ def _placed(state: State) -> torch.Tensor:
     return state.free | (state.beyond & (state.leeway > 2 * FIRM * LEEWAY[1] * state.sigma))
 
 
-def _kept(state: State, like: torch.Tensor) -> torch.Tensor:
+def fitted(state: State, gradient: torch.Tensor | None = None) -> torch.Tensor:
     """1 for parameters (n, k) in the equations, 0 for others: of frozen columns only the height is free, of those
-    beyond the rim the height and, as far as they are let, the place."""
-    keep = state.free[:, None].to(like.dtype).repeat(1, like.shape[1])
+    beyond the rim the height and, as far as they are let, the place. With a ``gradient`` (n, k) neither are places of
+    those that it would take farther than they may go: all others would make way for a step that is not taken."""
+    keep = state.free[:, None].double().repeat(1, 6 if state.elliptical else 4)
     keep[:, 2] = 1.0
-    keep[:, :2] = _placed(state)[:, None].to(like.dtype)
+    placed = _placed(state)
+    keep[:, :2] = (placed if gradient is None else placed & ~_at_the_end(state, gradient))[:, None].double()
     return keep
+
+
+def _at_the_end(state: State, gradient: torch.Tensor) -> torch.Tensor:
+    """True (n,) for columns that are as far from where they came as they may go, and would go on."""
+    way = state.columns.table[:, :2] - state.start.table[:, :2]
+    return (way.norm(dim=1) > AT_END * state.reach) & ((way * gradient[:, :2]).sum(1) > 0)
 
 
 def _freeze(normal: Normal, keep: torch.Tensor) -> None:

@@ -10,7 +10,17 @@ import torch.nn.functional as F
 
 from hs_deepatoms.atoms.belief import known, trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
-from hs_deepatoms.atoms.joint import arrived, held_by_doubt, matrix, matrix_near, settle, step, verified
+from hs_deepatoms.atoms.joint import (
+    arrived,
+    fitted,
+    held_by_doubt,
+    matrix,
+    matrix_near,
+    settle,
+    step,
+    still_moving,
+    verified,
+)
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
@@ -24,6 +34,9 @@ from hs_deepatoms.prepare.scaling import FrameScale
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
 MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
+# further steps at most, until hardly a column moves: where those beyond the rim are hardly seen, or columns and
+# background hardly told apart, steps are slow, and windows that stopped after as many would differ
+FURTHER = 8
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
@@ -164,9 +177,9 @@ def fit_columns(
     state, source = _with_rim(_converge(state, 2), source, STILL_AT_RIM)
     # as many steps in every tile: heights beyond the rim are still on their way when most columns are there
     more, there = (MORE, 0.0) if state.beyond.any() else (0, THERE[how])
-    state = _converge(state, STEPS[how] - state.taken + more, there)
+    state = _arrive(_converge(state, STEPS[how] - state.taken + more, there))
     if (good := without_odd(state)) is not state:
-        state = _converge(good, STEPS[how], there=THERE[how])
+        state = _arrive(_converge(good, STEPS[how], there=THERE[how]))
     if how == "full":
         state, source = _census(state, source)
     fit = _result(settle(state, ALONE), source)
@@ -217,6 +230,16 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
     return verified(state)
 
 
+def _arrive(state: State) -> State:
+    """Further steps until hardly a column has any farther to go."""
+    goal = state.taken + FURTHER
+    for _ in range(2 * FURTHER):
+        if state.taken >= goal or not still_moving(state):
+            break
+        state = step(state)
+    return state
+
+
 def _with_rim(state: State, source: torch.Tensor, least: tuple[float, float]) -> tuple[State, torch.Tensor]:
     """With columns outside of the image, or in its holes, that shine in: those inside would be drawn towards them.
 
@@ -257,7 +280,7 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
     near = matrix_near(state, 1.0, SAME)
-    normal = matrix(state) if near is None else near.normal
+    normal = near.normal if near is not None and torch.equal(near.kept, fitted(state)) else matrix(state)
     covariance = kernels(normal.own).covariances(normal)
     c, variance = state.columns, covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
     variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
