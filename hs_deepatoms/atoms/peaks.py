@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 from torch.nn import functional as F
 
 TAILS = 5.0  # sigmas: round columns that are farther apart touch with their tails only
+RIM = 3.0  # sigmas of the product of two columns: nearer to the rim the image cuts some of it off
 REACH = 3.7  # a column is drawn and weighed out to this many sigmas
 # of what tilts an ellipse: where it is more nothing of an ellipse of 1 to 2 is left, and two of them are no number
 STEEPEST = 1e12
@@ -295,11 +296,13 @@ def _slopes(t: torch.Tensor, bell: Bells, rest: torch.Tensor, u: torch.Tensor, v
 
 
 def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool):
-    """Pairs (i, j), those of round columns that touch with their tails only after all others; and their blocks."""
+    """Pairs (i, j), those of round columns that touch with their tails only, all of these within the image, after all
+    others; and their blocks."""
     if elliptical:
         return i, j, pair_blocks(c, i, j, weight, window, unit, True)
     widest = torch.exp(torch.maximum(c.log_width[i], c.log_width[j])).clamp(min=unit)
     near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < TAILS * widest
+    near |= _at_rim(c[i], c[j], weight.shape)
     i, j, n = torch.cat([i[near], i[~near]]), torch.cat([j[near], j[~near]]), int(near.sum())
     close = pair_blocks(c, i[:n], j[:n], weight, window, unit, False)
     return i, j, torch.cat([close, far_blocks(c, i[n:], j[n:], weight, window, unit)])
@@ -335,6 +338,14 @@ def far_blocks(c: Columns, i: torch.Tensor, j: torch.Tensor, weight: torch.Tenso
     for s in range(0, len(i), PAIRS_AT_ONCE):
         parts.append(_far_blocks(c[i[s : s + PAIRS_AT_ONCE]], c[j[s : s + PAIRS_AT_ONCE]], weight, window, unit))
     return torch.cat(parts)
+
+
+def _at_rim(a: Columns, b: Columns, shape) -> torch.Tensor:
+    """Whether the image cuts off some of the product of two round columns (n,), which is a Gaussian between them."""
+    one, two = torch.exp(-2 * a.log_width), torch.exp(-2 * b.log_width)
+    y, x = (p + two / (one + two) * (q - p) for p, q in ((a.y, b.y), (a.x, b.x)))
+    nearest = torch.stack([y, x, shape[0] - 1 - y, shape[1] - 1 - x]).amin(0)
+    return nearest < RIM / torch.sqrt(one + two)
 
 
 def _far_blocks(a: Columns, b: Columns, weight: torch.Tensor, window: Window, unit: float) -> torch.Tensor:

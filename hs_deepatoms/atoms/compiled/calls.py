@@ -20,7 +20,7 @@ from hs_deepatoms.atoms.covariance import FAINT, MOST
 from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import Normal
-from hs_deepatoms.atoms.peaks import TAILS, Columns, Sums, Window
+from hs_deepatoms.atoms.peaks import RIM, TAILS, Columns, Sums, Window
 
 STRIP = 64  # rows of an image that are drawn together
 ROWS = 32  # of pixels that are weighed together
@@ -133,7 +133,7 @@ def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bo
     if elliptical:
         return i, j, pair_blocks(c, i, j, weight, window, unit, True)
     one, two = np.empty(len(i), np.int64), np.empty(len(i), np.int64)
-    n = _pairs.parted(c.table.numpy(), i.numpy(), j.numpy(), float(unit), TAILS, one, two)
+    n = _pairs.parted(c.table.numpy(), i.numpy(), j.numpy(), float(unit), TAILS, RIM, tuple(weight.shape), one, two)
     i, j, out = torch.from_numpy(one), torch.from_numpy(two), torch.empty(len(one), 4, 4)
     pair_blocks(c, i[:n], j[:n], weight, window, unit, False, out[:n])
     far_blocks(c, i[n:], j[n:], weight, window, unit, out[n:])

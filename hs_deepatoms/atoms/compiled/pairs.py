@@ -24,13 +24,14 @@ from hs_deepatoms.atoms.compiled.moments import moments, powers, tilted, times_t
 
 
 @kernel
-def parted(table, i, j, least, tails, one, two):
-    """Pairs (i, j) into ``one`` and ``two``: first, and how many these are, those that touch with more than tails."""
+def parted(table, i, j, least, tails, rim, shape, one, two):
+    """Pairs (i, j) into ``one`` and ``two``: first, and how many these are, those that touch with more than tails, or
+    where the image ends."""
     near = np.empty(len(i), np.bool_)
     for n in range(len(i)):
         a, b = table[i[n]], table[j[n]]
         reach, dy, dx = tails * max(exp(max(a[LOG_WIDTH], b[LOG_WIDTH])), least), a[Y] - b[Y], a[X] - b[X]
-        near[n] = dy * dy + dx * dx < reach * reach
+        near[n] = dy * dy + dx * dx < reach * reach or at_rim(a, b, rim, shape)
     count = np.count_nonzero(near)
     first, other = 0, count
     for n in range(len(i)):
@@ -41,6 +42,15 @@ def parted(table, i, j, least, tails, one, two):
             one[other], two[other] = i[n], j[n]
             other += 1
     return count
+
+
+@kernel
+def at_rim(a, b, rim, shape):
+    """Whether the image cuts off some of the product of two round columns, which is a Gaussian between them."""
+    one, two = exp(-2 * a[LOG_WIDTH]), exp(-2 * b[LOG_WIDTH])
+    share, reach = two / (one + two), rim / sqrt(one + two)
+    y, x = a[Y] + share * (b[Y] - a[Y]), a[X] + share * (b[X] - a[X])
+    return min(y, x, shape[0] - 1 - y, shape[1] - 1 - x) < reach
 
 
 @kernel
