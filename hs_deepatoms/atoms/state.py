@@ -81,7 +81,7 @@ class State:
         free = torch.cat([self.free, torch.full_like(out[len(self.free) :], not beyond)])
         start = Columns.join(self.start, new)
         # of those beyond the rim it is known later how well they are placed
-        reach = _reach(start, torch.where(out, LEEWAY[1] * self.sigma, leeway), self.sigma)
+        reach = torch.where(out, WANDER * self.sigma, _reach(start, leeway, self.sigma))
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway, reach=reach,
                         free=free, held=held, beyond=out, settled=None, last=None, ahead=None, before=None,
                         change=np.inf)  # fmt: skip
