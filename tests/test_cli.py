@@ -275,11 +275,11 @@ def test_files_that_hyperspy_stumbles_over(tmp_path):
 
 
 def test_nothing_is_left_where_nothing_was_written(image_file, tmp_path):
-    for options in (["--threshold", "5"], ["--species", ""], ["--spacing", "2 kg"]):
+    for options in (["--threshold", "-5"], ["--species", ""], ["--spacing", "2 kg"]):
         done = _find(image_file, "--out", tmp_path / "out", *options)
         assert done.exit_code == 1 and "Allowed:" in done.stderr and not (tmp_path / "out").exists()
     (tmp_path / "mine").mkdir()
-    assert _find(image_file, "--out", tmp_path / "mine", "--threshold", "5").exit_code == 1
+    assert _find(image_file, "--out", tmp_path / "mine", "--threshold", "-5").exit_code == 1
     assert (tmp_path / "mine").is_dir()
 
 

@@ -232,7 +232,7 @@ def test_an_overlay_says_that_it_shows_some_of_the_frames(tmp_path, monkeypatch,
 
 
 def test_what_cannot_be_drawn_is_a_named_error():
-    atoms = hs_deepatoms.positions(Y, X)
+    atoms = hs_deepatoms.positions(Y, X, signal=np.zeros((40, 60)))
     for given in (np.zeros((40, 60), complex), hs.signals.ComplexSignal2D(np.zeros((40, 60), complex))):
         with pytest.raises(InvalidImageError, match="complex"):
             atoms.deepatoms.plot(given)
