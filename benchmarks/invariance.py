@@ -3,13 +3,13 @@
     python benchmarks/invariance.py [--scenes square hexagonal single] [--strengths 8 40] [--seeds 5]
                                     [--changes plus-1000 uint8 ...] [--json FILE]
 
-Images of 152 x 200 px with counting noise: lattices of two sublattices (heights 3 and 1), turned by any angle, and single
-atoms on a film; column sigma 2.4 px, ``strength`` as in ``positions.py``. Every image is changed, atoms are found in both
-without an argument, and those of the changed one are put back: ``lost`` and ``new`` have no partner within a third of
-the spacing, ``moved`` are more than 0.05 px away from it (0.15 px where the type rounds the data), ``worst`` is the
-farthest. Atoms within a spacing of an edge that was cut are left out. ``of these near`` counts those whose own pixels
-the change took (within two column sigmas of a NaN row or a hot pixel) or that lie within a spacing of the rim, where
-what is beyond the image decides.
+Images of 152 x 200 px with counting noise: lattices of two sublattices (heights 3 and 1), turned by any angle, and
+single atoms on a film; column sigma 2.4 px, ``strength`` as in ``positions.py``. Every image is changed, atoms are
+found in both without an argument, and those of the changed one are put back: ``lost`` and ``new`` have no partner
+within a third of the spacing, ``moved`` are more than 0.05 px away from it (0.15 px where the type rounds the data),
+``worst`` is the farthest, ``worst in errors`` the farthest in stated errors. Atoms within a spacing of an edge that was
+cut are left out. ``of these near`` counts those whose own pixels the change took (within two column sigmas of a NaN row
+or a hot pixel) or that lie within a spacing of the rim, where what is beyond the image decides.
 
 Every atom lost, new or moved is in the JSON file, with its image's scene, strength and seed.
 """
@@ -110,7 +110,7 @@ def places() -> dict[str, Change]:
     last_row, last_column = SHAPE[0] - 1, SHAPE[1] - 1
     return {
         "odd": Change(lambda a: a[:-1, :-1], cut=(0, last_row - 1, 0, last_column - 1)),
-        "shifted": Change(lambda a: a[3:, 5:], lambda p: p + (3, 5), cut=(3, last_row, 5, last_column)),
+        "shifted": Change(lambda a: a[3:, 5:], lambda p: p + np.array([3, 5]), cut=(3, last_row, 5, last_column)),
         "narrow": Change(lambda a: a[:, :101], cut=(0, last_row, 0, 100)),
         "chunks-64": Change(in_chunks(64, 64)),
         "chunks-uneven": Change(in_chunks(152, 33)),
@@ -204,7 +204,9 @@ def compare(name: str, change: Change, images: dict) -> tuple[dict, list[dict]]:
             cases += [where | one for one in differences(base, changed, change)]
     total = {what: sum(case["what"] == what for case in cases) for what in ("lost", "new", "moved")}
     total["of these near"] = sum(case["near"] for case in cases)
-    total["worst"] = max((case["by"] for case in cases if case["what"] == "moved"), default=0.0)
+    moved = [case for case in cases if case["what"] == "moved"]
+    total["worst"] = max((case["by"] for case in moved), default=0.0)
+    total["worst in errors"] = round(max((case["by"] / case["error"] for case in moved), default=0.0), 2)
     return {"atoms": atoms, **total}, cases
 
 
