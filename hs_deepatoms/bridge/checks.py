@@ -106,7 +106,7 @@ def _check_space(source: Source, operation: str) -> None:
             raise InvalidAxesError(explain(got, "rising or falling values", "Sort or recalibrate the axis."))
         if not _resolves(axis):
             got = f"axis {axis.name!r} with offset {axis.offset:g} and scale {axis.scale:g} for {operation}"
-            allowed_offset = f"offsets of which a pixel is more than {FINEST:g}"
+            allowed_offset = f"offsets up to {abs(axis.scale) / FINEST:.2g} at this scale"
             todo = "Correct the axis: so far out its positions are rounded to whole pixels."
             raise InvalidAxesError(explain(got, allowed_offset, todo))
         measured = unit_kind(axis.units)
