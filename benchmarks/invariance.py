@@ -182,14 +182,14 @@ def differences(base: tuple, changed: tuple, change: Change) -> list[dict]:
     moved = match[by > change.tolerance, 0]
     lost = np.setdiff1d(np.arange(len(before)), match[:, 0])
     new = np.setdiff1d(np.arange(len(after)), match[:, 1])
-    found = [("lost", before[k], np.nan, errors[k]) for k in lost]
-    found += [("new", after[k], np.nan, changed[1][k]) for k in new]
-    found += [("moved", before[k], by[match[:, 0] == k][0], errors[k]) for k in moved]
+    found = [("lost", before[k], None, errors[k]) for k in lost]
+    found += [("new", after[k], None, changed[1][k]) for k in new]
+    found += [("moved", before[k], round(float(by[match[:, 0] == k][0]), 4), errors[k]) for k in moved]
     found = [one for one in found if away_from_cut(one[1][None], change)[0]]
     return [
-        {"what": what, "y": round(float(y), 2), "x": round(float(x), 2), "by": round(float(d), 4),
-         "error": round(float(e), 4), "near": bool(near_change(np.array([[y, x]]), change)[0])}
-        for what, (y, x), d, e in found
+        {"what": what, "y": round(float(y), 2), "x": round(float(x), 2), "by": distance,
+         "error": round(float(error), 4), "near": bool(near_change(np.array([[y, x]]), change)[0])}
+        for what, (y, x), distance, error in found
     ]  # fmt: skip
 
 
