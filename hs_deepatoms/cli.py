@@ -123,7 +123,7 @@ def find_atoms_command(
 
 @main.command("demo", context_settings=CONTEXT)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("hs-deepatoms-demo"), metavar="DIR")
-@click.option("--seed", type=int, default=0, help="Another seed is another sample.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Another seed is another sample.")
 @_shared_options
 def demo_command(out: Path, seed: int, quiet: bool, debug: bool, **settings: Any) -> None:
     """Find the atoms in a sample that ships with the package, and compare them with the true positions."""
@@ -191,7 +191,7 @@ def _atoms_of(file: Path) -> tuple[xr.Dataset, BaseSignal | None]:
 
     if file.suffix.lower() in (".zarr", ".nc", ".csv"):
         return hs_deepatoms.load(file), None
-    images, _ = _image_signals([_grey(signal) for signal in _load(file, reader=None, lazy=None)])
+    images, _ = _image_signals(_load(file, reader=None, lazy=None), file)
     return hs_deepatoms.find_atoms(images[0][1], show_progressbar=False), images[0][1]
 
 
@@ -259,7 +259,9 @@ def _one_line_errors(subject: object, debug: bool) -> Iterator[None]:
     try:
         with _one_line_warnings(subject, debug):
             yield
-    except CommandError:
+    except CommandError as error:
+        if debug and error.__cause__ is not None:
+            raise error.__cause__ from None
         raise
     except Exception as error:
         if debug:
@@ -274,14 +276,14 @@ def _one_line_errors(subject: object, debug: bool) -> Iterator[None]:
 def _process_file(
     file: Path, name: str, out: Path, *, reader: str | None, lazy: bool | None, quiet: bool, settings: dict[str, Any]
 ) -> None:
-    images, skipped = _image_signals([_grey(signal) for signal in _load(file, reader=reader, lazy=lazy)])
-    _make_folder(out)
-    for reason in skipped:
-        click.echo(f"{file}: skipped {reason}")
-    for number, signal in images:
-        suffix = f"_{number}" if len(images) + len(skipped) > 1 else ""
-        label = f"{file}" + (f", signal {number} {_title(signal)}" if suffix else "")
-        _process_signal(signal, name + suffix, out, label=label, quiet=quiet, settings=settings)
+    images, skipped = _image_signals(_load(file, reader=reader, lazy=lazy), file)
+    with _folder(out):
+        for reason in skipped:
+            click.echo(f"{file}: skipped {reason}")
+        for number, signal in images:
+            suffix = f"_{number}" if len(images) + len(skipped) > 1 else ""
+            label = f"{file}" + (f", signal {number} {_title(signal)}" if suffix else "")
+            _process_signal(signal, name + suffix, out, label=label, quiet=quiet, settings=settings)
 
 
 def _process_signal(
@@ -323,14 +325,22 @@ def _load(file: Path, *, reader: str | None, lazy: bool | None) -> list[BaseSign
     with _quiet_hyperspy():
         try:
             loaded = hs.load(str(file), **arguments)
-        except ValueError as error:
-            raise CommandError(f"{file}: {str(error).replace('the `reader` keyword', '--reader')}") from error
-        except OSError as error:
-            if "find a backend" not in str(error):
-                raise
-            kind = f"{file.suffix} files" if file.suffix else "files without an ending"
-            raise CommandError(f"{file}: HyperSpy has no reader for {kind} like this one") from error
-    return list(loaded) if isinstance(loaded, list | tuple) else [loaded]
+        except Exception as error:  # whatever its readers stumble over
+            raise CommandError(f"{file}: {_unread(file, error)}") from error
+    loaded = list(loaded) if isinstance(loaded, list | tuple) else [loaded]
+    return [_grey(signal) for signal in loaded]
+
+
+def _unread(file: Path, error: Exception) -> str:
+    """Why HyperSpy cannot read a file, in words."""
+    if isinstance(error, OSError) and "find a backend" in str(error):
+        kind = f"{file.suffix} files" if file.suffix else "files without an ending"
+        return f"HyperSpy has no reader for {kind} like this one"
+    if isinstance(error, ValueError) and file.is_dir():
+        return "a folder, not a file"
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    reason = str(error).replace("the `reader` keyword", "--reader")
+    return f"HyperSpy cannot read it, it may be damaged or of another kind ({kind}{reason})"
 
 
 @contextlib.contextmanager
@@ -347,7 +357,7 @@ def _quiet_hyperspy() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _image_signals(signals: Sequence[BaseSignal]) -> tuple[list[tuple[int, BaseSignal]], list[str]]:
+def _image_signals(signals: Sequence[BaseSignal], file: Path) -> tuple[list[tuple[int, BaseSignal]], list[str]]:
     """The signals that `find_atoms` takes, each with its place in the file, and why the others were skipped.
 
     A file of one signal is passed on as it is: the error then says what is wrong with it.
@@ -357,7 +367,7 @@ def _image_signals(signals: Sequence[BaseSignal]) -> tuple[list[tuple[int, BaseS
     from hs_deepatoms.errors import DeepAtomsError
 
     if not signals:
-        raise CommandError("the file holds no signal")
+        raise CommandError(f"{file}: the file holds no signal")
     if len(signals) == 1:
         return [(0, signals[0])], []
     images, skipped = [], []
@@ -369,7 +379,7 @@ def _image_signals(signals: Sequence[BaseSignal]) -> tuple[list[tuple[int, BaseS
         else:
             images.append((number, signal))
     if not images:
-        raise CommandError(f"none of its {len(signals)} signals is an image: {'; '.join(skipped)}")
+        raise CommandError(f"{file}: none of its {len(signals)} signals is an image: {'; '.join(skipped)}")
     return images, skipped
 
 
@@ -395,6 +405,20 @@ def _result_names(files: Sequence[Path]) -> list[str]:
         taken.add(name)
         names.append(name)
     return names
+
+
+@contextlib.contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """The folder of results, which goes again if it is new and nothing came into it."""
+    there = out.exists()
+    _make_folder(out)
+    try:
+        yield
+    except BaseException:
+        if not there:
+            with contextlib.suppress(OSError):
+                out.rmdir()
+        raise
 
 
 def _make_folder(out: Path) -> None:

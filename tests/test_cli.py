@@ -263,3 +263,31 @@ def test_rings_and_export_of_a_table(tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"sheet.POSCAR", "sheet.cif", "sheet_rings.zarr"}
     failed = _run("export", tmp_path / "sheet.zarr", "--out", tmp_path / "out")
     assert failed.exit_code == 1 and "without an element" in failed.stderr
+
+
+def test_files_that_hyperspy_stumbles_over(tmp_path):
+    (tmp_path / "damaged.ser").write_bytes(b"x" * 100)
+    (tmp_path / "folder").mkdir()
+    done = _find(tmp_path / "damaged.ser", tmp_path / "folder", "--out", tmp_path / "out")
+    lines = done.stderr.splitlines()
+    assert done.exit_code == 1 and len(lines) == 2
+    assert "damaged.ser: HyperSpy cannot read it" in lines[0] and lines[1].endswith("folder: a folder, not a file")
+
+
+def test_nothing_is_left_where_nothing_was_written(image_file, tmp_path):
+    for options in (["--threshold", "-5"], ["--species", ""], ["--spacing", "2 kg"]):
+        done = _find(image_file, "--out", tmp_path / "out", *options)
+        assert done.exit_code == 1 and "Allowed:" in done.stderr and not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    assert _find(image_file, "--out", tmp_path / "mine", "--threshold", "-5").exit_code == 1
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_debug_shows_where_a_reader_failed(tmp_path):
+    (tmp_path / "damaged.ser").write_bytes(b"x" * 100)
+    done = _find(tmp_path / "damaged.ser", "--out", tmp_path / "out", "--debug")
+    assert not isinstance(done.exception, SystemExit)
+
+
+def test_a_seed_is_not_negative(tmp_path):
+    assert "0" in _run("demo", "--seed", "-1", "--out", tmp_path).stderr and not list(tmp_path.iterdir())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.bridge.source import Source
 
 SMALLEST = 16  # pixels
+FINEST = 1000 * np.finfo(float).eps  # of an offset, that a pixel must be
 DIFFRACTION = ("diffraction", "ebsd")
 
 
@@ -34,12 +35,34 @@ def check_image_source(source: Source, operation: str) -> None:
     InvalidAxesError
         Signal axes in reciprocal space, in angles, energies or times, or a diffraction signal type.
     """
-    _check_type(source, operation)
+    check_numbers(source, operation)
     _check_shape(source, operation)
     _check_space(source, operation)
 
 
-def _check_type(source: Source, operation: str) -> None:
+def check_region_size(part: Source, region: Any, operation: str) -> None:
+    """Refuse a region of fewer pixels than an image must have.
+
+    Raises
+    ------
+    InvalidImageError
+        That names the region: its image is large enough.
+    """
+    height, width = part.data.shape[-2:]
+    if min(height, width) < SMALLEST:
+        got = f"region={region!r}, too small for {operation} ({height} x {width} pixels)"
+        todo = "Give a larger region, in calibrated units."
+        raise InvalidImageError(explain(got, f"regions of at least {SMALLEST} x {SMALLEST} pixels", todo))
+
+
+def check_numbers(source: Source, operation: str) -> None:
+    """Refuse data that are no real numbers.
+
+    Raises
+    ------
+    InvalidImageError
+        Complex, RGB(A), text or object data.
+    """
     dtype = source.data.dtype
     if dtype.names:
         what = f"colour images (RGB, dtype {dtype})"
@@ -81,6 +104,11 @@ def _check_space(source: Source, operation: str) -> None:
         if not _is_ordered(axis):
             got = f"values of axis {axis.name!r} that are not ordered, for {operation}"
             raise InvalidAxesError(explain(got, "rising or falling values", "Sort or recalibrate the axis."))
+        if not _resolves(axis):
+            got = f"axis {axis.name!r} with offset {axis.offset:g} and scale {axis.scale:g} for {operation}"
+            allowed_offset = f"offsets up to {abs(axis.scale) / FINEST:.2g} at this scale"
+            todo = "Correct the axis: so far out its positions are rounded to whole pixels."
+            raise InvalidAxesError(explain(got, allowed_offset, todo))
         measured = unit_kind(axis.units)
         if measured in ("energy", "time"):
             got = f"images with an axis of {measured} for {operation} (axis {axis.name!r} in {axis.units})"
@@ -90,6 +118,11 @@ def _check_space(source: Source, operation: str) -> None:
             got = f"a diffraction pattern or Fourier transform for {operation} (axis {axis.name!r} in {axis.units})"
             todo = "Give the image itself; if only the units are wrong, correct the axis."
             raise InvalidAxesError(explain(got, allowed, todo))
+
+
+def _resolves(axis: Axis) -> bool:
+    """Whether float64 tells positions apart to a thousandth of a pixel, as far from 0 as the axis is."""
+    return axis.values is not None or abs(axis.scale) >= FINEST * abs(axis.offset)
 
 
 def _is_ordered(axis: Axis) -> bool:

@@ -62,8 +62,8 @@ def crop_region(source: Source, region: Any, margin: int = 0) -> tuple[Source, t
     if rows and columns and circle:
         outside = _outside(region, y_axis.cropped(*rows), x_axis.cropped(*columns))
     if not rows or not columns or (outside is not None and outside.all()):
-        raise _refused(region, f"y from {_span(y_axis)}, x from {_span(x_axis)}",
-                       "Give a region inside the image, in calibrated units.")  # fmt: skip
+        raise _refused(region, f"one with pixels of the image, y from {_span(y_axis)}, x from {_span(x_axis)}",
+                       "Give a larger region inside the image, in calibrated units.")  # fmt: skip
     if margin:
         rows, columns = ((max(0, a - margin), min(axis.size, b + margin))
                          for (a, b), axis in ((rows, y_axis), (columns, x_axis)))  # fmt: skip
@@ -94,7 +94,8 @@ def _nearest(axis: Axis, low: float, high: float) -> tuple[int, int] | None:
 
     As HyperSpy's rectangles cut: the one nearest to high is left out.
     """
-    first, last = (int(np.ceil(index - 0.5 - EDGE)) for index in axis.to_index([low, high]))
+    ends = np.clip(axis.to_index([low, high]), -1, axis.size + 1)  # a limit may be infinite
+    first, last = (int(np.ceil(index - 0.5 - EDGE)) for index in ends)
     start, stop = (first, last) if first <= last else (last + 1, first + 1)
     start, stop = max(start, 0), min(stop, axis.size)
     return (start, stop) if start < stop else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -240,11 +240,16 @@ def _places(wanted, dims: Sequence[str], n_signal: int | None, operation: str, n
             todo = "Check how it was read or sliced."
             raise InvalidAxesError(explain(f"{have} for {operation}", f"at least {n_signal} dimensions", todo))
         return list(range(ndim - n_signal, ndim))
-    wanted = [wanted] if isinstance(wanted, str | int | np.integer) else list(wanted)
+    if isinstance(wanted, Set):  # has no order: y and x would change places from one Python to the next
+        got = f"signal_dims={wanted!r} for {operation}"
+        raise InvalidAxesError(explain(got, "a tuple or list, slowest first", "For example signal_dims=('y', 'x')."))
+    wanted = [wanted] if not isinstance(wanted, Iterable) or isinstance(wanted, str) else list(wanted)
     places = [_place(name, dims, ndim) for name in wanted]
     if None in places or len(set(places)) < len(places):
         got = f"signal_dims={tuple(wanted)!r} for {operation}, of {have}"
-        raise InvalidAxesError(explain(got, "names of its dimensions, each once", "Give signal_dims."))
+        what, example = ("names", tuple(dims[-2:])) if dims else ("numbers", (0, 1))
+        todo = f"Leave it out for the last ones, or give for example {example!r}."
+        raise InvalidAxesError(explain(got, f"{what} of its dimensions, each once", todo))
     if n_signal is not None and len(places) != n_signal:
         got = f"{len(places)} signal dimensions {tuple(wanted)!r} for {operation}"
         raise InvalidAxesError(explain(got, allowed, f"Give signal_dims= with {n_signal} of {have}."))

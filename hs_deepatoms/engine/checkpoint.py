@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -71,7 +72,12 @@ class Checkpoint:
 
     def get(self, stage: str, number: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """The arrays of one block, or some of them."""
-        with np.load(self.folder / self._name(stage, number), allow_pickle=False) as file:
+        path = self.folder / self._name(stage, number)
+        with np.load(path, allow_pickle=False) as file:
+            lost = sorted(set(names or ()) - set(file.files))
+            if lost:
+                got = f"{str(path)!r}, a block without {', '.join(lost)}"
+                raise StoreError(explain(got, "blocks that a run of this job wrote", "Remove that file."))
             return {name: file[name] for name in (names or file.files)}
 
     def discard(self) -> None:
@@ -102,14 +108,18 @@ def _begin(folder: Path, job: Mapping[str, Any]) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a job and all that it holds; what it belongs to last, so that this may be stopped, too."""
+    """Remove the folder of a job and what the job put there; its name last, so that this may be stopped, too.
+
+    What somebody else put there stays, and so does the folder then.
+    """
     for path in folder.iterdir():
-        if path.is_dir():
+        if path.is_dir() and path.suffix == ".zarr":
             shutil.rmtree(path)
-        elif path.name != JOB:
+        elif path.suffix in (".npz", ".part"):
             path.unlink()
     (folder / JOB).unlink(missing_ok=True)
-    folder.rmdir()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def holds(folder: Path, job: Mapping[str, Any]) -> bool:

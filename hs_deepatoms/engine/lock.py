@@ -36,6 +36,9 @@ def only_run(path: Path) -> Iterator[None]:
     except NotImplementedError:  # a file system without locks
         yield
         return
+    except OSError as error:
+        got = f"{str(path)!r}, beside which {lock_file(path).name!r} is in the way ({error.strerror or error})"
+        raise StoreError(explain(got, "a path whose lock can be made", "Remove it, or choose another name.")) from error
     try:
         yield
     finally:

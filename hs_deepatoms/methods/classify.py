@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.choices import check_choice
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.tables import schema
@@ -100,7 +101,8 @@ def classify(
         trusted=_trusted(ds),
         seed=seed,
     )
-    parameters = {"n": n if isinstance(n, int | str) else list(n), "method": method, "by": by, "local": local}
+    asked = number if names is None else names
+    parameters = {"n": asked, "method": method, "by": by, "local": local}
     decided = {"n_found": found.number, "trend_degree": found.degree, "seed": seed}
     return with_entry(_with_classes(ds, found, names), "classify", parameters | decided)
 
@@ -114,6 +116,9 @@ def rename_species(ds: xr.Dataset, names: Mapping[int | str, str]) -> xr.Dataset
         If there is no such species, or two would have one name.
     """
     column = schema.check_column(ds, "species")
+    if not isinstance(names, Mapping) or not all(isinstance(name, str) and name for name in names.values()):
+        raise InvalidArgumentError(explain(f"names={names!r}", "a dictionary, name or number: new name", "For example "
+                                           "rename_species({'A': 'Sr'})."))  # fmt: skip
     known = _names_of(column)
     numbers = {name: value for value, name in known.items()}
     wanted = {numbers.get(one, one): str(name) for one, name in names.items()}
@@ -163,18 +168,17 @@ def _read_n(n: Any, argument: str = "n") -> tuple[int | str, list[str] | None]:
     if is_whole(n, 1, len(LETTERS)):
         return int(n), None
     if not isinstance(n, str | int) and isinstance(n, Sequence) and n and all(isinstance(one, str) for one in n):
-        if len(set(n)) == len(n) and UNKNOWN_NAME not in n:
+        if len(set(n)) == len(n) and UNKNOWN_NAME not in n and all(one.strip() for one in n):
             return len(n), list(n)
     allowed = f"'auto', 1 to {len(LETTERS)}, or a list of different names, strongest first"
     raise InvalidArgumentError(explain(f"{argument}={n!r}", allowed, f"For example {argument}=['Sr', 'Ti']."))
 
 
 def _check(method: Any, local: Any, n: Any) -> None:
-    if method not in METHODS:
-        raise InvalidArgumentError(explain(f"method={method!r}", f"one of {METHODS}", "Leave it out for 'mixture'."))
-    if local not in (True, False, "auto"):
+    check_choice("method", method, METHODS, "Leave it out for 'mixture'.")
+    if not isinstance(local, bool | np.bool_) and not (isinstance(local, str) and local == "auto"):
         raise InvalidArgumentError(explain(f"local={local!r}", "True, False or 'auto'", "Leave it out for 'auto'."))
-    if method == "meanshift" and n != "auto":
+    if method == "meanshift" and not isinstance(n, str):
         todo = "Leave n out, or take method='mixture'."
         raise InvalidArgumentError(explain(f"n={n!r} with method='meanshift'", "n='auto': it finds the number", todo))
 

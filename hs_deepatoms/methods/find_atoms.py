@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from hs_deepatoms._core.choices import check_choice
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.numbers import check_count
-from hs_deepatoms.bridge.checks import check_image_source
+from hs_deepatoms.bridge.checks import check_region_size
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
@@ -180,9 +181,9 @@ def find_atoms(
             navigation_mask=navigation_mask, signal_dims=signal_dims, device=device, batch_size=batch_size,
             num_workers=num_workers, navigation_chunks=navigation_chunks, show_progressbar=show_progressbar,
         )  # fmt: skip
-    images.check_choice("method", method, METHODS)
-    images.check_choice("contrast", contrast, images.CONTRASTS)
-    images.check_choice("refine", refine, REFINEMENTS)
+    check_choice("method", method, METHODS)
+    check_choice("contrast", contrast, images.CONTRASTS)
+    check_choice("refine", refine, REFINEMENTS)
     check_shape(elliptical, refine)
     elliptical = elliptical if isinstance(elliptical, str) else bool(elliptical)  # also NumPy's
     check_species(species)
@@ -193,7 +194,7 @@ def find_atoms(
     whole = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")
     source, origin = whole, (0, 0)
     if region is not None:
-        check_image_source(crop_region(whole, region)[0], "find_atoms")
+        check_region_size(crop_region(whole, region)[0], region, "find_atoms")
         source, origin, _ = crop_region(whole, region, REGION_RIM)
     look = look_at(source, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
                    threshold=threshold, spacing=spacing, refine=refine, elliptical=elliptical, device=device,

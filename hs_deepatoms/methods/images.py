@@ -96,14 +96,6 @@ def suited_model(dark: bool) -> Model:
     return next((other for other in others if other.contrasts == own), None) or find_model(known[0])
 
 
-def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
-    """One of the allowed words, or a named error."""
-    if value not in allowed:
-        message = explain(f"{name}={value!r}", ", ".join(map(repr, allowed)), "Choose one of these.")
-        raise InvalidArgumentError(message)
-    return value
-
-
 def read_mask(mask: Any, shape: tuple[int, ...], name: str, dims: tuple[str, ...] = ()) -> np.ndarray | None:
     """A boolean mask (True: leave out, as in HyperSpy) from an array, signal or DataArray (read by its dims)."""
     if mask is None:

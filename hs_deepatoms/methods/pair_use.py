@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hs_deepatoms._core.choices import yes_or_no
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, explain
 from hs_deepatoms._core.numbers import is_number, is_whole
@@ -50,7 +51,7 @@ def predict(tree: Any, image: Any, *, lazy_output: bool | None = None, std: bool
         Spectra on the axes of the image, of the type of the spectra that were learned; counts.
     """
     asked = _asked(tree, image, device)
-    lazy = asked.source.lazy if lazy_output is None else lazy_output
+    lazy = yes_or_no("lazy_output", lazy_output, asked.source.lazy)
     stored = asked.stored
     if lazy:
         data = lazy_spectra(asked, partial(_spectra, stored))
@@ -77,7 +78,7 @@ def predict_std(tree: Any, image: Any, *, kind: str = "total", lazy_output: bool
         raise InvalidArgumentError(explain(f"kind={kind!r}", f"one of {KINDS}", "Choose one of these."))
     asked = _asked(tree, image, device)
     function = partial(_deviation, asked.stored, noise=kind == "total")
-    lazy = asked.source.lazy if lazy_output is None else lazy_output
+    lazy = yes_or_no("lazy_output", lazy_output, asked.source.lazy)
     data = lazy_spectra(asked, function) if lazy else _decoded(asked.stored, _mapped(asked), function)
     return _result(tree, asked, data, None, f"{kind} standard deviation of predicted")
 
@@ -320,7 +321,7 @@ def _image(tree, stored: Stored, source: Source, maps: np.ndarray, variance, laz
     )
     step = stored.attrs["lines"][0]["forced"]
     axes = [_finer(axis, step) for axis in source.navigation]
-    lazy = source.lazy if lazy_output is None else lazy_output
+    lazy = yes_or_no("lazy_output", lazy_output, source.lazy)
     data, wide = (None if one is None else _untiled(one, step, lazy) for one in (maps, variance))
     channels = [] if data.ndim == 2 else [Axis("channel", len(data), navigate=True)]
     title = f"{what} from {source.title or 'spectra'}" + (f" ({tree.attrs['image']})" if tree.attrs["image"] else "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.choices import yes_or_no
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, TableError, explain
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.lengths import read_length, unit_factor
@@ -107,7 +108,7 @@ def read_patch_set(signal: Any, atoms: Any, request: Request, *, operation: str,
     cutting = Cutting(shape, centring, request.edge, request.normalisation)
     table, nodes = _rows(images, atoms, request, shape, operation)
     table, place, dropped = _kept(images, table, cutting)
-    lazy = images.source.lazy if request.lazy_output is None else bool(request.lazy_output)
+    lazy = yes_or_no("lazy_output", request.lazy_output, images.source.lazy)
     data = cut_patches(images.data, *place, cutting, lazy=lazy)
     notes = {"window_px": list(shape), "centring": centring, "edge": request.edge, "dropped": dropped,
              "normalisation": request.normalisation,

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from hs_deepatoms._core.choices import check_choice, yes_or_no
 from hs_deepatoms._core.numbers import check_count
-from hs_deepatoms.bridge.checks import check_image_source
+from hs_deepatoms.bridge.checks import check_region_size
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.results import write_like
@@ -84,7 +85,7 @@ navigation_chunks, show_progressbar
             batch_size=batch_size, num_workers=num_workers, navigation_chunks=navigation_chunks,
             lazy_output=lazy_output, show_progressbar=show_progressbar,
         )  # fmt: skip
-    images.check_choice("contrast", contrast, images.CONTRASTS)
+    check_choice("contrast", contrast, images.CONTRASTS)
     for name, value in (
         ("batch_size", batch_size),
         ("num_workers", num_workers),
@@ -93,13 +94,13 @@ navigation_chunks, show_progressbar
         check_count(name, value)
     whole = images.read_images(signal, signal_dims=signal_dims, operation="segment")
     source, origin, outside = (whole, (0, 0), None) if region is None else crop_region(whole, region)
-    check_image_source(source, "segment")
+    check_region_size(source, region, "segment")
+    lazy = yes_or_no("lazy_output", lazy_output, source.lazy)
     look = look_at(source, whole=whole, origin=origin, outside=outside, model=model, contrast=contrast,
                    spacing=spacing, device=device, signal_mask=signal_mask,
                    navigation_mask=navigation_mask)  # fmt: skip
     blocks, job = images.plan(source, detection_job(source, look), batch_size=batch_size,
                               frames_per_block=navigation_chunks)  # fmt: skip
-    lazy = source.lazy if lazy_output is None else lazy_output
     if lazy:
         data = map_to_array(source.data, blocks, presence_block, arguments=(job,), leading=(), dtype=np.float32)
     else:

@@ -19,7 +19,7 @@ from hs_deepatoms._core.version import __version__
 from hs_deepatoms.engine.checkpoint import Checkpoint, differences, discard, fingerprint, holds
 from hs_deepatoms.engine.lock import lock_file, only_run
 from hs_deepatoms.tables.build import table_attrs
-from hs_deepatoms.tables.parts import open_lazily, write_parts
+from hs_deepatoms.tables.parts import lost_chunks, open_lazily, write_parts
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,6 +42,13 @@ def check_store(store: Any, species: Any = None) -> Path:
         message = explain(f"store={store!r}", "a path that ends in .zarr", "Give one, for example store='atoms.zarr'.")
         raise InvalidArgumentError(message)
     path = Path(store).expanduser()
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        got = f"store={str(store)!r} ({getattr(error, 'strerror', None) or error})"
+        raise InvalidArgumentError(explain(got, "a path that can be written to", "Choose another name.")) from error
     if not path.parent.is_dir():
         message = explain(
             f"store={str(store)!r}, in a folder that is not there", "an existing folder", "Make it first."
@@ -96,10 +103,21 @@ def finished(path: Path, job: dict, source: Source) -> xr.Dataset | None:
         message = explain(f"{str(path)!r}, the atoms of other data, another model or other parameters ({what})",
                           "a new path", "Choose another name, or remove that store.")  # fmt: skip
         raise StoreError(message)
+    _check_whole(path, table)
     labels = table_attrs(source.navigation, source.signal, source.metadata, [])
     _check_axes(path, json.loads(table.attrs["axes"]), json.loads(labels["axes"]))
     _tidy(path, job)
     return table.assign_attrs(metadata=labels["metadata"])
+
+
+def _check_whole(path: Path, table: xr.Dataset) -> None:
+    """Refuse the store of a finished run that lost parts since."""
+    lost = [name for name in ("y", "x", "y_px", "x_px") if name not in table.variables]
+    lost += [f"chunks of {name}" for name in lost_chunks(path)]
+    lost += [] if "axes" in table.attrs else ["axes"]
+    if lost:
+        got = f"{str(path)!r}, a store that was finished and lost parts since ({', '.join(lost)})"
+        raise StoreError(explain(got, "a whole store, or a new path", "Remove it and repeat the call."))
 
 
 def _check_axes(path: Path, then: list[dict], now: list[dict]) -> None:

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from hs_deepatoms._core.choices import check_choice
 from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, explain
 from hs_deepatoms._core.numbers import check_count
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.results import write_like
-from hs_deepatoms.methods.images import check_choice, read_images
+from hs_deepatoms.methods.images import read_images
 
 ARRAY_FILES = (".npy", ".npz", ".zarr")
 

@@ -54,15 +54,18 @@ def save_tree(tree: xr.DataTree, path: str | os.PathLike, *, overwrite: bool = T
 def is_tree(path: str | os.PathLike) -> bool:
     """Whether there is a store with groups at the path: a tree, not a table."""
     path = Path(path)
-    if path.suffix.lower() == ".zarr" and path.is_dir():
+    if path.suffix.lower() == ".zarr" and os.path.isdir(path):
         return any(_is_group(child / "zarr.json") for child in path.iterdir())
-    if path.suffix.lower() == ".nc" and path.is_file():
+    if path.suffix.lower() == ".nc" and os.path.isfile(path):
         import h5py
 
         if not h5py.is_hdf5(path):
             return False
-        with h5py.File(path, "r") as file:
-            return any(isinstance(item, h5py.Group) for item in file.values())
+        try:
+            with h5py.File(path, "r") as file:
+                return any(isinstance(item, h5py.Group) for item in file.values())
+        except OSError:  # cut short: whoever reads it says so
+            return False
     return False
 
 

@@ -187,8 +187,9 @@ def read_content(path: str | os.PathLike, sha256: str | None) -> bytes:
     """The bytes of a model file, checked against a hash."""
     try:
         content = Path(path).read_bytes()
-    except OSError as error:
-        message = explain(f"model file {path}: {error.strerror or error}", "a readable file", "Check the path.")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        message = explain(f"model file {path}: {reason}", "a readable file", "Check the path.")
         raise ModelFileError(message) from error
     if sha256 is not None and _hash(content) != sha256.lower():
         message = explain(

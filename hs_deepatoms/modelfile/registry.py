@@ -118,6 +118,6 @@ def model_path(model: str | os.PathLike | None) -> Path:
         return shipped_model()
     path = Path(model).expanduser()
     bare = isinstance(model, str) and not path.suffix and len(path.parts) == 1
-    if bare and (model in shipped_models() or not path.exists()):
+    if bare and (model in shipped_models() or not os.path.exists(path)):
         return shipped_model(model)
-    return path.resolve()
+    return path if "\0" in str(path) else path.resolve()  # whoever reads it says what is wrong

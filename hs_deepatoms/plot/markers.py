@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.errors import InvalidImageError, TableError, explain
 from hs_deepatoms.bridge.axes import UNCALIBRATED, Axis
 from hs_deepatoms.plot.style import COLOR, check_color, marker_size, species_colors, typical_spacing
 from hs_deepatoms.tables import schema
@@ -93,6 +93,9 @@ def plot_on_signal(
 
 def show(signal: BaseSignal, markers: plot.markers.Points) -> matplotlib.axes.Axes:
     """Plot ``signal`` unless it is open already, add ``markers``, return the axes of the image."""
+    if signal.data.dtype.kind == "c":
+        todo = "Plot its amplitude or phase: signal.amplitude, signal.phase."
+        raise InvalidImageError(explain(f"complex images ({signal.data.dtype}) for plot", "real numbers", todo))
     if not is_open(signal):
         signal.plot()
     signal.add_marker(markers)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms.bridge.checks import check_numbers
 from hs_deepatoms.plot.markers import positions_for
 from hs_deepatoms.plot.style import COLOR, check_color, marker_size, species_colors, typical_spacing
 from hs_deepatoms.plot.vectors import draw_arrows, draw_ellipses
@@ -86,14 +87,19 @@ def plot_image(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, *, f
 
 def _prepared(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, frame: int) -> tuple:
     """Axes with the frame's picture, its atoms, where they are on it, and its units per unit of theirs."""
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.subplots(layout="constrained")[1]
     if image is not None:
         from hs_deepatoms.bridge.source import read_source
 
         source = read_source(image, operation="plot")
+        check_numbers(source, "plot")
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(layout="constrained")[1]
+    elif not all(hasattr(ax, name) for name in ("imshow", "set_xlim")):
+        got = f"ax of type {type(ax).__name__}"
+        raise InvalidArgumentError(explain(got, "matplotlib axes", "For example ax=plt.subplots()[1]."))
+    if image is not None:
         atoms = _one_frame(ds, frame, int(np.prod(source.data.shape[:-2], dtype=int)))
         axes = source.signal[-2:]
         y, x = positions_for(atoms, image)

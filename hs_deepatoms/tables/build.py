@@ -183,7 +183,7 @@ def _positions_1d(values: Any, name: str, copy: bool = True) -> np.ndarray:
 def _integers(values: Any, name: str, copy: bool = True) -> np.ndarray:
     values = _one_dimensional(values, name)
     if values.size and (values.dtype.kind not in "iuf" or not np.array_equal(values, np.rint(values))):
-        raise TableError(explain(f"{name} of dtype {values.dtype}", "whole numbers", "Give the frame as integers."))
+        raise TableError(explain(f"{name} of dtype {values.dtype}", "whole numbers", "Give them as integers."))
     return values.astype(np.int64, copy=copy)
 
 

@@ -9,10 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from hs_deepatoms._core.choices import check_choice
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.bridge.axes import UNKNOWN_UNITS, choose_names
 from hs_deepatoms.tables.categories import category_names
-from hs_deepatoms.tables.schema import DIM, axis_units, is_table, read_json, stored_axes, valid
+from hs_deepatoms.tables.schema import (
+    DIM,
+    axis_entries,
+    axis_units,
+    check_table,
+    navigation_columns,
+    read_json,
+    stored_axes,
+    valid,
+)
 from hs_deepatoms.tables.units import in_pixels
 
 READABLE = (
@@ -37,6 +47,8 @@ class Found:
     index_columns: dict[str, np.ndarray] = field(default_factory=dict)
     """The columns that ``indices`` were read from, as they came: not every ``..._index`` is one of a frame."""
     navigation_sizes: dict[str, int] = field(default_factory=dict)
+    own_frames: tuple[str, ...] = ()
+    """Navigation axes of the image that a table came from."""
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     names: dict[str, dict[int, str]] = field(default_factory=dict)
     provenance: list[dict] = field(default_factory=list)
@@ -57,8 +69,7 @@ def read_positions(
     InvalidArgumentError
         If ``order`` or ``units`` is not text that is allowed.
     """
-    if order not in ("yx", "xy"):
-        raise InvalidArgumentError(explain(f"order={order!r}", "'yx' or 'xy'", "Choose one of these."))
+    check_choice("order", order, ("yx", "xy"))
     if units is not None and (not isinstance(units, str) or not units):
         raise InvalidArgumentError(
             explain(f"units={units!r}", "'px', 'calibrated' or a length unit", "Choose one of these.")
@@ -69,13 +80,23 @@ def read_positions(
     found = _read(y, x, order, units)
     if found.units is None:
         found.units, found.said = "px", False
-    found.columns.update({name: np.asarray(values) for name, values in (columns or {}).items()})
+    found.columns.update(_named(columns or {}))
     if frame is not None:
         found.frame, found.indices = np.asarray(frame), {}
         if found.frame.dtype.kind not in "iuf" or found.frame.ndim != 1:
             what = f"frame={frame!r}" if np.ndim(frame) == 0 else f"frame of dtype {found.frame.dtype}"
             raise TableError(explain(what, "one whole number per atom", "Give the flattened frame of every atom."))
     return found
+
+
+def _named(columns: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Further columns; positions and frames have arguments of their own, which these would contradict."""
+    given = {str(name): np.asarray(values) for name, values in columns.items()}
+    twice = [name for name in given if name in ("y", "x", "y_px", "x_px", "frame", DIM)]
+    if twice:
+        todo = "Give positions and frames by their own arguments, all in one DataFrame, or rename these columns."
+        raise TableError(explain(f"columns {twice}", "columns other than positions, frames and ids", todo))
+    return given
 
 
 def _read(y: Any, x: Any, order: str, units: str | None) -> Found:
@@ -85,8 +106,8 @@ def _read(y: Any, x: Any, order: str, units: str | None) -> Found:
         return _from_frame(_read_csv(y), units, f"csv file {os.path.basename(os.fspath(y))}")
     if hasattr(y, "iloc") and hasattr(y, "columns"):
         return _from_frame(y, units, "DataFrame")
-    if is_table(y):
-        return _from_table(y)
+    if hasattr(y, "data_vars"):
+        return _from_table(check_table(y))
     if getattr(y, "ragged", False) and hasattr(y, "axes_manager"):
         return _from_ragged(y, order, units)
     if not hasattr(y, "axes_manager"):
@@ -113,6 +134,10 @@ def _both(said: Sequence[Any]) -> str | tuple[str, str] | None:
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:
+    if np.ma.isMaskedArray(values):
+        values = np.ma.filled(values.astype(float), np.nan)  # what is masked is no position
+    if np.iscomplexobj(values):
+        raise TableError(explain(f"complex values for {name}", "real numbers", "Take the real part, or the amplitude."))
     try:
         return np.asarray(values, float)
     except (TypeError, ValueError) as error:
@@ -124,7 +149,12 @@ def _read_csv(path: Any):
 
     if not os.path.exists(path):
         raise TableError(explain(f"{os.fspath(path)!r}, which does not exist", READABLE, "Check the path."))
-    return pd.read_csv(path, skipinitialspace=True)
+    try:
+        return pd.read_csv(path, skipinitialspace=True)
+    except (OSError, ValueError) as error:  # pandas' own errors are of these; text that cannot be decoded, too
+        reason = " ".join(str(error).split())
+        got = f"{os.fspath(path)!r}, which cannot be read ({reason})"
+        raise TableError(explain(got, "a csv file with a line of names", "Check the file.")) from error
 
 
 def _from_frame(frame: Any, units: str | None, source: str) -> Found:
@@ -165,7 +195,10 @@ def _length_units(frame: Any, arrays: Mapping[str, np.ndarray]) -> tuple[str | N
 
 def _only(units: np.ndarray | None) -> str | None:
     different = [] if units is None else sorted(set(map(str, units.tolist())))
-    return different[0] if len(different) == 1 else None
+    if len(different) > 1:
+        got = f"a table with positions in {different}"
+        raise TableError(explain(got, "one unit for all", "Convert them to one, or give each part a table of its own."))
+    return different[0] if different else None
 
 
 def _is_index(name: str) -> bool:
@@ -187,6 +220,7 @@ def _from_table(ds: Any) -> Found:
     for name in found.names:
         found.columns[name] = np.rint(found.columns[name]).astype(np.int64)
     found.length_units = tuple(axis_units(ds).values())
+    found.own_frames = tuple(navigation_columns([entry["name"] for entry in axis_entries(ds) if entry.get("navigate")]))
     found.provenance = read_json(ds.attrs, "provenance", [])
     return found
 

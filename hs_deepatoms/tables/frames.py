@@ -33,7 +33,7 @@ def frame_grid(ds: xr.Dataset) -> FrameGrid:
     """Navigation grid of the source; where the table does not know it, the smallest one that holds its atoms."""
     from hs_deepatoms.bridge.axes import Axis
 
-    entries = [entry for entry in schema.read_json(ds.attrs, "axes", []) if entry.get("navigate")]
+    entries = [entry for entry in schema.axis_entries(ds) if entry.get("navigate")]
     if entries:
         axes = [Axis.from_dict(entry) for entry in entries]
         columns = schema.navigation_columns([axis.name for axis in axes])
@@ -89,7 +89,7 @@ def read_frames(frames: int | slice | Sequence[int] | Mapping, grid: FrameGrid) 
 def _take(values: np.ndarray, wanted, name: str) -> np.ndarray:
     try:
         return np.atleast_1d(values[wanted if isinstance(wanted, slice) else np.asarray(wanted)])
-    except IndexError as error:
+    except (IndexError, TypeError) as error:
         allowed = f"0 to {values.size - 1}, a slice, or a list of these"
         raise TableError(explain(f"{name}={wanted!r}", allowed, "Choose frames that exist.")) from error
 

@@ -80,7 +80,7 @@ def _parts(tables: Iterable[xr.Dataset]) -> list[xr.Dataset]:
 
 
 def _axis_entries(ds: xr.Dataset) -> list[dict]:
-    return schema.read_json(ds.attrs, "axes", [])
+    return schema.axis_entries(ds)
 
 
 def _check_fit(parts: Sequence[xr.Dataset], dim: str | None) -> None:
@@ -167,7 +167,11 @@ def _numbered(made: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
 
 
 def _part_ids(part: xr.Dataset) -> np.ndarray:
-    return np.asarray(part[schema.DIM].values, np.int64)
+    ids = np.asarray(part[schema.DIM].values)
+    if ids.dtype.kind not in "iu":
+        todo = "Number them anew: table.drop_vars('atom')."
+        raise TableError(explain(f"ids of dtype {ids.dtype}", "a whole number per atom", todo))
+    return ids.astype(np.int64, copy=False)
 
 
 def _joined_attrs(parts: Sequence[xr.Dataset], dim: str | None) -> dict:

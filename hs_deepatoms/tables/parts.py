@@ -18,9 +18,18 @@ def write_parts(parts: Iterable[xr.Dataset], path: Path) -> None:
         part = part.drop_encoding()
         if number == 0:
             encoding = {name: {"chunks": (CHUNK,)} for name in part.variables}
-            part.to_zarr(path, mode="w", consolidated=False, encoding=encoding)
+            part.to_zarr(path, mode="w", consolidated=False, encoding=encoding, write_empty_chunks=True)
         elif part.sizes["atom"]:
-            part.to_zarr(path, append_dim="atom", consolidated=False)
+            part.to_zarr(path, append_dim="atom", consolidated=False, write_empty_chunks=True)
+
+
+def lost_chunks(path: Path) -> list[str]:
+    """Names of the positions of which a store lost parts: these would be read as missing values, without a word."""
+    import zarr
+
+    store = zarr.open_group(path, mode="r")
+    arrays = {name: store[name] for name in ("y", "x", "y_px", "x_px") if name in store}
+    return [name for name, array in arrays.items() if array.nchunks_initialized < array.nchunks]
 
 
 def open_lazily(path: Path) -> xr.Dataset:

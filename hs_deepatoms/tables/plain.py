@@ -34,6 +34,9 @@ def table_from_frame(frame: pd.DataFrame, source: str) -> xr.Dataset:
         found = f"{source} with columns {list(map(str, frame.columns))}"
         todo = "Read other tables with hs_deepatoms.positions(path, signal=image)."
         raise TableError(explain(found, "columns 'y' and 'x'", todo))
+    texts = [name for name in schema.COORDINATES if len(frame) and frame[name].dtype.kind not in "fiu"]
+    if texts:
+        raise TableError(explain(f"{source} with text in {texts}", "numbers", "Correct these lines."))
     units = _units(frame)
     columns = {str(name): frame[name].to_numpy() for name in frame.columns if name not in (schema.DIM, *UNIT_COLUMNS)}
     ids = frame[schema.DIM].to_numpy() if schema.DIM in frame else np.arange(len(frame))
@@ -66,7 +69,10 @@ def table_from_frame(frame: pd.DataFrame, source: str) -> xr.Dataset:
 
 
 def _units(frame: pd.DataFrame) -> dict[str, str]:
-    def first(name: str) -> str:
-        return str(frame[name].iloc[0]) if name in frame and len(frame) else ""
+    def only(name: str) -> str:
+        there = frame[name].astype(str).unique().tolist() if name in frame else []
+        if len(there) > 1:
+            raise TableError(explain(f"positions in {there}", "one unit for all", "Convert them to one."))
+        return there[0] if there else ""
 
-    return {axis: first(f"{axis}_units") or first("units") or "px" for axis in schema.COORDINATES}
+    return {axis: only(f"{axis}_units") or only("units") or "px" for axis in schema.COORDINATES}

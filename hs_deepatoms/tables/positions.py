@@ -123,6 +123,10 @@ def _match_indices(found: Found, navigation: Sequence[Axis]) -> None:
     if found.navigation_sizes and list(found.navigation_sizes.values()) == [axis.size for axis in navigation]:
         # a ragged signal has all its axes, in the order of the image's, whatever they are called
         found.indices = dict(zip(wanted, found.indices.values(), strict=True))
+    lost = {n: np.unique(found.indices[n]).size for n in found.own_frames if n in found.indices and n not in wanted}
+    if any(number > 1 for number in lost.values()):
+        todo = "Choose the frame first: table.deepatoms.select(frames=0)."
+        raise TableError(explain(f"a table of frames {lost}", f"frames along {wanted or 'nothing: one image'}", todo))
     for name in [name for name in found.indices if name not in wanted]:
         del found.indices[name]
         both = (name, f"{name}_index")
@@ -240,10 +244,10 @@ def _flat_frames(found: Found, navigation: Sequence[Axis]) -> np.ndarray | None:
     if len(found.indices) == len(sizes) and sizes:
         indices = list(found.indices.values())
         for index, axis in zip(indices, navigation, strict=True):
-            if index.size and (index.min() < 0 or index.max() >= axis.size):
+            if not np.isin(index, np.arange(axis.size)).all():
                 message = explain(
                     f"frames from {index.min()} to {index.max()} along {axis.name!r}",
-                    f"0 to {axis.size - 1}",
+                    f"whole numbers from 0 to {axis.size - 1}",
                     "Check that signal= is the stack of these positions.",
                 )
                 raise TableError(message)

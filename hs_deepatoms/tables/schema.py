@@ -195,13 +195,21 @@ def stored_axes(ds: xr.Dataset) -> tuple[tuple[Axis, ...], tuple[Axis, ...]] | N
     """Navigation and signal axes of the source image, or None if the table does not know them."""
     from hs_deepatoms.bridge.axes import Axis
 
-    entries = read_json(ds.attrs, "axes", None)
-    if not entries:
-        return None
-    axes = [Axis.from_dict(entry) for entry in entries]
+    axes = [Axis.from_dict(entry) for entry in axis_entries(ds)]
     navigation = tuple(axis for axis in axes if axis.navigate)
     signal = tuple(axis for axis in axes if not axis.navigate)
     return (navigation, signal) if len(signal) >= 2 else None
+
+
+def axis_entries(ds: xr.Dataset) -> list[dict[str, Any]]:
+    """Descriptions of the source's axes that a table carries; none where somebody else damaged them."""
+    from hs_deepatoms.bridge.axes import Axis
+
+    entries = read_json(ds.attrs, "axes", [])
+    try:
+        return entries if all(Axis.from_dict(entry).size > 0 for entry in entries) else []
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return []
 
 
 def known_axes(ds: xr.Dataset, operation: str) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.numbers import is_number, is_whole
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import category_names
 from hs_deepatoms.tables.frames import frame_grid, frame_of, read_frames
@@ -105,8 +106,8 @@ def inside_region(region: Any, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 def of_species(column: xr.DataArray, wanted: Any) -> np.ndarray:
     names = category_names(column.attrs)
     numbers = {name: value for value, name in names.items()}
-    listed = [wanted] if isinstance(wanted, str | int | np.integer) else list(wanted)
-    unknown = [one for one in listed if isinstance(one, str) and one not in numbers]
+    listed = list(wanted) if np.iterable(wanted) and not isinstance(wanted, str) else [wanted]
+    unknown = [one for one in listed if not (is_whole(one, -np.inf) or (isinstance(one, str) and one in numbers))]
     if unknown:
         raise TableError(explain(f"species {unknown}", f"one of {sorted(numbers)} or a number", "Choose one of these."))
     return np.isin(column.values, [numbers[one] if isinstance(one, str) else int(one) for one in listed])
@@ -114,8 +115,8 @@ def of_species(column: xr.DataArray, wanted: Any) -> np.ndarray:
 
 def _within(values: np.ndarray, limits: Any) -> np.ndarray:
     try:
-        low, high = (float(limits), 1.0) if np.isscalar(limits) else map(float, limits)
-        readable = 0 <= low <= high <= 1  # also not NaN
+        low, high = (limits, 1.0) if np.isscalar(limits) else limits
+        readable = is_number(low) and is_number(high) and 0 <= low <= high <= 1
     except (TypeError, ValueError):
         readable = False
     if not readable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -12,16 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.errors import DeepAtomsError, InvalidArgumentError, TableError, explain
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import category_names
-from hs_deepatoms.tables.parts import open_lazily
+from hs_deepatoms.tables.missing import UNKNOWN, UNKNOWN_NAME
+from hs_deepatoms.tables.parts import lost_chunks, open_lazily
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
 ENDINGS = (".zarr", ".nc", ".csv")
+# what the system says of a path at which nothing can be written
+NO_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS,
+            errno.ENAMETOOLONG}  # fmt: skip
 
 
 def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = True) -> Path:
@@ -58,10 +63,30 @@ def save_table(ds: xr.Dataset, path: str | os.PathLike, *, overwrite: bool = Tru
         todo = "Or of the columns of one dimension: ds[names].to_dataframe().to_csv(path)."
         raise InvalidArgumentError(explain(f"path {str(path)!r} for several dims", "a name in .zarr or .nc", todo))
     check_target(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(path) as temporary:
-        writer(ds, temporary)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_beside(path) as temporary:
+            writer(ds, temporary)
+    except OSError as error:
+        if error.errno not in NO_PLACE:  # a full disk is nothing that another argument mends
+            raise
+        got = f"path {str(path)!r} ({error.strerror or error})"
+        raise InvalidArgumentError(explain(got, "a place that can be written to", "Choose another one.")) from error
+    except DeepAtomsError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise TableError(_unwritten(ds, path, error)) from error
     return path
+
+
+def _unwritten(ds: xr.Dataset, path: Path, error: Exception) -> str:
+    """What of a table cannot be written: what somebody put into its attributes or columns."""
+    plain = str | int | float | list | tuple | bytes | np.ndarray | np.generic
+    odd = [name for name, value in ds.attrs.items() if not isinstance(value, plain)]
+    odd += [name for name in ds.variables if ds[name].dtype.kind == "O"]
+    got = f"a table that cannot be written to {path.name!r} ({error})"
+    todo = f"Convert or drop {', '.join(map(repr, map(str, odd)))}." if odd else "Convert or drop what it names."
+    return explain(got, "attributes and columns of numbers and text", todo)
 
 
 def load_table(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
@@ -74,13 +99,16 @@ def load_table(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
     """
     path = _as_path(path)
     reader = _READERS.get(path.suffix.lower())
-    if reader is None or not path.exists():
-        found = f"path {str(path)!r}" + ("" if path.exists() else ", which does not exist")
+    if reader is None or not os.path.exists(path):
+        found = f"path {str(path)!r}" + ("" if os.path.exists(path) else ", which does not exist")
         raise TableError(explain(found, f"a table ending in {', '.join(ENDINGS)}", "Check the path."))
     if lazy and reader is not _read_zarr:
         raise InvalidArgumentError(explain(f"lazy=True for {path.name!r}", "a .zarr store", "Leave lazy out."))
     try:
         ds = open_lazily(path) if lazy else reader(path)
+        check_version(ds)
+        if reader is _read_zarr:
+            _check_chunks(path)
     except TableError:
         raise
     except Exception as error:
@@ -90,10 +118,31 @@ def load_table(path: str | os.PathLike, *, lazy: bool = False) -> xr.Dataset:
 
 
 def _as_path(path: Any) -> Path:
-    if isinstance(path, str | os.PathLike):
+    if isinstance(path, str | os.PathLike) and "\0" not in os.fsdecode(path):
         return Path(path)
     allowed = f"a name ending in {', '.join(ENDINGS)}"
-    raise InvalidArgumentError(explain(f"path {path!r} of type {type(path).__name__}", allowed, "Give a path."))
+    what = repr(path) if isinstance(path, str) else f"of type {type(path).__name__}"  # a table's text has many lines
+    raise InvalidArgumentError(explain(f"path {what}", allowed, "Give a path."))
+
+
+def _check_chunks(path: Path) -> None:
+    lost = lost_chunks(path)
+    if lost:
+        got = f"{str(path)!r}, a store without all chunks of {', '.join(lost)}"
+        raise TableError(explain(got, "a whole store", "Copy or write it again."))
+
+
+def check_version(ds: xr.Dataset) -> None:
+    """Refuse a table whose format is newer than this package knows, or not to be read.
+
+    Raises
+    ------
+    TableError
+    """
+    version = ds.attrs.get("format_version", schema.FORMAT_VERSION)
+    if not isinstance(version, int | np.integer) or version > schema.FORMAT_VERSION:
+        got = f"a table of format version {version!r}"
+        raise TableError(explain(got, f"up to {schema.FORMAT_VERSION}", "Update hs_deepatoms."))
 
 
 def _plain_attributes(ds: xr.Dataset) -> xr.Dataset:
@@ -170,7 +219,7 @@ def _remove(path: Path) -> None:
 
 def check_target(path: Path, overwrite: bool) -> None:
     """Refuse to replace what must not be replaced."""
-    if not path.exists():
+    if not os.path.exists(path):
         return
     if not overwrite:
         raise InvalidArgumentError(
@@ -186,7 +235,8 @@ def _is_store(path: Path) -> bool:
 
 
 def _write_zarr(ds: xr.Dataset, path: Path) -> None:
-    ds.drop_encoding().to_zarr(path, mode="w", consolidated=False)
+    # empty chunks too, so that one that is not there is one that was lost
+    ds.drop_encoding().to_zarr(path, mode="w", consolidated=False, write_empty_chunks=True)
 
 
 def _write_netcdf(ds: xr.Dataset, path: Path) -> None:
@@ -198,7 +248,8 @@ def _write_csv(ds: xr.Dataset, path: Path) -> None:
     for name in frame.columns:
         names = category_names(ds[name].attrs)
         if names:
-            frame[name] = [names.get(value, str(value)) for value in frame[name].tolist()]
+            classes = [UNKNOWN if value != value else value for value in frame[name].tolist()]  # NaN: a join left gaps
+            frame[name] = [names.get(value, UNKNOWN_NAME if value == UNKNOWN else str(value)) for value in classes]
     units = schema.axis_units(ds)
     if units["y"] == units["x"]:
         frame["units"] = units["y"]
@@ -224,7 +275,7 @@ def _read_csv(path: Path) -> xr.Dataset:
 
     from hs_deepatoms.tables.plain import table_from_frame
 
-    return table_from_frame(pd.read_csv(path), path.name)
+    return table_from_frame(pd.read_csv(path, skipinitialspace=True), path.name)
 
 
 _WRITERS: dict[str, Callable] = {".zarr": _write_zarr, ".nc": _write_netcdf, ".csv": _write_csv}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.choices import yes_or_no
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_of
@@ -92,9 +93,8 @@ def _reach(max_distance: Any, axes) -> float:
 
 
 def _wants_lazy(lazy_output: bool | None, sizes: tuple, shape: tuple, dtype: np.dtype) -> bool:
-    if lazy_output is not None:
-        return bool(lazy_output)
-    return int(np.prod((*sizes, *shape), dtype=np.int64)) * dtype.itemsize > LAZY_ABOVE_BYTES
+    large = int(np.prod((*sizes, *shape), dtype=np.int64)) * dtype.itemsize > LAZY_ABOVE_BYTES
+    return yes_or_no("lazy_output", lazy_output, large)
 
 
 def _frames(y: np.ndarray, x: np.ndarray, values: np.ndarray, frame: np.ndarray, sizes: tuple) -> list[tuple]:

@@ -57,7 +57,7 @@ def to_units(ds: xr.Dataset, units: str) -> xr.Dataset:
             made.attrs["units"] = units
             converted[name] = made
     if "axes" in ds.attrs:
-        entries = [_convert_axis(entry, factors, units) for entry in schema.read_json(ds.attrs, "axes", [])]
+        entries = [_convert_axis(entry, factors, units) for entry in schema.axis_entries(ds)]
         converted.attrs["axes"] = json.dumps(entries)
     return with_entry(converted, "to_units", {"units": units})
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.choices import check_choice, yes_or_no
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.numbers import check_count, check_whole
 from hs_deepatoms.bridge.results import write_like
@@ -90,7 +91,7 @@ class Ensemble(Segmenter):
     ):
         from hs_deepatoms.nets.members import Members
 
-        images.check_choice("method", method, WAYS)
+        check_choice("method", method, WAYS)
         check_whole("members", members, 2, todo="One network is a Segmenter.")
         super().__init__(classes, net, overlapping=overlapping, net_options=net_options, seed=seed)
         own = self.architecture == CUSTOM
@@ -159,7 +160,7 @@ navigation_chunks, lazy_output, show_progressbar
                       navigation_mask=navigation_mask, each=True)  # fmt: skip
         seen = self._examined(source, job)
         blocks, job = planned(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
-        lazy = source.lazy if lazy_output is None else lazy_output
+        lazy = yes_or_no("lazy_output", lazy_output, source.lazy)
         n = len(self.classes)
         if lazy:
             data = map_to_array(source.data, blocks, variance_block, arguments=(job,), leading=(3, n), dtype=np.float32)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.choices import check_choice, yes_or_no
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.numbers import check_count
 from hs_deepatoms.bridge.provenance import provenance_entry
@@ -72,7 +73,7 @@ show_progressbar
                       navigation_mask=navigation_mask)  # fmt: skip
         seen = self._examined(source, job)
         blocks, job = planned(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
-        lazy = source.lazy if lazy_output is None else lazy_output
+        lazy = yes_or_no("lazy_output", lazy_output, source.lazy)
         n = len(self.classes)
         if lazy:
             data = map_to_array(source.data, blocks, maps_block, arguments=(job,), leading=(n,), dtype=np.float32)
@@ -134,8 +135,8 @@ show_progressbar
         from hs_deepatoms.workflows import locating
         from hs_deepatoms.workflows.mapping import map_job
 
-        images.check_choice("refine", refine, REFINEMENTS)
-        images.check_choice("contrast", contrast, images.CONTRASTS)
+        check_choice("refine", refine, REFINEMENTS)
+        check_choice("contrast", contrast, images.CONTRASTS)
         _check_counts(batch_size, num_workers, navigation_chunks)
         limit = images.read_threshold(threshold, 0.5)
         source = images.read_images(signal, signal_dims=signal_dims, operation="find_atoms")

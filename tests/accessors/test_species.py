@@ -158,3 +158,15 @@ def test_noise_vacancies_and_a_gradient_of_a_factor_of_two():
     asked = ((truth > 14) & (truth < np.array([240, 340]) - 14)).all(1)
     assert (cKDTree(found).query(truth[asked])[0] < 4).mean() >= 0.95
     assert (cKDTree(truth).query(found)[0] < 4).mean() >= 0.95
+
+
+def test_numbers_of_numpy_are_numbers_and_others_named_errors(atoms):
+    assert json.loads(atoms.deepatoms.classify(np.int64(2)).attrs["provenance"])[-1]["parameters"]["n"] == 2
+    for options in ({"n": ["Sr", ""]}, {"method": np.array(["mixture", "kmeans"])}, {"local": np.array([True, False])},
+                    {"local": 1}, {"seed": -1}, {"seed": "a"}):  # fmt: skip
+        with pytest.raises(InvalidArgumentError, match=r"Got .* Allowed: "):
+            atoms.deepatoms.classify(**options)
+    made = atoms.deepatoms.classify()
+    for names in (5, {"A": None}, {"A": 7}):
+        with pytest.raises(InvalidArgumentError, match="Got names="):
+            made.deepatoms.rename_species(names)

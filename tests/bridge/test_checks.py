@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hs_deepatoms.bridge.checks import check_region_size
 from hs_deepatoms.bridge.source import check_image_source, read_source
 from hs_deepatoms.errors import InvalidAxesError, InvalidImageError
 from tests.bridge.images import standard
@@ -82,3 +83,20 @@ def test_the_advice_for_colour_works():
     gray = rgb()
     gray.change_dtype("uint8")
     check_image_source(read_source(gray.mean("RGB index").T), "find_atoms")
+
+
+@pytest.mark.parametrize(("offset", "fine"), [(1e9, True), (-1e9, True), (1e16, False), (-1e16, False)])
+def test_offsets_at_which_positions_would_be_rounded(offset, fine):
+    signal = with_units("nm")
+    signal.axes_manager["column"].offset = offset
+    if fine:
+        check_image_source(read_source(signal), "find_atoms")
+        return
+    with pytest.raises(InvalidAxesError, match=r"axis 'column' with offset .*Correct the axis"):
+        check_image_source(read_source(signal), "find_atoms")
+
+
+def test_a_small_region_is_not_called_a_small_image():
+    part = read_source(np.zeros((65, 15)))
+    with pytest.raises(InvalidImageError, match=r"Got region=.*65 x 15 pixels.*larger region"):
+        check_region_size(part, hs.roi.RectangularROI(left=0, top=0, right=15, bottom=65), "find_atoms")

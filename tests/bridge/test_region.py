@@ -71,3 +71,12 @@ def test_pixels_of_different_sizes_and_a_falling_axis():
 def test_regions_that_hold_nothing_are_named_errors(region):
     with pytest.raises(InvalidArgumentError, match=r"Got region=.* Allowed"):
         crop_region(read_source(standard()), region)
+
+
+def test_a_limit_may_be_infinite_and_a_region_between_pixels_says_so():
+    source = read_source(standard())
+    part, origin, _ = crop_region(source, hs.roi.RectangularROI(left=54.0, top=3.085, right=np.inf, bottom=np.inf))
+    assert origin == (4, 2) and part.data.shape[-2:] == (20 - 4, 27 - 2)
+    between = hs.roi.RectangularROI(left=54.0, top=3.1, right=56.0, bottom=3.101)
+    with pytest.raises(InvalidArgumentError, match=r"one with pixels of the image.*larger region"):
+        crop_region(source, between)

@@ -165,3 +165,14 @@ def test_a_dask_array_of_unknown_shape(wrap):
     array = da.ones((40, 50), chunks=20)
     with pytest.raises(InvalidImageError, match="compute_chunk_sizes"):
         read_source(wrap(array[array[:, 0] > 0]))
+
+
+def test_signal_dims_without_an_order_are_refused():
+    array = xr.DataArray(np.zeros((20, 30)), dims=("y", "x"))
+    for given in ({"y", "x"}, frozenset("yx")):
+        with pytest.raises(InvalidAxesError, match="Allowed: a tuple or list, slowest first"):
+            read_source(array, signal_dims=given)
+    with pytest.raises(InvalidAxesError, match=r"signal_dims=\(1\.5,\).*for example \('y', 'x'\)"):
+        read_source(array, signal_dims=1.5)
+    with pytest.raises(InvalidAxesError, match=r"numbers of its dimensions.*for example \(0, 1\)"):
+        read_source(np.zeros((20, 30)), signal_dims=("y", "x"))

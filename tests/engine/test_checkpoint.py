@@ -146,3 +146,18 @@ def test_a_torn_description_of_the_job_is_named(tmp_path):
     with pytest.raises(StoreError, match="no unfinished job"):
         Checkpoint(tmp_path / "parts", JOB)
     assert not holds(tmp_path / "parts", JOB)
+
+
+def test_what_somebody_else_put_there_stays(tmp_path):
+    parts = Checkpoint(tmp_path / "parts", JOB)
+    parts.put("columns", 0, {"y": np.zeros(2)})
+    (parts.folder / "notes.txt").write_text("mine")
+    parts.discard()
+    assert [path.name for path in parts.folder.iterdir()] == ["notes.txt"] and not holds(parts.folder, JOB)
+
+
+def test_a_block_without_what_is_asked_is_named(tmp_path):
+    parts = Checkpoint(tmp_path / "parts", JOB)
+    parts.put("columns", 0, {"y": np.zeros(2)})
+    with pytest.raises(StoreError, match=r"columns-0000000.npz', a block without sums.* Remove that file"):
+        parts.get("columns", 0, ["y", "sums"])

@@ -38,3 +38,10 @@ def test_also_within_one_process(tmp_path):
         pass
     with only_run(path), only_run(tmp_path / "other.zarr"):
         pass
+
+
+def test_something_in_the_way_of_the_lock(tmp_path):
+    path = tmp_path / "atoms.zarr"
+    lock_file(path).mkdir()
+    with pytest.raises(StoreError, match=r"atoms.zarr.lock' is in the way"), only_run(path):
+        pass

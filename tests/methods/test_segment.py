@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from hs_deepatoms import segment
-from hs_deepatoms.errors import InvalidImageError
+from hs_deepatoms.errors import InvalidArgumentError, InvalidImageError
 
 
 def test_map_on_the_same_axes_with_metadata(signal, standard):
@@ -79,3 +79,8 @@ def test_a_region(signal, lazy):
 def test_bad_input():
     with pytest.raises(InvalidImageError, match="Allowed"):
         segment(np.ones((40, 50), complex))
+
+
+def test_lazy_output_is_yes_or_no():
+    with pytest.raises(InvalidArgumentError, match=r"Got lazy_output='no'"):
+        segment(np.random.default_rng(0).normal(size=(40, 50)), lazy_output="no")

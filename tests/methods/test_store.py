@@ -286,3 +286,22 @@ def test_two_runs_at_once(movie, tmp_path):
     find_atoms(movie, store=path, refine="none", show_progressbar=False)
     with only_run(path):  # of a finished store: nothing is written
         find_atoms(movie, store=path, refine="none", show_progressbar=False)
+
+
+@pytest.mark.parametrize("lost", ["y", "y_px/c", "x_px", "axes"])
+def test_a_finished_store_that_lost_parts_since(tmp_path, movie, whole, lost):
+    path = shutil.copytree(whole, tmp_path / "atoms.zarr")
+    if lost == "axes":
+        header = json.loads((path / "zarr.json").read_text())
+        del header["attributes"]["axes"]
+        (path / "zarr.json").write_text(json.dumps(header))
+    else:
+        shutil.rmtree(path / lost)
+    with pytest.raises(StoreError, match=rf"lost parts since \(.*{lost.split('/')[0]}\)"):
+        find_atoms(movie, store=path, navigation_chunks=1, show_progressbar=False)
+
+
+@pytest.mark.parametrize("store", ["a\0b.zarr", "x" * 3000 + ".zarr"])
+def test_stores_that_no_file_system_takes(movie, store):
+    with pytest.raises(InvalidArgumentError, match="Got store="):
+        find_atoms(movie, store=store, show_progressbar=False)

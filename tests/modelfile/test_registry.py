@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError
+from hs_deepatoms.modelfile.files import read_info
 from hs_deepatoms.modelfile.registry import (
     architecture_class,
     known_architectures,
@@ -49,3 +50,9 @@ def test_a_class_that_is_gone_is_named(target):
     register_architecture("Gone", target)
     with pytest.raises(ModelFileError, match="Gone"):
         architecture_class("Gone")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "a\0b.safetensors", "x" * 5000 + ".safetensors"])
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(ModelFileError, match="Got model"):
+        read_info(model_path(name))

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.backend_bases import MouseButton, MouseEvent
 
 import hs_deepatoms
-from hs_deepatoms.errors import InvalidArgumentError, TableError
+from hs_deepatoms.errors import InvalidArgumentError, InvalidImageError, TableError
 from hs_deepatoms.plot.overlay import save_overlay
 
 Y, X = np.array([4.5, 20.0, 33.25, 8.0]), np.array([7.0, 41.5, 12.0, 50.0])
@@ -229,3 +229,15 @@ def test_an_overlay_says_that_it_shows_some_of_the_frames(tmp_path, monkeypatch,
     monkeypatch.setattr(Figure, "suptitle", lambda self, text, **options: titles.append(text))
     save_overlay(hs_deepatoms.positions(Y, X, signal=signal, frame=[0, 0, 1, 2]), signal, tmp_path / "overlay.png")
     assert titles == ([said] if said else [])
+
+
+def test_what_cannot_be_drawn_is_a_named_error():
+    atoms = hs_deepatoms.positions(Y, X, signal=np.zeros((40, 60)))
+    for given in (np.zeros((40, 60), complex), hs.signals.ComplexSignal2D(np.zeros((40, 60), complex))):
+        with pytest.raises(InvalidImageError, match="complex"):
+            atoms.deepatoms.plot(given)
+    with pytest.raises(InvalidImageError, match="complex"):
+        atoms.deepatoms.edit(hs.signals.ComplexSignal2D(np.zeros((40, 60), complex)))
+    for ax in ("axes", matplotlib.pyplot.figure()):
+        with pytest.raises(InvalidArgumentError, match="Got ax of type"):
+            atoms.deepatoms.plot(ax=ax)

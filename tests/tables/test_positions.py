@@ -145,7 +145,7 @@ def test_no_atoms():
         (([1.0], [50.0]), {"signal": image_signal()}, TableError, "swapped"),
         (([1.0], [1.0]), {"signal": image_signal("time")}, TableError, "frame="),
         (([1.0], [1.0]), {"units": "nm"}, InvalidArgumentError, "signal"),
-        (([1.0], [1.0]), {"order": "ij"}, InvalidArgumentError, "'yx' or 'xy'"),
+        (([1.0], [1.0]), {"order": "ij"}, InvalidArgumentError, "'yx', 'xy'"),
         ((np.zeros((4, 3)),), {}, TableError, "n_atoms, 2"),
         ((hs.signals.Signal2D(np.zeros((4, 3))),), {}, TableError, "find_peaks"),
         ((pd.DataFrame({"row": [1]}),), {}, TableError, "Rename"),

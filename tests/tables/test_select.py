@@ -86,3 +86,11 @@ def test_named_errors(arguments, error):
 def test_missing_column():
     with pytest.raises(TableError, match="'probability'"):
         select(image_table()[0].drop_vars("probability"), probability=0.5)
+
+
+@pytest.mark.parametrize("given", [{"species": 0.5}, {"species": [None]}, {"frames": slice("a")}])
+def test_more_that_cannot_be_read(given):
+    with pytest.raises(TableError, match=r"Got .* Allowed: "):
+        image_table()[0].deepatoms.select(**given)
+    with pytest.raises(InvalidArgumentError, match="Got probability=True"):
+        image_table()[0].deepatoms.select(probability=True)
