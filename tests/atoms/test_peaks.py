@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.peaks import (
     Columns,
     Window,
+    blocks,
     derivatives,
     draw,
     far_blocks,
@@ -89,6 +91,19 @@ def test_blocks_of_columns_that_touch_with_their_tails():
     assert torch.allclose(
         far_blocks(c, i, j, weight, window, 2.0), exact, rtol=0.03, atol=0.01 * exact.abs().max().item()
     )
+
+
+@pytest.mark.parametrize("place", ["peaks", "compiled"])
+def test_blocks_of_tails_that_the_rim_cuts_off_are_summed(place):
+    """The whole product, of which the image has a tenth, would be more than the columns themselves show of each other."""
+    c, window = columns(2, False), Window.around(2.4, SHAPE)
+    c.y[0], c.x[0], c.y[1], c.x[1] = -3.4, 15.2, -2.1, 28.7
+    i, j, weight = torch.tensor([0]), torch.tensor([1]), torch.full(SHAPE, 0.7)
+    found = (blocks if place == "peaks" else kernels(weight).blocks)(c, i, j, weight, window, 2.0, False)[2]
+    exact = pair_blocks(c, i, j, weight, window, 2.0, False)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-3, atol=1e-6)
+    far = far_blocks(c, i, j, weight, window, 2.0)
+    assert far[0, 2, 2] > 3 * exact[0, 2, 2] or far[0, 2, 2] == 0  # what it would be otherwise
 
 
 def test_gradients_alone_are_those_of_the_normal_equations():
