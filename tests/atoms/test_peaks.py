@@ -95,7 +95,7 @@ def test_blocks_of_columns_that_touch_with_their_tails():
 
 @pytest.mark.parametrize("place", ["peaks", "compiled"])
 def test_blocks_of_tails_that_the_rim_cuts_off_are_summed(place):
-    """The whole product, of which the image has a tenth, would be more than the columns themselves show of each other."""
+    """The whole product would be more than the columns themselves show: the image has but a tenth of it."""
     c, window = columns(2, False), Window.around(2.4, SHAPE)
     c.y[0], c.x[0], c.y[1], c.x[1] = -3.4, 15.2, -2.1, 28.7
     i, j, weight = torch.tensor([0]), torch.tensor([1]), torch.full(SHAPE, 0.7)

@@ -195,7 +195,7 @@ def test_tiles_fit_what_stands_beyond_the_rim_as_the_whole_image_does(small_tile
 
 @pytest.mark.parametrize("k", [0, 7, 8])
 def test_tiles_of_a_dense_crystal_at_a_high_dose_give_what_the_whole_image_gives(k, small_tiles):
-    """Columns beyond the rim are hardly told from the background there, and steps are slow: up to 0.011 px came of it."""
+    """Columns beyond the rim are hardly told from the background there: up to 0.011 px came of it."""
     image, _, _ = lattice_image((290, 377), 14.0, 3.0, angle=0.1 * k + 0.05, heights=(1.0,), counts=1000.0, seed=k,
                                 background=0.05)  # fmt: skip
     plain = small_tiles[:]
