@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from hs_deepatoms.methods import images, stored
 from hs_deepatoms.methods.classify import check_species, classify
 from hs_deepatoms.methods.learned import learned_segmenter, refuse_given
 from hs_deepatoms.methods.look import UNCERTAIN, Look, detection_job, look_at
+from hs_deepatoms.methods.own_looks import HOPELESS, TOO_UNDECIDED, OwnLooks
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
 
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
 METHODS = ("network", "log", "max")
 REFINEMENTS = ("quick", "full", "none")
-# of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
-# its doubts, and anywhere
-TOO_UNDECIDED, HOPELESS = 0.25, 0.4
 # the same from which there is a warning, if it is of so many columns: in any case, and where the contrast is not sure
 MUCH_DOUBT, SOME_DOUBT, NOT_A_FEW = 0.3, 0.1, 10
 REGION_RIM = 48  # pixels around a region: columns at its edge are found and fitted together with those beyond
@@ -195,9 +194,10 @@ def find_atoms(
     if region is not None:
         check_image_source(crop_region(whole, region)[0], "find_atoms")
         source, origin, _ = crop_region(whole, region, REGION_RIM)
-    look = look_at(source, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
-                   threshold=threshold, spacing=spacing, refine=refine, elliptical=elliptical, device=device,
-                   signal_mask=signal_mask, navigation_mask=navigation_mask)  # fmt: skip
+    see = partial(look_at, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
+                  threshold=threshold, spacing=spacing, refine=refine, elliptical=elliptical, device=device,
+                  signal_mask=signal_mask)  # fmt: skip
+    look = see(source, navigation_mask=navigation_mask)
     asked = {
         "method": method,
         "contrast": contrast,
@@ -210,20 +210,28 @@ def find_atoms(
         "navigation_mask": navigation_mask is not None,
     }
 
+    own: dict[int, float | None] = {}  # frames that were looked at by themselves
+
     def table_of(points, first=0):
         points.y += origin[0]
         points.x += origin[1]
         if region is not None:
             y, x = (a.to_value(p) for a, p in zip(whole.signal, (points.y, points.x), strict=True))
             points = points.keep(inside_region(region, y, x))
-        return _table(whole, points, look, asked, first)
+        return _table(whole, points, look, asked, first, own)
 
     blocks, job = _planned(source, look, batch_size, navigation_chunks)
     how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
+
+    def judge(found) -> bool:
+        looks = OwnLooks(source, look, see, partial(_alone, batch_size=batch_size, num_workers=num_workers))
+        own.update(looks.give(found))
+        return _believed(look, found)
+
     if path is None:
-        table = table_of(_found(source, blocks, job, look, how))
+        table = table_of(_found(source, blocks, job, look, judge, how))
         return table if species is None else classify(table, species, signal=whole if refine == "none" else None)
-    return _found_into(path, whole, source, blocks, job, look, asked, table_of, how)
+    return _found_into(path, whole, source, blocks, job, look, asked, table_of, judge, how)
 
 
 def check_shape(elliptical: bool | str, refine: str) -> None:
@@ -249,17 +257,28 @@ def _planned(source: Source, look: Look, batch_size, navigation_chunks):
     return images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
 
 
-def _found(source: Source, blocks, job: Detection, look: Look, how: dict):
+def _found(source: Source, blocks, job: Detection, look: Look, judge, how: dict):
     """Points of the whole signal, in memory."""
     from hs_deepatoms.atoms.passes import find_columns
     from hs_deepatoms.atoms.pile import Pile
 
     pile = Pile(look.threshold)
     find_columns(source.data, blocks, job, look.method, pile, **how)
-    return pile.points(keep=_believed(look, pile))
+    return pile.points(keep=judge(pile))
 
 
-def _found_into(path, whole: Source, source: Source, blocks, job: Detection, look: Look, asked, table_of, how):
+def _alone(source: Source, look: Look, *, batch_size, num_workers) -> Pile:
+    """What is found in one frame of a stack by itself."""
+    from hs_deepatoms.atoms.passes import find_columns
+    from hs_deepatoms.atoms.pile import Pile
+
+    blocks, job = _planned(source, look, batch_size, None)
+    pile = Pile(look.threshold)
+    find_columns(source.data, blocks, job, look.method, pile, num_workers=num_workers, show_progressbar=False)
+    return pile
+
+
+def _found_into(path, whole: Source, source: Source, blocks, job: Detection, look: Look, asked, table_of, judge, how):
     """The table of the whole signal, on disk."""
     from hs_deepatoms.atoms.filed import Filed
     from hs_deepatoms.atoms.passes import find_columns
@@ -274,7 +293,7 @@ def _found_into(path, whole: Source, source: Source, blocks, job: Detection, loo
             return table
         filed = Filed(stored.begin(path, this), look.threshold)
         find_columns(source.data, blocks, job, look.method, filed, **how)
-        return stored.complete(path, filed, this, table_of, _believed(look, filed))
+        return stored.complete(path, filed, this, table_of, judge(filed))
 
 
 def _believed(look: Look, found: Pile | Filed) -> bool:
@@ -298,7 +317,7 @@ def _believed(look: Look, found: Pile | Filed) -> bool:
     return believed
 
 
-def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dataset:
+def _table(source: Source, found, look: Look, asked: dict, first: int, own: dict) -> xr.Dataset:
     from hs_deepatoms.atoms.block import QUALITY
     from hs_deepatoms.atoms.reliability import reliable, reliable_rows
 
@@ -311,6 +330,8 @@ def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dat
     measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
     if look.oblong:
         measured |= {"long_over_short": round(look.oblong, 3), "ellipses_fitted": look.ellipses}
+    if own:  # the column sigma of frames that are not like the others; None where nothing is believed
+        measured["own_column_sigma_px"] = {str(k): v if v is None else round(v, 4) for k, v in own.items()}
     entry = provenance_entry(
         "find_atoms",
         {**asked, "threshold_used": limit, **measured},

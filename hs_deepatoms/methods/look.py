@@ -60,6 +60,7 @@ class Look:
     either: bool = False  # columns of the other contrast explain the image about as well
     ellipse: tuple[float, float] | None = None  # plus and cross of the columns where these are plainly not round
     rounded: bool = False  # oblong columns are made round before the detector sees them
+    measured: int | None = None  # the frame whose columns told width and shape
 
     @property
     def oblong(self) -> float | None:
@@ -129,15 +130,21 @@ def look_at(
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
     round_ones = replace(look, elliptical=False)  # whose remains tell the shape
     frame = _full_one(source, round_ones, seen.frames)
-    return replace(_measured(source, round_ones, frame, limits), elliptical=elliptical)
+    return replace(_measured(source, round_ones, frame, limits), elliptical=elliptical, measured=frame)
 
 
 def _full_one(source: Source, look: Look, frames: tuple[int, ...]) -> int:
-    """The first of the frames that is no emptier than others: the crystal may have left the field for some."""
+    """The first of the frames that is neither emptier nor less decided than others: the crystal may have left the field
+    for some, or a film have come into it."""
+    from hs_deepatoms.atoms.pile import indecision
+
     if len(frames) == 1:
         return frames[0]
-    counts = [len(_columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].y) for frame in frames]
-    return next(frame for frame, n in zip(frames, counts, strict=True) if 2 * n >= max(counts))
+    seen = [_columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].probability for frame in frames]
+    doubts = [indecision(p) if len(p) else 1.0 for p in seen]
+    decided = [k for k, doubt in enumerate(doubts) if doubt <= min(doubts) + CLEAR]
+    most = max(len(seen[k]) for k in decided)
+    return next(frames[k] for k in decided if 2 * len(seen[k]) >= most)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:

@@ -1,0 +1,127 @@
+"""Frames of a stack that are not like the one its columns were measured in: looked at by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hs_deepatoms._core.errors import InvalidImageError
+from hs_deepatoms.bridge.source import Source
+from hs_deepatoms.methods import images
+from hs_deepatoms.methods.look import Look
+
+if TYPE_CHECKING:
+    from hs_deepatoms.atoms.decode import Points
+    from hs_deepatoms.atoms.filed import Filed
+    from hs_deepatoms.atoms.pile import Pile
+
+# of what is found above probability 0.1, the share in doubt from which nothing is believed: where the survey has its
+# doubts, and anywhere
+TOO_UNDECIDED, HOPELESS = 0.25, 0.4
+# a frame is odd whose share in doubt is over this, and so many times that of the frame whose columns were measured; or
+# that has so many times fewer columns than that one
+DECIDED, TIMES, FEWER = 0.06, 2.0, 0.25
+SAME = 0.2  # octaves: widths that are one
+
+
+@dataclass(frozen=True)
+class OwnLooks:
+    """How frames of a stack are looked at by themselves.
+
+    Attributes
+    ----------
+    source : Source
+        The whole stack.
+    look : Look
+        That at the whole stack.
+    see : callable
+        ``see(source)``: the look at another source with the same options.
+    find : callable
+        ``find(source, look)``: what is found in a source, a Pile.
+    """
+
+    source: Source
+    look: Look
+    see: Callable[[Source], Look]
+    find: Callable[[Source, Look], Pile]
+
+    def give(self, found: Pile | Filed) -> dict[int, float | None]:
+        """Replace, in what was found, frames that were looked at by themselves.
+
+        Returns their numbers, and the column sigmas (pixels) measured there, or None where nothing is believed.
+        """
+        from hs_deepatoms.atoms.frame_sums import FrameSums, Replaced
+
+        n = int(np.prod(self.source.data.shape[:-2]))
+        if n < 2 or self.look.method != "network":
+            return {}
+        expected, doubt = found.sums.over(n)
+        told, sums, points = {}, [], []
+        for frame in self.odd(expected, doubt):
+            own = self.alone(frame, float(expected[frame]), float(doubt[frame]))
+            if own is None:
+                continue
+            pile, told[int(frame)] = own
+            if pile is not None:
+                sums.append(replace(pile.sums, frame=np.full(len(pile.sums.frame), frame)))
+                points.append(_of_frame(pile.points(), frame))
+        if told:
+            found.replace(Replaced(np.array([*told]), _joined(points)), FrameSums.join(sums))
+        return told
+
+    def odd(self, expected: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+        """Numbers of the frames that are not like the one that was measured."""
+        usual, number = 0.0, 1.0
+        if self.look.measured is not None:
+            usual, number = doubt[self.look.measured], expected[self.look.measured]
+        odd = (doubt > min(max(DECIDED, TIMES * usual), TOO_UNDECIDED)) | (expected < FEWER * number)
+        if self.look.skipped is not None:
+            odd &= ~self.look.skipped.ravel()
+        return np.flatnonzero(odd)
+
+    def alone(self, frame: int, expected: float, doubt: float) -> tuple[Pile | None, float | None] | None:
+        """What is found in one frame by itself, and the columns' width there; None where what was found may stay.
+
+        A faint frame, which by itself tells nothing, is helped by the others; what is as undecided as noise is not.
+        """
+        source = _one_frame(self.source, frame)
+        try:
+            own = self.see(source)
+        except InvalidImageError:  # constant
+            return None
+        if own.spacing_px is None:
+            limit = TOO_UNDECIDED if own.doubtful else HOPELESS
+        else:
+            limit = 1.0  # whoever gives a distance knows that there are columns
+        if own.confidence > 0 and not self.alike(own):
+            pile = self.find(source, own)
+            share = pile.indecision()
+            if pile.rows and share <= limit and (share < doubt or expected == 0 or doubt > limit):
+                return pile, own.sigma
+        return (None, None) if doubt > limit else None
+
+    def alike(self, own: Look) -> bool:
+        """Whether a look is that at the whole stack, as far as anybody could tell."""
+        same = own.dark == self.look.dark and own.ellipse == self.look.ellipse and own.rounded == self.look.rounded
+        return same and abs(float(np.log2(own.sigma / self.look.sigma))) < SAME
+
+
+def _one_frame(source: Source, frame: int) -> Source:
+    data = images.frame_of(source, frame)
+    if data.dtype.itemsize * data.size <= images.WHOLE_FRAME_BYTES:
+        data = np.asarray(data)  # of lazy data, once
+    return replace(source, data=data, navigation=())
+
+
+def _of_frame(points: Points, frame: int) -> Points:
+    return replace(points, frame=np.full(len(points.y), frame, points.frame.dtype))
+
+
+def _joined(parts: list[Points]) -> Points:
+    from hs_deepatoms.atoms.decode import Points
+
+    parts = [part for part in parts if len(part.y)]
+    return Points.join(parts).in_order() if parts else Points.none()
