@@ -3,10 +3,10 @@
     python benchmarks/stacks.py [--seeds 0 1 2] [--kinds film oblong ...] [--peaks 30 200] [--json FILE]
 
 Stacks of three frames of 250 x 236 pixels: two crystals and one frame of another kind, such as a faint film, nothing
-but noise, the same crystal at a tenth of the intensity, a constant, a few single atoms, columns that are long, narrow or
-wide. Widths, spacings, directions, aspects of 1.4 to 2, grain and strength of films and the place of the odd frame are
-drawn at random. Printed are F1 and false atoms of the odd frame and of the worst of the others, in the stack and alone;
-a column is right within 2.5 px of one that is there, 6 px or more from the rim.
+but noise, the same crystal at a tenth of the intensity, a constant, a few single atoms, columns that are long, narrow
+or wide. Widths, spacings, directions, aspects of 1.4 to 2, grain and strength of films and the place of the odd frame
+are drawn at random. Printed are F1 and false atoms of the odd frame and of the worst of the others, in the stack and
+alone; a column is right within 2.5 px of one that is there, 6 px or more from the rim.
 """
 
 from __future__ import annotations

@@ -13,11 +13,16 @@ COUNTED = 0.1  # probability from which a candidate tells how undecided they are
 
 @dataclass(frozen=True)
 class FrameSums:
-    """Of frames, each once: the number of columns expected, sum p, that in doubt, sum p (1 - p), and that kept."""
+    """Of frames, each once; every array has shape (n,).
+
+    ``expected`` is the number of columns expected, sum p, ``doubt`` that in doubt, sum p (1 - p), ``width`` the sum of
+    p times the width that the detector sees (pixels), and ``kept`` the number of columns kept.
+    """
 
     frame: np.ndarray
     expected: np.ndarray
     doubt: np.ndarray
+    width: np.ndarray
     kept: np.ndarray
 
     @staticmethod
@@ -26,21 +31,21 @@ class FrameSums:
         p = points.probability.astype(float)
         frame, which = np.unique(points.frame, return_inverse=True)
         counted = np.where(p >= COUNTED, p, 0.0)
-        sums = (np.bincount(which, w, len(frame)) for w in (counted, counted * (1 - counted), p >= threshold))
-        return FrameSums(frame.astype(np.int64), *sums)
+        weights = counted, counted * (1 - counted), counted * points.width, p >= threshold
+        return FrameSums(frame.astype(np.int64), *(np.bincount(which, w, len(frame)) for w in weights))
 
     @staticmethod
     def join(parts: list[FrameSums]) -> FrameSums:
         """Of blocks, which may hold parts of a frame."""
         if not parts:
-            return FrameSums(np.empty(0, np.int64), *(np.empty(0) for _ in range(3)))
+            return FrameSums(np.empty(0, np.int64), *(np.empty(0) for _ in range(4)))
         rows = np.concatenate([part.table() for part in parts], axis=1)
         frame, which = np.unique(rows[0], return_inverse=True)
         return FrameSums(frame.astype(np.int64), *(np.bincount(which, row, len(frame)) for row in rows[1:]))
 
     def table(self) -> np.ndarray:
-        """All in one array, float64, shape (4, n)."""
-        return np.stack([self.frame.astype(float), self.expected, self.doubt, self.kept])
+        """All in one array, float64, shape (5, n)."""
+        return np.stack([self.frame.astype(float), self.expected, self.doubt, self.width, self.kept])
 
     @staticmethod
     def from_table(table: np.ndarray) -> FrameSums:
@@ -50,11 +55,12 @@ class FrameSums:
         """The same but for some frames."""
         return FrameSums.from_table(self.table()[:, ~np.isin(self.frame, frames)])
 
-    def over(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Expected columns of frames 0 to ``n``, and the share of these in doubt (0 where there are none)."""
-        expected, doubt = np.zeros(n), np.zeros(n)
-        expected[self.frame], doubt[self.frame] = self.expected, self.doubt
-        return expected, np.divide(doubt, expected, out=np.zeros(n), where=expected > 0)
+    def over(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of ``n`` frames the columns expected, the share of these in doubt, and their mean width; 0 where there are none."""
+        sums = np.zeros((3, n))
+        sums[:, self.frame] = self.expected, self.doubt, self.width
+        expected = np.where(sums[0] > 0, sums[0], 1.0)
+        return sums[0], sums[1] / expected, sums[2] / expected
 
     @property
     def indecision(self) -> float:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 # doubts, and anywhere
 TOO_UNDECIDED, HOPELESS = 0.25, 0.4
 # a frame is odd whose share in doubt is over this, and so many times that of the frame whose columns were measured; or
-# that has so many times fewer columns than that one
-DECIDED, TIMES, FEWER = 0.06, 2.0, 0.25
-SAME = 0.2  # octaves: widths that are one
+# that has so many times fewer columns than that one; or columns that are wider or narrower by so many octaves
+DECIDED, TIMES, FEWER, OTHER_WIDTH = 0.06, 2.0, 0.25, 0.25
+SAME = 0.2  # octaves: widths of two looks that are one
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class OwnLooks:
         n = int(np.prod(self.source.data.shape[:-2]))
         if n < 2 or self.look.method != "network":
             return {}
-        expected, doubt = found.sums.over(n)
+        expected, doubt, width = found.sums.over(n)
         told, sums, points = {}, [], []
-        for frame in self.odd(expected, doubt):
+        for frame in self.odd(expected, doubt, width):
             own = self.alone(frame, float(expected[frame]), float(doubt[frame]))
             if own is None:
                 continue
@@ -72,12 +72,15 @@ class OwnLooks:
             found.replace(Replaced(np.array([*told]), _joined(points)), FrameSums.join(sums))
         return told
 
-    def odd(self, expected: np.ndarray, doubt: np.ndarray) -> np.ndarray:
+    def odd(self, expected: np.ndarray, doubt: np.ndarray, width: np.ndarray) -> np.ndarray:
         """Numbers of the frames that are not like the one that was measured."""
-        usual, number = 0.0, 1.0
-        if self.look.measured is not None:
-            usual, number = doubt[self.look.measured], expected[self.look.measured]
-        odd = (doubt > min(max(DECIDED, TIMES * usual), TOO_UNDECIDED)) | (expected < FEWER * number)
+        like, limit, odd = self.look.measured, DECIDED, expected < 1
+        if like is not None:
+            limit = max(limit, TIMES * doubt[like])
+            odd = expected < max(FEWER * expected[like], 1.0)
+            ratio = np.maximum(width, 1e-9) / max(width[like], 1e-9)
+            odd |= (expected > 0) & (np.abs(np.log2(ratio)) > OTHER_WIDTH)
+        odd |= doubt > min(limit, TOO_UNDECIDED)
         if self.look.skipped is not None:
             odd &= ~self.look.skipped.ravel()
         return np.flatnonzero(odd)
