@@ -56,7 +56,7 @@ class FrameSums:
         return FrameSums.from_table(self.table()[:, ~np.isin(self.frame, frames)])
 
     def over(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of ``n`` frames the columns expected, the share of these in doubt, and their mean width; 0 where there are none."""
+        """Of ``n`` frames: columns expected, the share of these in doubt, their mean width; 0 where there are none."""
         sums = np.zeros((3, n))
         sums[:, self.frame] = self.expected, self.doubt, self.width
         expected = np.where(sums[0] > 0, sums[0], 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,7 @@ REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are column
 # column sigmas (pixels) tried where the survey sees none and the detector does; how undecided they may be, before the
 # crystal has been asked
 TRIED, ANY_DOUBT, TRIED_WINDOW = (1.0, 2**0.5, 2.0, 2**1.5, 4.0), 0.4, 192  # the last in pixels
+SAME = 0.2  # octaves: widths that are one
 NEARLY, CLEARER = 1.05, 0.05  # unexplained by the other contrast, relative to this one; and its further indecision
 
 
@@ -111,7 +113,8 @@ def look_at(
                                images.names(whole.navigation))  # fmt: skip
     limits, spacing_px = images.width_limits(spacing, source.signal)
     frames = images.frames_to_use(int(np.prod(source.data.shape[:-2])), skipped)
-    seen = images.survey(source, found, frames, contrast=contrast, limits=limits, masked=masked, device=device)
+    survey = partial(images.survey, source, found, contrast=contrast, limits=limits, masked=masked, device=device)
+    seen = survey(frames)
     if len(frames):
         images.refuse_blank(source, seen, masked)
     look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
@@ -130,7 +133,16 @@ def look_at(
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
     round_ones = replace(look, elliptical=False)  # whose remains tell the shape
     frame = _full_one(source, round_ones, seen.frames)
+    if len(seen.frames) > 1:
+        round_ones = _of_one(round_ones, survey(np.array([frame])))
     return replace(_measured(source, round_ones, frame, limits), elliptical=elliptical, measured=frame)
+
+
+def _of_one(look: Look, alone: Appearance) -> Look:
+    """The look at the width that one of several frames has by itself, where they differ: the survey adds up all."""
+    if alone.doubtful or alone.dark != look.dark or abs(np.log2(alone.sigma / look.sigma)) < SAME:
+        return look
+    return replace(look, sigma=on_the_ladder(alone.sigma, rungs=30))
 
 
 def _full_one(source: Source, look: Look, frames: tuple[int, ...]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from hs_deepatoms._core.errors import InvalidImageError
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
-from hs_deepatoms.methods.look import Look
+from hs_deepatoms.methods.look import SAME, Look
 
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
@@ -24,7 +24,7 @@ TOO_UNDECIDED, HOPELESS = 0.25, 0.4
 # a frame is odd whose share in doubt is over this, and so many times that of the frame whose columns were measured; or
 # that has so many times fewer columns than that one; or columns that are wider or narrower by so many octaves
 DECIDED, TIMES, FEWER, OTHER_WIDTH = 0.06, 2.0, 0.25, 0.25
-SAME = 0.2  # octaves: widths of two looks that are one
+AS_DECIDED = 0.005  # a share in doubt that is higher by less is as low
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class OwnLooks:
         if own.confidence > 0 and not self.alike(own):
             pile = self.find(source, own)
             share = pile.indecision()
-            if pile.rows and share <= limit and (share < doubt or expected == 0 or doubt > limit):
+            if pile.rows and share <= limit and (share < doubt + AS_DECIDED or expected == 0 or doubt > limit):
                 return pile, own.sigma
         return (None, None) if doubt > limit else None
 
