@@ -65,8 +65,9 @@ def find_atoms(
     Nothing needs to be set: intensities are scaled per frame by robust percentiles, the width and contrast of the
     columns are measured from the image, the image is resampled to the width the network knows, and columns are read
     off a presence map with a sub-pixel offset and its uncertainty. Of a stack up to three frames are measured, for all
-    of them. Where the image may as well be noise or a bare film, and what is found is not convincing as a whole, the
-    table is empty, with a warning.
+    of them; frames in which columns are found that are less decided, far fewer or of another width are then looked at
+    by themselves. Where the image may as well be noise or a bare film, and what is found is not convincing as a whole,
+    the table is empty, with a warning; such frames of a stack simply have no atoms.
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def find_atoms(
         "navigation_mask": navigation_mask is not None,
     }
 
-    own: dict[int, float | None] = {}  # frames that were looked at by themselves
+    own: dict[int, Look | None] = {}  # frames that were looked at by themselves
 
     def table_of(points, first=0):
         points.y += origin[0]
@@ -226,6 +227,9 @@ def find_atoms(
     def judge(found) -> bool:
         looks = OwnLooks(source, look, see, partial(_alone, batch_size=batch_size, num_workers=num_workers))
         own.update(looks.give(found))
+        oblong = [one for one in own.values() if one is not None and one.oblong and one.ellipses]
+        if oblong and not look.oblong and elliptical is not True:
+            images.warn_of_oblong(oblong[0].oblong, True, frames=len(oblong))
         return _believed(look, found)
 
     if path is None:
@@ -331,7 +335,7 @@ def _table(source: Source, found, look: Look, asked: dict, first: int, own: dict
     if look.oblong:
         measured |= {"long_over_short": round(look.oblong, 3), "ellipses_fitted": look.ellipses}
     if own:  # the column sigma of frames that are not like the others; None where nothing is believed
-        measured["own_column_sigma_px"] = {str(k): v if v is None else round(v, 4) for k, v in own.items()}
+        measured["own_column_sigma_px"] = {str(k): v and round(v.sigma, 4) for k, v in own.items()}
     entry = provenance_entry(
         "find_atoms",
         {**asked, "threshold_used": limit, **measured},

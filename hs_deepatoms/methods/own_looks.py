@@ -24,6 +24,7 @@ TOO_UNDECIDED, HOPELESS = 0.25, 0.4
 # a frame is odd whose share in doubt is over this, and so many times that of the frame whose columns were measured; or
 # that has so many times fewer columns than that one; or columns that are wider or narrower by so many octaves
 DECIDED, TIMES, FEWER, OTHER_WIDTH = 0.06, 2.0, 0.25, 0.25
+SAME_SHAPE = 0.15  # logarithm of long over short: shapes that are one
 AS_DECIDED = 0.005  # a share in doubt that is higher by less is as low
 
 
@@ -48,10 +49,10 @@ class OwnLooks:
     see: Callable[[Source], Look]
     find: Callable[[Source, Look], Pile]
 
-    def give(self, found: Pile | Filed) -> dict[int, float | None]:
+    def give(self, found: Pile | Filed) -> dict[int, Look | None]:
         """Replace, in what was found, frames that were looked at by themselves.
 
-        Returns their numbers, and the column sigmas (pixels) measured there, or None where nothing is believed.
+        Returns their numbers and looks; None for a look where nothing is believed.
         """
         from hs_deepatoms.atoms.frame_sums import FrameSums, Replaced
 
@@ -85,8 +86,8 @@ class OwnLooks:
             odd &= ~self.look.skipped.ravel()
         return np.flatnonzero(odd)
 
-    def alone(self, frame: int, expected: float, doubt: float) -> tuple[Pile | None, float | None] | None:
-        """What is found in one frame by itself, and the columns' width there; None where what was found may stay.
+    def alone(self, frame: int, expected: float, doubt: float) -> tuple[Pile | None, Look | None] | None:
+        """What is found in one frame by itself, and the look at it; None where what was found may stay.
 
         A faint frame, which by itself tells nothing, is helped by the others; what is as undecided as noise is not.
         """
@@ -103,13 +104,15 @@ class OwnLooks:
             pile = self.find(source, own)
             share = pile.indecision()
             if pile.rows and share <= limit and (share < doubt + AS_DECIDED or expected == 0 or doubt > limit):
-                return pile, own.sigma
+                return pile, own
         return (None, None) if doubt > limit else None
 
     def alike(self, own: Look) -> bool:
         """Whether a look is that at the whole stack, as far as anybody could tell."""
-        same = own.dark == self.look.dark and own.ellipse == self.look.ellipse and own.rounded == self.look.rounded
-        return same and abs(float(np.log2(own.sigma / self.look.sigma))) < SAME
+        this = self.look
+        shapes = np.subtract(own.ellipse or (0.0, 0.0), this.ellipse or (0.0, 0.0))
+        same = own.dark == this.dark and own.rounded == this.rounded and np.hypot(*shapes) < SAME_SHAPE
+        return bool(same and abs(np.log2(own.sigma / this.sigma)) < SAME)
 
 
 def _one_frame(source: Source, frame: int) -> Source:
