@@ -38,6 +38,7 @@ REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are column
 # crystal has been asked
 TRIED, ANY_DOUBT, TRIED_WINDOW = (1.0, 2**0.5, 2.0, 2**1.5, 4.0), 0.4, 192  # the last in pixels
 SAME = 0.2  # octaves: widths that are one
+MORE_DOUBT = 1.5, 0.02  # so many times the least share in doubt of several frames, and so much more, is not more
 NEARLY, CLEARER = 1.05, 0.05  # unexplained by the other contrast, relative to this one; and its further indecision
 
 
@@ -154,7 +155,7 @@ def _full_one(source: Source, look: Look, frames: tuple[int, ...]) -> int:
         return frames[0]
     seen = [_columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].probability for frame in frames]
     doubts = [indecision(p) if len(p) else 1.0 for p in seen]
-    decided = [k for k, doubt in enumerate(doubts) if doubt <= min(doubts) + CLEAR]
+    decided = [k for k, doubt in enumerate(doubts) if doubt <= MORE_DOUBT[0] * min(doubts) + MORE_DOUBT[1]]
     most = max(len(seen[k]) for k in decided)
     return next(frames[k] for k in decided if 2 * len(seen[k]) >= most)
 

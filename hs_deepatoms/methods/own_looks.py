@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # doubts, and anywhere
 TOO_UNDECIDED, HOPELESS = 0.25, 0.4
 # a frame is odd whose share in doubt is over this, and so many times that of the frame whose columns were measured; or
-# that has so many times fewer columns than that one; or columns that are wider or narrower by so many octaves
-DECIDED, TIMES, FEWER, OTHER_WIDTH = 0.06, 2.0, 0.25, 0.25
+# that has so many times fewer or more columns than that one; or columns that are wider or narrower by so many octaves
+DECIDED, TIMES, FEWER, MORE, OTHER_WIDTH = 0.025, 1.7, 0.25, 1.5, 0.25
 SAME_SHAPE = 0.15  # logarithm of long over short: shapes that are one
 AS_DECIDED = 0.005  # a share in doubt that is higher by less is as low
 
@@ -78,7 +78,7 @@ class OwnLooks:
         like, limit, odd = self.look.measured, DECIDED, expected < 1
         if like is not None:
             limit = max(limit, TIMES * doubt[like])
-            odd = expected < max(FEWER * expected[like], 1.0)
+            odd = (expected < max(FEWER * expected[like], 1.0)) | (expected > MORE * max(expected[like], 1.0))
             ratio = np.maximum(width, 1e-9) / max(width[like], 1e-9)
             odd |= (expected > 0) & (np.abs(np.log2(ratio)) > OTHER_WIDTH)
         odd |= doubt > min(limit, TOO_UNDECIDED)
@@ -98,13 +98,14 @@ class OwnLooks:
             return None
         if own.spacing_px is None:
             limit = TOO_UNDECIDED if own.doubtful else HOPELESS
-        else:
-            limit = 1.0  # whoever gives a distance knows that there are columns
+        else:  # whoever gives a distance knows that there are columns
+            limit = 1.0
         if own.confidence > 0 and not self.alike(own):
             pile = self.find(source, own)
             share = pile.indecision()
             if pile.rows and share <= limit and (share < doubt + AS_DECIDED or expected == 0 or doubt > limit):
                 return pile, own
+            limit = min(limit, TOO_UNDECIDED if own.spacing_px is None else 1.0)  # nor does it convince by itself
         return (None, None) if doubt > limit else None
 
     def alike(self, own: Look) -> bool:
