@@ -230,6 +230,9 @@ def find_atoms(
         oblong = [one for one in own.values() if one is not None and one.oblong and one.ellipses]
         if oblong and not look.oblong and elliptical is not True:
             images.warn_of_oblong(oblong[0].oblong, True, frames=len(oblong))
+        if look.counts and source.data.size == np.prod(source.data.shape[-2:]):  # of a stack each frame was looked at
+            images.warn_of_nothing()
+            return False
         return _believed(look, found)
 
     if path is None:

@@ -64,6 +64,7 @@ class Look:
     ellipse: tuple[float, float] | None = None  # plus and cross of the columns where these are plainly not round
     rounded: bool = False  # oblong columns are made round before the detector sees them
     measured: int | None = None  # the frame whose columns told width and shape
+    counts: bool = False  # what looks like columns is single counts
 
     @property
     def oblong(self) -> float | None:
@@ -235,10 +236,13 @@ def _measured(source: Source, look: Look, frame: int, limits) -> Look:
     That it leaves over much that is no noise; that the columns are not round.
     """
     from hs_deepatoms.atoms.residue import oblongness
+    from hs_deepatoms.atoms.single_counts import are_single_counts
 
     window, masked = _middle(source, look, frame)
     found, job = _columns_of(source, look, look.sigma, window, masked)
     sight = _best_sight(source, look, found, job, window, masked)
+    if limits is None and are_single_counts(sight.remains, sight.sigma):
+        return replace(look, confidence=0.0, doubtful=True, counts=True)
     look = replace(look, sigma=on_the_ladder(_width(look, sight, found, window, job, limits)), poor=sight.poor)
     rows, columns = (_inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
     window, masked = window[rows, columns], None if masked is None else masked[rows, columns]

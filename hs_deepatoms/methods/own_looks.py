@@ -75,10 +75,10 @@ class OwnLooks:
 
     def odd(self, expected: np.ndarray, doubt: np.ndarray, width: np.ndarray) -> np.ndarray:
         """Numbers of the frames that are not like the one that was measured."""
-        like, limit, odd = self.look.measured, DECIDED, expected < 1
+        like, limit, odd = self.look.measured, DECIDED, (expected < 1) | self.look.counts
         if like is not None:
             limit = max(limit, TIMES * doubt[like])
-            odd = (expected < max(FEWER * expected[like], 1.0)) | (expected > MORE * max(expected[like], 1.0))
+            odd |= (expected < FEWER * expected[like]) | (expected > MORE * max(expected[like], 1.0))
             ratio = np.maximum(width, 1e-9) / max(width[like], 1e-9)
             odd |= (expected > 0) & (np.abs(np.log2(ratio)) > OTHER_WIDTH)
         odd |= doubt > min(limit, TOO_UNDECIDED)
@@ -96,6 +96,8 @@ class OwnLooks:
             own = self.see(source)
         except InvalidImageError:  # constant
             return None
+        if own.counts:
+            return None, None
         if own.spacing_px is None:
             limit = TOO_UNDECIDED if own.doubtful else HOPELESS
         else:  # whoever gives a distance knows that there are columns
