@@ -211,7 +211,7 @@ def find_atoms(
         "navigation_mask": navigation_mask is not None,
     }
 
-    own: dict[int, Look | None] = {}  # frames that were looked at by themselves
+    looks = OwnLooks(source, look, see, partial(_alone, batch_size=batch_size, num_workers=num_workers))
 
     def table_of(points, first=0):
         points.y += origin[0]
@@ -219,26 +219,15 @@ def find_atoms(
         if region is not None:
             y, x = (a.to_value(p) for a, p in zip(whole.signal, (points.y, points.x), strict=True))
             points = points.keep(inside_region(region, y, x))
-        return _table(whole, points, look, asked, first, own)
+        return _table(whole, points, looks, asked, first)
 
     blocks, job = _planned(source, look, batch_size, navigation_chunks)
     how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
 
-    def judge(found) -> bool:
-        looks = OwnLooks(source, look, see, partial(_alone, batch_size=batch_size, num_workers=num_workers))
-        own.update(looks.give(found))
-        oblong = [one for one in own.values() if one is not None and one.oblong and one.ellipses]
-        if oblong and not look.oblong and elliptical is not True:
-            images.warn_of_oblong(oblong[0].oblong, True, frames=len(oblong))
-        if look.counts and source.data.size == np.prod(source.data.shape[-2:]):  # of a stack each frame was looked at
-            images.warn_of_nothing()
-            return False
-        return _believed(look, found)
-
     if path is None:
-        table = table_of(_found(source, blocks, job, look, judge, how))
+        table = table_of(_found(source, blocks, job, looks, how))
         return table if species is None else classify(table, species, signal=whole if refine == "none" else None)
-    return _found_into(path, whole, source, blocks, job, look, asked, table_of, judge, how)
+    return _found_into(path, whole, source, blocks, job, looks, asked, table_of, how)
 
 
 def check_shape(elliptical: bool | str, refine: str) -> None:
@@ -264,14 +253,15 @@ def _planned(source: Source, look: Look, batch_size, navigation_chunks):
     return images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
 
 
-def _found(source: Source, blocks, job: Detection, look: Look, judge, how: dict):
+def _found(source: Source, blocks, job: Detection, looks: OwnLooks, how: dict):
     """Points of the whole signal, in memory."""
     from hs_deepatoms.atoms.passes import find_columns
     from hs_deepatoms.atoms.pile import Pile
 
-    pile = Pile(look.threshold)
-    find_columns(source.data, blocks, job, look.method, pile, **how)
-    return pile.points(keep=judge(pile))
+    pile = Pile(looks.look.threshold)
+    find_columns(source.data, blocks, job, looks.look.method, pile, **how)
+    looks.give(pile)
+    return pile.points(keep=_believed(looks, pile))
 
 
 def _alone(source: Source, look: Look, *, batch_size, num_workers) -> Pile:
@@ -285,7 +275,7 @@ def _alone(source: Source, look: Look, *, batch_size, num_workers) -> Pile:
     return pile
 
 
-def _found_into(path, whole: Source, source: Source, blocks, job: Detection, look: Look, asked, table_of, judge, how):
+def _found_into(path, whole: Source, source: Source, blocks, job: Detection, looks: OwnLooks, asked, table_of, how):
     """The table of the whole signal, on disk."""
     from hs_deepatoms.atoms.filed import Filed
     from hs_deepatoms.atoms.passes import find_columns
@@ -298,21 +288,26 @@ def _found_into(path, whole: Source, source: Source, blocks, job: Detection, loo
         table = stored.finished(path, this, whole)  # of a run that ended just now
         if table is not None:
             return table
-        filed = Filed(stored.begin(path, this), look.threshold)
-        find_columns(source.data, blocks, job, look.method, filed, **how)
-        return stored.complete(path, filed, this, table_of, judge(filed))
+        filed = Filed(stored.begin(path, this), looks.look.threshold)
+        find_columns(source.data, blocks, job, looks.look.method, filed, **how)
+        looks.give(filed)
+        return stored.complete(path, filed, this, table_of, _believed(looks, filed))
 
 
-def _believed(look: Look, found: Pile | Filed) -> bool:
+def _believed(looks: OwnLooks, found: Pile | Filed) -> bool:
     """False, with a warning, where what was found is not convincing as a whole; one, too, where nothing was found."""
+    look, oblong = looks.look, looks.oblong
     if look.oblong and look.refine != "none" and look.elliptical is not True and found.rows >= NOT_A_FEW:
         images.warn_of_oblong(look.oblong, look.ellipses)
+    elif oblong and look.elliptical is not True:
+        images.warn_of_oblong(oblong[0].oblong, True, frames=len(oblong))
     if look.spacing_px is not None:
         images.warn_of_spacing(look.spacing_px, found.rows, look.poor)
         return True
     if look.method != "network":
         return True
     believed = found.indecision() <= (TOO_UNDECIDED if look.doubtful else HOPELESS)
+    believed &= not look.counts or looks.frames > 1  # of a stack each was looked at by itself
     if not believed or (found.rows == 0 and not (look.skipped is not None and look.skipped.all())):
         images.warn_of_nothing(None if look.doubtful or not believed else look.sigma)
     elif found.rows >= NOT_A_FEW and (look.confidence == 0 or (look.either and found.indecision() > SOME_DOUBT)):
@@ -324,10 +319,11 @@ def _believed(look: Look, found: Pile | Filed) -> bool:
     return believed
 
 
-def _table(source: Source, found, look: Look, asked: dict, first: int, own: dict) -> xr.Dataset:
+def _table(source: Source, found, looks: OwnLooks, asked: dict, first: int) -> xr.Dataset:
     from hs_deepatoms.atoms.block import QUALITY
     from hs_deepatoms.atoms.reliability import reliable, reliable_rows
 
+    look = looks.look
     strength, limit, said = "signal_to_noise", look.threshold, found.probability
     if look.method == "network":
         knots = look.model.reliability
@@ -337,8 +333,8 @@ def _table(source: Source, found, look: Look, asked: dict, first: int, own: dict
     measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
     if look.oblong:
         measured |= {"long_over_short": round(look.oblong, 3), "ellipses_fitted": look.ellipses}
-    if own:  # the column sigma of frames that are not like the others; None where nothing is believed
-        measured["own_column_sigma_px"] = {str(k): v and round(v.sigma, 4) for k, v in own.items()}
+    if looks.told:  # the column sigma of frames that are not like the others; None where nothing is believed
+        measured["own_column_sigma_px"] = {str(k): v and round(v.sigma, 4) for k, v in looks.told.items()}
     entry = provenance_entry(
         "find_atoms",
         {**asked, "threshold_used": limit, **measured},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,36 +42,44 @@ class OwnLooks:
         ``see(source)``: the look at another source with the same options.
     find : callable
         ``find(source, look)``: what is found in a source, a Pile.
+    told : dict of int: Look or None
+        The frames that were looked at by themselves, and how; None where nothing is believed.
     """
 
     source: Source
     look: Look
     see: Callable[[Source], Look]
     find: Callable[[Source, Look], Pile]
+    told: dict[int, Look | None] = field(default_factory=dict)
 
-    def give(self, found: Pile | Filed) -> dict[int, Look | None]:
-        """Replace, in what was found, frames that were looked at by themselves.
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return int(np.prod(self.source.data.shape[:-2]))
 
-        Returns their numbers and looks; None for a look where nothing is believed.
-        """
+    @property
+    def oblong(self) -> list[Look]:
+        """Looks at frames by themselves whose columns are fitted as ellipses."""
+        return [one for one in self.told.values() if one is not None and one.oblong and one.ellipses]
+
+    def give(self, found: Pile | Filed) -> None:
+        """Replace, in what was found, frames that are odd and tell something by themselves."""
         from hs_deepatoms.atoms.frame_sums import FrameSums, Replaced
 
-        n = int(np.prod(self.source.data.shape[:-2]))
-        if n < 2 or self.look.method != "network":
-            return {}
-        expected, doubt, width = found.sums.over(n)
-        told, sums, points = {}, [], []
+        if self.frames < 2 or self.look.method != "network":
+            return
+        expected, doubt, width = found.sums.over(self.frames)
+        sums, points = [], []
         for frame in self.odd(expected, doubt, width):
             own = self.alone(frame, float(expected[frame]), float(doubt[frame]))
             if own is None:
                 continue
-            pile, told[int(frame)] = own
+            pile, self.told[int(frame)] = own
             if pile is not None:
                 sums.append(replace(pile.sums, frame=np.full(len(pile.sums.frame), frame)))
                 points.append(_of_frame(pile.points(), frame))
-        if told:
-            found.replace(Replaced(np.array([*told]), _joined(points)), FrameSums.join(sums))
-        return told
+        if self.told:
+            found.replace(Replaced(np.array([*self.told]), _joined(points)), FrameSums.join(sums))
 
     def odd(self, expected: np.ndarray, doubt: np.ndarray, width: np.ndarray) -> np.ndarray:
         """Numbers of the frames that are not like the one that was measured."""
