@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from hs_deepatoms.atoms.decode import Points
-from hs_deepatoms.atoms.pile import judged
+from hs_deepatoms.atoms.frame_sums import FrameSums, Replaced
 from hs_deepatoms.engine.checkpoint import Checkpoint
 
 ROWS = 2**19  # atoms at a time on the way into the final table
@@ -19,6 +17,7 @@ class Filed:
     def __init__(self, checkpoint: Checkpoint, threshold: float):
         self.checkpoint, self.threshold = checkpoint, threshold
         self._count: dict[str, int] = {}
+        self._replaced: tuple[Replaced, FrameSums] | None = None
 
     def missing(self, stage: str, count: int) -> list[int]:
         """Numbers of the blocks that no run before this one finished."""
@@ -29,27 +28,51 @@ class Filed:
         """Keep the points of one block."""
         self._count[stage] = max(self._count.get(stage, 0), number + 1)
         least = self.threshold if stage == "columns" else 0.0
-        kept, expected, doubt = judged(points, least)
-        self.checkpoint.put(stage, number, kept.columns() | {"sums": np.array([expected, doubt])})
+        kept, sums = points.keep(points.probability >= least), FrameSums.of(points, least)
+        self.checkpoint.put(stage, number, kept.columns() | {"sums": sums.table()})
 
     def candidates(self) -> Points:
         """All points of the stage "candidates"."""
         return Points.join([self._get("candidates", k) for k in range(self._count["candidates"])])
 
     @property
+    def sums(self) -> FrameSums:
+        """Of every frame: columns expected, in doubt and kept."""
+        tables = [self.checkpoint.get("columns", k, ["sums"])["sums"] for k in range(self._count.get("columns", 0))]
+        found = FrameSums.join([FrameSums.from_table(table) for table in tables])
+        if self._replaced is None:
+            return found
+        return FrameSums.join([found.without(self._replaced[0].frames), self._replaced[1]])
+
+    @property
     def rows(self) -> int:
         """Number of columns kept."""
-        count = self._count.get("columns", 0)
-        return sum(len(self.checkpoint.get("columns", k, ["frame"])["frame"]) for k in range(count))
+        return self.sums.rows
 
     def indecision(self) -> float:
         """Share of the expected columns in doubt, over all blocks."""
-        sums = [self.checkpoint.get("columns", k, ["sums"])["sums"] for k in range(self._count["columns"])]
-        expected, doubt = np.sum(sums, axis=0)
-        return float(doubt / expected) if expected else 0.0
+        return self.sums.indecision
+
+    def replace(self, replaced: Replaced, sums: FrameSums) -> None:
+        """Other points for some frames, once all blocks are there; ``sums`` are theirs."""
+        self._replaced = replaced, sums
 
     def parts(self) -> Iterator[Points]:
         """All columns in order, some hundred thousand at a time; no frame is split."""
+        if self._replaced is None:
+            yield from self._found()
+            return
+        first, waiting = -1, None  # what is given out last takes in all frames that are left
+        for points in self._found():
+            if waiting is not None:
+                last = int(waiting.frame[-1]) if len(waiting.y) else first
+                yield self._replaced[0].into(waiting, first + 1, last)
+                first = last
+            waiting = points
+        yield self._replaced[0].into(waiting, first + 1)
+
+    def _found(self) -> Iterator[Points]:
+        """As the blocks have them."""
         waiting: list[Points] = []
         for k in range(self._count["columns"]):
             new = self._get("columns", k)

@@ -7,23 +7,16 @@ import mmap
 import numpy as np
 
 from hs_deepatoms.atoms.decode import COLUMNS, Points
+from hs_deepatoms.atoms.frame_sums import FrameSums, Replaced
 
 ROWS = 2**20  # rows of one piece
 INTEGER = np.int32  # of frame numbers
-COUNTED = 0.1  # probability from which a candidate tells how undecided they are, whatever threshold is asked for
 
 
 def indecision(probability: np.ndarray) -> float:
     """Share of the expected columns in doubt, sum p (1 - p) / sum p: 0 to 0.2 for columns, more for a film."""
     expected = float(probability.sum())
     return float((probability * (1 - probability)).sum()) / expected if expected else 0.0
-
-
-def judged(points: Points, threshold: float) -> tuple[Points, float, float]:
-    """Points to keep, and of all that count the number expected, sum p, and that in doubt, sum p (1 - p)."""
-    p = points.probability.astype(float)
-    counted = p[p >= COUNTED]
-    return points.keep(p >= threshold), float(counted.sum()), float((counted * (1 - counted)).sum())
 
 
 class Rows:
@@ -82,13 +75,20 @@ class Pile:
 
     def __init__(self, threshold: float):
         self.threshold = threshold
-        self._expected = self._doubt = 0.0
+        self._sums: list[FrameSums] = []
+        self._replaced: Replaced | None = None
         self._columns, self._candidates = Rows(), Rows()
+
+    @property
+    def sums(self) -> FrameSums:
+        """Of every frame: columns expected, in doubt and kept."""
+        self._sums = [FrameSums.join(self._sums)]
+        return self._sums[0]
 
     @property
     def rows(self) -> int:
         """Number of points kept."""
-        return self._columns.count
+        return self.sums.rows
 
     def missing(self, stage: str, count: int) -> list[int]:
         """All blocks: nothing was done before."""
@@ -99,10 +99,8 @@ class Pile:
         if stage == "candidates":
             self._candidates.append(points)
             return
-        kept, expected, doubt = judged(points, self.threshold)
-        self._expected += expected
-        self._doubt += doubt
-        self._columns.append(kept)
+        self._sums.append(FrameSums.of(points, self.threshold))
+        self._columns.append(points.keep(points.probability >= self.threshold))
 
     def candidates(self) -> Points:
         """All points of the stage "candidates"."""
@@ -110,11 +108,17 @@ class Pile:
 
     def indecision(self) -> float:
         """That of all likely enough points that came in, kept or not."""
-        return self._doubt / self._expected if self._expected else 0.0
+        return self.sums.indecision
+
+    def replace(self, replaced: Replaced, sums: FrameSums) -> None:
+        """Other points for some frames, once all blocks are in; ``sums`` are theirs."""
+        self._sums = [self.sums.without(replaced.frames), sums]
+        self._replaced = replaced
 
     def points(self, keep: bool = True) -> Points:
         """All points in one (none, with ``keep=False``); the pile is empty then."""
-        return self._columns.taken(keep)
+        points = self._columns.taken(keep)
+        return points if self._replaced is None or not keep else self._replaced.into(points)
 
 
 def _piece(dtype) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from hs_deepatoms.methods import images, stored
 from hs_deepatoms.methods.classify import check_species, classify
 from hs_deepatoms.methods.learned import learned_segmenter, refuse_given
 from hs_deepatoms.methods.look import UNCERTAIN, Look, detection_job, look_at
+from hs_deepatoms.methods.own_looks import HOPELESS, TOO_UNDECIDED, OwnLooks
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
 
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
 
 METHODS = ("network", "log", "max")
 REFINEMENTS = ("quick", "full", "none")
-# of what is found above probability UNCERTAIN, the share in doubt from which nothing is believed: where the survey has
-# its doubts, and anywhere
-TOO_UNDECIDED, HOPELESS = 0.25, 0.4
 # the same from which there is a warning, if it is of so many columns: in any case, and where the contrast is not sure
 MUCH_DOUBT, SOME_DOUBT, NOT_A_FEW = 0.3, 0.1, 10
 REGION_RIM = 48  # pixels around a region: columns at its edge are found and fitted together with those beyond
@@ -67,8 +66,9 @@ def find_atoms(
     Nothing needs to be set: intensities are scaled per frame by robust percentiles, the width and contrast of the
     columns are measured from the image, the image is resampled to the width the network knows, and columns are read
     off a presence map with a sub-pixel offset and its uncertainty. Of a stack up to three frames are measured, for all
-    of them. Where the image may as well be noise or a bare film, and what is found is not convincing as a whole, the
-    table is empty, with a warning.
+    of them; frames in which columns are found that are less decided, far fewer or of another width are then looked at
+    by themselves. Where the image may as well be noise or a bare film, and what is found is not convincing as a whole,
+    the table is empty, with a warning; such frames of a stack simply have no atoms.
 
     Parameters
     ----------
@@ -196,9 +196,10 @@ def find_atoms(
     if region is not None:
         check_region_size(crop_region(whole, region)[0], region, "find_atoms")
         source, origin, _ = crop_region(whole, region, REGION_RIM)
-    look = look_at(source, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
-                   threshold=threshold, spacing=spacing, refine=refine, elliptical=elliptical, device=device,
-                   signal_mask=signal_mask, navigation_mask=navigation_mask)  # fmt: skip
+    see = partial(look_at, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
+                  threshold=threshold, spacing=spacing, refine=refine, elliptical=elliptical, device=device,
+                  signal_mask=signal_mask)  # fmt: skip
+    look = see(source, navigation_mask=navigation_mask)
     asked = {
         "method": method,
         "contrast": contrast,
@@ -211,20 +212,23 @@ def find_atoms(
         "navigation_mask": navigation_mask is not None,
     }
 
+    looks = OwnLooks(source, look, see, partial(_alone, batch_size=batch_size, num_workers=num_workers))
+
     def table_of(points, first=0):
         points.y += origin[0]
         points.x += origin[1]
         if region is not None:
             y, x = (a.to_value(p) for a, p in zip(whole.signal, (points.y, points.x), strict=True))
             points = points.keep(inside_region(region, y, x))
-        return _table(whole, points, look, asked, first)
+        return _table(whole, points, looks, asked, first)
 
     blocks, job = _planned(source, look, batch_size, navigation_chunks)
     how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
+
     if path is None:
-        table = table_of(_found(source, blocks, job, look, how))
+        table = table_of(_found(source, blocks, job, looks, how))
         return table if species is None else classify(table, species, signal=whole if refine == "none" else None)
-    return _found_into(path, whole, source, blocks, job, look, asked, table_of, how)
+    return _found_into(path, whole, source, blocks, job, looks, asked, table_of, how)
 
 
 def check_shape(elliptical: bool | str, refine: str) -> None:
@@ -250,17 +254,29 @@ def _planned(source: Source, look: Look, batch_size, navigation_chunks):
     return images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
 
 
-def _found(source: Source, blocks, job: Detection, look: Look, how: dict):
+def _found(source: Source, blocks, job: Detection, looks: OwnLooks, how: dict):
     """Points of the whole signal, in memory."""
     from hs_deepatoms.atoms.passes import find_columns
     from hs_deepatoms.atoms.pile import Pile
 
+    pile = Pile(looks.look.threshold)
+    find_columns(source.data, blocks, job, looks.look.method, pile, **how)
+    looks.give(pile)
+    return pile.points(keep=_believed(looks, pile))
+
+
+def _alone(source: Source, look: Look, *, batch_size, num_workers) -> Pile:
+    """What is found in one frame of a stack by itself."""
+    from hs_deepatoms.atoms.passes import find_columns
+    from hs_deepatoms.atoms.pile import Pile
+
+    blocks, job = _planned(source, look, batch_size, None)
     pile = Pile(look.threshold)
-    find_columns(source.data, blocks, job, look.method, pile, **how)
-    return pile.points(keep=_believed(look, pile))
+    find_columns(source.data, blocks, job, look.method, pile, num_workers=num_workers, show_progressbar=False)
+    return pile
 
 
-def _found_into(path, whole: Source, source: Source, blocks, job: Detection, look: Look, asked, table_of, how):
+def _found_into(path, whole: Source, source: Source, blocks, job: Detection, looks: OwnLooks, asked, table_of, how):
     """The table of the whole signal, on disk."""
     from hs_deepatoms.atoms.filed import Filed
     from hs_deepatoms.atoms.passes import find_columns
@@ -273,21 +289,26 @@ def _found_into(path, whole: Source, source: Source, blocks, job: Detection, loo
         table = stored.finished(path, this, whole)  # of a run that ended just now
         if table is not None:
             return table
-        filed = Filed(stored.begin(path, this), look.threshold)
-        find_columns(source.data, blocks, job, look.method, filed, **how)
-        return stored.complete(path, filed, this, table_of, _believed(look, filed))
+        filed = Filed(stored.begin(path, this), looks.look.threshold)
+        find_columns(source.data, blocks, job, looks.look.method, filed, **how)
+        looks.give(filed)
+        return stored.complete(path, filed, this, table_of, _believed(looks, filed))
 
 
-def _believed(look: Look, found: Pile | Filed) -> bool:
+def _believed(looks: OwnLooks, found: Pile | Filed) -> bool:
     """False, with a warning, where what was found is not convincing as a whole; one, too, where nothing was found."""
+    look, oblong = looks.look, looks.oblong
     if look.oblong and look.refine != "none" and look.elliptical is not True and found.rows >= NOT_A_FEW:
         images.warn_of_oblong(look.oblong, look.ellipses)
+    elif oblong and look.elliptical is not True:
+        images.warn_of_oblong(oblong[0].oblong, True, frames=len(oblong))
     if look.spacing_px is not None:
         images.warn_of_spacing(look.spacing_px, found.rows, look.poor)
         return True
     if look.method != "network":
         return True
     believed = found.indecision() <= (TOO_UNDECIDED if look.doubtful else HOPELESS)
+    believed &= not look.counts or looks.frames > 1  # of a stack each was looked at by itself
     if not believed or (found.rows == 0 and not (look.skipped is not None and look.skipped.all())):
         images.warn_of_nothing(None if look.doubtful or not believed else look.sigma)
     elif found.rows >= NOT_A_FEW and (look.confidence == 0 or (look.either and found.indecision() > SOME_DOUBT)):
@@ -299,10 +320,11 @@ def _believed(look: Look, found: Pile | Filed) -> bool:
     return believed
 
 
-def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dataset:
+def _table(source: Source, found, looks: OwnLooks, asked: dict, first: int) -> xr.Dataset:
     from hs_deepatoms.atoms.block import QUALITY
     from hs_deepatoms.atoms.reliability import reliable, reliable_rows
 
+    look = looks.look
     strength, limit, said = "signal_to_noise", look.threshold, found.probability
     if look.method == "network":
         knots = look.model.reliability
@@ -312,6 +334,8 @@ def _table(source: Source, found, look: Look, asked: dict, first: int) -> xr.Dat
     measured = {"column_sigma_px": round(look.sigma, 4), "dark_columns": look.dark, "confidence": look.confidence}
     if look.oblong:
         measured |= {"long_over_short": round(look.oblong, 3), "ellipses_fitted": look.ellipses}
+    if looks.told:  # the column sigma of frames that are not like the others; None where nothing is believed
+        measured["own_column_sigma_px"] = {str(k): v and round(v.sigma, 4) for k, v in looks.told.items()}
     entry = provenance_entry(
         "find_atoms",
         {**asked, "threshold_used": limit, **measured},

@@ -316,9 +316,10 @@ def warn_of_spacing(spacing: float, count: int, poor: bool) -> None:
     warnings.warn(text, UserWarning, stacklevel=5)
 
 
-def warn_of_oblong(ratio: float, ellipses: bool) -> None:
-    """Say that columns are not round, and what became of it."""
-    long = f"The columns are {ratio:.2f} times as long as wide"
+def warn_of_oblong(ratio: float, ellipses: bool, frames: int | None = None) -> None:
+    """Say that columns are not round, or those of so many frames of a stack, and what became of it."""
+    where = "" if frames is None else f" of {frames} frame{'s' if frames > 1 else ''} that differ{'s' * (frames == 1)}"
+    long = f"The columns{where} are {ratio:.2f} times as long as wide"
     if ellipses:
         text = (f"{long}, all in one direction, and are fitted as ellipses: astigmatism, a tilt or drift, or pairs too "
                 "close to be told apart. elliptical=True fits ellipses without this warning.")  # fmt: skip

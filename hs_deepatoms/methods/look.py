@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,8 @@ REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are column
 # column sigmas (pixels) tried where the survey sees none and the detector does; how undecided they may be, before the
 # crystal has been asked
 TRIED, ANY_DOUBT, TRIED_WINDOW = (1.0, 2**0.5, 2.0, 2**1.5, 4.0), 0.4, 192  # the last in pixels
+SAME = 0.2  # octaves: widths that are one
+MORE_DOUBT = 1.5, 0.02  # so many times the least share in doubt of several frames, and so much more, is not more
 NEARLY, CLEARER = 1.05, 0.05  # unexplained by the other contrast, relative to this one; and its further indecision
 
 
@@ -60,6 +63,8 @@ class Look:
     either: bool = False  # columns of the other contrast explain the image about as well
     ellipse: tuple[float, float] | None = None  # plus and cross of the columns where these are plainly not round
     rounded: bool = False  # oblong columns are made round before the detector sees them
+    measured: int | None = None  # the frame whose columns told width and shape
+    counts: bool = False  # what looks like columns is single counts
 
     @property
     def oblong(self) -> float | None:
@@ -110,7 +115,8 @@ def look_at(
                                images.names(whole.navigation))  # fmt: skip
     limits, spacing_px = images.width_limits(spacing, source.signal)
     frames = images.frames_to_use(int(np.prod(source.data.shape[:-2])), skipped)
-    seen = images.survey(source, found, frames, contrast=contrast, limits=limits, masked=masked, device=device)
+    survey = partial(images.survey, source, found, contrast=contrast, limits=limits, masked=masked, device=device)
+    seen = survey(frames)
     if len(frames):
         images.refuse_blank(source, seen, masked)
     look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
@@ -129,15 +135,30 @@ def look_at(
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
     round_ones = replace(look, elliptical=False)  # whose remains tell the shape
     frame = _full_one(source, round_ones, seen.frames)
-    return replace(_measured(source, round_ones, frame, limits), elliptical=elliptical)
+    if len(seen.frames) > 1:
+        round_ones = _of_one(round_ones, survey(np.array([frame])))
+    return replace(_measured(source, round_ones, frame, limits), elliptical=elliptical, measured=frame)
+
+
+def _of_one(look: Look, alone: Appearance) -> Look:
+    """The look at the width that one of several frames has by itself, where they differ: the survey adds up all."""
+    if alone.doubtful or alone.dark != look.dark or abs(np.log2(alone.sigma / look.sigma)) < SAME:
+        return look
+    return replace(look, sigma=on_the_ladder(alone.sigma, rungs=30))
 
 
 def _full_one(source: Source, look: Look, frames: tuple[int, ...]) -> int:
-    """The first of the frames that is no emptier than others: the crystal may have left the field for some."""
+    """The first of the frames that is neither emptier nor less decided than others: the crystal may have left the field
+    for some, or a film have come into it."""
+    from hs_deepatoms.atoms.pile import indecision
+
     if len(frames) == 1:
         return frames[0]
-    counts = [len(_columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].y) for frame in frames]
-    return next(frame for frame, n in zip(frames, counts, strict=True) if 2 * n >= max(counts))
+    seen = [_columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].probability for frame in frames]
+    doubts = [indecision(p) if len(p) else 1.0 for p in seen]
+    decided = [k for k, doubt in enumerate(doubts) if doubt <= MORE_DOUBT[0] * min(doubts) + MORE_DOUBT[1]]
+    most = max(len(seen[k]) for k in decided)
+    return next(frames[k] for k in decided if 2 * len(seen[k]) >= most)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:
@@ -215,10 +236,13 @@ def _measured(source: Source, look: Look, frame: int, limits) -> Look:
     That it leaves over much that is no noise; that the columns are not round.
     """
     from hs_deepatoms.atoms.residue import oblongness
+    from hs_deepatoms.atoms.single_counts import are_single_counts
 
     window, masked = _middle(source, look, frame)
     found, job = _columns_of(source, look, look.sigma, window, masked)
     sight = _best_sight(source, look, found, job, window, masked)
+    if limits is None and are_single_counts(sight.remains, sight.sigma):
+        return replace(look, confidence=0.0, doubtful=True, counts=True)
     look = replace(look, sigma=on_the_ladder(_width(look, sight, found, window, job, limits)), poor=sight.poor)
     rows, columns = (_inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
     window, masked = window[rows, columns], None if masked is None else masked[rows, columns]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hs_deepatoms.atoms import pile
+from hs_deepatoms.atoms import frame_sums, pile
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.pile import Pile, indecision
 
@@ -22,7 +22,7 @@ def test_all_rows_above_the_threshold_in_the_order_they_came(monkeypatch, rows):
     for k, part in enumerate(parts):
         heap.put("columns", k, part)
     p = np.concatenate([part.probability for part in parts]).astype(float)
-    assert heap.indecision() == pytest.approx(indecision(p[p >= pile.COUNTED]))
+    assert heap.indecision() == pytest.approx(indecision(p[p >= frame_sums.COUNTED]))
     got = heap.points()
     for name in ("frame", "y", "x", "width", "probability"):
         np.testing.assert_array_equal(getattr(got, name), np.concatenate([getattr(q, name) for q in parts])[p >= 0.4])

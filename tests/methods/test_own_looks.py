@@ -1,0 +1,103 @@
+"""Frames of a stack that are not like the others give what they give alone."""
+
+import json
+import warnings
+
+import dask.array as da
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from hs_deepatoms import find_atoms
+
+from .conftest import f1_inside, lattice_image
+
+SHAPE = (170, 186)
+
+
+def crystal(seed, sigma=2.4, spacing=13.0, counts=80.0):
+    return lattice_image(SHAPE, spacing, sigma, 0.3 + seed, (1.0,), counts, seed)
+
+
+def film(seed):
+    """Grain as fine as columns and a fraction as high."""
+    rng = np.random.default_rng(seed)
+    texture = gaussian_filter(rng.standard_normal(SHAPE), 1.2)
+    return rng.poisson(np.clip(24 + 3 * texture / texture.std(), 0, None)).astype(np.float32)
+
+
+def find(stack, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return find_atoms(stack, show_progressbar=False, **options)
+
+
+def frame_of(table, k):
+    return table.isel(atom=table["nav_0_index"].values == k)
+
+
+def own_looks(table):
+    return json.loads(table.attrs["provenance"])[-1]["parameters"].get("own_column_sigma_px")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_film_between_crystals_has_no_atoms(place):
+    """In the middle it decided the width of the stack, and had hundreds."""
+    frames = [crystal(k) for k in (1, 2)]
+    images = [image for image, _, _ in frames]
+    images.insert(place, film(3))
+    table = find(np.stack(images))
+    assert frame_of(table, place).sizes["atom"] == 0
+    assert own_looks(table) == {str(place): None}
+    for k, (_, y, x) in zip([k for k in range(3) if k != place], frames, strict=True):
+        assert f1_inside(frame_of(table, k), y, x, SHAPE, 2.5, 6) > 0.99
+
+
+@pytest.fixture(scope="module")
+def of_two_widths():
+    """A frame of wide columns between two of narrow ones."""
+    return [crystal(1, 1.3, 6.5), crystal(2, 3.6, 17.0), crystal(3, 1.3, 6.5)]
+
+
+def test_frames_of_another_width_are_found_as_they_are_alone(of_two_widths):
+    """At the width of the others nothing at all was found, without a word."""
+    stack = np.stack([image for image, _, _ in of_two_widths])
+    table = find(stack)
+    for k, (image, y, x) in enumerate(of_two_widths):
+        there, alone = frame_of(table, k), find(image)
+        assert f1_inside(there, y, x, SHAPE, 2.5, 6) > 0.99
+        assert abs(there.sizes["atom"] - alone.sizes["atom"]) <= 2
+    assert len(own_looks(table)) in (1, 2)
+    assert np.array_equal(table["atom"], np.arange(table.sizes["atom"]))
+    assert (np.diff(table["nav_0_index"].values) >= 0).all()
+
+
+def test_laziness_chunks_and_a_store_change_nothing(of_two_widths, tmp_path):
+    stack = np.stack([image for image, _, _ in of_two_widths])
+    table = find(stack)
+    for other in (
+        find(da.from_array(stack, chunks=(1, 90, 100))),
+        find(da.from_array(stack, chunks=(3, 170, 186)), navigation_chunks=2),
+        find(stack, store=tmp_path / "atoms.zarr"),
+        find(stack, store=tmp_path / "atoms.zarr"),
+    ):
+        assert other.sizes == table.sizes and own_looks(other) == own_looks(table)
+        for name in ("nav_0_index", "y_px", "x_px", "height", "probability", "quality"):
+            np.testing.assert_array_equal(other[name].values, table[name].values)
+
+
+def test_a_frame_of_a_tenth_of_the_intensity_keeps_the_atoms_that_the_others_help_to_see():
+    image, y, x = crystal(4, counts=300.0)
+    table = find(np.stack([image, 0.1 * image, image]))
+    whole, tenth = (np.column_stack([frame_of(table, k)[n].values for n in ("y_px", "x_px")]) for k in (0, 1))
+    assert whole.shape == tenth.shape and np.abs(whole - tenth).max() < 0.05
+    assert own_looks(table) is None
+    faint = np.random.default_rng(5).poisson(0.02 * image).astype(np.float32)
+    helped = frame_of(find(np.stack([image, faint, image])), 1)
+    assert f1_inside(helped, y, x, SHAPE, 2.5, 6) >= f1_inside(find(faint), y, x, SHAPE, 2.5, 6) - 0.01
+
+
+def test_frames_that_are_masked_are_not_looked_at():
+    image = crystal(1)[0]
+    table = find(np.stack([image, film(3), image]), navigation_mask=np.array([False, True, False]))
+    assert own_looks(table) is None and set(np.unique(table["nav_0_index"])) == {0, 2}
