@@ -36,7 +36,7 @@ LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, 
 MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
 # further steps at most, until hardly a column moves: where those beyond the rim are hardly seen, or columns and
 # background hardly told apart, steps are slow, and windows that stopped after as many would differ
-FURTHER = 2
+FURTHER = 3
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
