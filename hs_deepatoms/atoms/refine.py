@@ -231,13 +231,13 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 
 
 def _arrive(state: State) -> State:
-    """Further steps until hardly a column has any farther to go."""
-    goal = state.taken + FURTHER
+    """Further steps until hardly a column has any farther to go, or one had to be taken back."""
+    goal, damping = state.taken + FURTHER, state.damping
     for _ in range(2 * FURTHER):
-        if state.taken >= goal or not still_moving(state):
+        if state.taken >= goal or state.damping > damping or not still_moving(state):
             break
-        state = step(state)
-    return state
+        damping, state = state.damping, step(state)
+    return verified(state)
 
 
 def _with_rim(state: State, source: torch.Tensor, least: tuple[float, float]) -> tuple[State, torch.Tensor]:
