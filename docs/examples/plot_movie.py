@@ -38,7 +38,7 @@ atoms
 # %%
 # The drift of the whole picture, beside the true one.
 drift = atoms.deepatoms.drift()
-fig, ax = plt.subplots()
+fig, ax = plt.subplots(layout="constrained")
 ax.errorbar(drift["time"], drift["y"], drift["y_std"], fmt="o", label="y")
 ax.errorbar(drift["time"], drift["x"], drift["x_std"], fmt="s", label="x")
 ax.plot(drift["time"], truth.drift_y * spacing * 0.02, "k-", lw=0.8, label="true")
@@ -55,7 +55,7 @@ atoms.deepatoms.plot_tracks(s, frame=6, drift=True, ax=axes[1])
 # %%
 # Random walks spread in proportion to time: each hop is 0.03 of the spacing along y and along x.
 msd = atoms.deepatoms.msd()
-fig, ax = plt.subplots()
+fig, ax = plt.subplots(layout="constrained")
 ax.errorbar(msd["time_lag"], msd["msd"], msd["msd_std"], fmt="o", label="measured")
 ax.plot(msd["time_lag"], 2 * (0.03 * spacing * 0.02) ** 2 * msd["lag"], "k-", label="true")
 ax.set(xlabel="time lag (s)", ylabel="mean squared displacement (nm²)")
