@@ -95,7 +95,7 @@ def _prepared(ds: xr.Dataset, image: Any, ax: matplotlib.axes.Axes | None, frame
     if ax is None:
         import matplotlib.pyplot as plt
 
-        ax = plt.subplots(layout="constrained")[1]
+        ax = plt.subplots(layout="compressed")[1]
     elif not all(hasattr(ax, name) for name in ("imshow", "set_xlim")):
         got = f"ax of type {type(ax).__name__}"
         raise InvalidArgumentError(explain(got, "matplotlib axes", "For example ax=plt.subplots()[1]."))

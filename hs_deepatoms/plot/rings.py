@@ -83,9 +83,11 @@ def plot_rings(
                 label=f"{size}-ring: {chosen.size}")  # fmt: skip
     if sizes.size:
         # beside the rings, which it would hide, where the figure makes room and no colours of bonds stand there
-        beside = ax.figure.get_layout_engine() is not None and bonds != "length"
-        where = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)} if beside else {"loc": "upper right"}
-        ax.legend(fontsize="small", framealpha=0.85, **where)
+        beside = ax.figure.get_layout_engine() is not None and bonds != "length" and len(ax.figure.axes) == 1
+        if beside:
+            ax.figure.legend(fontsize="small", loc="outside right upper")
+        else:
+            ax.legend(fontsize="small", framealpha=0.85, loc="upper right")
     if image is None and not schema.stored_axes(ds):
         ax.autoscale_view()
     return ax
