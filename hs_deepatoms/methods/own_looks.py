@@ -113,7 +113,10 @@ class OwnLooks:
         if own.confidence > 0 and not self.alike(own):
             pile = self.find(source, own)
             share = pile.indecision()
-            if pile.rows and share <= limit and (share < doubt + AS_DECIDED or expected == 0 or doubt > limit):
+            hopeless = expected == 0 or doubt > limit
+            # a small grain by itself may pass for one wide column, which nobody doubts
+            fuller = pile.rows >= FEWER * expected and share < doubt + AS_DECIDED
+            if pile.rows and share <= limit and (hopeless or fuller):
                 return pile, own
             limit = min(limit, TOO_UNDECIDED if own.spacing_px is None else 1.0)  # nor does it convince by itself
         return (None, None) if doubt > limit else None

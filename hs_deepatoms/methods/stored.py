@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.bridge.source import Source
     from hs_deepatoms.engine.plan import Block
 
+PARTS = 2  # of the unfinished parts of a store: what is kept of each block
 JOB = "deepatoms_job"  # attribute of a finished store
 
 
@@ -79,6 +80,7 @@ def describe_job(data, blocks: list[Block], job: Detection, asked: dict) -> dict
         "blocks": hashlib.blake2b(boxes.encode(), digest_size=16).hexdigest(),
         "device": job.device.split(":")[0],
         "version": __version__,
+        "format": PARTS,
     }
 
 

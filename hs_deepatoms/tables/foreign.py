@@ -134,11 +134,11 @@ def _both(said: Sequence[Any]) -> str | tuple[str, str] | None:
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:
-    if np.ma.isMaskedArray(values):
-        values = np.ma.filled(values.astype(float), np.nan)  # what is masked is no position
     if np.iscomplexobj(values):
         raise TableError(explain(f"complex values for {name}", "real numbers", "Take the real part, or the amplitude."))
     try:
+        if np.ma.isMaskedArray(values):
+            values = np.ma.filled(values.astype(float), np.nan)  # what is masked is no position
         return np.asarray(values, float)
     except (TypeError, ValueError) as error:
         raise TableError(explain(f"{name} that is not made of numbers ({error})", READABLE, "Convert it.")) from error
@@ -194,7 +194,8 @@ def _length_units(frame: Any, arrays: Mapping[str, np.ndarray]) -> tuple[str | N
 
 
 def _only(units: np.ndarray | None) -> str | None:
-    different = [] if units is None else sorted(set(map(str, units.tolist())))
+    told = [] if units is None else [one for one in units.tolist() if one == one and one is not None]  # not NaN
+    different = sorted({str(one).strip() for one in told})
     if len(different) > 1:
         got = f"a table with positions in {different}"
         raise TableError(explain(got, "one unit for all", "Convert them to one, or give each part a table of its own."))

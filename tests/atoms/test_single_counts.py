@@ -31,6 +31,15 @@ def test_blurred_counts_are_no_atoms(rate, blur):
     assert find(np.stack([image, counts(rate, blur, 2)])).sizes["atom"] == 0
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_narrow_atoms_on_some_sites_of_a_lattice_on_pixels_are_columns(shift):
+    rng = np.random.default_rng(0)
+    places = np.mgrid[6:154:4, 6:170:4].reshape(2, -1)
+    places = places[:, rng.random(places.shape[1]) < 0.3] + shift
+    image = rng.poisson(10 + 100 * draw_columns(SHAPE, *places, np.ones(places.shape[1]), 0.95)).astype(np.float32)
+    assert 0.9 * places.shape[1] < find(image).sizes["atom"] < 1.05 * places.shape[1]
+
+
 def test_narrow_atoms_anywhere_and_a_lattice_on_pixels_are_columns():
     rng = np.random.default_rng(3)
     places = np.column_stack([rng.uniform(5, n - 5, 900) for n in SHAPE])

@@ -9,6 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from hs_deepatoms import find_atoms
+from hs_deepatoms.simulate.columns import draw_columns
 
 from .conftest import f1_inside, lattice_image
 
@@ -51,6 +52,28 @@ def test_a_film_between_crystals_has_no_atoms(place):
     assert own_looks(table) == {str(place): None}
     for k, (_, y, x) in zip([k for k in range(3) if k != place], frames, strict=True):
         assert f1_inside(frame_of(table, k), y, x, SHAPE, 2.5, 6) > 0.99
+
+
+def close_packed(seed, radius, spacing=11.0, shape=(240, 220)):
+    """A round grain in the middle, or a whole frame of it."""
+    rng = np.random.default_rng([0, seed])
+    i, j = np.mgrid[-30:30, -30:30].reshape(2, -1)
+    turn = rng.uniform(0, 1)
+    y, x = spacing * np.sqrt(3) / 2 * i, spacing * (j + 0.5 * i)
+    y, x = np.cos(turn) * y - np.sin(turn) * x, np.sin(turn) * y + np.cos(turn) * x
+    y, x = y + shape[0] / 2, x + shape[1] / 2
+    here = np.hypot(y - shape[0] / 2, x - shape[1] / 2) < radius
+    here &= (y > 0) & (x > 0) & (y < shape[0] - 1) & (x < shape[1] - 1)
+    y, x = y[here], x[here]
+    return rng.poisson(10 + 100 * draw_columns(shape, y, x, np.ones(len(y)), 2.4)).astype(np.float32), y, x
+
+
+def test_a_small_grain_after_crystals_keeps_its_columns():
+    """Alone it passes for one wide column, which nobody doubts: 15 of 16 were missed."""
+    frames = [close_packed(k, radius) for k, radius in enumerate((200, 200, 200, 22))]
+    table = frame_of(find(np.stack([image for image, _, _ in frames])), 3)
+    _, y, x = frames[-1]
+    assert len(y) == 16 and f1_inside(table, y, x, (240, 220), 2.5, 6) == 1
 
 
 @pytest.fixture(scope="module")
