@@ -52,7 +52,7 @@ class Equations:
 def matrix(state: State) -> Normal:
     """The matrix of the normal equations at a state."""
     weight, weighed, _ = _weighed(state, judged=False)
-    return _assembled(state, weight, weighed, _prior(state), _stiffness(state), fitted(state))[0]
+    return _assembled(state, weight, weighed, _prior(state), _stiffness(state), free_parameters(state))[0]
 
 
 def _weighed(state: State, judged: bool = True) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -72,7 +72,7 @@ def equations(state: State, near: Equations | None = None) -> Equations:
     misfit += float(state.splines @ pull) + prior.misfit
     if near is not None:
         gradient = kernels(weighed).slopes(state.columns, weighed, state.window, state.sigma, state.elliptical)
-        kept = fitted(state, gradient + prior.gradient)
+        kept = free_parameters(state, gradient + prior.gradient)
     if near is not None and torch.equal(kept, near.kept):
         normal, at = near.normal, near.at
     else:
@@ -89,7 +89,7 @@ def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float, ke
     _held(total.hessian, prior)
     splines = work.hessian(state.ground, weight, stiffness)
     normal = work.assemble(total, _pairs(state, weight), c, state.ground, splines, state.sigma)
-    kept = fitted(state, total.gradient + prior.gradient) if kept is None else kept
+    kept = free_parameters(state, total.gradient + prior.gradient) if kept is None else kept
     _freeze(normal, kept)
     return normal, total.gradient, kept
 
@@ -346,7 +346,7 @@ def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> Sta
     total = work.sums(few.columns, weighed, weight, few.window, few.sigma, few.elliptical)
     prior = _prior(few)
     _held(total.hessian, prior)
-    keep = fitted(few, total.gradient + prior.gradient)
+    keep = free_parameters(few, total.gradient + prior.gradient)
     own = work.majorant(total.hessian, _pairs(few, weight)) * keep[:, :, None] * keep[:, None, :]
     own += torch.diag_embed(1 - keep)
     da = torch.linalg.solve(own, (total.gradient + prior.gradient) * keep)
@@ -372,7 +372,7 @@ def _placed(state: State) -> torch.Tensor:
     return state.free | (state.beyond & (state.leeway > 2 * FIRM * LEEWAY[1] * state.sigma))
 
 
-def fitted(state: State, gradient: torch.Tensor | None = None) -> torch.Tensor:
+def free_parameters(state: State, gradient: torch.Tensor | None = None) -> torch.Tensor:
     """1 for parameters (n, k) in the equations, 0 for others: of frozen columns only the height is free, of those
     beyond the rim the height and, as far as they are let, the place. With a ``gradient`` (n, k) neither are places of
     those that it would take farther than they may go: all others would make way for a step that is not taken."""

@@ -12,7 +12,7 @@ from hs_deepatoms.atoms.belief import known, trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
 from hs_deepatoms.atoms.joint import (
     arrived,
-    fitted,
+    free_parameters,
     held_by_doubt,
     matrix,
     matrix_near,
@@ -233,7 +233,7 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 def _arrive(state: State) -> State:
     """Further steps until hardly a column has any farther to go, or one had to be taken back."""
     goal, damping = state.taken + FURTHER, state.damping
-    for _ in range(2 * FURTHER):
+    for _ in range(2 * FURTHER):  # a step in which columns were called back is not counted
         if state.taken >= goal or state.damping > damping or not still_moving(state):
             break
         damping, state = state.damping, step(state)
@@ -280,7 +280,7 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
     near = matrix_near(state, 1.0, SAME)
-    normal = near.normal if near is not None and torch.equal(near.kept, fitted(state)) else matrix(state)
+    normal = near.normal if near is not None and torch.equal(near.kept, free_parameters(state)) else matrix(state)
     covariance = kernels(normal.own).covariances(normal)
     c, variance = state.columns, covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
     variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])

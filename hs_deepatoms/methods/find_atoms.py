@@ -224,7 +224,6 @@ def find_atoms(
 
     blocks, job = _planned(source, look, batch_size, navigation_chunks)
     how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
-
     if path is None:
         table = table_of(_found(source, blocks, job, looks, how))
         return table if species is None else classify(table, species, signal=whole if refine == "none" else None)

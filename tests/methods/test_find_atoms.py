@@ -181,16 +181,20 @@ def test_tiles_give_what_the_whole_image_gives(large, chunks, small_tiles):
     assert small_tiles[-1] >= 6
 
 
+def tiles_give_what_the_whole_gives(image, small_tiles, **options):
+    before = len(small_tiles)
+    tiled = find(image, **options)
+    assert small_tiles[before] >= 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hs_deepatoms.engine.plan.choose_tile", lambda *args, **options: (512, 1))
+        same_atoms(tiled, find(image, **options), 1e-3)
+    assert small_tiles[-1] == 1
+
+
 def test_tiles_fit_what_stands_beyond_the_rim_as_the_whole_image_does(small_tiles):
     """Columns half inside, seen by the detector or only by their flanks: 0.03 px came of them at this size of image."""
     image, _, _ = lattice_image((290, 377), sigma=2.6, spacing=12.0)
-    plain = small_tiles[:]
-    tiled = find(image)
-    assert small_tiles[len(plain)] >= 4
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hs_deepatoms.engine.plan.choose_tile", lambda *args, **options: (512, 1))
-        same_atoms(tiled, find(image), 1e-3)
-    assert small_tiles[-1] == 1
+    tiles_give_what_the_whole_gives(image, small_tiles)
 
 
 @pytest.mark.parametrize("k", [0, 7, 8])
@@ -198,21 +202,12 @@ def test_tiles_of_a_dense_crystal_at_a_high_dose_give_what_the_whole_image_gives
     """Columns beyond the rim are hardly told from the background there: up to 0.011 px came of it."""
     image, _, _ = lattice_image((290, 377), 14.0, 3.0, angle=0.1 * k + 0.05, heights=(1.0,), counts=1000.0, seed=k,
                                 background=0.05)  # fmt: skip
-    plain = small_tiles[:]
-    tiled = find(image)
-    assert small_tiles[len(plain)] >= 4
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hs_deepatoms.engine.plan.choose_tile", lambda *args, **options: (512, 1))
-        same_atoms(tiled, find(image), 1e-3)
+    tiles_give_what_the_whole_gives(image, small_tiles)
 
 
 def test_tiles_without_a_fit_have_no_atoms_outside_of_the_frame(small_tiles):
     image, _, _ = lattice_image((290, 377), sigma=2.6, spacing=12.0, angle=0.3)
-    tiled = find(image, refine="none")
-    assert small_tiles[-1] >= 4
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hs_deepatoms.engine.plan.choose_tile", lambda *args, **options: (512, 1))
-        same_atoms(tiled, find(image, refine="none"), 1e-3)
+    tiles_give_what_the_whole_gives(image, small_tiles, refine="none")
 
 
 def test_tiles_of_a_stack_with_masks(large, small_tiles):
