@@ -19,6 +19,11 @@ class Filed:
         self._count: dict[str, int] = {}
         self._replaced: tuple[Replaced, FrameSums] | None = None
 
+    @property
+    def shelf(self) -> Checkpoint:
+        """For arrays of single frames."""
+        return self.checkpoint
+
     def missing(self, stage: str, count: int) -> list[int]:
         """Numbers of the blocks that no run before this one finished."""
         self._count[stage] = count

@@ -64,6 +64,24 @@ class Rows:
         return out
 
 
+class Shelf:
+    """Arrays of single frames in memory, with the methods of a checkpoint."""
+
+    def __init__(self):
+        self._arrays: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+
+    def missing(self, stage: str, count: int) -> list[int]:
+        """Numbers below ``count`` that are not there yet."""
+        return [k for k in range(count) if (stage, k) not in self._arrays]
+
+    def put(self, stage: str, number: int, arrays: dict[str, np.ndarray]) -> None:
+        self._arrays[stage, number] = arrays
+
+    def get(self, stage: str, number: int) -> dict[str, np.ndarray]:
+        """The arrays of one frame, once: they are not kept."""
+        return dict(self._arrays.pop((stage, number)))
+
+
 class Pile:
     """Points above a threshold, and how undecided all that came in were.
 
@@ -78,6 +96,7 @@ class Pile:
         self._sums: list[FrameSums] = []
         self._replaced: Replaced | None = None
         self._columns, self._candidates = Rows(), Rows()
+        self.shelf = Shelf()  # for arrays of single frames
 
     @property
     def sums(self) -> FrameSums:

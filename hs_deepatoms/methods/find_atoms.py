@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,10 @@ from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images, stored
 from hs_deepatoms.methods.classify import check_species, classify
+from hs_deepatoms.methods.column_job import planned
 from hs_deepatoms.methods.learned import learned_segmenter, refuse_given
-from hs_deepatoms.methods.look import UNCERTAIN, Look, detection_job, look_at
-from hs_deepatoms.methods.own_looks import HOPELESS, TOO_UNDECIDED, OwnLooks
+from hs_deepatoms.methods.look import look_at
+from hs_deepatoms.methods.own_looks import HOPELESS, TOO_UNDECIDED, LookAlone, OwnLooks
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.select import inside_region
 
@@ -36,7 +36,6 @@ REFINEMENTS = ("quick", "full", "none")
 # the same from which there is a warning, if it is of so many columns: in any case, and where the contrast is not sure
 MUCH_DOUBT, SOME_DOUBT, NOT_A_FEW = 0.3, 0.1, 10
 REGION_RIM = 48  # pixels around a region: columns at its edge are found and fitted together with those beyond
-CANDIDATE = 0.01  # probability from which the crystal around is asked
 
 
 def find_atoms(
@@ -196,23 +195,17 @@ def find_atoms(
     if region is not None:
         check_region_size(crop_region(whole, region)[0], region, "find_atoms")
         source, origin, _ = crop_region(whole, region, REGION_RIM)
-    see = partial(look_at, whole=whole, origin=origin, method=method, model=model, contrast=contrast,
-                  threshold=threshold, spacing=spacing, refine=refine, elliptical=elliptical, device=device,
-                  signal_mask=signal_mask)  # fmt: skip
-    look = see(source, navigation_mask=navigation_mask)
-    asked = {
-        "method": method,
-        "contrast": contrast,
-        "threshold": threshold,
-        "spacing": spacing,
-        "refine": refine,
-        "elliptical": elliptical,
+    options = {"method": method, "model": model, "contrast": contrast, "threshold": threshold, "spacing": spacing,
+               "refine": refine, "elliptical": elliptical}  # fmt: skip
+    look = look_at(source, whole=whole, origin=origin, device=device, signal_mask=signal_mask,
+                   navigation_mask=navigation_mask, **options)  # fmt: skip
+    asked = {key: value for key, value in options.items() if key != "model"} | {
         "region": None if region is None else repr(region),
         "signal_mask": signal_mask is not None,
         "navigation_mask": navigation_mask is not None,
     }
-
-    looks = OwnLooks(source, look, see, partial(_alone, batch_size=batch_size, num_workers=num_workers))
+    alone = LookAlone(replace(look, skipped=None), source.signal, options, batch_size)
+    looks = OwnLooks(source, look, alone)
 
     def table_of(points, first=0):
         points.y += origin[0]
@@ -222,7 +215,7 @@ def find_atoms(
             points = points.keep(inside_region(region, y, x))
         return _table(whole, points, looks, asked, first)
 
-    blocks, job = _planned(source, look, batch_size, navigation_chunks)
+    blocks, job = planned(source, look, batch_size, navigation_chunks)
     how = {"num_workers": num_workers, "show_progressbar": show_progressbar}
     if path is None:
         table = table_of(_found(source, blocks, job, looks, how))
@@ -243,16 +236,6 @@ def check_shape(elliptical: bool | str, refine: str) -> None:
         )
 
 
-def _planned(source: Source, look: Look, batch_size, navigation_chunks):
-    job = detection_job(source, look)
-    if look.method == "network":  # the uncertain ones are needed to judge the whole
-        job = replace(job, reported=min(look.threshold, UNCERTAIN), order=look.model.order)
-        job = replace(job, threshold=CANDIDATE if job.order else job.reported)
-        if job.order and look.refine != "none":
-            job = replace(job, heights=look.model.heights)
-    return images.plan(source, job, batch_size=batch_size, frames_per_block=navigation_chunks)
-
-
 def _found(source: Source, blocks, job: Detection, looks: OwnLooks, how: dict):
     """Points of the whole signal, in memory."""
     from hs_deepatoms.atoms.passes import find_columns
@@ -260,19 +243,13 @@ def _found(source: Source, blocks, job: Detection, looks: OwnLooks, how: dict):
 
     pile = Pile(looks.look.threshold)
     find_columns(source.data, blocks, job, looks.look.method, pile, **how)
-    looks.give(pile)
+    looks.give(pile, _tiled(blocks, job), how)
     return pile.points(keep=_believed(looks, pile))
 
 
-def _alone(source: Source, look: Look, *, batch_size, num_workers) -> Pile:
-    """What is found in one frame of a stack by itself."""
-    from hs_deepatoms.atoms.passes import find_columns
-    from hs_deepatoms.atoms.pile import Pile
-
-    blocks, job = _planned(source, look, batch_size, None)
-    pile = Pile(look.threshold)
-    find_columns(source.data, blocks, job, look.method, pile, num_workers=num_workers, show_progressbar=False)
-    return pile
+def _tiled(blocks, job: Detection) -> bool:
+    """Whether tasks hold parts of frames."""
+    return any(block.core_shape != tuple(job.shape) for block in blocks)
 
 
 def _found_into(path, whole: Source, source: Source, blocks, job: Detection, looks: OwnLooks, asked, table_of, how):
@@ -290,7 +267,7 @@ def _found_into(path, whole: Source, source: Source, blocks, job: Detection, loo
             return table
         filed = Filed(stored.begin(path, this), looks.look.threshold)
         find_columns(source.data, blocks, job, looks.look.method, filed, **how)
-        looks.give(filed)
+        looks.give(filed, _tiled(blocks, job), how)
         return stored.complete(path, filed, this, table_of, _believed(looks, filed))
 
 
@@ -334,7 +311,9 @@ def _table(source: Source, found, looks: OwnLooks, asked: dict, first: int) -> x
     if look.oblong:
         measured |= {"long_over_short": round(look.oblong, 3), "ellipses_fitted": look.ellipses}
     if looks.told:  # the column sigma of frames that are not like the others; None where nothing is believed
-        measured["own_column_sigma_px"] = {str(k): v and round(v.sigma, 4) for k, v in looks.told.items()}
+        own = {str(k): v for k, v in looks.told.items()}
+        measured["own_column_sigma_px"] = {k: round(v.sigma, 4) if v.sigma else None for k, v in own.items()}
+        measured["own_dark_columns"] = {k: v.dark for k, v in own.items() if v.sigma}
     entry = provenance_entry(
         "find_atoms",
         {**asked, "threshold_used": limit, **measured},

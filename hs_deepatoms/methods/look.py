@@ -11,6 +11,7 @@ import numpy as np
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
+from hs_deepatoms.methods.column_job import UNCERTAIN, detection_job
 from hs_deepatoms.modelfile.registry import AUTO
 from hs_deepatoms.prepare.roundness import Smoothing, to_round
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from hs_deepatoms.prepare.survey import Appearance
 
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
-UNCERTAIN = 0.1  # probability from which columns are looked at here
 WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
 FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case: a tenth of the time of a frame
 # whiteness of what a fit leaves over below which it is no noise, and the share of the variance from which that matters;
@@ -411,31 +411,3 @@ def _columns_of(source: Source, look: Look, sigma: float, window: np.ndarray, ma
     job = replace(detection_job(source, look), shape=window.shape, masked=masked, certain=look.model.threshold)
     whole = (0, window.shape[0], 0, window.shape[1])
     return detect(window[None], Block((0, 1), whole, whole), job), job
-
-
-def detection_job(source: Source, look: Look) -> Detection:
-    """What every block's task needs to know."""
-    from hs_deepatoms.atoms.detect import Detection
-    from hs_deepatoms.modelfile.cache import cached_module
-
-    network, rounding = cached_module(look.model.path, look.model.sha256, look.device, name="detector"), look.rounding
-    return Detection(
-        model=look.model.path,
-        sha256=look.model.sha256,
-        device=look.device,
-        zoom=network.sigma / look.sigma / (1.0 if rounding is None else rounding.stretch),
-        halo=network.halo,
-        multiple=network.multiple,
-        shape=tuple(source.data.shape[-2:]),
-        dark=look.dark,
-        threshold=look.threshold,
-        calibration=look.model.calibration,
-        masked=look.masked,
-        skipped=None if look.skipped is None else look.skipped.ravel(),
-        apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
-        refine=look.refine,
-        elliptical=look.ellipses,
-        ellipse=look.ellipse,
-        rounding=rounding,
-        certain=look.threshold,
-    )

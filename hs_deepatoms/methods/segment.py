@@ -13,8 +13,9 @@ from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.region import crop_region
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.methods import images
-from hs_deepatoms.methods.find_atoms import detection_job, look_at
+from hs_deepatoms.methods.column_job import detection_job
 from hs_deepatoms.methods.learned import learned_segmenter, refuse_given
+from hs_deepatoms.methods.look import look_at
 
 
 def segment(

@@ -24,8 +24,9 @@ from scipy.special import logit
 from hs_deepatoms.atoms import alike, block, judge, order
 from hs_deepatoms.atoms.detect import Detection, detect
 from hs_deepatoms.engine.plan import Block
-from hs_deepatoms.methods.find_atoms import detection_job, look_at
+from hs_deepatoms.methods.column_job import detection_job
 from hs_deepatoms.methods.images import read_images
+from hs_deepatoms.methods.look import look_at
 from hs_deepatoms.simulate.plain import simulate_lattice
 from hs_deepatoms.simulate.scenes import simulate_scene
 

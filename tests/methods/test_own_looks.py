@@ -3,11 +3,13 @@
 import json
 import warnings
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+import hs_deepatoms.methods.own_looks as own_looks_module
 from hs_deepatoms import find_atoms
 from hs_deepatoms.simulate.columns import draw_columns
 
@@ -124,3 +126,43 @@ def test_frames_that_are_masked_are_not_looked_at():
     image = crystal(1)[0]
     table = find(np.stack([image, film(3), image]), navigation_mask=np.array([False, True, False]))
     assert own_looks(table) is None and set(np.unique(table["nav_0_index"])) == {0, 2}
+
+
+def test_a_run_stopped_among_odd_frames_goes_on_from_there(tmp_path, monkeypatch):
+    """Each was looked at again, one after another."""
+    frames = [crystal(1)[0], film(2), crystal(3)[0], film(4), film(5)]
+    stack, seen, look = np.stack(frames), [], own_looks_module.LookAlone.__call__
+    whole = find(stack)
+
+    def stop(self, frames, block, *numbers):
+        seen.append(block.frames[0])
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return look(self, frames, block, *numbers)
+
+    monkeypatch.setattr(own_looks_module.LookAlone, "__call__", stop)
+    with dask.config.set(scheduler="synchronous"):
+        with pytest.raises(KeyboardInterrupt):
+            find(stack, store=tmp_path / "atoms.zarr")
+        table = find(stack, store=tmp_path / "atoms.zarr")
+    assert sorted(seen) == sorted([seen[0], seen[1], 1, 3, 4]) and len(set(seen)) == 3
+    assert own_looks(table) == own_looks(whole) == {"1": None, "3": None, "4": None}
+    for name in ("nav_0_index", "y_px", "x_px", "height"):
+        np.testing.assert_array_equal(table[name].values, whole[name].values)
+
+
+def test_odd_frames_are_looked_at_in_tasks_of_any_scheduler(of_two_widths):
+    stack = np.stack([image for image, _, _ in of_two_widths])
+    table = find(stack)
+    for scheduler in ("synchronous", "processes"):
+        with dask.config.set(scheduler=scheduler):
+            other = find(stack)
+        assert own_looks(other) == own_looks(table)
+        np.testing.assert_array_equal(other["y_px"].values, table["y_px"].values)
+
+
+def test_the_provenance_says_that_a_frame_is_of_the_other_contrast():
+    frames = [crystal(1)[0], crystal(2)[0], 130.0 - crystal(3)[0]]
+    table = find(np.stack(frames))
+    parameters = json.loads(table.attrs["provenance"])[-1]["parameters"]
+    assert parameters["own_dark_columns"] == {"2": True} and not parameters["dark_columns"]
