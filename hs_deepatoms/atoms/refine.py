@@ -33,6 +33,7 @@ from hs_deepatoms.prepare.scaling import FrameScale
 
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
+NEARLY_THERE = 3e-4  # damping of the last steps
 MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
 # further steps at most, until hardly a column moves: where those beyond the rim are hardly seen, or columns and
 # background hardly told apart, steps are slow, and windows that stopped after as many would differ
@@ -231,13 +232,15 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
 
 
 def _arrive(state: State) -> State:
-    """Further steps until hardly a column has any farther to go, or one had to be taken back."""
-    goal, damping = state.taken + FURTHER, state.damping
+    """Further steps until hardly a column has any farther to go, or one had to be taken back; hardly damped, as what
+    damping holds back is all that is left."""
+    usual, goal, damping = state.least, state.taken + FURTHER, state.damping
+    state = replace(state, least=NEARLY_THERE)
     for _ in range(2 * FURTHER):  # a step in which columns were called back is not counted
         if state.taken >= goal or state.damping > damping or not still_moving(state):
             break
         damping, state = state.damping, step(state)
-    return verified(state)
+    return replace(verified(state), least=usual)
 
 
 def _with_rim(state: State, source: torch.Tensor, least: tuple[float, float]) -> tuple[State, torch.Tensor]:
