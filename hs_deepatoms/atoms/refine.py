@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from hs_deepatoms.atoms.belief import known, trust, unseen
-from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
+from hs_deepatoms.atoms.census import births, births_at_rim, doubles, outdone, sent_back
 from hs_deepatoms.atoms.joint import (
     arrived,
     free_parameters,
@@ -249,10 +249,12 @@ def _with_rim(state: State, source: torch.Tensor, least: tuple[float, float]) ->
     After a step with all of their heights free these are held by what it says of them. From the signal-to-noise ratios
     ``least`` on they count at all, and fully.
     """
-    new, ratio = births_at_rim(state, expected(state), least[0])
+    new, ratio = births_at_rim(state, expected(state), *least)
     if len(new) == 0:
         return state, source
     shown = ((ratio - least[0]) / (least[1] - least[0])).clamp(0, 1)
+    if (gone := outdone(state, new)).any():
+        state, source = state.kept(~gone), source[~gone]
     state = held_by_doubt(_converge(state.joined(new, beyond=True), 1), shown)
     return state, F.pad(source, (0, len(state.columns) - len(source)), value=-1)
 
