@@ -22,16 +22,23 @@ FOLLOWS = 0.11
 SHARED = 1.5
 """Variance of a sum of squared steps if each frame is in two of them: their squares are correlated by 1/4."""
 ROUNDS, CLOSE = 50, 1e-4
+SURELY = 2.0
+"""Of its errors that a variance is below the stated one: plainly less."""
 
 
 class Jitter(NamedTuple):
-    """Variance of a coordinate beyond the stated one (below 0 where there is less), and one sigma of it."""
+    """Variance of a coordinate beyond the stated one (below 0 where there is less), and one sigma of it.
+
+    ``y_share`` and ``x_share`` are the share of the stated variance that the frames show where that is plainly less.
+    """
 
     y: float
     x: float
     y_std: float
     x_std: float
     n_pairs: int
+    y_share: float = 1.0
+    x_share: float = 1.0
 
 
 class _Fit(NamedTuple):
@@ -106,8 +113,9 @@ def scan_jitter(
     steps, stated, first = steps[:, order], stated[:, order], first[order]
     parts = np.split(np.arange(first.size), np.flatnonzero(np.diff(frame[first])) + 1)
     band = np.floor((y[first] - y[first].min()) / spacing).astype(np.int64)
-    excess, std, n = _excess(steps, stated, [(rows, y[first[rows]], x[first[rows]], band[rows]) for rows in parts])
-    return Jitter(*map(float, (*excess, *std)), n)
+    parts = [(rows, y[first[rows]], x[first[rows]], band[rows]) for rows in parts]
+    excess, std, share, n = _excess(steps, stated, parts)
+    return Jitter(*map(float, (*excess, *std)), n, *map(float, share))
 
 
 def _same_atoms(frame, y, x, spacing, n_frames, extent) -> tuple[np.ndarray, np.ndarray]:
@@ -128,8 +136,9 @@ def _same_atoms(frame, y, x, spacing, n_frames, extent) -> tuple[np.ndarray, np.
     return first, on[first]
 
 
-def _excess(steps: np.ndarray, stated: np.ndarray, parts: list) -> tuple[np.ndarray, np.ndarray, int]:
-    """Jitter variance (2,) of one frame along y and x, one sigma of it, and the pairs that count."""
+def _excess(steps: np.ndarray, stated: np.ndarray, parts: list) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Jitter variance (2,) of one frame along y and x, one sigma of it, the share of the stated variance that there is,
+    and the pairs that count."""
     n = steps.shape[1]
     kept, excess = np.ones(n, bool), np.zeros(2)
     terms = [_terms(*part[1:]) for part in parts]
@@ -146,7 +155,8 @@ def _excess(steps: np.ndarray, stated: np.ndarray, parts: list) -> tuple[np.ndar
         excess = np.maximum(excess, floor)
         if (np.abs(excess - old) < CLOSE * total.mean(axis=1)).all():
             break
-    return excess, _error(fit, stated, excess, kept, parts), int(kept.sum())
+    error = _error(fit, stated, excess, kept, parts)
+    return excess, error, np.where(excess < -SURELY * error, _share(fit, stated, excess, kept), 1.0), int(kept.sum())
 
 
 def _start(rest: np.ndarray, stated: np.ndarray) -> np.ndarray:
@@ -158,6 +168,13 @@ def _solve(fit: _Fit, stated: np.ndarray, total: np.ndarray, kept: np.ndarray) -
     weight = kept / total**2
     beyond = fit.rest**2 / KEPT_VARIANCE - stated * fit.own
     return (weight * beyond).sum(axis=1) / (2 * weight * fit.line).sum(axis=1)
+
+
+def _share(fit: _Fit, stated: np.ndarray, excess: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Share (2,) of the stated variance that the scatter shows."""
+    weight = kept / (stated + 2 * excess[:, None]) ** 2
+    seen, said = ((weight * one).sum(axis=1) for one in (fit.rest**2 / KEPT_VARIANCE, stated * fit.own))
+    return np.divide(seen, said, out=np.ones(2), where=said > 0)
 
 
 def _error(fit: _Fit, stated: np.ndarray, excess: np.ndarray, kept: np.ndarray, parts: list) -> np.ndarray:

@@ -48,9 +48,11 @@ def scan_jitter(ds: xr.Dataset, signal: Any = None, *, axis: str | int | None = 
     xarray.Dataset
         Over the navigation dims but ``axis``: ``y`` (the slow axis) and ``x`` (the fast one), the one-sigma jitter of
         one position in one frame, 0 where the stated errors explain all; ``y_std``, ``x_std``, one sigma of the jitter
-        (upwards, where it is not well above 0); ``n_pairs``, how many pairs of positions were used. NaN with fewer
-        than 20. With ``signal``: ``x`` and ``x_std`` over all navigation dims, and ``line_x``, the one-sigma jitter of
-        a scan line. NaN with fewer than 60 columns.
+        (upwards, where it is not well above 0); ``y_scale``, ``x_scale``, the share of the stated errors that frames
+        show which plainly agree better than these say (jitter along one axis is a misfit, which the fit adds to the
+        errors along both), else 1; ``n_pairs``, how many pairs of positions were used. NaN with fewer than 20. With
+        ``signal``: ``x`` and ``x_std`` over all navigation dims, and ``line_x``, the one-sigma jitter of a scan line.
+        NaN with fewer than 60 columns.
 
     Raises
     ------
@@ -85,6 +87,8 @@ def scan_jitter(ds: xr.Dataset, signal: Any = None, *, axis: str | int | None = 
     for k, (name, factor) in enumerate(zip(schema.COORDINATES, movie.factors, strict=True)):
         variance, error = np.array([(one[k], one[k + 2]) for one in found]).T
         made |= jitter_columns(name, variance, error, abs(factor), units[name], columns, shape)
+        share = np.sqrt([getattr(one, f"{name}_share") for one in found]).reshape(shape)
+        made[f"{name}_scale"] = (columns, share, {"units": "1", "long_name": f"share of the stated error along {name}"})
     counts = np.reshape([one.n_pairs for one in found], shape)
     made["n_pairs"] = (columns, counts, {"units": "1", "long_name": "pairs of positions"})
     coordinates = {grid.columns[i]: (grid.columns[i], grid.values[i], {"units": grid.units[i]}) for i in dims}
@@ -107,8 +111,9 @@ def with_jitter(ds: xr.Dataset, jitter: xr.Dataset | None = None, *, axis: str |
     Returns
     -------
     xarray.Dataset
-        ``y_std``, ``x_std`` with the jitter added in quadrature, and ``yx_corr`` that leaves the covariance as it was:
-        jitter along y and along x are independent. All else as it was.
+        ``y_std``, ``x_std`` with the jitter added in quadrature, or times the share of them that there is, and
+        ``yx_corr`` that leaves the covariance as it was: jitter along y and along x are independent. All else as it
+        was.
 
     Raises
     ------
@@ -138,14 +143,15 @@ def with_jitter(ds: xr.Dataset, jitter: xr.Dataset | None = None, *, axis: str |
     made, ratio = {}, 1.0
     for name in names:
         column = ds[f"{name}_std"].variable
-        old = np.asarray(column.values, float)
+        old = np.asarray(column.values, float) * _share(ds, jitter, name, axis)
         new = np.hypot(old, _per_atom(ds, jitter, name, axis))
         ratio = ratio * np.divide(old, new, out=np.ones_like(new), where=new > 0)
         made[f"{name}_std"] = column.copy(data=new.astype(column.dtype))
     if "yx_corr" in ds:
         column = ds["yx_corr"].variable
         made["yx_corr"] = column.copy(data=(column.values * ratio).astype(column.dtype))
-    used = {name: np.asarray(jitter[name].values, float).tolist() for name in names}
+    said = [*names, *(f"{name}_scale" for name in names if f"{name}_scale" in jitter)]
+    used = {name: np.asarray(jitter[name].values, float).tolist() for name in said}
     units = {name: str(jitter[name].attrs.get("units") or schema.axis_units(ds)[name]) for name in names}
     return with_entry(ds.assign(made), "with_jitter", {"axis": axis, "given": given, "jitter": used, "units": units})
 
@@ -189,6 +195,14 @@ def _per_atom(ds: xr.Dataset, jitter: xr.Dataset, name: str, axis) -> np.ndarray
         todo = "Use more or larger frames of the same area, or the mean over frames."
         raise TableError(explain(f"jitter along {name} that was not measured", "finite values from 0 up", todo))
     return values
+
+
+def _share(ds: xr.Dataset, jitter: xr.Dataset, name: str, axis) -> np.ndarray | float:
+    """The share of the stated errors of every atom's series that there is; 1 where nobody says so."""
+    if f"{name}_scale" not in jitter:
+        return 1.0
+    scale = jitter[f"{name}_scale"]
+    return _of_atoms(ds, np.nan_to_num(np.asarray(scale.values, float), nan=1.0), scale.dims, axis)
 
 
 def _of_atoms(ds: xr.Dataset, values: np.ndarray, dims: tuple, axis) -> np.ndarray:

@@ -62,6 +62,7 @@ def test_errors_that_are_stated_too_large_give_less_than_nothing():
     found = scan_jitter(frame, y, x, 1.5 * y_std, x_std)
     assert found.y == pytest.approx(-1.25 * NOISE**2, rel=0.15)
     assert abs(found.x) < 4 * found.x_std
+    assert found.y_share == pytest.approx(1 / 1.5**2, rel=0.1) and found.x_share == 1
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])

@@ -70,6 +70,17 @@ def test_added_in_quadrature_and_the_covariance_stays():
         made.deepatoms.with_jitter()
 
 
+def test_errors_stated_too_large_are_scaled_to_what_frames_show():
+    """Jitter along x is a misfit, which a fit adds to its errors along y as well."""
+    atoms = table(jitter=(0.0, 0.05))
+    atoms = atoms.assign(y_std=1.4 * atoms.y_std)
+    jitter, made = atoms.deepatoms.scan_jitter(), atoms.deepatoms.with_jitter()
+    assert jitter.y == 0 and jitter.x_scale == 1
+    np.testing.assert_allclose(made.y_std, 0.02 * NM["y"], rtol=0.03)
+    covariance, before = (one.yx_corr * one.y_std * one.x_std for one in (made, atoms))
+    np.testing.assert_allclose(covariance, before * jitter.y_scale, rtol=1e-6)
+
+
 def test_jitter_of_other_images_in_other_units():
     jitter = table(scale={"y": 0.03, "x": 0.02}).deepatoms.scan_jitter()
     columns = {"y_std_px": [0.1] * 2, "x_std_px": [0.1] * 2}
