@@ -31,7 +31,7 @@ from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import CLOSE, FrameFit, begin_fit, first_fit, fit_columns
 from hs_deepatoms.atoms.residue import Residue, pooled, residue
 from hs_deepatoms.atoms.shape import as_ellipses
-from hs_deepatoms.atoms.state import knot_of
+from hs_deepatoms.atoms.state import KNOT
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core, one_core_blas
 
@@ -250,7 +250,7 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
 def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> FrameFit:
     """The block's own columns of one frame, fitted together with those around them."""
     reach = int(np.ceil(FIT_REACH * job.column_sigma))
-    cell = fewest(knot_of(job.column_sigma))  # begun at one of the frame's, that all tiles sum over the same ones
+    cell = fewest(KNOT * job.column_sigma)  # begun at one of the frame's, that all tiles sum over the same ones
     y0, x0 = (-(-max(block.padded[2 * a], block.core[2 * a] - reach) // cell) * cell for a in (0, 1))
     y1, x1 = (min(block.padded[2 * a + 1], block.core[2 * a + 1] + reach) for a in (0, 1))
     box = (y0, y1, x0, x1)

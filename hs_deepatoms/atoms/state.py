@@ -17,10 +17,11 @@ from hs_deepatoms.atoms.peaks import Columns, Window
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.joint import Equations
 
-# knots of the background in about so many column sigmas: smooth over a column, bent over a few spacings; on a ladder of
-# so many rungs per octave, coarser than that of the widths: what background and columns share depends on the knots
-KNOT, KNOT_RUNGS = 8.0, 2
-STIFFNESS = 1e-3
+# of the background, column sigmas: smooth over a column, bent over a few spacings. Its stiffness (of a change of its
+# slope from knot to knot) leaves it little that depends on where knots happen to stand: a penalised spline (Eilers &
+# Marx, Statist. Sci. 11, 89 (1996), doi:10.1214/ss/1038425655)
+KNOT = 7.0
+STIFFNESS = 0.01
 FIRM = 1e-3  # of a leeway: what is held by that does not move
 LEEWAY = 0.25, 0.7  # of a place around the detector's, at least and at most so many column sigmas
 # a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one
@@ -113,7 +114,7 @@ def begin(
 ) -> State:
     """Columns of one width at given places, with a first guess of heights and background, and of unknown noise."""
     shape = tuple(image.shape)
-    ground = Ground.over(shape, knot_of(sigma), origin, image.device)
+    ground = Ground.over(shape, KNOT * sigma, origin, image.device)
     window = Window.around(sigma, shape)
     y, x = (torch.as_tensor(v, dtype=torch.float64, device=image.device) for v in (y, x))
     one = torch.ones_like(y)
@@ -128,11 +129,6 @@ def begin(
         beyond=torch.zeros_like(y, dtype=torch.bool), held=torch.zeros_like(y),
     )  # fmt: skip
     return guessed(state) if noise is None else replace(state, noise=noise, judged=True)
-
-
-def knot_of(sigma: float) -> float:
-    """Pixels between knots of the background under columns of some width: the same for nearly the same width."""
-    return float(2 ** (np.round(KNOT_RUNGS * np.log2(KNOT * sigma)) / KNOT_RUNGS))
 
 
 def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
