@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hs_deepatoms.plot.style import color_bar
+
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
@@ -107,7 +109,7 @@ def plot_image_model(tree: xr.DataTree) -> matplotlib.figure.Figure:
     draw_map(axes[0], latent["error"], "error / std. of the image", "magma")
     for k in range(n):
         draw_map(axes[k + 1], latent["z"].isel(latent=k), f"latent {k}", "viridis")
-    _draw_bars(axes[-1], tree["metrics"].to_dataset(), "r2", "R2")
+    _draw_bars(axes[-1], tree["metrics"].to_dataset(), "r2", "R2", {**NAMES, "mean": "mean image"})
     return figure
 
 
@@ -117,7 +119,7 @@ def draw_map(ax: matplotlib.axes.Axes, values: xr.DataArray, title: str, cmap: s
     good = data[np.isfinite(data)]
     low, high = np.percentile(good, [1, 99]) if good.size else (0, 1)
     drawn = ax.imshow(data, cmap=cmap, vmin=low, vmax=high, extent=_extent(values))
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.8)
+    color_bar(ax, drawn)
     _label(ax, values, title)
 
 
@@ -205,8 +207,8 @@ def _draw_classes(ax: matplotlib.axes.Axes, values: xr.DataArray, shown: dict[in
     ax.legend(handles=found, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, handlelength=1.2)
 
 
-def _draw_bars(ax: matplotlib.axes.Axes, metrics: xr.Dataset, name: str, title: str) -> None:
-    names = [NAMES.get(str(one), str(one)) for one in metrics["predictor"].values]
+def _draw_bars(ax: matplotlib.axes.Axes, metrics: xr.Dataset, name: str, title: str, known: dict = NAMES) -> None:
+    names = [known.get(str(one), str(one)) for one in metrics["predictor"].values]
     values = metrics[name].values
     ax.barh(range(len(names)), np.maximum(values, -0.2), color=["C0", *["0.7"] * (len(names) - 1)])
     for k, value in enumerate(values):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms.plot.components import SIDE, check_frame, chosen_components, draw_scree, extent_of
+from hs_deepatoms.plot.style import color_bar
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -55,7 +56,7 @@ def plot_components(
     for column, (k, colour) in enumerate(zip(chosen, colours, strict=True)):
         _draw_map(figure.add_subplot(grid[1, column]), maps.isel(component=k), frame)
         figure.axes[-1].set_title(f"{k}", color=colour, fontsize="medium", fontweight="bold")
-        _colourbar(figure.axes[-1])
+        color_bar(figure.axes[-1], figure.axes[-1].images[0])
     return figure
 
 
@@ -108,7 +109,3 @@ def _draw_map(ax: matplotlib.axes.Axes, image: Any, frame: int) -> None:
     ax.imshow(values[frame], extent=extent_of(image, y, x), interpolation="nearest", aspect="equal" if same else "auto",
               **limits)  # fmt: skip
     ax.set_xlabel(str(image[x].attrs.get("units", "")))
-
-
-def _colourbar(ax: matplotlib.axes.Axes) -> None:
-    ax.figure.colorbar(ax.images[0], ax=ax, shrink=0.7)
