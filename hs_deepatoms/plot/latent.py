@@ -118,7 +118,8 @@ def _draw_latents(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:
         ax.set(xlabel="z 0", ylabel="number", title="patches")
         return
     color = table["class"].values[some] if "class" in table else "C0"
-    ax.scatter(z[some, 1], z[some, 0], c=color, s=3, linewidths=0, cmap="tab10" if "class" in table else None)
+    ax.scatter(z[some, 1], z[some, 0], c=color, s=float(np.clip(3000 / max(1, len(some)), 3, 30)), linewidths=0,
+               cmap="tab10" if "class" in table else None)  # fmt: skip
     ax.set(xlabel="z 1", ylabel="z 0", title="patches")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hs_deepatoms.plot.components import is_steep, show_small_peaks
 from hs_deepatoms.plot.style import color_bar
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 3.4, 2.8  # inches of a panel
 NAMES = {"model": "model", "mean": "mean spectrum", "knn": "neighbours", "pca_ridge": "PCA + ridge",
          "nmf_ridge": "NMF + ridge"}  # fmt: skip
-PEAK = 10  # times what nine of ten channels stay below: on a linear scale nothing but the peak would be seen
 LABEL, PANEL = 15, 150  # points of a number on a map, and across the map
 PARTS = {"gap": "white", "train": "#4477aa", "validation": "#ccbb44", "test": "#ee6677"}
 
@@ -40,7 +40,7 @@ def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
     columns = max(2, -(-n // 2)) + 2
     figure, axes = plt.subplots(2, columns, figsize=(WIDTH * columns, 2 * HEIGHT), layout="constrained")
     places = [axes[k // (columns - 2), k % (columns - 2)] for k in range(n)]
-    steep = any(_is_steep(one) for one in examples["predicted"].values)
+    steep = any(is_steep(one) for one in examples["predicted"].values)
     for k, ax in enumerate(places):
         _draw_example(ax, examples.isel(example=k), k, steep)
     for ax in axes[:, : columns - 2].ravel()[n:]:
@@ -66,8 +66,8 @@ def plot_along(along: xr.Dataset, latent: int) -> matplotlib.figure.Figure:
     for k in range(n):
         ax.plot(along["energy"], along["spectrum"][k], color=colors[k], lw=1.2, label=f"{float(along['step'][k]):+.1f}")
     ax.set(xlabel=axis_label(along["energy"]), ylabel="predicted", title=f"along latent {latent}")
-    if _is_steep(along["spectrum"].values):
-        _show_small_peaks(ax, along["spectrum"].values)
+    if is_steep(along["spectrum"].values):
+        show_small_peaks(ax, along["spectrum"].values)
     ax.legend(title="std.", fontsize=7, title_fontsize=7)
     windows = along["window"].isel(channel=0).values
     low, high = np.nanmin(windows), np.nanmax(windows)
@@ -136,28 +136,9 @@ def _draw_example(ax: matplotlib.axes.Axes, one: xr.Dataset, k: int, steep: bool
     ax.set(title=f"{k + 1}: y {float(one['y']):.4g}, x {float(one['x']):.4g} {one['y'].attrs.get('units', '')}",
            xlabel=axis_label(one["energy"]))  # fmt: skip
     if steep:
-        _show_small_peaks(ax, np.stack([one["measured"].values, predicted]))
+        show_small_peaks(ax, np.stack([one["measured"].values, predicted]))
     if k == 0:
         ax.legend(fontsize=7)
-
-
-def _is_steep(spectra: np.ndarray) -> bool:
-    """Whether few channels are so high that the others, drawn beside them, would be a line at zero."""
-    values = spectra[np.isfinite(spectra)]
-    if not values.size or values.min() < -0.1 * values.max():
-        return False
-    return bool(values.max() > PEAK * np.percentile(values, 90))
-
-
-def _show_small_peaks(ax: matplotlib.axes.Axes, spectra: np.ndarray) -> None:
-    """Counts drawn by their square roots, signs kept: so is their noise even."""
-    values = spectra[np.isfinite(spectra)]
-    ax.set_yscale("function", functions=(lambda v: np.sign(v) * np.sqrt(np.abs(v)), lambda v: v * np.abs(v)))
-    top = float(values.max())
-    step = 10.0 ** np.floor(np.log10(top))
-    ax.set_yticks([tick for tick in (0, 0.1 * step, 0.5 * step, step, 2 * step, 5 * step) if tick <= 1.05 * top])
-    ax.set_ylim(bottom=min(0.0, float(values.min())))
-    ax.set_ylabel(", ".join(word for word in (ax.get_ylabel(), "square-root scale") if word))
 
 
 def _number(ax: matplotlib.axes.Axes, examples: xr.Dataset) -> None:

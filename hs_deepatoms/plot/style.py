@@ -53,8 +53,13 @@ def dense_marker(n: int) -> float:
 
 
 def color_bar(ax: matplotlib.axes.Axes, drawn: matplotlib.cm.ScalarMappable, label: str = "") -> None:
-    """A colour bar beside a picture, as high as the picture is, which may be less than the place for it."""
-    ax.figure.colorbar(drawn, cax=ax.inset_axes((1.04, 0.0, 0.06, 1.0)), label=label)
+    """A colour bar beside a picture, as high as the picture is, which may be less than the place for it.
+
+    Its ticks do not depend on how high that is: room is made for their labels before that is known.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ax.figure.colorbar(drawn, cax=ax.inset_axes((1.04, 0.0, 0.06, 1.0)), label=label, ticks=MaxNLocator(5))
 
 
 def check_color(color: str | None) -> None:

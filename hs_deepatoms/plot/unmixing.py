@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms.plot.components import SIDE, check_frame, chosen_components, draw_scree, extent_of
+from hs_deepatoms.plot.components import (
+    SIDE,
+    check_frame,
+    chosen_components,
+    draw_scree,
+    extent_of,
+    is_steep,
+    show_small_peaks,
+)
 from hs_deepatoms.plot.style import color_bar
 
 if TYPE_CHECKING:
@@ -82,6 +90,9 @@ def _draw_spectra(ax: matplotlib.axes.Axes, tree: xr.DataTree, chosen: list[int]
     units = spectra.coords[energy].attrs.get("units", "") if energy in spectra.coords else "px"
     ax.set(xlabel=f"{energy} ({units})", ylabel=tree.attrs["meaning"])
     ax.margins(x=0.01)
+    drawn = spectra.values[chosen]
+    if is_steep(drawn):
+        show_small_peaks(ax, drawn)
     ax.legend(fontsize="small", ncols=2)
 
 
