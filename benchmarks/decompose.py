@@ -187,7 +187,9 @@ def read_patches(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Patches (n, h, w) and the class of each, from file names."""
     from skimage.io import imread
 
-    files = sorted((folder / "Image Data" / "DataSet_CdTe").glob("*.tif"))
+    files = sorted(folder.rglob("*_[0-9]*.tif"))
+    if not files:
+        sys.exit(f"no patches such as Bulk_12.tif in {folder}")
     images = [imread(file) for file in files]
     images = [one[..., :3].mean(-1) if one.ndim == 3 else one for one in images]
     return np.stack(images).astype(np.float32), np.array([file.stem.rsplit("_", 1)[0] for file in files])

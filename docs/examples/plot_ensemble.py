@@ -63,5 +63,5 @@ for ax, found, title in zip(axes, (before, after), ("before", "adapted"), strict
     ax.plot(missed.x_px, missed.y_px, "o", mfc="none", color="tab:cyan", ms=12, label="missed")
     ax.plot(wrong.x_px, wrong.y_px, "x", color="tab:red", ms=10, label="false")
     ax.set_title(f"{title}: {found.sizes['atom']} atoms, {missed.sizes['atom']} of {truth.sizes['atom']} are missed")
-    ax.set_axis_off()
+    ax.set(xticks=[], yticks=[])
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)

@@ -38,9 +38,9 @@ found, table = segmenter.instances(s, smallest=60, show_progressbar=False)
 table.deepatoms.to_dataframe()[["y", "x", "area", "diameter", "eccentricity"]].round(2).head()
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
 for ax, title in ((left, "image"), (right, f"{table.sizes['atom']} particles")):
     ax.imshow(s.data, cmap="gray")
     ax.set_title(title)
-    ax.set_axis_off()
+    ax.set(xticks=[], yticks=[])
 right.imshow(np.ma.masked_equal(found.data, 0), cmap="tab20", interpolation="nearest")

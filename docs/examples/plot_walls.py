@@ -44,5 +44,5 @@ for mask, colour, name in ((scene.line, "tab:blue", "true"), (lines.data > 0, "t
 axes[2].legend(loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=2)
 for ax, title in zip(axes, ("image", "probability of a wall", "found and true walls"), strict=True):
     ax.set_title(title)
-    ax.set_axis_off()
+    ax.set(xticks=[], yticks=[])
 fig.tight_layout()

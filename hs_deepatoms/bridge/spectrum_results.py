@@ -89,11 +89,13 @@ def signal_like(template: str, data: Any, navigation: Sequence[Axis], *, title: 
     return signal
 
 
-def map_signal(data: np.ndarray, axes: Sequence[Axis], title: str, provenance: list[dict]) -> BaseSignal:
-    """A map (ny, nx) as a plain ``Signal2D``."""
+def map_signal(template: str, data: np.ndarray, axes: Sequence[Axis], title: str, provenance: list[dict]) -> BaseSignal:
+    """A map (ny, nx) as a plain ``Signal2D`` with the metadata of the template, whose kind of signal it is not."""
     from hs_deepatoms.bridge.convert import build_signal
 
-    metadata = {"General": {"title": title}, "deepatoms": {"provenance": provenance}}
+    metadata = decode_json(template)["metadata"]
+    metadata.setdefault("General", {})["title"] = title
+    metadata |= {"Signal": {"signal_type": ""}, "deepatoms": {"provenance": provenance}}
     fields = [axis_dictionary(axis) | {"navigate": False} for axis in axes]
     return build_signal(data, fields, metadata, {}, "")
 

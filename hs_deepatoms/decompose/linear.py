@@ -87,10 +87,10 @@ def fit_nmf(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition
     """Non-negative components: scikit-learn's NMF, of many samples MiniBatchNMF that starts from the NMF of a part.
 
     Negative numbers that are noise around zero become 0. Where the mean of the samples is negative, too, all samples
-    are shifted by the minimum, which the model keeps as ``offset``: a shift blurs the parts.
+    are shifted by the minimum, which the model keeps as ``offset``: a shift blurs the parts. So are samples on a
+    pedestal, which every part would have to share.
     """
-    low = min(0.0, samples.minimum)
-    offset = low if samples.mean.min() < NOISE * low else 0.0
+    offset = _offset(samples)
     if samples.whole is not None:
         components = _nmf(np.maximum(samples.whole - offset, 0), k, rng)
     else:
@@ -102,7 +102,32 @@ def fit_nmf(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition
     order = np.argsort(-(scores**2).sum(axis=0))
     model.arrays["components"] = components[order]
     scores = scores[:, order]
-    return Decomposition(scores, model, components[order], scores.var(axis=0), samples.total_variance)
+    shared = variance_with(scores, components[order])
+    return Decomposition(scores, model, components[order], shared, samples.total_variance)
+
+
+def _offset(samples: Samples) -> float:
+    low = samples.minimum
+    on_pedestal = low > samples.mean.mean() - low
+    return low if on_pedestal or samples.mean.min() < NOISE * min(0.0, low) else 0.0
+
+
+def variance_with(scores: np.ndarray, components: np.ndarray) -> np.ndarray:
+    """How much of the samples' variance goes with each score (n, k), alone: what a regression on it explains (k,).
+
+    Of components (k, n_features) that are orthogonal it is the variance of the scores. Parts that overlap vary against
+    each other, and the variances of their scores may be many times that of the samples.
+
+    Examples
+    --------
+    >>> along = np.linspace(0, 1, 5)
+    >>> variance_with(np.stack([along, 1 - along], 1), np.array([[1.0, 0.0], [0.8, 0.6]])).round(3).tolist()
+    [0.05, 0.05]
+    """
+    covariance = np.atleast_2d(np.cov(scores, rowvar=False, bias=True))
+    own = np.diag(covariance)
+    squared = ((covariance @ components) ** 2).sum(axis=1)
+    return np.divide(squared, own, out=np.zeros(len(own)), where=own > 0)
 
 
 def oriented(components: np.ndarray) -> np.ndarray:

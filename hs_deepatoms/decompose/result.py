@@ -21,7 +21,7 @@ class Decomposition:
     components : numpy.ndarray, shape (k, n_features), or None
         Unit norm; None where the method has none.
     variance : numpy.ndarray, shape (k,), or None
-        Variance of each component's scores.
+        How much of the samples' variance goes with each component's scores.
     total_variance : float or None
         Sum of the variances of all features.
     scree : numpy.ndarray or None

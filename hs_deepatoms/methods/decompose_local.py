@@ -120,8 +120,10 @@ def decompose_local(
 
     Notes
     -----
-    Components have norm 1. For NMF negative noise becomes 0; patches whose mean is negative are shifted by their
-    minimum, which the provenance gives as ``offset``. Classes and embeddings are made of the principal components
+    Components have norm 1. For NMF negative noise becomes 0; patches whose mean is negative, or that stand
+    on a pedestal higher than their mean above it, are shifted by their minimum, which the provenance gives as
+    ``offset``. Explained variance is what goes with each score alone; shares of parts that overlap add up to more than
+    all of it. Classes and embeddings are made of the principal components
     above the noise (Marchenko-Pastur edge), 2 to 20 of them.
     Local PCA, NMF and GMM of sub-images: Ziatdinov et al., Nat. Mach. Intell. 4, 1101 (2022),
     doi:10.1038/s42256-022-00555-8.

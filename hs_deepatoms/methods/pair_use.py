@@ -372,8 +372,9 @@ def latent_map(tree: Any, latent: int = 0, image: Any = None, *, device: str = "
     d = stored_model(tree).model.config["net"]["latent_dim"]
     if not is_whole(latent, 0, d - 1):
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
-    stored = stored_model(tree)
+    stored, history = stored_model(tree), read_provenance(tree.attrs.get("provenance"))
     if image is None:
+        of = tree.attrs["image" if tree.attrs["method"] == "im2spec" else "spectra"]
         data = tree["latent/z"].values[latent]
         axes = [Axis.from_dict(fields) for fields in stored.attrs["navigation"]]
     else:
@@ -381,9 +382,10 @@ def latent_map(tree: Any, latent: int = 0, image: Any = None, *, device: str = "
         if asked.frames:
             got = f"an image with {len(asked.frames)} navigation dimensions for latent_map"
             raise InvalidAxesError(explain(got, "a single frame", "Give one frame, image.inav[0]."))
-        axes = asked.axes
+        axes, of = asked.axes, asked.source.title
         data = outputs_of(stored.model, padded_frame(asked.stack[0], asked), asked.device, what="latents")[latent]
-    return map_signal(data, axes, f"latent {latent}", read_provenance(tree.attrs.get("provenance")))
+    title = f"latent {latent} of {of}" if of else f"latent {latent}"
+    return map_signal(stored.attrs["template"], data, axes, title, history)
 
 
 def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -> Any:

@@ -10,10 +10,12 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.numbers import is_whole
 
 if TYPE_CHECKING:
+    import matplotlib.axes
     import matplotlib.figure
     import xarray as xr
 
 MOST = 8
+PEAK = 10  # times what nine of ten channels stay below: on a linear scale nothing but the peak would be seen
 SIDE = 2.6  # inches of a panel
 
 
@@ -87,3 +89,22 @@ def extent_of(image: xr.DataArray, y: str, x: str) -> tuple[float, float, float,
         half = (values[-1] - values[0]) / (values.size - 1) / 2 if values.size > 1 else 0.5
         edges.append((values[0] - half, values[-1] + half))
     return (*edges[0], *edges[1][::-1])
+
+
+def is_steep(spectra: np.ndarray) -> bool:
+    """Whether few channels are so high that the others, drawn beside them, would be a line at zero."""
+    values = spectra[np.isfinite(spectra)]
+    if not values.size or values.min() < -0.1 * values.max():
+        return False
+    return bool(values.max() > PEAK * np.percentile(values, 90))
+
+
+def show_small_peaks(ax: matplotlib.axes.Axes, spectra: np.ndarray) -> None:
+    """Counts drawn by their square roots, signs kept: so is their noise even."""
+    values = spectra[np.isfinite(spectra)]
+    ax.set_yscale("function", functions=(lambda v: np.sign(v) * np.sqrt(np.abs(v)), lambda v: v * np.abs(v)))
+    top = float(values.max())
+    step = 10.0 ** np.floor(np.log10(top))
+    ax.set_yticks([tick for tick in (0, 0.1 * step, 0.5 * step, step, 2 * step, 5 * step) if tick <= 1.05 * top])
+    ax.set_ylim(bottom=min(0.0, float(values.min())))
+    ax.set_ylabel("\n".join(word for word in (ax.get_ylabel(), "square-root scale") if word))

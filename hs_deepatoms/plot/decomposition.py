@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms.plot.components import SIDE, check_frame, chosen_components, draw_scree, extent_of
+from hs_deepatoms.plot.style import color_bar, dense_marker
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -50,6 +51,10 @@ def plot_components(
         _draw_component(axes[0, column], tree["components/components"].isel(component=k), signed)
         axes[0, column].set_title(_title(tree, k), fontsize="medium")
         _draw_scores(axes[1, column], tree, k, frame)
+    for ax in axes[:, 1:].ravel():
+        if ax.images or ax.collections:  # they have the rows of the first
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
     return figure
 
 
@@ -88,7 +93,7 @@ def _draw_component(ax: matplotlib.axes.Axes, image: xr.DataArray, signed: bool)
     end = float(np.abs(values).max()) or 1.0
     limits = {"cmap": "RdBu_r", "vmin": -end, "vmax": end} if signed else {"cmap": "gray"}
     drawn = ax.imshow(values, extent=extent_of(image, *window), **limits)
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    color_bar(ax, drawn)
     _name_axes(ax, image[window[0]], image[window[1]])
 
 
@@ -106,7 +111,7 @@ def _draw_scores(ax: matplotlib.axes.Axes, tree: xr.DataTree, k: int, frame: int
         ax.hist(values[np.isfinite(values)], bins=50)
         ax.set_xlabel("score")
         return
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
+    color_bar(ax, drawn)
 
 
 def _scatter(ax: matplotlib.axes.Axes, table: xr.Dataset, k: int, frame: int):
@@ -117,7 +122,7 @@ def _scatter(ax: matplotlib.axes.Axes, table: xr.Dataset, k: int, frame: int):
         check_frame(frame, grid.n_frames)
         table = table.isel(atom=np.flatnonzero(frame_of(table, grid) == frame))
     y, x = table["y"], table["x"]
-    size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
+    size = dense_marker(table.sizes["atom"])
     drawn = ax.scatter(x, y, c=table["scores"][:, k], s=size, cmap="viridis", linewidths=0)
     _name_axes(ax, y, x)
     ax.set_aspect("equal" if x.attrs.get("units") == y.attrs.get("units") else "auto")
@@ -129,3 +134,4 @@ def _name_axes(ax: matplotlib.axes.Axes, y: xr.DataArray, x: xr.DataArray) -> No
     for name, coordinate in (("y", y), ("x", x)):
         axis = str(coordinate.name).removeprefix("window_").replace("_", " ")
         ax.set(**{f"{name}label": f"{axis} ({coordinate.attrs.get('units', 'px')})"})
+    ax.locator_params(nbins=4)  # more numbers would run into each other

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.plot.style import color_bar, dense_marker
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -117,7 +118,8 @@ def _draw_latents(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:
         ax.set(xlabel="z 0", ylabel="number", title="patches")
         return
     color = table["class"].values[some] if "class" in table else "C0"
-    ax.scatter(z[some, 1], z[some, 0], c=color, s=3, linewidths=0, cmap="tab10" if "class" in table else None)
+    ax.scatter(z[some, 1], z[some, 0], c=color, s=float(np.clip(3000 / max(1, len(some)), 3, 30)), linewidths=0,
+               cmap="tab10" if "class" in table else None)  # fmt: skip
     ax.set(xlabel="z 1", ylabel="z 0", title="patches")
 
 
@@ -130,14 +132,14 @@ def _draw_map(ax: matplotlib.axes.Axes, table: xr.Dataset, name: str, frame: int
     if grid.columns:
         table = table.isel(atom=np.flatnonzero(frame_of(table, grid) == frame))
     y, x = table["y"], table["x"]
-    size = float(np.clip(3000 / max(1, table.sizes["atom"]), 1, 60))
+    size = dense_marker(table.sizes["atom"])
     cmap = "twilight" if name == "angle" else "tab10" if name == "class" else "viridis"
     look = {"linewidths": 0}
     if name == "angle":  # both of its ends are one light grey
         half = _half_turn(table)
         look = {"linewidths": 0.5, "edgecolors": "0.6", "vmin": -half, "vmax": half}
     drawn = ax.scatter(x, y, c=table[name], s=size, cmap=cmap, **look)
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=table[name].attrs.get("units", ""))
+    color_bar(ax, drawn, table[name].attrs.get("units", ""))
     same = x.attrs.get("units") == y.attrs.get("units")
     labels = {f"{axis}label": f"{axis} ({place.attrs.get('units', 'px')})" for axis, place in (("y", y), ("x", x))}
     ax.set(title=name.replace("_", " "), **labels, aspect="equal" if same else "auto")

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hs_deepatoms.plot.components import is_steep, show_small_peaks
+from hs_deepatoms.plot.style import color_bar
+
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 3.4, 2.8  # inches of a panel
 NAMES = {"model": "model", "mean": "mean spectrum", "knn": "neighbours", "pca_ridge": "PCA + ridge",
          "nmf_ridge": "NMF + ridge"}  # fmt: skip
-PEAK = 10  # times what nine of ten channels stay below: on a linear scale nothing but the peak would be seen
 LABEL, PANEL = 15, 150  # points of a number on a map, and across the map
 PARTS = {"gap": "white", "train": "#4477aa", "validation": "#ccbb44", "test": "#ee6677"}
 
@@ -38,7 +40,7 @@ def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
     columns = max(2, -(-n // 2)) + 2
     figure, axes = plt.subplots(2, columns, figsize=(WIDTH * columns, 2 * HEIGHT), layout="constrained")
     places = [axes[k // (columns - 2), k % (columns - 2)] for k in range(n)]
-    steep = any(_is_steep(one) for one in examples["predicted"].values)
+    steep = any(is_steep(one) for one in examples["predicted"].values)
     for k, ax in enumerate(places):
         _draw_example(ax, examples.isel(example=k), k, steep)
     for ax in axes[:, : columns - 2].ravel()[n:]:
@@ -64,8 +66,8 @@ def plot_along(along: xr.Dataset, latent: int) -> matplotlib.figure.Figure:
     for k in range(n):
         ax.plot(along["energy"], along["spectrum"][k], color=colors[k], lw=1.2, label=f"{float(along['step'][k]):+.1f}")
     ax.set(xlabel=axis_label(along["energy"]), ylabel="predicted", title=f"along latent {latent}")
-    if _is_steep(along["spectrum"].values):
-        _show_small_peaks(ax, along["spectrum"].values)
+    if is_steep(along["spectrum"].values):
+        show_small_peaks(ax, along["spectrum"].values)
     ax.legend(title="std.", fontsize=7, title_fontsize=7)
     windows = along["window"].isel(channel=0).values
     low, high = np.nanmin(windows), np.nanmax(windows)
@@ -107,7 +109,7 @@ def plot_image_model(tree: xr.DataTree) -> matplotlib.figure.Figure:
     draw_map(axes[0], latent["error"], "error / std. of the image", "magma")
     for k in range(n):
         draw_map(axes[k + 1], latent["z"].isel(latent=k), f"latent {k}", "viridis")
-    _draw_bars(axes[-1], tree["metrics"].to_dataset(), "r2", "R2")
+    _draw_bars(axes[-1], tree["metrics"].to_dataset(), "r2", "R2", {**NAMES, "mean": "mean image"})
     return figure
 
 
@@ -117,7 +119,7 @@ def draw_map(ax: matplotlib.axes.Axes, values: xr.DataArray, title: str, cmap: s
     good = data[np.isfinite(data)]
     low, high = np.percentile(good, [1, 99]) if good.size else (0, 1)
     drawn = ax.imshow(data, cmap=cmap, vmin=low, vmax=high, extent=_extent(values))
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.8)
+    color_bar(ax, drawn)
     _label(ax, values, title)
 
 
@@ -134,28 +136,9 @@ def _draw_example(ax: matplotlib.axes.Axes, one: xr.Dataset, k: int, steep: bool
     ax.set(title=f"{k + 1}: y {float(one['y']):.4g}, x {float(one['x']):.4g} {one['y'].attrs.get('units', '')}",
            xlabel=axis_label(one["energy"]))  # fmt: skip
     if steep:
-        _show_small_peaks(ax, np.stack([one["measured"].values, predicted]))
+        show_small_peaks(ax, np.stack([one["measured"].values, predicted]))
     if k == 0:
         ax.legend(fontsize=7)
-
-
-def _is_steep(spectra: np.ndarray) -> bool:
-    """Whether few channels are so high that the others, drawn beside them, would be a line at zero."""
-    values = spectra[np.isfinite(spectra)]
-    if not values.size or values.min() < -0.1 * values.max():
-        return False
-    return bool(values.max() > PEAK * np.percentile(values, 90))
-
-
-def _show_small_peaks(ax: matplotlib.axes.Axes, spectra: np.ndarray) -> None:
-    """Counts drawn by their square roots, signs kept: so is their noise even."""
-    values = spectra[np.isfinite(spectra)]
-    ax.set_yscale("function", functions=(lambda v: np.sign(v) * np.sqrt(np.abs(v)), lambda v: v * np.abs(v)))
-    top = float(values.max())
-    step = 10.0 ** np.floor(np.log10(top))
-    ax.set_yticks([tick for tick in (0, 0.1 * step, 0.5 * step, step, 2 * step, 5 * step) if tick <= 1.05 * top])
-    ax.set_ylim(bottom=min(0.0, float(values.min())))
-    ax.set_ylabel(", ".join(word for word in (ax.get_ylabel(), "square-root scale") if word))
 
 
 def _number(ax: matplotlib.axes.Axes, examples: xr.Dataset) -> None:
@@ -205,8 +188,8 @@ def _draw_classes(ax: matplotlib.axes.Axes, values: xr.DataArray, shown: dict[in
     ax.legend(handles=found, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, handlelength=1.2)
 
 
-def _draw_bars(ax: matplotlib.axes.Axes, metrics: xr.Dataset, name: str, title: str) -> None:
-    names = [NAMES.get(str(one), str(one)) for one in metrics["predictor"].values]
+def _draw_bars(ax: matplotlib.axes.Axes, metrics: xr.Dataset, name: str, title: str, known: dict = NAMES) -> None:
+    names = [known.get(str(one), str(one)) for one in metrics["predictor"].values]
     values = metrics[name].values
     ax.barh(range(len(names)), np.maximum(values, -0.2), color=["C0", *["0.7"] * (len(names) - 1)])
     for k, value in enumerate(values):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 COLORS = {3: "#6a3d9a", 4: "#984ea3", 5: "#377eb8", 6: "#b2df8a", 7: "#e41a1c", 8: "#ff7f00", 9: "#ffd92f",
-          10: "#a65628", 11: "#f781bf", 12: "#666666"}  # fmt: skip
-LARGER = "#333333"
+          10: "#a65628", 11: "#f781bf", 12: "#17becf"}  # fmt: skip
+LARGER = "#01665e"
 SIDES = "#e0e0e0"
 
 
@@ -82,15 +82,20 @@ def plot_rings(
         ax.plot([], [], "s", color=color if filled else "none", markeredgecolor="black",
                 label=f"{size}-ring: {chosen.size}")  # fmt: skip
     if sizes.size:
-        # beside the rings, which it would hide, where the figure makes room and no colours of bonds stand there
-        beside = ax.figure.get_layout_engine() is not None and bonds != "length" and len(ax.figure.axes) == 1
-        if beside:
-            ax.figure.legend(fontsize="small", loc="outside right upper")
-        else:
-            ax.legend(fontsize="small", framealpha=0.85, loc="upper right")
+        _draw_legend(ax, below=bonds == "length")
     if image is None and not schema.stored_axes(ds):
         ax.autoscale_view()
     return ax
+
+
+def _draw_legend(ax: matplotlib.axes.Axes, *, below: bool) -> None:
+    """Beside the rings, which it would hide, or below where colours of bonds stand there; if the figure makes room."""
+    if ax.figure.get_layout_engine() is None:
+        ax.legend(fontsize="small", framealpha=0.85, loc="upper right")
+    elif below:
+        ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    else:
+        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
 
 
 def _corners(ds: xr.Dataset, image: Any, rings: xr.Dataset) -> np.ndarray:

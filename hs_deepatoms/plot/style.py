@@ -12,6 +12,8 @@ from hs_deepatoms.tables.categories import category_names
 from hs_deepatoms.tables.neighbours import nearest
 
 if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.cm
     import xarray as xr
 
 COLOR = "red"
@@ -43,6 +45,21 @@ def marker_size(spacing: float, points_per_unit: float, size: float | None = Non
             raise InvalidArgumentError(explain(f"size={size!r}", "a diameter in points above 0, or None", todo))
         return float(size)
     return float(np.clip(0.35 * spacing * points_per_unit, SMALLEST, LARGEST))
+
+
+def dense_marker(n: int) -> float:
+    """Area (points squared) of markers of which n fill most of a panel of some two inches: they are a map."""
+    return float(np.clip(9000 / max(1, n), 1, 60))
+
+
+def color_bar(ax: matplotlib.axes.Axes, drawn: matplotlib.cm.ScalarMappable, label: str = "") -> None:
+    """A colour bar beside a picture, as high as the picture is, which may be less than the place for it.
+
+    Its ticks do not depend on how high that is: room is made for their labels before that is known.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ax.figure.colorbar(drawn, cax=ax.inset_axes((1.04, 0.0, 0.06, 1.0)), label=label, ticks=MaxNLocator(5))
 
 
 def check_color(color: str | None) -> None:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hs_deepatoms.plot.components import SIDE, check_frame, chosen_components, draw_scree, extent_of
+from hs_deepatoms.plot.components import (
+    SIDE,
+    check_frame,
+    chosen_components,
+    draw_scree,
+    extent_of,
+    is_steep,
+    show_small_peaks,
+)
+from hs_deepatoms.plot.style import color_bar
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -55,7 +64,7 @@ def plot_components(
     for column, (k, colour) in enumerate(zip(chosen, colours, strict=True)):
         _draw_map(figure.add_subplot(grid[1, column]), maps.isel(component=k), frame)
         figure.axes[-1].set_title(f"{k}", color=colour, fontsize="medium", fontweight="bold")
-        _colourbar(figure.axes[-1])
+        color_bar(figure.axes[-1], figure.axes[-1].images[0])
     return figure
 
 
@@ -81,6 +90,9 @@ def _draw_spectra(ax: matplotlib.axes.Axes, tree: xr.DataTree, chosen: list[int]
     units = spectra.coords[energy].attrs.get("units", "") if energy in spectra.coords else "px"
     ax.set(xlabel=f"{energy} ({units})", ylabel=tree.attrs["meaning"])
     ax.margins(x=0.01)
+    drawn = spectra.values[chosen]
+    if is_steep(drawn):
+        show_small_peaks(ax, drawn)
     ax.legend(fontsize="small", ncols=2)
 
 
@@ -108,7 +120,3 @@ def _draw_map(ax: matplotlib.axes.Axes, image: Any, frame: int) -> None:
     ax.imshow(values[frame], extent=extent_of(image, y, x), interpolation="nearest", aspect="equal" if same else "auto",
               **limits)  # fmt: skip
     ax.set_xlabel(str(image[x].attrs.get("units", "")))
-
-
-def _colourbar(ax: matplotlib.axes.Axes) -> None:
-    ax.figure.colorbar(ax.images[0], ax=ax, shrink=0.7)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DRIFT = 0.01  # eV per atom, of what is conserved: a hundred times that of steps that are short enough
 OPTIMIZERS = ("FIRE", "BFGS", "LBFGS", "BFGSLineSearch")
+FAR = 6.0  # Å: no bond is half as long, and what calculators know of atoms ends there
 HOT = 1e3  # eV/Å: atoms so near that their forces would throw them out of the cell
 
 
@@ -179,6 +180,7 @@ def calculated(atoms: Atoms, calculator: Any) -> tuple[Atoms, float, np.ndarray]
         got = f"calculator={calculator!r}"
         raise InvalidArgumentError(explain(got, "an ASE calculator ready made", "For example EMT(), with brackets."))
     moved.calc = calculator
+    _say_apart(moved)
     try:
         return moved, moved.get_potential_energy(), moved.get_forces(apply_constraint=False)
     except Exception as error:  # calculators of all makers, each with errors of its own
@@ -186,6 +188,18 @@ def calculated(atoms: Atoms, calculator: Any) -> tuple[Atoms, float, np.ndarray]
         got = f"a calculator {name} that fails for {formula} ({type(error).__name__}: {error})"
         todo = "Choose another, or other elements with species=."
         raise InvalidArgumentError(explain(got, "one that knows these elements", todo)) from error
+
+
+def _say_apart(atoms: Atoms) -> None:
+    """Atoms that nothing holds do not move, and look relaxed."""
+    if len(atoms) < 2 or atoms.pbc.any():
+        return
+    from scipy.spatial import cKDTree
+
+    nearest = float(cKDTree(atoms.positions).query(atoms.positions, k=2)[0][:, 1].min())
+    if nearest > FAR:
+        todo = "Check the calibration of the image."
+        warnings.warn(f"no two atoms are nearer than {nearest:.3g} Å, so that no force acts: {todo}", stacklevel=6)
 
 
 class Relaxed(NamedTuple):

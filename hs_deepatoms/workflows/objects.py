@@ -48,9 +48,12 @@ def _table(source: Source, columns: dict[str, np.ndarray], classes: Sequence[str
     if len(classes) == 1:
         columns.pop("species")
         names = {}
-    return build_table(y_px, x_px, frame=frame, columns=columns, navigation=source.navigation, signal=source.signal,
-                       metadata=source.metadata, provenance=[*source.provenance, entry], kind="objects", names=names,
-                       units=units)  # fmt: skip
+    table = build_table(y_px, x_px, frame=frame, columns=columns, navigation=source.navigation, signal=source.signal,
+                        metadata=source.metadata, provenance=[*source.provenance, entry], kind="objects", names=names,
+                        units=units)  # fmt: skip
+    if "rotation" in table:  # a column of atoms, too, where it is that of a fitted peak
+        table["rotation"].attrs["long_name"] = "direction of the long axis, from +x towards +y"
+    return table
 
 
 def write_labels(source: Source, labels: np.ndarray, classes: Sequence[str], entry: dict, what: str) -> Any:

@@ -79,6 +79,33 @@ def test_negative_data_is_shifted_for_nmf():
     assert found.model.arrays["offset"] < -2.9 and (found.scores >= 0).all()
 
 
+@pytest.mark.parametrize("pedestal", [2.0, 1e4])
+def test_a_pedestal_changes_no_parts(pedestal):
+    """The iteration ended after three steps: all parts were nearly the pedestal already."""
+    rows = planted("nmf")[0]
+    found = fit_samples(as_samples(rows - rows.min() + pedestal), "nmf", K, 0)
+    plain = fit_samples(as_samples(rows - rows.min()), "nmf", K, 0)
+    np.testing.assert_allclose(found.components, plain.components, atol=1e-3)
+    np.testing.assert_allclose(encode_samples(found.model, rows - rows.min() + pedestal), found.scores, atol=1e-3)
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+def test_parts_that_overlap_explain_no_more_than_all_variance(incremental, monkeypatch):
+    """Scores of parts with much in common vary against each other, by far more than the samples vary."""
+    monkeypatch.setattr(samples, "BATCH", 8 * F * 200)
+    rng = np.random.default_rng(0)
+    first, second = 0.4 + rng.random((2, F))
+    share = rng.random((N, 1))
+    rows = share * first + (1 - share) * second + 0.01 * rng.standard_normal((N, F))
+    found = fit_samples(as_samples(rows, incremental), "nmf", 2, 0)
+    assert found.scores.var(axis=0).max() > 3 * found.total_variance
+    assert (found.variance <= found.total_variance).all()
+    assert found.variance.max() > 0.9 * found.total_variance  # either score says nearly everything of one share
+    principal = fit_samples(as_samples(rows, incremental), "pca", 2, 0)
+    np.testing.assert_allclose(linear.variance_with(principal.scores, principal.components), principal.variance,
+                               rtol=2 / N)  # fmt: skip
+
+
 def test_non_negative_scores():
     from scipy.optimize import nnls
 

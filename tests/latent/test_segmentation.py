@@ -45,3 +45,21 @@ def test_what_is_refused(options):
         phases(two_phases()[1], **options)
     with pytest.raises(InvalidArgumentError, match="grid"):
         phases(np.arange(9.0), method="chan_vese")
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_denoising_moves_no_boundary(turns):
+    """Patches that overlap make ramps of boundaries: their middle is where the boundary is, along whichever axis."""
+    truth = np.rot90(np.arange(24) >= 11 + np.zeros((20, 1)), turns)
+    ramp = np.rot90(np.clip((np.arange(24) - 10.5) / 3, -1, 1) + np.zeros((20, 1)), turns)
+    np.testing.assert_array_equal(phases(ramp), truth)
+    np.testing.assert_array_equal(phases(ramp, denoise=2.0), truth)
+
+
+def test_what_is_not_known_is_no_neighbour():
+    truth, values = two_phases(0.05)
+    hole = np.zeros(truth.shape, bool)
+    hole[4:9, 6:15] = True
+    found = phases(np.where(hole, np.nan, values))
+    assert (found[hole] == -1).all()
+    np.testing.assert_array_equal(found[~hole], truth[~hole])

@@ -227,7 +227,12 @@ def test_maps_and_pictures():
     assert tree.deepatoms.to_signal("class").data.shape == s.data.shape
     with pytest.raises(InvalidArgumentError, match="'class'"):
         tree.deepatoms.to_signal(2)
-    assert len(tree.deepatoms.plot().axes) == 8  # two images, two maps, each with its colours
+    figure = tree.deepatoms.plot()
+    assert len(figure.axes) == 4  # two images, two maps, each with its colours
+    figure.canvas.draw()
+    for ax in figure.axes:  # which are as high as the picture, whatever the place for it
+        tall, bar = (one.get_window_extent().height for one in (ax, ax.child_axes[0]))
+        assert bar == pytest.approx(tall, abs=1)
     assert len(tree.deepatoms.plot_scree().axes) == 2
     with pytest.raises(InvalidArgumentError, match="1 to 2"):
         tree.deepatoms.plot(components=3)

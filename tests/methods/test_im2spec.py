@@ -154,6 +154,9 @@ def test_latents_on_the_axes_of_the_image(learned, cube):
     found = learned.deepatoms.latent_map(1)
     assert isinstance(found, hs.signals.Signal2D) and found.axes_manager["x"].scale == pytest.approx(0.1)
     np.testing.assert_array_equal(found.data, latent["z"].values[1])
+    microscope = found.metadata.Acquisition_instrument.TEM
+    assert microscope.beam_energy == 200 and found.metadata.General.title.startswith("latent 1 of ")
+    assert found.metadata.Signal.signal_type == "" and "variance" not in found.metadata.Signal
     other = learned.deepatoms.latent_map(1, image_of(cube.image))
     np.testing.assert_allclose(other.data, found.data, atol=1e-4)
     along = learned.deepatoms.decode_along(0, n=7)

@@ -145,6 +145,16 @@ def test_picture_has_a_polygon_per_odd_ring():
         atoms.deepatoms.plot_rings(bonds="colour")
 
 
+@pytest.mark.parametrize("bonds", [True, "length"])
+def test_legend_hides_no_ring_where_the_figure_makes_room(bonds):
+    figure, axes = plt.subplots(1, 2, layout="constrained")
+    _table(PERFECT, WALES).deepatoms.plot_rings(_image((2,)), ax=axes[0], bonds=bonds)
+    figure.canvas.draw()
+    legend = axes[0].get_legend().get_window_extent()
+    assert not any(ax.get_window_extent().overlaps(legend) for ax in figure.axes)
+    plt.close(figure)
+
+
 @pytest.mark.parametrize("ending", [".zarr", ".nc"])
 @pytest.mark.parametrize("what", ["rings", "bonds", "ring_events"])
 def test_what_was_found_is_saved_and_loaded(what, ending, tmp_path):

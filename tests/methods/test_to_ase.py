@@ -1,6 +1,7 @@
 """Tables to ASE and back: exact, in any order of the species, on fields that are no squares; relaxation, dynamics."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -220,3 +221,19 @@ def test_energy_that_is_not_conserved_is_said():
         run_dynamics(crystal, EMT(), steps=20, timestep=60.0)
     with pytest.raises(InvalidArgumentError, match="seed=-1"):
         run_dynamics(crystal, EMT(), steps=1, seed=-1)
+
+
+@pytest.mark.parametrize("run", ["relax", "dynamics"])
+def test_atoms_too_far_apart_for_any_force_are_told(run):
+    """An image calibrated ten times too large: nothing moves, which looks like a relaxed crystal."""
+    y, x = (k.ravel() for k in np.mgrid[10:80:20.0, 10:130:20.0])
+    for factor, told in ((1, False), (10, True)):
+        image = xr.DataArray(np.zeros(SHAPE), dims=("y", "x"))
+        image = image.assign_coords({dim: (dim, 0.013 * factor * np.arange(n), {"units": "nm"})
+                                     for dim, n in zip("yx", SHAPE, strict=True)})  # fmt: skip
+        table = hs_deepatoms.positions(y, x, signal=image)
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            getattr(table.deepatoms, run)(EMT(), species="Cu", steps=2)
+        found = [one for one in seen if "no force acts" in str(one.message)]
+        assert bool(found) == told and all(one.filename == __file__ for one in found)

@@ -187,3 +187,21 @@ def test_refusals_of_data():
         eels().decompose_local(endmembers=moved.inav[0, 0], **QUIET)
     with pytest.raises(InvalidArgumentError, match="Interpolate"):
         eels().decompose_local(**QUIET).deepatoms.encode(moved, **QUIET)
+
+
+def test_one_peak_hides_no_others_in_the_picture():
+    import matplotlib.pyplot as plt
+
+    rng = np.random.default_rng(0)
+    spectra = 0.2 + np.exp(-((np.arange(60) - np.array([[20], [40]])) ** 2) / 8)
+    spectra[:, 3] = 50.0
+    share = rng.random((8, 9, 1))
+    cube = rng.poisson(40 * (share * spectra[0] + (1 - share) * spectra[1])).astype(float)
+    figure = hs_deepatoms.decompose_local(hs.signals.Signal1D(cube), n_components=2, **QUIET).deepatoms.plot()
+    assert "square-root" in figure.axes[0].get_ylabel()
+    figure.canvas.draw()
+    edge = figure.bbox.x1
+    for ax in figure.axes:  # nothing is cut off, colour bars neither
+        box = ax.get_tightbbox()
+        assert box.x0 >= -1 and box.x1 <= edge + 1 and box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1
+    plt.close(figure)

@@ -219,6 +219,7 @@ def test_particles_are_told_apart_and_measured():
     assert float(table.major_axis[0]) == pytest.approx(24, rel=0.1) and table.major_axis.attrs["units"] == "nm"
     assert float(table.y[0]) == pytest.approx(20, abs=0.5)
     angle = float(table.rotation[0])
+    assert table.rotation.attrs["long_name"].startswith("direction of the long axis")
     assert min(angle, np.pi - angle) < 0.1
 
 
