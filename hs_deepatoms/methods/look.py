@@ -40,6 +40,12 @@ TRIED, ANY_DOUBT, TRIED_WINDOW = (1.0, 2**0.5, 2.0, 2**1.5, 4.0), 0.4, 192  # th
 SAME = 0.2  # octaves: widths that are one
 MORE_DOUBT = 1.5, 0.02  # so many times the least share in doubt of several frames, and so much more, is not more
 NEARLY, CLEARER = 1.05, 0.05  # unexplained by the other contrast, relative to this one; and its further indecision
+# whiteness of what the columns leave over below which the other contrast is tried: between dense dark columns are bright
+# spots, but they are no Gaussians; at these shares of their width
+IMPURE, GAPS = 0.9, (1.0, 0.75)
+# the share of the unexplained that a contrast may leave, or how much more it must explain, to replace one that the
+# survey finds much likelier
+INSTEAD, BY_FAR = 0.8, 1.5
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,8 @@ def look_at(
     frame = _full_one(source, round_ones, seen.frames)
     if len(seen.frames) > 1:
         round_ones = _of_one(round_ones, survey(np.array([frame])))
-    return replace(_measured(source, round_ones, frame, limits), elliptical=elliptical, measured=frame)
+    found = _measured(source, round_ones, frame, limits, contrast)
+    return replace(found, elliptical=elliptical, measured=frame)
 
 
 def _of_one(look: Look, alone: Appearance) -> Look:
@@ -170,12 +177,19 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
     window, masked = _middle(source, min(looks, key=lambda one: one.sigma), seen.frames[0])
     sights = [_resolved(source, one, _sight(source, one, one.sigma, window, masked), window, masked) for one in looks]
     best = min(range(len(looks)), key=lambda k: sights[k].unexplained)
+    if best == 1 and not (seen.close or _by_far(sights[1].unexplained, sights[0].unexplained)):
+        best = 0
     sight = sights[best]
     decided = CLEAR if sight.unexplained < POOR else WIDTH_DECIDED
     hardly = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > decided
     if seen.unlikely and hardly:
         return replace(look, sigma=nothing_seen().sigma, dark=contrast == "dark", confidence=0.0)
     return replace(looks[best], sigma=sight.sigma, either=any(_as_good(s, sight) for s in sights if s is not sight))
+
+
+def _by_far(other: float, this: float) -> bool:
+    """Whether this much unexplained is so much less that it outweighs what the survey saw."""
+    return other < INSTEAD * this or 1 - other > BY_FAR * (1 - this)
 
 
 def _as_good(other: Sight, best: Sight) -> bool:
@@ -230,7 +244,7 @@ def on_the_ladder(sigma: float, rungs: int = 10) -> float:
     return float(max(2 ** (np.round(rungs * np.log2(sigma)) / rungs), images.NARROWEST))
 
 
-def _measured(source: Source, look: Look, frame: int, limits) -> Look:
+def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> Look:
     """The look at the width that the detector sees in the middle of one frame, and what is to be said of a fit there.
 
     That it leaves over much that is no noise; that the columns are not round.
@@ -241,6 +255,10 @@ def _measured(source: Source, look: Look, frame: int, limits) -> Look:
     window, masked = _middle(source, look, frame)
     found, job = _columns_of(source, look, look.sigma, window, masked)
     sight = _best_sight(source, look, found, job, window, masked)
+    if contrast == "auto" and (width := _inverted(source, look, sight, job, window, masked)) is not None:
+        look = replace(look, dark=not look.dark, sigma=on_the_ladder(width, rungs=30))
+        found, job = _columns_of(source, look, look.sigma, window, masked)
+        sight = _best_sight(source, look, found, job, window, masked)
     if limits is None and are_single_counts(sight.remains, sight.sigma):
         return replace(look, confidence=0.0, doubtful=True, counts=True)
     look = replace(look, sigma=on_the_ladder(_width(look, sight, found, window, job, limits)), poor=sight.poor)
@@ -250,6 +268,27 @@ def _measured(source: Source, look: Look, frame: int, limits) -> Look:
     if np.hypot(*shape) < np.log(OBLONG) or sureness < SURELY:
         shape = _tried_shape(source, look, sight, window, masked)
     return look if shape is None else _oblong(source, look, shape, window, masked, limits)
+
+
+def _inverted(source: Source, look: Look, sight: Sight, job: Detection, window: np.ndarray, masked) -> float | None:
+    """The width of columns of the other contrast that explain the middle of a frame much better than those seen.
+
+    None if there are none. Asked only where the columns seen leave over what is no noise; the others must not.
+    """
+    from hs_deepatoms.atoms.block import whiteness
+
+    if look.method != "network" or len(sight.columns.y) < MANY or whiteness(sight.remains) > IMPURE:
+        return None
+    rows, columns = (_inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
+    masked = None if masked is None else masked[rows, columns]
+    widths = [share * sight.sigma for share in GAPS if share * sight.sigma >= images.NARROWEST]
+    other = replace(look, dark=not look.dark)
+    sights = [_sight(source, other, width, window[rows, columns], masked) for width in widths]
+    seen = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= max(CLEAR, sight.indecision)]
+    best = min(seen, key=lambda s: s.unexplained, default=None)
+    if best is None or best.unexplained > INSTEAD * sight.unexplained or whiteness(best.remains) < IMPURE:
+        return None
+    return best.sigma
 
 
 def _tried_shape(source: Source, look: Look, sight: Sight, window: np.ndarray, masked) -> tuple[float, float] | None:

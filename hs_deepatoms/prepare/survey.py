@@ -21,7 +21,8 @@ WINDOW = 128  # pixels of a window at every magnification
 TYPICAL_NM, SPREAD = 0.05, 1.0  # prior of the column sigma: median (nm) and standard deviation of its logarithm
 DARK_CHANCE = 0.25  # prior odds of dark against bright columns
 DOUBT = 0.14  # probability of "no columns" above which a few uncertain ones are not believed
-RIVAL = 0.1  # of the probability of the likelier contrast: from here on the other one is worth a look
+# of the probability of the likelier contrast: from here on the other one is worth a look, and nearly as likely
+RIVAL, CLOSE = 0.02, 0.1
 NOTHING, CERTAINLY_NOTHING = 0.5, 0.8  # probability of "no columns" that has to be refuted, and that cannot be
 NOTHING_CHANCE = 40.0  # prior weight of "no columns" against each single width (there are about fifty)
 LARGEST = 32.0  # pixels: wider columns would need tiles too large for the memory budget
@@ -51,7 +52,9 @@ class Appearance:
     unlikely : bool
         Rather these than columns: only columns that explain the image refute it.
     rival : Appearance, optional
-        The same for the other contrast, where that is nearly as likely: holes of a honeycomb look like dark columns.
+        The same for the other contrast, where that may be it: holes of a honeycomb look like dark columns.
+    close : bool
+        The rival is nearly as likely.
     """
 
     sigma: float
@@ -61,6 +64,7 @@ class Appearance:
     doubtful: bool = False
     unlikely: bool = False
     rival: Appearance | None = None
+    close: bool = False
 
 
 def survey_images(
@@ -218,7 +222,7 @@ def _best(evidence, nothing, prior, sigma, limits) -> Appearance:
     one, other = (Appearance(both[k][0], k == 1, both[k][1], doubtful=doubtful, unlikely=unlikely)
                   for k in (row, 1 - row))  # fmt: skip
     share = posterior[1 - row].sum() / max(posterior[row].sum(), 1e-30)
-    return replace(one, rival=other if share > RIVAL else None)
+    return replace(one, rival=other if share > RIVAL else None, close=bool(share > CLOSE))
 
 
 def nothing_seen(dark: bool = False) -> Appearance:
