@@ -40,8 +40,8 @@ TRIED, ANY_DOUBT, TRIED_WINDOW = (1.0, 2**0.5, 2.0, 2**1.5, 4.0), 0.4, 192  # th
 SAME = 0.2  # octaves: widths that are one
 MORE_DOUBT = 1.5, 0.02  # so many times the least share in doubt of several frames, and so much more, is not more
 NEARLY, CLEARER = 1.05, 0.05  # unexplained by the other contrast, relative to this one; and its further indecision
-# whiteness of what the columns leave over below which the other contrast is tried: between dense dark columns are bright
-# spots, but they are no Gaussians; at these shares of their width
+# whiteness of what the columns leave over below which the other contrast is tried, as bright spots between dense dark
+# columns are no Gaussians; at these shares of their width
 IMPURE, GAPS = 0.9, (1.0, 0.75)
 # the share of the unexplained that a contrast may leave, or how much more it must explain, to replace one that the
 # survey finds much likelier
