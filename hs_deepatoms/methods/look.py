@@ -284,9 +284,10 @@ def _inverted(source: Source, look: Look, sight: Sight, job: Detection, window: 
     widths = [share * sight.sigma for share in GAPS if share * sight.sigma >= images.NARROWEST]
     other = replace(look, dark=not look.dark)
     sights = [_sight(source, other, width, window[rows, columns], masked) for width in widths]
-    seen = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= max(CLEAR, sight.indecision)]
-    best = min(seen, key=lambda s: s.unexplained, default=None)
-    if best is None or best.unexplained > INSTEAD * sight.unexplained or whiteness(best.remains) < IMPURE:
+    clear = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= CLEAR]
+    best = min(clear, key=lambda s: s.unexplained, default=None)
+    # many small ones explain noise that was blurred, but less of the image, and are not clear
+    if best is None or best.unexplained > min(POOR, INSTEAD * sight.unexplained) or whiteness(best.remains) < IMPURE:
         return None
     return best.sigma
 
