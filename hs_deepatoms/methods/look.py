@@ -180,11 +180,15 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
     if best == 1 and not (seen.close or _by_far(sights[1].unexplained, sights[0].unexplained)):
         best = 0
     sight = sights[best]
-    decided = CLEAR if sight.unexplained < POOR else WIDTH_DECIDED
-    hardly = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > decided
+    hardly = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > _decided(sight)
     if seen.unlikely and hardly:
         return replace(look, sigma=nothing_seen().sigma, dark=contrast == "dark", confidence=0.0)
     return replace(looks[best], sigma=sight.sigma, either=any(_as_good(s, sight) for s in sights if s is not sight))
+
+
+def _decided(sight: Sight) -> float:
+    """How undecided columns may be that are to be believed, the less the more they leave unexplained."""
+    return CLEAR if sight.unexplained < POOR else WIDTH_DECIDED
 
 
 def _by_far(other: float, this: float) -> bool:
@@ -284,10 +288,10 @@ def _inverted(source: Source, look: Look, sight: Sight, job: Detection, window: 
     widths = [share * sight.sigma for share in GAPS if share * sight.sigma >= images.NARROWEST]
     other = replace(look, dark=not look.dark)
     sights = [_sight(source, other, width, window[rows, columns], masked) for width in widths]
-    clear = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= CLEAR]
+    # many small ones explain noise that was blurred, too, but they are not clear
+    clear = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= _decided(s)]
     best = min(clear, key=lambda s: s.unexplained, default=None)
-    # many small ones explain noise that was blurred, but less of the image, and are not clear
-    if best is None or best.unexplained > min(POOR, INSTEAD * sight.unexplained) or whiteness(best.remains) < IMPURE:
+    if best is None or best.unexplained > INSTEAD * sight.unexplained or whiteness(best.remains) < IMPURE:
         return None
     return best.sigma
 
