@@ -164,7 +164,7 @@ def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
     monkeypatch.setattr(look, "PURE_NOISE", 100.0)  # look at all of them
     monkeypatch.setattr(look, "LITTLE", -100.0)
     monkeypatch.setattr(look, "EXPLAINED", 100.0)
-    width = look._measured(source, seen, 0, None).sigma
+    width = look._measured(source, seen, 0, None, "auto").sigma
     assert len(calls) == 3 and np.isfinite(width) and width > 0.9 * seen.sigma
 
 
