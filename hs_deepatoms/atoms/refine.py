@@ -34,7 +34,7 @@ from hs_deepatoms.prepare.scaling import FrameScale
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
 NEARLY_THERE = 3e-4  # damping of the last steps
-MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
+MORE = 2  # steps with columns beyond the rim, where most columns are not near their places by then
 # further steps at most, until hardly a column moves: where those beyond the rim are hardly seen, or columns and
 # background hardly told apart, steps are slow, and windows that stopped after as many would differ
 FURTHER = 3
@@ -177,8 +177,11 @@ def fit_columns(
     state, source = _with_rim(_converge(state, 1), source, AT_RIM)
     state, source = _with_rim(_converge(state, 2), source, STILL_AT_RIM)
     # as many steps in every tile: heights beyond the rim are still on their way when most columns are there
-    more, there = (MORE, 0.0) if state.beyond.any() else (0, THERE[how])
-    state = _arrive(_converge(state, STEPS[how] - state.taken + more, there))
+    there = 0.0 if state.beyond.any() else THERE[how]
+    state = _converge(state, STEPS[how] - state.taken, there)
+    if there == 0.0 and not arrived(state, CLOSE):  # columns of another shape than the fit's take longer
+        state = _converge(state, MORE)
+    state = _arrive(state)
     if (good := without_odd(state)) is not state:
         state = _arrive(_converge(good, STEPS[how], there=THERE[how]))
     if how == "full":
