@@ -22,8 +22,10 @@ FOLLOWS = 0.11
 SHARED = 1.5
 """Variance of a sum of squared steps if each frame is in two of them: their squares are correlated by 1/4."""
 ROUNDS, CLOSE = 50, 1e-4
-SURELY = 2.0
-"""Of its errors that a variance is below the stated one: plainly less."""
+SURELY, PLAINLY = 2.0, 3.0
+"""Of its errors that a variance is below the stated one, and above it along the other axis."""
+MANY_PAIRS, MANY_BANDS, LEAST_SHARE = 200, 10, 0.5
+"""Pairs, and bands of scan lines, that tell that it is less, and the least share that is believed."""
 
 
 class Jitter(NamedTuple):
@@ -156,7 +158,18 @@ def _excess(steps: np.ndarray, stated: np.ndarray, parts: list) -> tuple[np.ndar
         if (np.abs(excess - old) < CLOSE * total.mean(axis=1)).all():
             break
     error = _error(fit, stated, excess, kept, parts)
-    return excess, error, np.where(excess < -SURELY * error, _share(fit, stated, excess, kept), 1.0), int(kept.sum())
+    return excess, error, _surely_less(fit, stated, excess, error, kept, parts), int(kept.sum())
+
+
+def _surely_less(fit: _Fit, stated, excess, error, kept, parts: list) -> np.ndarray:
+    """Share (2,) of the stated variance that there is: less than 1 only beside plain jitter along the other axis, whose
+    misfit enlarged the stated errors. Frames that share their noise agree too well along both axes."""
+    less, more = excess < -SURELY * error, excess > PLAINLY * error
+    bands = min(np.unique(part[3]).size for part in parts)
+    if kept.sum() < MANY_PAIRS or bands < MANY_BANDS:
+        return np.ones(2)
+    share = np.maximum(_share(fit, stated, excess, kept), LEAST_SHARE)
+    return np.where(less & more[::-1], share, 1.0)
 
 
 def _start(rest: np.ndarray, stated: np.ndarray) -> np.ndarray:

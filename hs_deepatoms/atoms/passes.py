@@ -7,7 +7,7 @@ of the frame's candidates are. A task that holds whole frames finds that out by 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from hs_deepatoms.engine.heap import trim_heap
 from hs_deepatoms.engine.mapping import map_blocks
 from hs_deepatoms.engine.plan import Block
 
+if TYPE_CHECKING:
+    from hs_deepatoms.atoms.pile import Shelf
+    from hs_deepatoms.engine.checkpoint import Checkpoint
+
 RIM = 4  # column sigmas
 TIDY = 8  # blocks after which freed memory is given back
 SEEN = 40  # percent of the time that finding takes, where columns are fitted afterwards
@@ -27,6 +31,10 @@ SEEN = 40  # percent of the time that finding takes, where columns are fitted af
 
 class Keeper(Protocol):
     """Who takes the points of the blocks: in memory (:class:`~hs_deepatoms.atoms.pile.Pile`) or on disk."""
+
+    @property
+    def shelf(self) -> Shelf | Checkpoint:
+        """For arrays of single frames."""
 
     def missing(self, stage: str, count: int) -> list[int]:
         """Numbers of the blocks of a stage that are still to be done."""

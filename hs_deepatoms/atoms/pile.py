@@ -78,8 +78,8 @@ class Shelf:
         self._arrays[stage, number] = arrays
 
     def get(self, stage: str, number: int) -> dict[str, np.ndarray]:
-        """The arrays of one frame, once: they are not kept."""
-        return dict(self._arrays.pop((stage, number)))
+        """The arrays of one frame."""
+        return dict(self._arrays[stage, number])
 
 
 class Pile:

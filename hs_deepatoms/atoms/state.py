@@ -17,11 +17,8 @@ from hs_deepatoms.atoms.peaks import Columns, Window
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.joint import Equations
 
-# of the background, column sigmas: smooth over a column, bent over a few spacings. Its stiffness (of a change of its
-# slope from knot to knot) leaves it little that depends on where knots happen to stand: a penalised spline (Eilers &
-# Marx, Statist. Sci. 11, 89 (1996), doi:10.1214/ss/1038425655)
-KNOT = 7.0
-STIFFNESS = 0.01
+KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
+STIFFNESS = 1e-3
 FIRM = 1e-3  # of a leeway: what is held by that does not move
 LEEWAY = 0.25, 0.7  # of a place around the detector's, at least and at most so many column sigmas
 # a column goes no farther from where it was found than so many leeways, sigmas, and shares of the way to the next one

@@ -49,10 +49,10 @@ def scan_jitter(ds: xr.Dataset, signal: Any = None, *, axis: str | int | None = 
         Over the navigation dims but ``axis``: ``y`` (the slow axis) and ``x`` (the fast one), the one-sigma jitter of
         one position in one frame, 0 where the stated errors explain all; ``y_std``, ``x_std``, one sigma of the jitter
         (upwards, where it is not well above 0); ``y_scale``, ``x_scale``, the share of the stated errors that frames
-        show which plainly agree better than these say (jitter along one axis is a misfit, which the fit adds to the
-        errors along both), else 1; ``n_pairs``, how many pairs of positions were used. NaN with fewer than 20. With
-        ``signal``: ``x`` and ``x_std`` over all navigation dims, and ``line_x``, the one-sigma jitter of a scan line.
-        NaN with fewer than 60 columns.
+        show which plainly agree better than these say, beside plain jitter along the other axis (a misfit, which the
+        fit adds to the errors along both), else 1; ``n_pairs``, how many pairs of positions were used. NaN with fewer
+        than 20. With ``signal``: ``x`` and ``x_std`` over all navigation dims, and ``line_x``, the one-sigma jitter of
+        a scan line. NaN with fewer than 60 columns.
 
     Raises
     ------

@@ -46,6 +46,7 @@ IMPURE, GAPS = 0.9, (1.0, 0.75)
 # the share of the unexplained that a contrast may leave, or how much more it must explain, to replace one that the
 # survey finds much likelier
 INSTEAD, BY_FAR = 0.8, 1.5
+TWICE = 1.4  # times as many columns, and more, as there are in a lattice between one and two
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,8 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
     window, masked = _middle(source, min(looks, key=lambda one: one.sigma), seen.frames[0])
     sights = [_resolved(source, one, _sight(source, one, one.sigma, window, masked), window, masked) for one in looks]
     best = min(range(len(looks)), key=lambda k: sights[k].unexplained)
-    if best == 1 and not (seen.close or _by_far(sights[1].unexplained, sights[0].unexplained)):
-        best = 0
+    by_far = _by_far(sights[best].unexplained, sights[0].unexplained) and not _are_gaps(sights[best], sights[0])
+    best = best if seen.close or by_far else 0
     sight = sights[best]
     hardly = sight.unexplained > REFUTED or len(sight.columns.y) < MANY or sight.indecision > _decided(sight)
     if seen.unlikely and hardly:
@@ -189,6 +190,12 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
 def _decided(sight: Sight) -> float:
     """How undecided columns may be that are to be believed, the less the more they leave unexplained."""
     return CLEAR if sight.unexplained < POOR else WIDTH_DECIDED
+
+
+def _are_gaps(other: Sight, this: Sight) -> bool:
+    """Whether columns of the other contrast are so many that they are rather the gaps between these, two to a column,
+    which make up for a flat top."""
+    return len(other.columns.y) > TWICE * len(this.columns.y)
 
 
 def _by_far(other: float, this: float) -> bool:
@@ -292,6 +299,8 @@ def _inverted(source: Source, look: Look, sight: Sight, job: Detection, window: 
     clear = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= _decided(s)]
     best = min(clear, key=lambda s: s.unexplained, default=None)
     if best is None or best.unexplained > INSTEAD * sight.unexplained or whiteness(best.remains) < IMPURE:
+        return None
+    if _are_gaps(best, sight):
         return None
     return best.sigma
 

@@ -216,7 +216,7 @@ class OwnLooks:
         height, width = self.source.data.shape[-2:]
         whole, silent = (0, height, 0, width), how | {"show_progressbar": False}
         large = list(range(len(todo))) if tiled else []
-        with progress(len(todo), "find_atoms, odd frames", how.get("show_progressbar"), delay=SOON) as bar:
+        with progress(len(todo), "find_atoms, odd frames", how.get("show_progressbar"), "frames", delay=SOON) as bar:
 
             def take(i: int, arrays: dict | None) -> None:
                 if arrays is None:

@@ -127,6 +127,20 @@ def test_peaks_of_plain_noise_beside_single_atoms_are_few():
     assert hits >= 88 and reported - hits <= 12  # 23 false ones before
 
 
+def test_saturated_columns_are_not_taken_for_dark_ones_between_them():
+    """Two dark gaps to a bright column explained its flat top as well."""
+    rng, shape, sigma = np.random.default_rng(1), (150, 170), 2.6
+    spacing, turn = 3.8 * sigma, 1.3
+    cells = np.array([[1, 0], [0.5, np.sqrt(3) / 2]]) * spacing
+    cells = cells @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    y, x, _ = lattice_points(shape, tuple(cells), [(0, 0)])
+    columns = draw_columns(shape, y, x, np.ones(len(y)), sigma)
+    low, high = columns.min(), columns.max()
+    rng.poisson(columns)
+    image = rng.poisson(3000 * np.minimum(columns, low + 0.45 * (high - low)) + 300)
+    assert f1_inside(find(image), y, x, shape, 3.0, 8) >= 0.98
+
+
 def test_dense_dark_columns_are_not_taken_for_the_bright_spots_between_them():
     """Of columns in squares of 3.7 sigmas not one was where it is."""
     rng, shape, sigma, spacing = np.random.default_rng(0), (140, 160), 1.04, 3.8
