@@ -59,9 +59,8 @@ def _highest(image: torch.Tensor, reach: int) -> torch.Tensor:
     return image
 
 
-def _in_the_open(state: State, new: Columns, apart: float = APART, sure: torch.Tensor | None = None) -> torch.Tensor:
-    """True (n,) for those that are neither an old column nor its tail; an old one that is in doubt is not in the way of
-    those that are ``sure`` (n,)."""
+def _in_the_open(state: State, new: Columns, apart: float = APART) -> torch.Tensor:
+    """True (n,) for those that are neither an old column nor its tail."""
     keep = torch.ones(len(new), dtype=torch.bool, device=new.y.device)
     if len(new) == 0 or len(state.columns) == 0:
         return keep
@@ -70,9 +69,6 @@ def _in_the_open(state: State, new: Columns, apart: float = APART, sure: torch.T
     n = len(state.columns)
     mixed = (i < n) & (j >= n)
     i, j = i[mixed], j[mixed] - n
-    if sure is not None:
-        firm = (state.held[i] == 0) | ~sure[j]
-        i, j = i[firm], j[firm]
     c = state.columns
     distance = torch.hypot(c.y[i] - new.y[j], c.x[i] - new.x[j])
     shadow = (distance < apart * state.sigma) | (new.height[j] < WEAKEST * c.height[i])
@@ -80,12 +76,9 @@ def _in_the_open(state: State, new: Columns, apart: float = APART, sure: torch.T
     return keep
 
 
-def births_at_rim(
-    state: State, mean: torch.Tensor, least: float, sure: float = torch.inf
-) -> tuple[Columns, torch.Tensor]:
+def births_at_rim(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:
     """Columns to add whose centres lie outside of the image, where their flanks show in its outermost pixels, or in its
-    holes; and their signal-to-noise ratios (n,), above ``least``. From ``sure`` on one that is in doubt is not in the
-    way.
+    holes; and their signal-to-noise ratios (n,), above ``least``.
 
     Each stands where a column of the usual width, and hardly higher than those of the image, would explain most of what
     is left there.
@@ -105,16 +98,8 @@ def births_at_rim(
     found.append(_in_holes(state, mean, least))
     new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
     once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
-    once[once.clone()] = _in_the_open(state, new[once], BEYOND, ratio[once] > sure)
+    once[once.clone()] = _in_the_open(state, new[once], BEYOND)
     return new[once], ratio[once]
-
-
-def outdone(state: State, new: Columns) -> torch.Tensor:
-    """True (n,) for columns beyond the rim that are in doubt, and where new ones are seen."""
-    n, gone = len(state.columns), torch.zeros_like(state.beyond)
-    i, j = near_pairs(Columns.join(state.columns, new), BEYOND * state.sigma)
-    gone[i[(i < n) & (j >= n)]] = True
-    return gone & state.beyond & (state.held > 0)
 
 
 def _in_holes(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from hs_deepatoms.atoms.belief import known, trust, unseen
-from hs_deepatoms.atoms.census import births, births_at_rim, doubles, outdone, sent_back
+from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
 from hs_deepatoms.atoms.joint import (
     arrived,
     free_parameters,
@@ -34,7 +34,7 @@ from hs_deepatoms.prepare.scaling import FrameScale
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
 NEARLY_THERE = 3e-4  # damping of the last steps
-MORE = 2  # steps with columns beyond the rim, where most columns are not near their places by then
+MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
 # further steps at most, until hardly a column moves: where those beyond the rim are hardly seen, or columns and
 # background hardly told apart, steps are slow, and windows that stopped after as many would differ
 FURTHER = 3
@@ -177,11 +177,8 @@ def fit_columns(
     state, source = _with_rim(_converge(state, 1), source, AT_RIM)
     state, source = _with_rim(_converge(state, 2), source, STILL_AT_RIM)
     # as many steps in every tile: heights beyond the rim are still on their way when most columns are there
-    there = 0.0 if state.beyond.any() else THERE[how]
-    state = _converge(state, STEPS[how] - state.taken, there)
-    if there == 0.0 and not arrived(state, CLOSE):  # columns of another shape than the fit's take longer
-        state = _converge(state, MORE)
-    state = _arrive(state)
+    more, there = (MORE, 0.0) if state.beyond.any() else (0, THERE[how])
+    state = _arrive(_converge(state, STEPS[how] - state.taken + more, there))
     if (good := without_odd(state)) is not state:
         state = _arrive(_converge(good, STEPS[how], there=THERE[how]))
     if how == "full":
@@ -252,12 +249,10 @@ def _with_rim(state: State, source: torch.Tensor, least: tuple[float, float]) ->
     After a step with all of their heights free these are held by what it says of them. From the signal-to-noise ratios
     ``least`` on they count at all, and fully.
     """
-    new, ratio = births_at_rim(state, expected(state), *least)
+    new, ratio = births_at_rim(state, expected(state), least[0])
     if len(new) == 0:
         return state, source
     shown = ((ratio - least[0]) / (least[1] - least[0])).clamp(0, 1)
-    if (gone := outdone(state, new)).any():
-        state, source = state.kept(~gone), source[~gone]
     state = held_by_doubt(_converge(state.joined(new, beyond=True), 1), shown)
     return state, F.pad(source, (0, len(state.columns) - len(source)), value=-1)
 
