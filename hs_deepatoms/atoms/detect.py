@@ -74,6 +74,8 @@ class Detection:
     apart : float, optional
         Of two columns nearer than this (source pixels) the less probable is dropped.
     refine : {"none", "quick", "full"}
+    knot : float, optional
+        Distance of the knots of the background, pixels; by default by the column sigma.
     elliptical : bool
         Columns are fitted as ellipses.
     ellipse : tuple of float, optional
@@ -106,6 +108,7 @@ class Detection:
     skipped: np.ndarray | None = None
     apart: float | None = None
     refine: str = "none"
+    knot: float | None = None
     elliptical: bool = False
     ellipse: tuple[float, float] | None = None
     rounding: Smoothing | None = None

@@ -116,6 +116,7 @@ def fit_columns(
     valid: np.ndarray | None = None,
     how: str = "full",
     origin: tuple[int, int] = (0, 0),
+    knot: float | None = None,
     noise: str | Noise = "auto",
     elliptical: bool = False,
     ellipse: tuple[float, float] | None = None,
@@ -139,6 +140,8 @@ def fit_columns(
         A few steps, or steps until nothing moves, with columns added where the residual shows them.
     origin : tuple of int
         Row and column of the image in its frame: knots of the background stand still when a frame is tiled.
+    knot : float, optional
+        Distance of these knots, pixels; by default 8 sigmas.
     noise : {"auto", "poisson", "gaussian"} or Noise
         How the variance grows with brightness; by default as found in the residual of a first fit.
     elliptical : bool
@@ -167,7 +170,7 @@ def fit_columns(
     >>> bool(np.hypot(fitted.y[0] - 14.3, fitted.x[0] - 20.8) < 0.01)
     True
     """
-    state = begin_fit(image, y, x, sigma, std=std, valid=valid, origin=origin, noise=noise, device=device)
+    state = begin_fit(image, y, x, sigma, std=std, valid=valid, origin=origin, knot=knot, noise=noise, device=device)
     source = torch.arange(len(y), device=device)
     if elliptical:
         state = as_ellipses(state, ellipse)
@@ -187,7 +190,9 @@ def fit_columns(
     return fit if how == "full" else fit.found_before()
 
 
-def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0), noise="auto", device="cpu") -> State:
+def begin_fit(
+    image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0), knot=None, noise="auto", device="cpu"
+) -> State:
     """The state from which a fit of arrays begins."""
     pixels = torch.as_tensor(np.ascontiguousarray(image, np.float32), device=device)
     there = torch.isfinite(pixels)
@@ -195,7 +200,7 @@ def begin_fit(image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0),
         there &= torch.as_tensor(valid, device=device)
     pixels = torch.where(there, pixels, 0.0)
     known = {"noise": noise} if isinstance(noise, Noise) else {"kind": noise}
-    return begin(pixels, there, y, x, sigma, origin=origin, std=std, **known)
+    return begin(pixels, there, y, x, sigma, knot=knot, origin=origin, std=std, **known)
 
 
 def first_fit(state: State, how: str, there: float = CLOSE, at_rim: bool = False) -> State:

@@ -107,11 +107,11 @@ def expected(state: State) -> torch.Tensor:
 
 
 def begin(
-    image, valid, y, x, sigma: float, *, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None
+    image, valid, y, x, sigma: float, *, knot=None, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None
 ) -> State:
     """Columns of one width at given places, with a first guess of heights and background, and of unknown noise."""
     shape = tuple(image.shape)
-    ground = Ground.over(shape, KNOT * sigma, origin, image.device)
+    ground = Ground.over(shape, knot or KNOT * sigma, origin, image.device)
     window = Window.around(sigma, shape)
     y, x = (torch.as_tensor(v, dtype=torch.float64, device=image.device) for v in (y, x))
     one = torch.ones_like(y)

@@ -38,6 +38,7 @@ def detection_job(source: Source, look: Look) -> Detection:
         skipped=None if look.skipped is None else look.skipped.ravel(),
         apart=None if look.spacing_px is None else 0.5 * look.spacing_px,
         refine=look.refine,
+        knot=look.knot,
         elliptical=look.ellipses,
         ellipse=look.ellipse,
         rounding=rounding,

@@ -56,7 +56,7 @@ class Look:
     method: str
     model: images.Model
     device: str
-    sigma: float
+    sigma: float  # on a ladder, from the measured width on
     dark: bool
     confidence: float
     threshold: float
@@ -69,6 +69,7 @@ class Look:
     poor: bool = False  # a fit at this width leaves over much that is no noise
     either: bool = False  # columns of the other contrast explain the image about as well
     ellipse: tuple[float, float] | None = None  # plus and cross of the columns where these are plainly not round
+    knot: float | None = None  # distance of the knots of the background, pixels
     rounded: bool = False  # oblong columns are made round before the detector sees them
     measured: int | None = None  # the frame whose columns told width and shape
     counts: bool = False  # what looks like columns is single counts
@@ -255,6 +256,17 @@ def on_the_ladder(sigma: float, rungs: int = 10) -> float:
     return float(max(2 ** (np.round(rungs * np.log2(sigma)) / rungs), images.NARROWEST))
 
 
+def _at_width(look: Look, width: float) -> Look:
+    """The look at columns of a measured width.
+
+    The knots of the background are not on the ladder: where a lost line takes the width to the next rung they would
+    all stand elsewhere, and move single atoms on a rough film. So they move by as little as the width does.
+    """
+    from hs_deepatoms.atoms.state import KNOT
+
+    return replace(look, sigma=on_the_ladder(width), knot=KNOT * max(width, images.NARROWEST))
+
+
 def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> Look:
     """The look at the width that the detector sees in the middle of one frame, and what is to be said of a fit there.
 
@@ -272,7 +284,7 @@ def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> 
         sight = _best_sight(source, look, found, job, window, masked)
     if limits is None and are_single_counts(sight.remains, sight.sigma):
         return replace(look, confidence=0.0, doubtful=True, counts=True)
-    look = replace(look, sigma=on_the_ladder(_width(look, sight, found, window, job, limits)), poor=sight.poor)
+    look = _at_width(replace(look, poor=sight.poor), _width(look, sight, found, window, job, limits))
     rows, columns = (_inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
     window, masked = window[rows, columns], None if masked is None else masked[rows, columns]
     shape, sureness = oblongness(sight.remains)
@@ -337,7 +349,7 @@ def _oblong(source: Source, look: Look, shape, window: np.ndarray, masked, limit
         if seen is None:
             return look
         width, *shape = seen
-        one = replace(one, sigma=on_the_ladder(float(np.clip(width, *limits)) if limits else width))
+        one = _at_width(one, float(np.clip(width, *limits)) if limits else width)
     if one.rounding is not None and not (sight.explains or sight.unexplained < AS_WELL * plain.unexplained):
         return replace(look, ellipse=_on_the_grid(common_shape(plain.remains)[1:]))
     return replace(one, elliptical=look.elliptical, poor=sight.poor)
