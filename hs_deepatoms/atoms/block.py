@@ -251,7 +251,8 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
 def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> FrameFit:
     """The block's own columns of one frame, fitted together with those around them."""
     reach = int(np.ceil(FIT_REACH * job.column_sigma))
-    cell = fewest(job.knot or KNOT * job.column_sigma)  # begun at one of the frame's, that all tiles sum over the same ones
+    # begun at one of the frame's cells, that all tiles sum over the same ones
+    cell = fewest(job.knot or KNOT * job.column_sigma)
     y0, x0 = (-(-max(block.padded[2 * a], block.core[2 * a] - reach) // cell) * cell for a in (0, 1))
     y1, x1 = (min(block.padded[2 * a + 1], block.core[2 * a + 1] + reach) for a in (0, 1))
     box = (y0, y1, x0, x1)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from hs_deepatoms.prepare.survey import Appearance
 
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
+# how far the fitted width that places the knots may be from the other one, times; columns of a window whose middle
+# has enough for a fit
+STILL, ENOUGH = (0.8, 1.25), 200
 WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
 FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case: a tenth of the time of a frame
 # whiteness of what a fit leaves over below which it is no noise, and the share of the variance from which that matters;
@@ -256,15 +259,26 @@ def on_the_ladder(sigma: float, rungs: int = 10) -> float:
     return float(max(2 ** (np.round(rungs * np.log2(sigma)) / rungs), images.NARROWEST))
 
 
-def _at_width(look: Look, width: float) -> Look:
+def _at_width(look: Look, width: float, still: float | None = None) -> Look:
     """The look at columns of a measured width.
 
     The knots of the background are not on the ladder: where a lost line takes the width to the next rung they would
-    all stand elsewhere, and move single atoms on a rough film. So they move by as little as the width does.
+    all stand elsewhere, and move single atoms on a rough film. So they move by as little as the width does, or one
+    that stands stiller.
     """
     from hs_deepatoms.atoms.state import KNOT
 
-    return replace(look, sigma=on_the_ladder(width), knot=KNOT * max(width, images.NARROWEST))
+    still = width if still is None else float(np.clip(still, *(share * width for share in STILL)))
+    return replace(look, sigma=on_the_ladder(width), knot=KNOT * max(still, images.NARROWEST))
+
+
+def _still_width(sight: Sight, found: Points, window: np.ndarray, job: Detection) -> float | None:
+    """The column sigma (pixels) of a fit, which a lost line moves far less than what the detector says; of the whole
+    window where columns are few. None where a fit does not tell."""
+    from hs_deepatoms.atoms.block import FEW_COLUMNS, fitted_width, whole_residue
+
+    few = FEW_COLUMNS <= len(found.y) < ENOUGH and sight.sigma == job.column_sigma
+    return fitted_width(whole_residue(found, window, job) if few else sight.remains)
 
 
 def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> Look:
@@ -284,7 +298,8 @@ def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> 
         sight = _best_sight(source, look, found, job, window, masked)
     if limits is None and are_single_counts(sight.remains, sight.sigma):
         return replace(look, confidence=0.0, doubtful=True, counts=True)
-    look = _at_width(replace(look, poor=sight.poor), _width(look, sight, found, window, job, limits))
+    width = _width(look, sight, found, window, job, limits)
+    look = _at_width(replace(look, poor=sight.poor), width, _still_width(sight, found, window, job))
     rows, columns = (_inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
     window, masked = window[rows, columns], None if masked is None else masked[rows, columns]
     shape, sureness = oblongness(sight.remains)
