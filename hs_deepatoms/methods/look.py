@@ -275,10 +275,11 @@ def _at_width(look: Look, width: float, still: float | None = None) -> Look:
 def _still_width(sight: Sight, found: Points, window: np.ndarray, job: Detection) -> float | None:
     """The column sigma (pixels) of a fit, which a lost line moves far less than what the detector says; of the whole
     window where columns are few. None where a fit does not tell."""
-    from hs_deepatoms.atoms.block import FEW_COLUMNS, fitted_width, whole_residue
+    from hs_deepatoms.atoms.block import FEW_COLUMNS, whole_residue, widths
 
     few = FEW_COLUMNS <= len(found.y) < ENOUGH and sight.sigma == job.column_sigma
-    return fitted_width(whole_residue(found, window, job) if few else sight.remains)
+    seen = widths(whole_residue(found, window, job) if few else sight.remains)
+    return None if len(seen) < FEW_COLUMNS else float(np.median(seen))
 
 
 def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> Look:

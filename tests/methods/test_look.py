@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from hs_deepatoms import find_atoms
 from hs_deepatoms.atoms.decode import Points
@@ -218,3 +219,38 @@ def test_a_spacing_that_does_not_fit_is_told(spacing, said):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         assert find_atoms(image, spacing=13, show_progressbar=False).sizes["atom"] > 100
+
+
+def single_atoms(seed, shape=(152, 200), sigma=2.4, counts=88.0):
+    """Counts of single atoms on a rough film."""
+    rng = np.random.default_rng(seed)
+    y, x = (rng.uniform(4, size - 5, 60) for size in shape)
+    alone = [k for k in range(60) if np.hypot(y[:k] - y[k], x[:k] - x[k]).min(initial=99) > 12]
+    rough = gaussian_filter(rng.normal(size=shape), 12)
+    columns = draw_columns(shape, y[alone], x[alone], rng.uniform(1, 3, len(alone)), sigma)
+    return rng.poisson((columns + 1 + 0.2 * rough / rough.std()).clip(0.1) * counts).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", [0, 6])
+def test_single_atoms_stay_when_a_line_is_cut_off(seed):
+    """The measured width may go to the next rung of its ladder; the knots of the background hardly move."""
+    image = single_atoms(seed)
+    whole, cut = (find_atoms(part, show_progressbar=False) for part in (image, image[:-1, :-1]))
+    y, x = whole["y_px"].values, whole["x_px"].values
+    pairs = matched(y, x, cut["y_px"].values, cut["x_px"].values, 4.0)
+    here, there = pairs.T
+    moved = np.hypot(y[here] - cut["y_px"].values[there], x[here] - cut["x_px"].values[there])
+    deep = (y < image.shape[0] - 14) & (x < image.shape[1] - 14)
+    assert np.isin(np.flatnonzero(deep), here).all()
+    assert moved[deep[here]].max() < 0.05
+
+
+def test_knots_follow_the_width_and_not_its_ladder(monkeypatch):
+    seen = []
+    monkeypatch.setattr(look, "_at_width", lambda *known, keep=look._at_width: seen.append(keep(*known)) or seen[-1])
+    image = single_atoms(6)
+    for part in (image, image[:-1, :-1], image[:, 1:]):
+        find_atoms(part, show_progressbar=False)
+    knots = np.array([one.knot for one in seen])
+    assert np.ptp(knots) < 0.01 * knots.mean()
+    assert 6 * 2.4 < knots.mean() < 10 * 2.4
