@@ -11,26 +11,33 @@ import numpy as np
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods import images
-from hs_deepatoms.methods.column_job import UNCERTAIN, detection_job
+from hs_deepatoms.methods.sight import (
+    CLEAR,
+    EXPLAINED,
+    FIT_WINDOW,
+    POOR,
+    WIDTH_COLUMNS,
+    Sight,
+    best_sight,
+    columns_of,
+    inner,
+    middle,
+    resolved,
+    sight_at,
+)
 from hs_deepatoms.modelfile.registry import AUTO
 from hs_deepatoms.prepare.roundness import Smoothing, to_round
 
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.detect import Detection
-    from hs_deepatoms.atoms.residue import Residue
     from hs_deepatoms.prepare.survey import Appearance
 
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 # how far the fitted width that places the knots may be from the other one, times; columns of a window whose middle
 # has enough for a fit
 STILL, ENOUGH = (0.8, 1.25), 200
-WIDTH_COLUMNS, WIDTH_WINDOW, WIDTH_DECIDED = 5, 320, 0.06  # columns, grid pixels, indecision
-FIT_WINDOW = 128  # grid pixels in the middle of it that are fitted in any case: a tenth of the time of a frame
-# whiteness of what a fit leaves over below which it is no noise, and the share of the variance from which that matters;
-# finer widths to try then; how undecided columns may be there, and the share of what was unexplained that may be left
-PURE_NOISE, LITTLE, FINER, CLEAR, EXPLAINED = 0.7, 0.02, (2**-0.5, 0.5), 0.1, 0.7
-POOR = 0.25  # unexplained, and no noise: there is more in the image than the columns found
+WIDTH_DECIDED = 0.06  # indecision up to which columns tell their width
 OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which columns are not round
 # grid pixels in which a common shape is measured, how often at most, its steps, and the share of what round columns
 # leave unexplained that may be left by oblong ones
@@ -166,7 +173,7 @@ def _full_one(source: Source, look: Look, frames: tuple[int, ...]) -> int:
 
     if len(frames) == 1:
         return frames[0]
-    seen = [_columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].probability for frame in frames]
+    seen = [columns_of(source, look, look.sigma, *middle(source, look, frame))[0].probability for frame in frames]
     doubts = [indecision(p) if len(p) else 1.0 for p in seen]
     decided = [k for k, doubt in enumerate(doubts) if doubt <= MORE_DOUBT[0] * min(doubts) + MORE_DOUBT[1]]
     most = max(len(seen[k]) for k in decided)
@@ -179,8 +186,8 @@ def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Lo
 
     both = [one for one in (seen, seen.rival) if one is not None]
     looks = [replace(look, sigma=one.sigma, dark=one.dark, confidence=one.confidence) for one in both]
-    window, masked = _middle(source, min(looks, key=lambda one: one.sigma), seen.frames[0])
-    sights = [_resolved(source, one, _sight(source, one, one.sigma, window, masked), window, masked) for one in looks]
+    window, masked = middle(source, min(looks, key=lambda one: one.sigma), seen.frames[0])
+    sights = [resolved(source, one, sight_at(source, one, one.sigma, window, masked), window, masked) for one in looks]
     best = min(range(len(looks)), key=lambda k: sights[k].unexplained)
     by_far = _by_far(sights[best].unexplained, sights[0].unexplained) and not _are_gaps(sights[best], sights[0])
     best = best if seen.close or by_far else 0
@@ -223,15 +230,15 @@ def _guessed(source: Source, look: Look, frames: tuple[int, ...], contrast: str)
 
     if not frames:
         return None
-    window, masked = _middle(source, look, frames[0])
-    rows, columns = (_inner(n, TRIED_WINDOW) for n in window.shape)
+    window, masked = middle(source, look, frames[0])
+    rows, columns = (inner(n, TRIED_WINDOW) for n in window.shape)
     window, masked = window[rows, columns], None if masked is None else masked[rows, columns]
-    usual = _columns_of(source, look, look.sigma, window, masked)[0]
+    usual = columns_of(source, look, look.sigma, window, masked)[0]
     if len(usual.y) < MANY or indecision(usual.probability) > ANY_DOUBT:
         return None
     contrasts = (False, True) if contrast == "auto" else (look.dark,)
     looks = [replace(look, sigma=sigma, dark=dark) for dark in contrasts for sigma in TRIED]
-    sights = [(_sight(source, one, one.sigma, window, masked), one) for one in looks]
+    sights = [(sight_at(source, one, one.sigma, window, masked), one) for one in looks]
     seen = [
         (s.unexplained, k) for k, (s, _) in enumerate(sights) if len(s.columns.y) >= MANY and s.indecision < ANY_DOUBT
     ]
@@ -290,18 +297,18 @@ def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> 
     from hs_deepatoms.atoms.residue import oblongness
     from hs_deepatoms.atoms.single_counts import are_single_counts
 
-    window, masked = _middle(source, look, frame)
-    found, job = _columns_of(source, look, look.sigma, window, masked)
-    sight = _best_sight(source, look, found, job, window, masked)
+    window, masked = middle(source, look, frame)
+    found, job = columns_of(source, look, look.sigma, window, masked)
+    sight = best_sight(source, look, found, job, window, masked)
     if contrast == "auto" and (width := _inverted(source, look, sight, job, window, masked)) is not None:
         look = replace(look, dark=not look.dark, sigma=on_the_ladder(width, rungs=30))
-        found, job = _columns_of(source, look, look.sigma, window, masked)
-        sight = _best_sight(source, look, found, job, window, masked)
+        found, job = columns_of(source, look, look.sigma, window, masked)
+        sight = best_sight(source, look, found, job, window, masked)
     if limits is None and are_single_counts(sight.remains, sight.sigma):
         return replace(look, confidence=0.0, doubtful=True, counts=True)
     width = _width(look, sight, found, window, job, limits)
     look = _at_width(replace(look, poor=sight.poor), width, _still_width(sight, found, window, job))
-    rows, columns = (_inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
+    rows, columns = (inner(n, SHAPE_WINDOW / job.zoom) for n in window.shape)
     window, masked = window[rows, columns], None if masked is None else masked[rows, columns]
     shape, sureness = oblongness(sight.remains)
     if np.hypot(*shape) < np.log(OBLONG) or sureness < SURELY:
@@ -318,11 +325,11 @@ def _inverted(source: Source, look: Look, sight: Sight, job: Detection, window: 
 
     if look.method != "network" or len(sight.columns.y) < MANY or whiteness(sight.remains) > IMPURE:
         return None
-    rows, columns = (_inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
+    rows, columns = (inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
     masked = None if masked is None else masked[rows, columns]
     widths = [share * sight.sigma for share in GAPS if share * sight.sigma >= images.NARROWEST]
     other = replace(look, dark=not look.dark)
-    sights = [_sight(source, other, width, window[rows, columns], masked) for width in widths]
+    sights = [sight_at(source, other, width, window[rows, columns], masked) for width in widths]
     # many small ones explain noise that was blurred, too, but they are not clear
     clear = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= _decided(s)]
     best = min(clear, key=lambda s: s.unexplained, default=None)
@@ -338,7 +345,7 @@ def _tried_shape(source: Source, look: Look, sight: Sight, window: np.ndarray, m
     if look.method != "network" or (len(sight.columns.y) >= MANY and sight.indecision <= CLEAR):
         return None
     looks = [replace(look, ellipse=shape, rounded=True, elliptical=True) for shape in TRIED_SHAPES]
-    sights = [_sight(source, one, one.sigma, window, masked) for one in looks]
+    sights = [sight_at(source, one, one.sigma, window, masked) for one in looks]
     clear = [k for k, one in enumerate(sights) if len(one.columns.y) >= MANY and one.indecision < CLEAR]
     best = min(clear, key=lambda k: sights[k].unexplained, default=None)
     if best is None or sights[best].unexplained > EXPLAINED * min(sight.unexplained, 1.0):
@@ -354,13 +361,13 @@ def _oblong(source: Source, look: Look, shape, window: np.ndarray, masked, limit
     """
     from hs_deepatoms.atoms.shape import common_shape
 
-    plain = _sight(source, replace(look, elliptical=True), look.sigma, window, masked)
+    plain = sight_at(source, replace(look, elliptical=True), look.sigma, window, masked)
     one, sight = replace(look, elliptical=True), plain
     for _ in range(SHAPE_ROUNDS):
         before, one = one, replace(one, ellipse=_on_the_grid(shape), rounded=look.method == "network")
         if one.ellipse == before.ellipse and one.sigma == before.sigma:
             break
-        sight = _sight(source, one, one.sigma, window, masked)
+        sight = sight_at(source, one, one.sigma, window, masked)
         seen = common_shape(sight.remains)
         if seen is None:
             return look
@@ -391,104 +398,3 @@ def _width(look: Look, sight: Sight, found: Points, window: np.ndarray, job: Det
         width = fitted_width(whole_residue(found, window, job)) or look.sigma
     sigma = max(sight.sigma * float(np.clip(width / sight.sigma, 0.75, 1.33)), images.NARROWEST)
     return float(np.clip(sigma, *limits)) if limits else sigma
-
-
-@dataclass(frozen=True)
-class Sight:
-    """The columns that the detector sees in a small frame at one width, and what a fit of them leaves over."""
-
-    sigma: float
-    columns: Points
-    remains: Residue
-
-    @property
-    def unexplained(self) -> float:
-        """Share of the variance that the columns do not explain."""
-        from hs_deepatoms.atoms.block import unexplained
-
-        return unexplained(self.remains)
-
-    @property
-    def indecision(self) -> float:
-        """Share of the columns that is in doubt."""
-        from hs_deepatoms.atoms.pile import indecision
-
-        return indecision(self.columns.probability)
-
-    @property
-    def poor(self) -> bool:
-        """Much is left over that is no noise."""
-        return not self.explains and self.unexplained > POOR
-
-    @property
-    def explains(self) -> bool:
-        """Little but noise is left over."""
-        from hs_deepatoms.atoms.block import whiteness
-
-        white = whiteness(self.remains)
-        return white > PURE_NOISE or (1 - white) * self.unexplained < LITTLE
-
-
-def _sight(source: Source, look: Look, sigma: float, window: np.ndarray, masked) -> Sight:
-    from hs_deepatoms.atoms.block import whole_residue
-
-    found, job = _columns_of(source, look, sigma, window, masked)
-    return Sight(sigma, found, whole_residue(found, window, job))
-
-
-def _best_sight(source: Source, look: Look, found: Points, job: Detection, window, masked) -> Sight:
-    """Of what was found in a window its middle, or that at a finer width where it explains the image much better."""
-    from hs_deepatoms.atoms.block import whole_residue
-
-    rows, columns = (_inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
-    box = rows.start, rows.stop, columns.start, columns.stop
-    here = (found.y > rows.start) & (found.y < rows.stop) & (found.x > columns.start) & (found.x < columns.stop)
-    coarse = Sight(look.sigma, found.keep(here), whole_residue(found, window, job, box))
-    masked = None if masked is None else masked[rows, columns]
-    return _resolved(source, look, coarse, window[rows, columns], masked)
-
-
-def _resolved(source: Source, look: Look, coarse: Sight, window: np.ndarray, masked) -> Sight:
-    """The sight at a finer width, where columns turn out to be several; else the one that was.
-
-    Two columns that just touch look like a wide one, but a fit of that leaves over what is no noise. Finer ones, seen
-    clearly, that explain the image much better are right; wide columns that are no Gaussians gain little by it.
-    """
-    best = coarse
-    for share in FINER:
-        sigma = share * coarse.sigma
-        if best.explains or sigma < images.NARROWEST:
-            break
-        one = _sight(source, look, sigma, window, masked)
-        if len(one.columns.y) < WIDTH_COLUMNS or one.indecision > CLEAR:
-            continue
-        if one.unexplained < min(EXPLAINED * coarse.unexplained, best.unexplained):
-            best = one
-    return best
-
-
-def _inner(n: int, size: float) -> slice:
-    """The middle of ``n`` pixels, of at most some size."""
-    size = int(min(n, size))
-    return slice((n - size) // 2, (n - size) // 2 + size)
-
-
-def _middle(source: Source, look: Look, frame: int):
-    """The middle of a frame, and the mask there."""
-    zoom = detection_job(source, look).zoom
-    shape = source.data.shape[-2:]
-    half = [int(min(n, WIDTH_WINDOW / zoom)) // 2 for n in shape]
-    rows, columns = (slice(n // 2 - h, n // 2 + h) for n, h in zip(shape, half, strict=True))
-    masked = None if look.masked is None else look.masked[rows, columns]
-    return np.asarray(images.frame_of(source, frame)[rows, columns]), masked
-
-
-def _columns_of(source: Source, look: Look, sigma: float, window: np.ndarray, masked) -> tuple[Points, Detection]:
-    """What the detector sees in a small frame at one width, and the job that it did."""
-    from hs_deepatoms.atoms.detect import detect
-    from hs_deepatoms.engine.plan import Block
-
-    look = replace(look, sigma=sigma, skipped=None, masked=None, threshold=UNCERTAIN, refine="quick")
-    job = replace(detection_job(source, look), shape=window.shape, masked=masked, certain=look.model.threshold)
-    whole = (0, window.shape[0], 0, window.shape[1])
-    return detect(window[None], Block((0, 1), whole, whole), job), job

@@ -24,6 +24,7 @@ from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection
 from hs_deepatoms.atoms.locate import locate_block, seen_around, spot_radius
 from hs_deepatoms.atoms.pixelmaps import MapJob, maps_block
 from hs_deepatoms.atoms.residue import Residue, pooled
+from hs_deepatoms.atoms.state import KNOT
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.engine.mapping import map_blocks
 from hs_deepatoms.engine.plan import Block
@@ -87,7 +88,8 @@ def refined(
     view, guess = job.view, max(radius / WIDTHS, images.NARROWEST)
     fit = Detection(model="", sha256="", device=view.device, zoom=GRID_SIGMA / guess, shape=view.shape, dark=dark,
                     masked=view.masked, skipped=view.skipped, refine=refine, certain=threshold)  # fmt: skip
-    fit = replace(fit, zoom=GRID_SIGMA / on_the_ladder(column_sigma(source, plain, fit)))
+    width = column_sigma(source, plain, fit)
+    fit = replace(fit, zoom=GRID_SIGMA / on_the_ladder(width), knot=KNOT * width)
     blocks, fit = images.plan(source, fit, **plan)
     if blocks and blocks[0].core_shape != view.shape:
         fit = replace(fit, noises=_noises(source.data, plain, fit, how.get("num_workers")))

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from hs_deepatoms import find_atoms
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.reliability import reliable
-from hs_deepatoms.methods import images, look
+from hs_deepatoms.methods import images, look, sight
 from hs_deepatoms.simulate.columns import draw_columns
 from hs_deepatoms.simulate.scenes import simulate_scene
 from tests.methods.conftest import lattice_image, matched
@@ -153,7 +153,7 @@ def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
     image = lattice_image((160, 180))[0]
     source = images.read_images(image, operation="find_atoms")
     seen = look.look_at(source, device="cpu")
-    real, calls = look._columns_of, []
+    real, calls = sight.columns_of, []
 
     def vanishing(source, look_, sigma, window, masked):
         """Columns at the width of the survey, and none at finer ones."""
@@ -161,10 +161,11 @@ def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
         found, job = real(source, look_, seen.sigma, window, masked)
         return (Points.none() if len(calls) > 1 else found), job
 
-    monkeypatch.setattr(look, "_columns_of", vanishing)
-    monkeypatch.setattr(look, "PURE_NOISE", 100.0)  # look at all of them
-    monkeypatch.setattr(look, "LITTLE", -100.0)
-    monkeypatch.setattr(look, "EXPLAINED", 100.0)
+    for room in (look, sight):
+        monkeypatch.setattr(room, "columns_of", vanishing)
+    monkeypatch.setattr(sight, "PURE_NOISE", 100.0)  # look at all of them
+    monkeypatch.setattr(sight, "LITTLE", -100.0)
+    monkeypatch.setattr(sight, "EXPLAINED", 100.0)
     width = look._measured(source, seen, 0, None, "auto").sigma
     assert len(calls) == 3 and np.isfinite(width) and width > 0.9 * seen.sigma
 
