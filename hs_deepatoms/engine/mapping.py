@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,8 +43,9 @@ def map_blocks(
     """Call ``function(array, block, *arguments)`` once per block; results in the order of the blocks.
 
     Each call is one dask task under the scheduler that is current: threads (default), processes, synchronous or a
-    cluster. Lazy data is loaded in waves: while the blocks of one wave run, the chunks of the next are loaded
-    beside them; a chunk is loaded once and dropped after its last block, whatever the order of the blocks.
+    cluster. Lazy data is loaded in waves: while the blocks of one wave run (or of two, the first of which is nearly
+    done), the chunks of the next are loaded beside them; a chunk is loaded once and dropped after its last block,
+    whatever the order of the blocks.
 
     Parameters
     ----------
@@ -242,32 +245,62 @@ def _grid(blocks: Sequence[Block], navigation: tuple[int, ...]):
 
 
 def _supply(data, blocks: list[Block], runner, memory: int) -> Supply:
+    most = runner.n_workers * (1 if runner.side_by_side > 1 else 2)  # of the blocks that run at once, or wait to
     if is_lazy(data):
-        return lazy_supply(data, blocks, most=2 * runner.n_workers, memory=memory * runner.n_memories)
-    most = max(1, len(blocks)) if runner.whole_eager else 2 * runner.n_workers
+        return lazy_supply(data, blocks, most=most, memory=memory * runner.n_memories)
+    most = max(1, len(blocks)) if runner.whole_eager else most
     return eager_supply(np.asanyarray(data), blocks, most=most)
 
 
 def _run(supply: Supply, runner, calls: list[_Call], bar, collect) -> list:
     """The waves, each run while the inputs of the next are loaded if both fit in the memory."""
     results: list = [None] * len(calls)
-    held = dict(supply.ready)
-    pending = None
+    held, running = dict(supply.ready), deque()
+    pending, count = None, _Count(bar)
+
+    def finish() -> None:
+        wave, done = running.popleft()
+        for i, value in zip(wave.blocks, done.result(), strict=True):
+            results[i] = value if collect is None else collect(i, value)
+        for key in wave.drop:
+            held.pop(key, None)
+        # A scheduler that is not dask's own reports nothing while it runs.
+        count.at_least(len(wave.blocks))
+
     for number, wave in enumerate(supply.waves):
+        while running and pending is None and _too_much(supply, held, number):
+            finish()
         held |= (pending or _load(supply, runner, number, held)).result()
         _trim(held, supply)
         pending = _load(supply, runner, number + 1, held) if runner.ahead and _fits(supply, held, number + 1) else None
         parts = [(supply.assemblies[i], [held[key] for key in supply.needs[i]]) for i in wave.blocks]
-        done = bar.n
-        values = runner.run(parts, [calls[i] for i in wave.blocks], bar.update)
-        # A scheduler that is not dask's own reports nothing while it runs.
-        bar.update(done + len(wave.blocks) - bar.n)
-        for i, value in zip(wave.blocks, values, strict=True):
-            results[i] = value if collect is None else collect(i, value)
-        del parts, values
-        for key in wave.drop:
-            held.pop(key, None)
+        running.append((wave, runner.start(parts, [calls[i] for i in wave.blocks], count.tick)))
+        del parts
+        while len(running) >= runner.side_by_side:
+            finish()
+    while running:
+        finish()
     return results
+
+
+class _Count:
+    """Blocks that are done, told to a bar; waves that run side by side tell of theirs from threads of their own."""
+
+    def __init__(self, bar: Share):
+        self.bar, self.told, self.known, self.lock = bar, 0, 0, Lock()
+
+    def tick(self) -> None:
+        with self.lock:
+            self.told += 1
+            self.bar.update(1)
+
+    def at_least(self, more: int) -> None:
+        """So many more are known to be done, whatever was told of them."""
+        with self.lock:
+            self.known += more
+            missing = max(0, self.known - self.told)
+            self.told += missing
+            self.bar.update(missing)
 
 
 def _load(supply: Supply, runner, number: int, held: dict):
@@ -280,8 +313,13 @@ def _load(supply: Supply, runner, number: int, held: dict):
 def _fits(supply: Supply, held: dict, number: int) -> bool:
     if number >= len(supply.waves):
         return False
+    return bool(supply.waves[number].load) and not _too_much(supply, held, number)
+
+
+def _too_much(supply: Supply, held: dict, number: int) -> bool:
+    """Whether what is held and what a wave loads are more than the memory, were it loaded now."""
     fresh = supply.waves[number].load
-    return bool(fresh) and sum(supply.sizes.get(key, 0) for key in [*held, *fresh]) <= supply.memory
+    return bool(fresh) and sum(supply.sizes.get(key, 0) for key in [*held, *fresh]) > supply.memory
 
 
 def _trim(held: dict, supply: Supply) -> None:

@@ -1,7 +1,8 @@
-"""How a wave of blocks runs under the scheduler that is current: a local dask scheduler, or a cluster."""
+"""How waves of blocks run under the scheduler that is current: a local dask scheduler, or a cluster."""
 
 from __future__ import annotations
 
+import contextvars
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -21,6 +22,7 @@ from hs_deepatoms.engine.boxes import Assembly
 #: What runs on the array of one block.
 Call = Callable[[np.ndarray], Any]
 BLOCK = "deepatoms-block"
+SIDE_BY_SIDE = 2  # waves: workers that are done with one begin with the next while others are still busy
 LOSSES = 3  # how often blocks are sent again whose arrays died with a worker; dask itself gives a task up after three
 
 
@@ -46,6 +48,7 @@ class LocalRunner:
         self.processes = get is dask.multiprocessing.get
         self.threads = get is dask.threaded.get
         self.ahead = self.threads or self.processes
+        self.side_by_side = SIDE_BY_SIDE if self.ahead else 1
         # A scheduler of somebody else's may take no options.
         self.known = self.ahead or get is dask.get
         self.num_workers = num_workers
@@ -56,13 +59,18 @@ class LocalRunner:
         self._pool: Executor | None = None
         self._load_pool: Executor | None = None
         self._loader: ThreadPoolExecutor | None = None
+        self._waves: ThreadPoolExecutor | None = None
 
     def __enter__(self):
         if self.processes and not dask.config.get("pool", None):
             # dask would start new processes for every wave.
             self._pool = self._load_pool = self._stack.enter_context(_process_pool(self.n_workers))
+        elif self.threads and not dask.config.get("pool", None):
+            # One for all waves, or waves side by side would have twice as many workers.
+            self._pool = self._stack.enter_context(ThreadPoolExecutor(self.n_workers))
         if self.ahead:
             self._loader = self._stack.enter_context(ThreadPoolExecutor(1))
+            self._waves = self._stack.enter_context(ThreadPoolExecutor(SIDE_BY_SIDE))
         return self
 
     def __exit__(self, *error):
@@ -74,18 +82,21 @@ class LocalRunner:
             self._load_pool = self._stack.enter_context(ThreadPoolExecutor(min(at_once, self.n_workers)))
         if keys and self._loader is not None:
             return self._loader.submit(self._load, graph, keys)
-        future: Future = Future()
-        future.set_result(self._load(graph, keys) if keys else {})
-        return future
+        return finished(self._load(graph, keys) if keys else {})
 
-    def run(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> list:
-        """Run one task per block and return the results in order."""
+    def start(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> Future:
+        """Begin with one task per block; a future of the results in order."""
+        # Passed on, not registered: dask's registry of callbacks is not safe while another thread loads.
+        callbacks = [*Callback.active, Callback(posttask=partial(_tick, tick))._callback]
+        if self._waves is None:
+            return finished(self._run(parts, calls, callbacks))
+        return self._waves.submit(contextvars.copy_context().run, self._run, parts, calls, callbacks)
+
+    def _run(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], callbacks: list) -> list:
         graph = {
             (BLOCK, i): (partial(_joined, call, assembly, assembly.cut(inputs)),)
             for i, (call, (assembly, inputs)) in enumerate(zip(calls, parts, strict=True))
         }
-        # Passed on, not registered: dask's registry of callbacks is not safe while another thread loads.
-        callbacks = [*Callback.active, Callback(posttask=partial(_tick, tick))._callback]
         return list(self._get(graph, list(graph), self._pool, callbacks))
 
     def _load(self, graph, keys):
@@ -110,6 +121,7 @@ class ClusterRunner:
     """Chunks stay on the workers as futures; only results come back."""
 
     ahead = True
+    side_by_side = 1
     holds_arrays = False
     whole_eager = False
 
@@ -129,16 +141,17 @@ class ClusterRunner:
         """Start loading on the cluster; a finished future of ``{key: distributed future}``."""
         from dask.highlevelgraph import HighLevelGraph
 
-        future: Future = Future()
         # As one layer, by name: a bare graph would be hashed, which HDF5 files of .hspy and others refuse.
         layer = HighLevelGraph.from_collections(f"deepatoms-load-{uuid.uuid4().hex}", graph)
         # Below the priority of the blocks, so that loading ahead never delays them.
         futures = self.client.get(layer, list(keys), sync=False, priority=-1) if keys else []
-        future.set_result(dict(zip(keys, futures, strict=True)))
-        return future
+        return finished(dict(zip(keys, futures, strict=True)))
 
-    def run(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> list:
-        """Submit one task per block and return the results in order, whatever workers are lost meanwhile."""
+    def start(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> Future:
+        """Run one task per block, whatever workers are lost meanwhile; a future of the results in order."""
+        return finished(self._run(parts, calls, tick))
+
+    def _run(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> list:
         values: dict[int, Any] = {}
         for last in (False,) * LOSSES + (True,):
             todo = [i for i in range(len(calls)) if i not in values]
@@ -195,6 +208,13 @@ class ClusterRunner:
             return [{}] * count
         chosen = (threads[i * len(threads) // count] for i in range(count))
         return [{"workers": [address], "allow_other_workers": True} for address in chosen]
+
+
+def finished(result: Any) -> Future:
+    """A future that has its result."""
+    future: Future = Future()
+    future.set_result(result)
+    return future
 
 
 def _joined(call: Call, assembly: Assembly, cuts: Sequence[np.ndarray]):
