@@ -75,6 +75,37 @@ def test_a_stack_is_never_gathered(frames):
     assert source.alive == 0
 
 
+def test_workers_that_are_done_begin_with_the_next_wave():
+    """A block waits for one of the wave after its own, which comes only if the other worker goes on."""
+    data = da.zeros((8, 20, 30), chunks=(1, 20, 30))
+    blocks = plan_blocks(8, (20, 30), tile=32, halo=0, frames_per_block=1)
+    later = threading.Event()
+
+    def met(array, block):
+        if block.frames[0] == 4:
+            later.set()
+        return later.wait(30) if block.frames[0] == 3 else True
+
+    assert all(map_blocks(data, blocks, met, num_workers=2, **quiet))
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_what_a_block_raises_ends_the_job_at_once(lazy):
+    data = da.zeros((40, 20, 30), chunks=(1, 20, 30))
+    blocks = plan_blocks(40, (20, 30), tile=32, halo=0, frames_per_block=1)
+    begun = []
+
+    def third_fails(array, block):
+        begun.append(block.frames[0])
+        if len(begun) == 3:
+            raise ZeroDivisionError(block.frames)
+        return array.shape
+
+    with pytest.raises(ZeroDivisionError):
+        map_blocks(data if lazy else data.compute(), blocks, third_fails, num_workers=2, **quiet)
+    assert len(begun) < 12
+
+
 @pytest.mark.parametrize(
     ("chunks", "limit"),
     [((256, 256), 0.55), ((1024, 8), 0.45), ((8, 1024), 0.45), ((1024, 1024), 1.0), ((100, 300), 0.6)],
