@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.plane import read_plane
 from hs_deepatoms.methods.scan_lines import jitter_columns, jitter_of_lines
 from hs_deepatoms.tables import schema
@@ -173,7 +173,7 @@ def _measured(ds: xr.Dataset, movie: Movie) -> list:
         found.append(kernel(*atoms, n_frames=movie.n_frames, extent=movie.extent))
     if all(np.isnan(one.y) for one in found):
         text = "The scan jitter is not known: fewer than 20 atoms were found again in the next frame."
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warn_user(text)
     return found
 
 
