@@ -115,8 +115,8 @@ def _clipped(samples: Samples, offset: float) -> int:
     if not offset or samples.minimum >= offset:
         return 0
     number = sum(int((rows < offset).sum()) for _, rows in samples.batches())
-    warn_user(f"{number} of {samples.n * samples.n_features} numbers lie far below all others (dead pixels?): they are "
-              f"clipped to {offset:.6g}, the floor of the others, which NMF takes away")  # fmt: skip
+    warn_user(f"{number} of {samples.n * samples.n_features} numbers are clipped to {offset:.6g}, the floor that NMF "
+              "takes away from all: some lie far below it (dead pixels?)")  # fmt: skip
     return number
 
 

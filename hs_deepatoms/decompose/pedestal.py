@@ -9,6 +9,7 @@ from hs_deepatoms.decompose.samples import Samples
 NOISE = 0.05  # of the floor: a mean this far below zero is no noise
 FEW, MOST = 2.0, 99.0  # percentiles: of what may be dead, and of the range of the others
 FAR, WIDE = 2.0, 0.1  # from the low percentile to the median, or of the range: what lies farther below is no sample
+BESIDE = 0.2  # percentile of what is not far below, where something is
 ROWS = 1000  # samples that tell how many parts there are
 SURELY = 3.0  # eigenvalues of noise
 ROUNDING = 1e-9  # of the second moment
@@ -30,12 +31,15 @@ def pedestal(samples: Samples, k: int) -> float:
 
 
 def floor(samples: Samples) -> float:
-    """The smallest number, but for up to one in fifty that lie far below all others, as those of dead pixels do."""
+    """The smallest number, but for up to one in fifty that lie far below all others, as those of dead pixels do.
+
+    Where there are some, it is a low percentile of the others: patches between pixels have numbers half dead, too.
+    """
     few, middle, most = np.percentile(samples.some, [FEW, 50, MOST])
     least = few - FAR * max(middle - few, WIDE * (most - few))
     if samples.minimum >= least:
         return samples.minimum
-    return float(samples.some[samples.some >= least].min())
+    return float(np.percentile(samples.some[samples.some >= least], BESIDE))
 
 
 def _no_worse_without(rows: np.ndarray, low: float, k: int) -> bool:
