@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hs_deepatoms.decompose.samples import Samples
+from hs_deepatoms.decompose.samples import SOME, Samples
 
 NOISE = 0.05  # of the floor: a mean this far below zero is no noise
 FEW, MOST = 2.0, 99.0  # percentiles: of what may be dead, and of the range of the others
@@ -23,7 +23,7 @@ def pedestal(samples: Samples, k: int) -> float:
     is left of them when a constant is taken away needs a part more.
     """
     low = floor(samples)
-    rows = np.maximum(samples.some, low)
+    rows = np.maximum(_some(samples), low)
     mean = rows.mean(axis=0)
     if mean.min() < NOISE * min(0.0, low):
         return low
@@ -35,11 +35,17 @@ def floor(samples: Samples) -> float:
 
     Where there are some, it is a low percentile of the others: patches between pixels have numbers half dead, too.
     """
-    few, middle, most = np.percentile(samples.some, [FEW, 50, MOST])
+    some = _some(samples)
+    few, middle, most = np.percentile(some, [FEW, 50, MOST])
     least = few - FAR * max(middle - few, WIDE * (most - few))
     if samples.minimum >= least:
         return samples.minimum
-    return float(np.percentile(samples.some[samples.some >= least], BESIDE))
+    return float(np.percentile(some[some >= least], BESIDE))
+
+
+def _some(samples: Samples) -> np.ndarray:
+    """Evenly spaced samples of at most ``SOME`` bytes: there may be more in memory than is copied here."""
+    return samples.some[:: -(-samples.some.nbytes // SOME)]
 
 
 def _no_worse_without(rows: np.ndarray, low: float, k: int) -> bool:
