@@ -141,7 +141,9 @@ def with_jitter(ds: xr.Dataset, jitter: xr.Dataset | None = None, *, axis: str |
     names = [name for name in schema.COORDINATES if name in jitter]
     if not names:
         raise TableError(explain("jitter without y and x", "what scan_jitter() returned", "Give that."))
-    made, ratio, scales = {}, 1.0, _scales(ds, jitter, names)
+    own = not given or _of_one_table(ds, jitter)
+    scales = [f"{name}_scale" for name in names if own and f"{name}_scale" in jitter]
+    made, ratio = {}, 1.0
     for name in names:
         column = ds[f"{name}_std"].variable
         share = _share(ds, jitter[f"{name}_scale"], axis) if f"{name}_scale" in scales else 1.0
@@ -198,15 +200,12 @@ def _per_atom(ds: xr.Dataset, jitter: xr.Dataset, name: str, axis) -> np.ndarray
     return values
 
 
-def _scales(ds: xr.Dataset, jitter: xr.Dataset, names: list[str]) -> list[str]:
-    """Shares of the stated errors in ``jitter`` that are of these errors: what it was measured on became this table, or
-    came from it."""
+def _of_one_table(ds: xr.Dataset, jitter: xr.Dataset) -> bool:
+    """Whether the table that jitter was measured on became this one, or came from it."""
     *theirs, last = schema.read_json(jitter.attrs, "provenance", []) or [{}]
     ours = schema.read_json(ds.attrs, "provenance", [])
     shared = min(len(theirs), len(ours))
-    if not shared or last.get("operation") != "scan_jitter" or theirs[:shared] != ours[:shared]:
-        return []
-    return [f"{name}_scale" for name in names if f"{name}_scale" in jitter]
+    return bool(shared) and last.get("operation") == "scan_jitter" and theirs[:shared] == ours[:shared]
 
 
 def _share(ds: xr.Dataset, scale: xr.DataArray, axis) -> np.ndarray:

@@ -93,6 +93,8 @@ def test_the_share_of_errors_of_one_table_is_not_that_of_another():
     np.testing.assert_allclose(made.x_std, np.hypot(other.x_std, jitter.x))
     used = read_json(made.attrs, "provenance", [])[-1]["parameters"]["jitter"]
     assert sorted(used) == ["x", "y"]
+    bare = atoms.assign(y_std=1.4 * atoms.y_std).assign_attrs(provenance="[]")  # measured on the table itself
+    np.testing.assert_allclose(bare.deepatoms.with_jitter().y_std, bare.y_std * jitter.y_scale)
     part = atoms.isel(atom=atoms.y_px.values > 100)  # what is left of a table is still that table
     np.testing.assert_allclose(part.deepatoms.with_jitter(jitter).y_std, part.y_std * jitter.y_scale)
 
