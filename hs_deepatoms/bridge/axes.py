@@ -178,10 +178,15 @@ def axis_of_signal(axis: Any, *, name: str) -> Axis:
     if not axis.is_uniform:
         values = np.asarray(axis.axis, float)
         return Axis(units=units or UNKNOWN_UNITS, scale=None, offset=None, values=values, **common)
-    if not (np.isfinite(axis.scale) and np.isfinite(axis.offset) and axis.scale):
+    if not has_scale(axis):
         return Axis(**common)
     scale, offset = float(axis.scale), float(axis.offset)
     return Axis(units=units or default_units(scale, offset), scale=scale, offset=offset, **common)
+
+
+def has_scale(axis: Any) -> bool:
+    """Whether the scale and offset of a uniform HyperSpy axis say anything."""
+    return bool(np.isfinite(axis.scale) and np.isfinite(axis.offset) and axis.scale)
 
 
 def default_units(scale: float | None, offset: float | None) -> str:

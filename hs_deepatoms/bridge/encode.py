@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import warnings
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+
+from hs_deepatoms._core.warn import warn_user
 
 TAG = "__kind__"
 
@@ -106,7 +107,7 @@ def _tagged_other(value: Any, where: str) -> Any:
         return _tagged(dict(value), where)
     if repr(value) == "<undefined>":
         return _tag("undefined", None)
-    warnings.warn(f"{where.lstrip('.') or 'value'} ({type(value).__qualname__}) is kept as text only", stacklevel=2)
+    warn_user(f"{where.lstrip('.') or 'value'} ({type(value).__qualname__}) is kept as text only")
     return _tag("repr", repr(value))
 
 

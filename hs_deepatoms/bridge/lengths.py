@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,10 @@ PIXELS = frozenset({"", "px", "pix", "pixel", "pixels", "<undefined>"})
 NO_UNITS = PIXELS | {UNKNOWN_UNITS}
 CALIBRATE = "Calibrate the axis (its units and scale), or give the length in pixels."
 # metres of the usual units: pint takes a third of a second to import, and reads "px" as a length and "A" as ampere
-METRES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "μm": 1e-6, "micron": 1e-6, "microns": 1e-6, "nm": 1e-9,
-          "nanometer": 1e-9, "nanometers": 1e-9, "pm": 1e-12, "picometer": 1e-12, "picometers": 1e-12, "fm": 1e-15,
-          "Å": 1e-10, "\u212b": 1e-10, "A": 1e-10, "Ang": 1e-10, "ang": 1e-10, "angstrom": 1e-10,
-          "angstroms": 1e-10, "Angstrom": 1e-10, "Angstroms": 1e-10}  # fmt: skip
+METRES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "\u03bcm": 1e-6, "micron": 1e-6, "microns": 1e-6, "micrometer": 1e-6,
+          "micrometers": 1e-6, "nm": 1e-9, "nanometer": 1e-9, "nanometers": 1e-9, "pm": 1e-12, "picometer": 1e-12,
+          "picometers": 1e-12, "fm": 1e-15, "\u00c5": 1e-10, "A": 1e-10, "Ang": 1e-10, "ang": 1e-10,
+          "angstrom": 1e-10, "angstroms": 1e-10, "Angstrom": 1e-10, "Angstroms": 1e-10}  # fmt: skip
 WAVE_NUMBER = re.compile(r"(2\s*\*?\s*(π|pi)\s*/|[kq](_?[xyz])?$)")  # 2π/nm; k, k_x, q
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\s\d.,].*)?$")
 
@@ -87,7 +88,7 @@ def unit_factor(from_units: str, to_units: str) -> float:
     >>> unit_factor("nm", "pm")
     1000.0
     """
-    first, second = str(from_units).strip(), str(to_units).strip()
+    first, second = _spelled(from_units), _spelled(to_units)
     if first == second or (first in PIXELS and second in PIXELS):
         return 1.0
     if first in METRES and second in METRES:
@@ -99,12 +100,31 @@ def unit_factor(from_units: str, to_units: str) -> float:
     return _factor_of_pint(first, second)
 
 
+def same_units(first: str, second: str) -> bool:
+    """Whether two texts are the same units, as "um", "µm" (micro sign) and "μm" (the Greek letter) are.
+
+    Examples
+    --------
+    >>> same_units("A", "angstrom"), same_units("nm", "pm"), same_units("px", "nm")
+    (True, False, False)
+    """
+    first, second = _spelled(first), _spelled(second)
+    if first == second or (first in PIXELS and second in PIXELS):
+        return True
+    return first in METRES and METRES[first] == METRES.get(second)
+
+
+def _spelled(units: str) -> str:
+    """Units in one of the ways to write the same letters: µ, Å and A with a ring have several in Unicode."""
+    return unicodedata.normalize("NFC", str(units)).replace("\u00b5", "\u03bc").strip()
+
+
 def _plain(units: str) -> str:
     """Units without the marks of LaTeX, and with the one that a fraction of nothing means."""
-    text = units.strip().strip("$[]").replace("{", "").replace("}", "")
+    text = _spelled(units).strip("$[]").replace("{", "").replace("}", "")
     for mark, meant in ((r"\\mathring\s*A|\\AA", "Å"), (r"\\mu\s*", "µ"), (r"\\(mathrm|rm|,)\s*", "")):
         text = re.sub(mark, meant, text)
-    return re.sub(r"^(/|per\s)", "1/", text.strip())
+    return _spelled(re.sub(r"^(/|per\s)", "1/", text.strip()))
 
 
 def unit_kind(units: str) -> str:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidAxesError, InvalidImageError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import (
     Axis,
     axis_of_coordinate,
     axis_of_signal,
     choose_names,
+    has_scale,
     named_axes,
     text_or_none,
     units_of,
@@ -153,6 +155,9 @@ def _read_signal(signal: Any, signal_dims, n_signal: int | None, operation: str)
         raise InvalidImageError(explain(f"a ragged signal for {operation}", "signals of one shape", todo))
     given = named_axes(signal)
     names = list(given)
+    for name, axis in given.items():
+        if axis.is_uniform and not has_scale(axis):
+            _warn_of_scale(name, f"scale {axis.scale:g} and offset {axis.offset:g}", "axis.scale = ...")
     axes = [axis_of_signal(axis, name=name) for name, axis in given.items()]
     if signal_dims is None:
         places = [i for i, axis in enumerate(axes) if not axis.navigate]
@@ -185,6 +190,9 @@ def _read_xarray(array: Any, signal_dims, n_signal: int | None, operation: str) 
 
 def _axis_of_dim(array: Any, dim: Any, *, navigate: bool) -> Axis:
     coordinate, stored = array.coords.get(dim), stored_fields(array, dim)
+    if coordinate is not None and coordinate.size > 1 and coordinate.dtype.kind in "iuf":
+        if (coordinate.values == coordinate.values[0]).all():
+            _warn_of_scale(str(dim), f"the value {coordinate.values[0]:g} throughout", "give it other coordinates.")
     return axis_of_coordinate(
         None if coordinate is None else coordinate.values,
         name=str(dim),
@@ -194,6 +202,11 @@ def _axis_of_dim(array: Any, dim: Any, *, navigate: bool) -> Axis:
         named=not stored or stored.get("dim") != str(dim) or bool(stored.get("name")),
         scale=stored.get("scale") or 1.0,
     )
+
+
+def _warn_of_scale(name: str, got: str, todo: str) -> None:
+    warn_user(explain(f"axis {name!r} with {got}", "finite values that differ from pixel to pixel",
+                      f"It is read in pixels. Calibrate it: {todo}"))  # fmt: skip
 
 
 def _read_array(array: Any, signal_dims, n_signal: int | None, operation: str) -> Source:

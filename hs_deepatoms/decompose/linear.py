@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.decompose.model import Model, encode_samples
+from hs_deepatoms.decompose.pedestal import pedestal
 from hs_deepatoms.decompose.result import Decomposition
 from hs_deepatoms.decompose.samples import Samples
 
 SCREE = 20  # principal components whose variance is reported
-NOISE = 0.05  # of the smallest number: a mean this far below zero is no noise
 WIDEST = 4096  # features whose covariance matrix is held in memory
 
 
@@ -87,17 +88,20 @@ def fit_nmf(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition
     """Non-negative components: scikit-learn's NMF, of many samples MiniBatchNMF that starts from the NMF of a part.
 
     Negative numbers that are noise around zero become 0. Where the mean of the samples is negative, too, all samples
-    are shifted by the minimum, which the model keeps as ``offset``: a shift blurs the parts. So are samples on a
-    pedestal, which every part would have to share.
+    are shifted by their floor, which the model keeps as ``offset``: a shift blurs the parts. So are samples on a
+    pedestal, which every part would have to share, but not parts that have a base of their own in common. What dead
+    pixels have far below the floor is clipped to it, counted as ``clipped`` and warned about.
     """
-    offset = _offset(samples)
+    offset = pedestal(samples, k)
+    clipped = _clipped(samples, offset)
     if samples.whole is not None:
         components = _nmf(np.maximum(samples.whole - offset, 0), k, rng)
     else:
         components = _minibatch_nmf(samples, k, offset, rng)
     norm = np.linalg.norm(components, axis=1)
     components = components / np.where(norm > 0, norm, 1)[:, None]
-    model = Model("nmf", {"mean": samples.mean, "offset": np.array(offset), "components": components})
+    arrays = {"mean": samples.mean, "offset": np.array(offset), "components": components}
+    model = Model("nmf", arrays, {"clipped": clipped} if offset else {})
     scores = samples.mapped(lambda rows: encode_samples(model, rows), k)
     order = np.argsort(-(scores**2).sum(axis=0))
     model.arrays["components"] = components[order]
@@ -106,10 +110,14 @@ def fit_nmf(samples: Samples, k: int, rng: np.random.Generator) -> Decomposition
     return Decomposition(scores, model, components[order], shared, samples.total_variance)
 
 
-def _offset(samples: Samples) -> float:
-    low = samples.minimum
-    on_pedestal = low > samples.mean.mean() - low
-    return low if on_pedestal or samples.mean.min() < NOISE * min(0.0, low) else 0.0
+def _clipped(samples: Samples, offset: float) -> int:
+    """How many numbers lie below a pedestal that is taken away, said where there are any."""
+    if not offset or samples.minimum >= offset:
+        return 0
+    number = sum(int((rows < offset).sum()) for _, rows in samples.batches())
+    warn_user(f"{number} of {samples.n * samples.n_features} numbers are clipped to {offset:.6g}, the floor that NMF "
+              "takes away from all: some lie far below it (dead pixels?)")  # fmt: skip
+    return number
 
 
 def variance_with(scores: np.ndarray, components: np.ndarray) -> np.ndarray:

@@ -9,13 +9,15 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 METHODS = ("otsu", "chan_vese")
 ROUNDS = 10
 RANGE = 0.35  # of all values: how unlike neighbours are that count little in the filter
+FEW = 0.02  # of the values, that may be outliers
+BEYOND, SCATTER = 0.5, 4.0  # of the range of the others, and of their noise, by which an outlier lies outside
 LEAST = 0.7  # a normal distribution cut at its middle has 0.64, two phases that can be told apart above 0.8
 
 
 def phases(
     values: np.ndarray, *, method: str = "otsu", classes: int = 2, denoise: float | None = 1.0, least: float = LEAST
 ) -> np.ndarray:
-    """Phase of every pixel of a map.
+    """Phase of every pixel of a map. A few values far from all others are outliers: they belong to the nearest phase.
 
     Parameters
     ----------
@@ -50,6 +52,7 @@ def phases(
     known = np.isfinite(values)
     labels = np.full(values.shape, -1)
     labels[known] = 0
+    values = _without_outliers(values, known)
     if np.unique(values[known]).size < classes:
         return labels
     filled = np.where(known, values, np.median(values[known])).astype(float)
@@ -89,6 +92,35 @@ def _check(values: np.ndarray, method: str, classes: int) -> None:
     if method == "chan_vese" and values.ndim != 2:
         todo = 'Use patches on a grid, or method="otsu".'
         raise InvalidArgumentError(explain("a contour of values that have no grid", "a map", todo))
+
+
+def _without_outliers(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Values whose few outliers are brought to the end of what the others are allowed; all else as it was.
+
+    Of a map, the others are the medians of neighbourhoods: what fills three by three pixels is no outlier.
+    """
+    few = int(FEW * known.sum())
+    if not few:
+        return values
+    if values.ndim == 2:
+        others = _medians(values)[known]
+        noise = 1.4826 * np.median(np.abs(values[known] - others))
+    else:
+        few, others, noise = 2 * few, np.sort(values[known])[few:-few], 0.0
+    margin = BEYOND * np.ptp(others) + SCATTER * noise
+    low, high = others.min() - margin, others.max() + margin
+    found = ((values < low) | (values > high)).sum()
+    return np.clip(values, low, high) if found <= few else values
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Median of each pixel of a map and its neighbours, without NaN."""
+    padded = np.pad(np.where(np.isfinite(values), values, np.nan), 1, constant_values=np.nan)
+    near = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).reshape(*values.shape, 9)
+    near = np.sort(near, axis=-1)  # NaN last
+    count = np.isfinite(near).sum(axis=-1, keepdims=True)
+    middle = [np.take_along_axis(near, np.maximum(count - 1 + k, 0) // 2, axis=-1) for k in (0, 1)]
+    return (middle[0] + middle[1])[..., 0] / 2
 
 
 def _denoised(values: np.ndarray, sigma: float, known: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms._core.optional import require
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import category_names
 from hs_deepatoms.tables.frames import frame_grid, frame_of
@@ -122,7 +123,7 @@ def from_atomap(lattice: Any, *, signal: Any = None) -> xr.Dataset:
 
 
 def _pixel(axes) -> tuple[float, str]:
-    same = axes[0].units == axes[1].units and np.isclose(axes[0].step, axes[1].step, rtol=1e-6)
+    same = same_units(axes[0].units, axes[1].units) and np.isclose(axes[0].step, axes[1].step, rtol=1e-6)
     if not same or any(axis.values is not None for axis in axes):
         got = " and ".join(f"{axis.step:.6g} {axis.units}" for axis in axes)
         raise TableError(explain(f"pixels of {got}", "square pixels on regular axes", "Use to_units('px') first."))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms._core.numbers import is_number
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.elements import atomic_numbers
 from hs_deepatoms.methods.plane import Plane, length_in, read_plane
 from hs_deepatoms.structure import graph as kernels
@@ -221,7 +221,7 @@ def _say_none(made: Bonds, plane: Plane, frame: np.ndarray) -> None:
     apart = nearest(plane.y, plane.x, frame)[0].min()
     if np.isfinite(apart):
         found = f"there are no bonds: the nearest two atoms are {apart:.3g} {plane.units} apart"
-        warnings.warn(f"{found}. An integer cutoff counts pixels, a float the units of the axes.", stacklevel=4)
+        warn_user(f"{found}. An integer cutoff counts pixels, a float the units of the axes.")
 
 
 def _check_room(cell: np.ndarray, plane: Plane, frame: np.ndarray) -> None:

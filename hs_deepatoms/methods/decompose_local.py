@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.warn import warn_user
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.methods.decomposition_tree import build_tree
 from hs_deepatoms.methods.patch_set import PatchSet, Request, load_rows, read_patch_set
@@ -173,7 +174,7 @@ def decompose_local(
     lost = int((~samples.valid).sum())
     if lost:
         message = f"{lost} of {samples.valid.size} patches have NaN and get no scores"
-        warnings.warn(message, stacklevel=2)
+        warn_user(message)
     result = fit_samples(samples, method, n_components, seed)
     asked = {"method": method, "n_components": n_components, "window": window, "grid": grid, "descriptor": descriptor,
              "incremental": samples.whole is None, "patches": found.data.shape[1], "patches_with_nan": lost,
@@ -191,7 +192,7 @@ def check_descriptor(descriptor: str | None) -> None:
 def descriptor_of(descriptor: str | None, found: PatchSet) -> Pixels:
     """The descriptor for patches of this size, in their units where both axes have the same."""
     y, x = found.axes
-    steps = (y.step, x.step) if y.units == x.units or descriptor == "fft" else (1.0, 1.0)
+    steps = (y.step, x.step) if same_units(y.units, x.units) or descriptor == "fft" else (1.0, 1.0)
     return KINDS[descriptor](tuple(found.data.shape[-2:]), steps)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.lengths import read_length
 from hs_deepatoms.methods.pair_request import request_of
 from hs_deepatoms.methods.pair_sources import Pair, read_pair, read_window
@@ -243,5 +243,5 @@ def _context(window: Any, pair: Pair) -> int:
 def _warned(tree: xr.DataTree) -> xr.DataTree:
     """The tree; with a warning if the model is no better than what it was compared with."""
     if not tree["metrics"].attrs["beats_baselines"]:
-        warnings.warn(tree["metrics"].attrs["verdict"], stacklevel=3)
+        warn_user(tree["metrics"].attrs["verdict"])
     return tree

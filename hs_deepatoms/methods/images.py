@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -15,6 +14,7 @@ import xarray as xr
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
 from hs_deepatoms._core.numbers import is_number
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.checks import check_image_source
 from hs_deepatoms.bridge.lengths import read_length, unit_factor
@@ -297,14 +297,14 @@ def warn_of_nothing(sigma: float | None = None) -> None:
     if sigma is not None:
         text = (f"No columns are found, although there seem to be some with a sigma of about {sigma:.2g} px. Give "
                 "spacing=, the distance of neighbouring columns.")  # fmt: skip
-    warnings.warn(text, UserWarning, stacklevel=5)
+    warn_user(text)
 
 
 def warn_of_much_left(sigma: float) -> None:
     """Say that there is more in an image than the columns that are found."""
     text = (f"Columns with a sigma of about {sigma:.2g} px leave much of the image unexplained: some that touch may be "
             "found as one. Look at them; spacing=, the distance of neighbouring columns, may help.")  # fmt: skip
-    warnings.warn(text, UserWarning, stacklevel=5)
+    warn_user(text)
 
 
 def warn_of_spacing(spacing: float, count: int, poor: bool) -> None:
@@ -313,7 +313,7 @@ def warn_of_spacing(spacing: float, count: int, poor: bool) -> None:
         return
     what = "much of the image is left unexplained" if count else "no columns are found"
     text = f"With columns {spacing:.3g} px apart, as spacing= says, {what}. Without it the distance is measured."
-    warnings.warn(text, UserWarning, stacklevel=5)
+    warn_user(text)
 
 
 def warn_of_oblong(ratio: float, ellipses: bool, frames: int | None = None) -> None:
@@ -326,7 +326,7 @@ def warn_of_oblong(ratio: float, ellipses: bool, frames: int | None = None) -> N
     else:
         text = f"{long} and are fitted as round ones: the error bars are too large for that."
         text += " elliptical=True fits their shape."
-    warnings.warn(text, UserWarning, stacklevel=5)
+    warn_user(text)
 
 
 def warn_of_doubt(sigma: float, dark: bool, count: int, *, either: bool) -> None:
@@ -336,14 +336,14 @@ def warn_of_doubt(sigma: float, dark: bool, count: int, *, either: bool) -> None
         "It is not sure that there are any: neither their width nor their contrast is plain to see")  # fmt: skip
     text = (f"{kind}. {why}. Look at them: contrast='{'bright' if dark else 'dark'}', or spacing=, the distance of "
             "neighbouring columns, may be right.")  # fmt: skip
-    warnings.warn(text, UserWarning, stacklevel=5)
+    warn_user(text)
 
 
 def warn_of_indecision(sigma: float, share: float) -> None:
     """Say that many of the columns that are reported may be none."""
     text = (f"Of the columns that seem to be there, with a sigma of about {sigma:.2g} px, {share:.0%} are in doubt. "
             "Look at them; spacing= (of neighbouring columns), contrast= or threshold= may help.")  # fmt: skip
-    warnings.warn(text, UserWarning, stacklevel=5)
+    warn_user(text)
 
 
 def refuse_blank(source: Source, seen: Appearance, masked: np.ndarray | None = None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.plane import read_plane
 from hs_deepatoms.methods.scan_lines import jitter_columns, jitter_of_lines
 from hs_deepatoms.tables import schema
@@ -103,8 +103,9 @@ def with_jitter(ds: xr.Dataset, jitter: xr.Dataset | None = None, *, axis: str |
     ds
         Positions table with ``y_std``, ``x_std``.
     jitter
-        What `scan_jitter` returned, also for other images recorded with the same settings. An axis that is not in it
-        keeps its errors. None: measured on this table, which then needs two or more frames.
+        What `scan_jitter` returned, also for other images recorded with the same settings; of these, ``y_scale`` and
+        ``x_scale`` are left aside: how much too large errors are stated depends on the counts. An axis that is not in
+        it keeps its errors. None: measured on this table, which then needs two or more frames.
     axis
         Navigation axis of the repeats. None: the last one.
 
@@ -140,18 +141,20 @@ def with_jitter(ds: xr.Dataset, jitter: xr.Dataset | None = None, *, axis: str |
     names = [name for name in schema.COORDINATES if name in jitter]
     if not names:
         raise TableError(explain("jitter without y and x", "what scan_jitter() returned", "Give that."))
+    own = not given or _of_one_table(ds, jitter)
+    scales = [f"{name}_scale" for name in names if own and f"{name}_scale" in jitter]
     made, ratio = {}, 1.0
     for name in names:
         column = ds[f"{name}_std"].variable
-        old = np.asarray(column.values, float) * _share(ds, jitter, name, axis)
+        share = _share(ds, jitter[f"{name}_scale"], axis) if f"{name}_scale" in scales else 1.0
+        old = np.asarray(column.values, float) * share
         new = np.hypot(old, _per_atom(ds, jitter, name, axis))
         ratio = ratio * np.divide(old, new, out=np.ones_like(new), where=new > 0)
         made[f"{name}_std"] = column.copy(data=new.astype(column.dtype))
     if "yx_corr" in ds:
         column = ds["yx_corr"].variable
         made["yx_corr"] = column.copy(data=(column.values * ratio).astype(column.dtype))
-    said = [*names, *(f"{name}_scale" for name in names if f"{name}_scale" in jitter)]
-    used = {name: np.asarray(jitter[name].values, float).tolist() for name in said}
+    used = {name: np.asarray(jitter[name].values, float).tolist() for name in (*names, *scales)}
     units = {name: str(jitter[name].attrs.get("units") or schema.axis_units(ds)[name]) for name in names}
     return with_entry(ds.assign(made), "with_jitter", {"axis": axis, "given": given, "jitter": used, "units": units})
 
@@ -172,7 +175,7 @@ def _measured(ds: xr.Dataset, movie: Movie) -> list:
         found.append(kernel(*atoms, n_frames=movie.n_frames, extent=movie.extent))
     if all(np.isnan(one.y) for one in found):
         text = "The scan jitter is not known: fewer than 20 atoms were found again in the next frame."
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warn_user(text)
     return found
 
 
@@ -197,11 +200,16 @@ def _per_atom(ds: xr.Dataset, jitter: xr.Dataset, name: str, axis) -> np.ndarray
     return values
 
 
-def _share(ds: xr.Dataset, jitter: xr.Dataset, name: str, axis) -> np.ndarray | float:
+def _of_one_table(ds: xr.Dataset, jitter: xr.Dataset) -> bool:
+    """Whether the table that jitter was measured on became this one, or came from it."""
+    *theirs, last = schema.read_json(jitter.attrs, "provenance", []) or [{}]
+    ours = schema.read_json(ds.attrs, "provenance", [])
+    shared = min(len(theirs), len(ours))
+    return bool(shared) and last.get("operation") == "scan_jitter" and theirs[:shared] == ours[:shared]
+
+
+def _share(ds: xr.Dataset, scale: xr.DataArray, axis) -> np.ndarray:
     """The share of the stated errors of every atom's series that there is; 1 where nobody says so."""
-    if f"{name}_scale" not in jitter:
-        return 1.0
-    scale = jitter[f"{name}_scale"]
     return _of_atoms(ds, np.nan_to_num(np.asarray(scale.values, float), nan=1.0), scale.dims, axis)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.lengths import NO_UNITS, read_length, unit_factor
 from hs_deepatoms.bridge.region import crop_region
@@ -71,8 +71,7 @@ def read_pair(image: Any, spectra: Any, *, region: Any, shift: Any, operation: s
         todo = "Check units, scales and offsets of both, or say where it lies with region= or shift=."
         raise InvalidAxesError(explain(got, "grids that overlap", todo))
     if share < 0.999:
-        warnings.warn(f"{100 * (1 - share):.0f} % of the spectra lie outside of the image and are left out",
-                      stacklevel=4)  # fmt: skip
+        warn_user(f"{100 * (1 - share):.0f} % of the spectra lie outside of the image and are left out")
     return Pair(images, first, cube, lines, inside)
 
 
@@ -151,8 +150,8 @@ def _lines(image: Source, cube: Source, region: Any, operation: str) -> tuple[Li
         return tuple(Line(0.0, 1.0, own.size) for own in cube.navigation)
     ratios = [axis.size / own.size for axis, own in zip(image.signal, cube.navigation, strict=True)]
     if max(ratios) / min(ratios) < 1.01 and min(ratios) > 1:
-        warnings.warn(f"image and spectra have no common calibration: the {operation} takes it that they show the same "
-                      f"area, with {ratios[0]:.4g} pixels of the image per spectrum", stacklevel=5)  # fmt: skip
+        warn_user(f"image and spectra have no common calibration: the {operation} takes it that they show the same "
+                  f"area, with {ratios[0]:.4g} pixels of the image per spectrum")  # fmt: skip
         return tuple(_spanned(0, axis.size, own.size)
                      for axis, own in zip(image.signal, cube.navigation, strict=True))  # fmt: skip
     sizes = " and ".join(" x ".join(str(a.size) for a in axes) for axes in (image.signal, cube.navigation))

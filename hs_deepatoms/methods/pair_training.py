@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_sources import Pair
 from hs_deepatoms.spectra.blocks import TRAIN, Split, block_splits, default_folds, given_split, random_split
@@ -145,7 +145,7 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
     valid, totals, notes = _usable(rows, pair, asked)
     in_holes = valid & _windows_with(holes, window, step, shape)
     if in_holes.any():
-        warnings.warn(f"{int(in_holes.sum())} spectra are left out, in whose windows the image has NaN", stacklevel=4)
+        warn_user(f"{int(in_holes.sum())} spectra are left out, in whose windows the image has NaN")
     valid &= ~in_holes
     count = int(valid.sum())
     if count < LEAST:
@@ -293,9 +293,9 @@ def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndar
         valid[place] &= fine & full
     valid &= ~masked
     if nan:
-        warnings.warn(f"{nan} spectra with NaN are left out", stacklevel=5)
+        warn_user(f"{nan} spectra with NaN are left out")
     if empty:
-        warnings.warn(f"{empty} spectra whose counts do not add up to more than 0 are left out", stacklevel=5)
+        warn_user(f"{empty} spectra whose counts do not add up to more than 0 are left out")
     notes = {"nan": nan, "empty": empty, "masked": int(masked.sum()), "normalisation": normalisation,
              "poisson": poisson, "counted": counted}  # fmt: skip
     return valid, totals, notes
@@ -307,7 +307,7 @@ def _without_dead_channels(rows: SpectrumRows, sample: np.ndarray) -> np.ndarray
     if alive.all() or alive.sum() < FEWEST_CHANNELS:
         return sample
     rows.channels = (np.arange(alive.size) if rows.channels is None else rows.channels)[alive]
-    warnings.warn(f"{int((~alive).sum())} channels that are NaN in every spectrum are left out", stacklevel=6)
+    warn_user(f"{int((~alive).sum())} channels that are NaN in every spectrum are left out")
     return sample[:, alive]
 
 
@@ -322,8 +322,8 @@ def _kind(sample: np.ndarray, pair: Pair, asked: PairRequest) -> tuple[bool, str
         todo = "Leave likelihood out, or undo what made them negative (a subtracted background)."
         raise InvalidImageError(explain(got, "counts of 0 and more", todo))
     if known and below > NEGATIVE and asked.likelihood == "auto":
-        warnings.warn(f"{100 * below:.1f} % of the sum of the spectra is negative: they are not taken for counts, and "
-                      "their noise for the same everywhere", stacklevel=6)  # fmt: skip
+        warn_user(f"{100 * below:.1f} % of the sum of the spectra is negative: they are not taken for counts, and "
+                  "their noise for the same everywhere")  # fmt: skip
     poisson = counts if asked.likelihood == "auto" else asked.likelihood == "poisson"
     if asked.normalisation == "zlp":
         _check_zero_loss(pair)
@@ -377,8 +377,8 @@ def _splits(valid: np.ndarray, gap: int, asked: PairRequest) -> list[Split]:
             raise InvalidArgumentError(explain(got, "some of them, not all", "True is the test, False the training."))
         return given_split(valid, given, gap, asked.seed)
     if asked.split == "random":
-        warnings.warn("split='random': windows of the test overlap those of the training, so the scores are those of "
-                      "an interpolation between neighbours, and too good", stacklevel=5)  # fmt: skip
+        warn_user("split='random': windows of the test overlap those of the training, so the scores are those of "
+                  "an interpolation between neighbours, and too good")  # fmt: skip
         return random_split(valid, asked.seed)
     folds = asked.folds or default_folds(int(valid.sum()), valid.shape, gap)
     return block_splits(valid, gap, folds, asked.seed)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.provenance import plain, provenance_entry
 from hs_deepatoms.bridge.source import Source
@@ -93,7 +93,7 @@ def _say_unscored(edges: list[str], energy: Axis) -> None:
     if edges:
         low, high = np.sort(energy.coordinates())[[0, -1]]
         reach = f"spectra from {low:g} to {high:g} {energy.units} do not reach far enough to both sides"
-        warnings.warn(f"edges {', '.join(edges)} are not scored: {reach}", stacklevel=4)
+        warn_user(f"edges {', '.join(edges)} are not scored: {reach}")
 
 
 def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from hs_deepatoms._core.choices import yes_or_no
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, TableError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.lengths import read_length, unit_factor
 from hs_deepatoms.bridge.patches import is_patches, notes_of, table_of, window_axes
@@ -306,7 +306,7 @@ def _report(dropped: Mapping[str, list], n: int, kept: int, cutting: Cutting) ->
         raise InvalidArgumentError(explain(got, "at least one", todo))
     if dropped:
         message = f"{n - kept} of {n} positions have no patch: {counts}; their ids are in .dropped"
-        warnings.warn(message, stacklevel=5)
+        warn_user(message)
 
 
 def _with_offsets(table: xr.Dataset, y, x, cutting: Cutting) -> xr.Dataset:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.calibrate import local_scale
 from hs_deepatoms.tables.units import in_pixels
@@ -43,7 +44,7 @@ def read_plane(ds: xr.Dataset, operation: str) -> Plane:
     """
     units = schema.axis_units(ds)
     scale: tuple = (1.0, 1.0)
-    if units["y"] != units["x"]:
+    if not same_units(units["y"], units["x"]):
         axes = schema.known_axes(ds, f"{operation} with y in {units['y']} and x in {units['x']}")[1][-2:]
         pixels = in_pixels(ds)
         scale = tuple(local_scale(axis, pixels[name].values) for name, axis in zip("yx", axes, strict=True))
@@ -63,7 +64,7 @@ def length_in(length: Any, ds: xr.Dataset, units: str) -> float:
     from hs_deepatoms.bridge.lengths import read_length
 
     stored = schema.stored_axes(ds)
-    if stored is None or schema.axis_units(ds)["x"] != units:
+    if stored is None or not same_units(schema.axis_units(ds)["x"], units):
         axis = Axis(name="x", size=1, units=units, scale=1.0)
         if stored is None and isinstance(length, int) and units != "px":
             schema.known_axes(ds, f"the length {length!r} in pixels")

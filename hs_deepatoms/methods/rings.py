@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
 from hs_deepatoms._core.numbers import check_whole
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.bonds import Network, components_by_frame, network_attrs, read_network
 from hs_deepatoms.structure import defects as kinds
 from hs_deepatoms.structure.doubtful import doubtful_atoms
@@ -140,7 +140,7 @@ def _left_out(net: Network, found: Rings, largest: int, regular: int | None) -> 
     if out.any():
         why = f"faint ones, of a probability below {SURE}, without which the rings around are more regular"
         todo = "See left_out in the result; keep_doubtful=True keeps them."
-        warnings.warn(f"{out.sum()} of {out.size} atoms are left out of the rings: {why}. {todo}", stacklevel=4)
+        warn_user(f"{out.sum()} of {out.size} atoms are left out of the rings: {why}. {todo}")
     return out
 
 

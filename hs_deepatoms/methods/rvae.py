@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.image_stack import read_samples
 from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of, request_of
 from hs_deepatoms.methods.latent_watch import Watched
@@ -292,7 +292,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     fitted.module.to("cpu")
     lost = int(np.isnan(inferred.residual).sum())
     if lost:
-        warnings.warn(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents", stacklevel=3)
+        warn_user(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents")
     quantity = fit_quantity(inferred.z, labels.amounts(), unseen, asked.seed) if labels.quantity else None
     extras = {"condition": moments, "labels": labels.names, "bound": bound, "trained_on": len(kept),
               "operation": operation, "watch": watched.dataset(), "quantity": quantity}  # fmt: skip

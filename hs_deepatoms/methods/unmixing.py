@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.signal_dims import signal_dims_of
 from hs_deepatoms.bridge.source import Source, is_dask, read_source
@@ -93,7 +93,7 @@ def decompose_spectra(signal: Any, method: Any, n_components: int | None, option
     lost = int(cube.used.sum()) - len(found.places)
     if lost:
         message = f"{lost} of {int(cube.used.sum())} spectra have NaN and get no abundances"
-        warnings.warn(message, stacklevel=3)
+        warn_user(message)
     return build_unmixing_tree(source, found, wish, {"spectra_with_nan": lost, "known": known is not None})
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.components import COMPONENT, maps_like
 from hs_deepatoms.bridge.convert import from_xarray
 from hs_deepatoms.bridge.provenance import provenance_entry
@@ -131,7 +131,7 @@ def encode(tree: xr.DataTree, signal: Any, *, navigation_mask: Any = None, signa
     else:
         places, scores = encode_blocks(cube, _projector(node, arrays))
     if len(places) < cube.used.sum():
-        warnings.warn(f"{int(cube.used.sum()) - len(places)} spectra have NaN and get no abundances", stacklevel=3)
+        warn_user(f"{int(cube.used.sum()) - len(places)} spectra have NaN and get no abundances")
     values = np.full((scores.shape[1], cube.n), np.nan)
     values[:, places] = scores.T
     entry = provenance_entry("encode", {"method": node.attrs["method"]}, model={"sha256": node.attrs["sha256"]})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.plot.components import SIDE, check_frame, chosen_components, draw_scree, extent_of
 from hs_deepatoms.plot.style import color_bar, dense_marker
 
@@ -125,7 +126,7 @@ def _scatter(ax: matplotlib.axes.Axes, table: xr.Dataset, k: int, frame: int):
     size = dense_marker(table.sizes["atom"])
     drawn = ax.scatter(x, y, c=table["scores"][:, k], s=size, cmap="viridis", linewidths=0)
     _name_axes(ax, y, x)
-    ax.set_aspect("equal" if x.attrs.get("units") == y.attrs.get("units") else "auto")
+    ax.set_aspect("equal" if same_units(x.attrs.get("units"), y.attrs.get("units")) else "auto")
     ax.invert_yaxis()
     return drawn
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.plot.style import color_bar, dense_marker
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _draw_map(ax: matplotlib.axes.Axes, table: xr.Dataset, name: str, frame: int
         look = {"linewidths": 0.5, "edgecolors": "0.6", "vmin": -half, "vmax": half}
     drawn = ax.scatter(x, y, c=table[name], s=size, cmap=cmap, **look)
     color_bar(ax, drawn, table[name].attrs.get("units", ""))
-    same = x.attrs.get("units") == y.attrs.get("units")
+    same = same_units(x.attrs.get("units"), y.attrs.get("units"))
     labels = {f"{axis}label": f"{axis} ({place.attrs.get('units', 'px')})" for axis, place in (("y", y), ("x", x))}
     ax.set(title=name.replace("_", " "), **labels, aspect="equal" if same else "auto")
     ax.invert_yaxis()

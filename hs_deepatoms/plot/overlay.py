@@ -11,6 +11,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.bridge.checks import check_numbers
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.plot.markers import positions_for
 from hs_deepatoms.plot.style import COLOR, check_color, marker_size, species_colors, typical_spacing
 from hs_deepatoms.plot.vectors import draw_arrows, draw_ellipses
@@ -279,7 +280,7 @@ def _grid(number: int) -> tuple[int, int]:
 
 
 def _figure_size(axes: Sequence[Axis], rows: int, columns: int) -> tuple[float, float]:
-    heights = [axis.size * (axis.step if axes[0].units == axes[1].units else 1.0) for axis in axes]
+    heights = [axis.size * (axis.step if same_units(axes[0].units, axes[1].units) else 1.0) for axis in axes]
     ratio = float(np.clip(heights[0] / heights[1], 0.2, 5.0)) * rows / columns
     longest = 8.0
     width, height = (longest, longest * ratio) if ratio <= 1 else (longest / ratio, longest)

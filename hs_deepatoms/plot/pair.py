@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.plot.components import is_steep, show_small_peaks
 from hs_deepatoms.plot.style import color_bar
 
@@ -206,5 +207,5 @@ def _extent(values: xr.DataArray) -> tuple[float, float, float, float]:
 
 
 def _label(ax: matplotlib.axes.Axes, values: xr.DataArray, title: str) -> None:
-    same = values["y"].attrs.get("units") == values["x"].attrs.get("units")
+    same = same_units(values["y"].attrs.get("units"), values["x"].attrs.get("units"))
     ax.set(title=title, xlabel=str(values["x"].attrs.get("units", "px")), aspect="equal" if same else "auto")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.plot.overlay import plot_positions
 from hs_deepatoms.plot.style import typical_spacing
 from hs_deepatoms.tables import schema
@@ -104,7 +105,7 @@ def _map(ds: xr.Dataset, values, one, axes, ax) -> tuple[np.ndarray, tuple]:
     coarse = [max(1, int(np.ceil(axis.size / LARGEST))) for axis in axes]
     shape = tuple(int(np.ceil(axis.size / step)) for axis, step in zip(axes, coarse, strict=True))
     y, x = (np.asarray(axis.to_index(ds[name].values[one]), float) for name, axis in zip("yx", axes, strict=True))
-    steps = (axes[0].step, axes[1].step) if axes[0].units == axes[1].units else (1.0, 1.0)
+    steps = (axes[0].step, axes[1].step) if same_units(axes[0].units, axes[1].units) else (1.0, 1.0)
     known = np.isfinite(values[one])
     reach = REACH * typical_spacing(y[known] * steps[0], x[known] * steps[1])
     # the middle of the first coarse pixel lies (step - 1) / 2 from that of the first fine one

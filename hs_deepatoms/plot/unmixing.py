@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.plot.components import (
     SIDE,
     check_frame,
@@ -116,7 +117,7 @@ def _draw_map(ax: matplotlib.axes.Axes, image: Any, frame: int) -> None:
     end = max(abs(low), abs(high)) or 1.0
     limits = {"cmap": "RdBu_r", "vmin": -end, "vmax": end} if signed else {"cmap": "viridis", "vmin": min(low, 0.0)}
     y, x = image.dims[-2:]
-    same = image[y].attrs.get("units") == image[x].attrs.get("units")
+    same = same_units(image[y].attrs.get("units"), image[x].attrs.get("units"))
     ax.imshow(values[frame], extent=extent_of(image, y, x), interpolation="nearest", aspect="equal" if same else "auto",
               **limits)  # fmt: skip
     ax.set_xlabel(str(image[x].attrs.get("units", "")))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import convolve, gaussian_filter
+
+from hs_deepatoms._core.warn import warn_user
 
 SECOND = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6.0  # noise of sigma 1 stays at 1, smooth images vanish
 
@@ -74,7 +75,7 @@ def thinned(frames: np.ndarray, rng: np.random.Generator, share: float = 0.5) ->
             f"These are whole numbers, but no counts: the variance of their noise is {gain:.2g} times that of counts. "
             "They are split as Gaussian noise of one strength; give raw counts if there are any."
         )
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warn_user(text)
     frames = frames.astype(np.float64)
     noise = np.array([noise_sigma(frame) for frame in frames])
     spread = np.sqrt(share * (1 - share)) * noise

@@ -6,13 +6,13 @@ this is a right-handed frame, and nothing is mirrored.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.numbers import check_number, check_whole
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.tables.neighbours import pairs_within
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _say_apart(atoms: Atoms) -> None:
     nearest = float(cKDTree(atoms.positions).query(atoms.positions, k=2)[0][:, 1].min())
     if nearest > FAR:
         todo = "Check the calibration of the image."
-        warnings.warn(f"no two atoms are nearer than {nearest:.3g} Å, so that no force acts: {todo}", stacklevel=6)
+        warn_user(f"no two atoms are nearer than {nearest:.3g} Å, so that no force acts: {todo}")
 
 
 class Relaxed(NamedTuple):
@@ -362,4 +362,4 @@ def _say_drift(drift: float, timestep: float) -> None:
     if not abs(drift) < DRIFT:
         found = f"the energy, which is conserved, changed by {drift:.3g} eV per atom"
         todo = f"timestep={timestep:g} (fs) is too long for this structure. Try 1, or relax it first."
-        warnings.warn(f"{found}: {todo}", stacklevel=5)
+        warn_user(f"{found}: {todo}")

@@ -12,6 +12,7 @@ import numpy as np
 from hs_deepatoms._core.choices import check_choice
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.bridge.axes import UNKNOWN_UNITS, choose_names
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.tables.categories import category_names
 from hs_deepatoms.tables.schema import (
     DIM,
@@ -196,7 +197,7 @@ def _length_units(frame: Any, arrays: Mapping[str, np.ndarray]) -> tuple[str | N
 def _only(units: np.ndarray | None) -> str | None:
     told = [] if units is None else [one for one in units.tolist() if one == one and one is not None]  # not NaN
     different = sorted({str(one).strip() for one in told})
-    if len(different) > 1:
+    if any(not same_units(one, different[0]) for one in different):
         got = f"a table with positions in {different}"
         raise TableError(explain(got, "one unit for all", "Convert them to one, or give each part a table of its own."))
     return different[0] if different else None

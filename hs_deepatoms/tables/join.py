@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.history import common_part, joined_provenance
@@ -69,9 +70,9 @@ def _parts(tables: Iterable[xr.Dataset]) -> list[xr.Dataset]:
     if not parts:
         raise TableError(explain("no table", "one or more positions tables", "Give a list of tables."))
     units = schema.axis_units(parts[0])
-    if units["y"] == units["x"]:
+    if same_units(units["y"], units["x"]):
         parts = [part if schema.axis_units(part) == units else to_units(part, units["y"]) for part in parts]
-    elif any(schema.axis_units(part) != units for part in parts):
+    elif not all(same_units(schema.axis_units(part)[name], units[name]) for part in parts for name in units):
         message = explain(
             "tables in different units", f"y, x in {units}", "Convert them with table.deepatoms.to_units."
         )

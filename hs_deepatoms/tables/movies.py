@@ -10,6 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms._core.numbers import is_whole
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import FrameGrid, frame_grid, frame_of
 
@@ -179,7 +180,7 @@ def _comparable(ds: xr.Dataset) -> tuple:
     """Positions in one unit, that unit, factors to the units of the table, and the field of view."""
     units = schema.axis_units(ds)
     known = schema.stored_axes(ds)
-    if units["y"] == units["x"]:
+    if same_units(units["y"], units["x"]):
         extent = None
         if known is not None:
             ends = [np.asarray(axis.to_value(np.array([-0.5, axis.size - 0.5])), float) for axis in known[1][-2:]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import encode_categories
 
@@ -71,7 +72,7 @@ def table_from_frame(frame: pd.DataFrame, source: str) -> xr.Dataset:
 def _units(frame: pd.DataFrame) -> dict[str, str]:
     def only(name: str) -> str:
         there = frame[name].astype(str).unique().tolist() if name in frame else []
-        if len(there) > 1:
+        if not all(same_units(one, there[0]) for one in there):
             raise TableError(explain(f"positions in {there}", "one unit for all", "Convert them to one."))
         return there[0] if there else ""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.tables.build import build_table
 from hs_deepatoms.tables.calibrate import local_scale
 from hs_deepatoms.tables.foreign import Found, read_positions
@@ -200,7 +200,7 @@ def _warn_of_other_reading(y_px: np.ndarray, x_px: np.ndarray, axes: Sequence[Ax
         "These positions were read as pixels, and fill a corner of the image; as values of its axes they would fill "
         "the image. Give units='calibrated' or units='px'."
     )
-    warnings.warn(text, UserWarning, stacklevel=3)
+    warn_user(text)
 
 
 def _lengths_in(found: Found, axes: Sequence[Axis], pixels: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

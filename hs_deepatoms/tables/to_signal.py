@@ -9,6 +9,7 @@ import numpy as np
 
 from hs_deepatoms._core.choices import yes_or_no
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_of
 from hs_deepatoms.tables.history import with_entry
@@ -81,7 +82,7 @@ def _values(column: xr.DataArray) -> np.ndarray:
 
 def _steps(axes) -> tuple[float, float]:
     """Size of a pixel along y and x; squares where the two axes measure different things."""
-    return (axes[0].step, axes[1].step) if axes[0].units == axes[1].units else (1.0, 1.0)
+    return (axes[0].step, axes[1].step) if same_units(axes[0].units, axes[1].units) else (1.0, 1.0)
 
 
 def _reach(max_distance: Any, axes) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods.images import frame_of
@@ -42,7 +43,7 @@ def _table(source: Source, columns: dict[str, np.ndarray], classes: Sequence[str
     y, x = source.signal[-2:]
     units = {name: y.units for name in LENGTHS if name in columns}
     if "area" in columns:
-        units["area"] = f"{y.units}^2" if y.units == x.units else f"{y.units} {x.units}"
+        units["area"] = f"{y.units}^2" if same_units(y.units, x.units) else f"{y.units} {x.units}"
     y_px, x_px, frame = (columns.pop(name) for name in ("y_px", "x_px", "frame"))
     names = {"species": dict(enumerate(classes))}
     if len(classes) == 1:

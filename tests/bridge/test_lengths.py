@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hs_deepatoms.bridge.axes import Axis
-from hs_deepatoms.bridge.lengths import METRES, read_length, unit_factor, unit_kind
+from hs_deepatoms.bridge.lengths import METRES, read_length, same_units, unit_factor, unit_kind
 from hs_deepatoms.errors import InvalidArgumentError
 
 NM = Axis(name="x", size=50, units="nm", scale=-0.02, offset=7.0)
@@ -49,6 +49,7 @@ def test_non_uniform_axis_uses_its_mean_step():
 @pytest.mark.parametrize(
     ("first", "second", "factor"),
     [("nm", "pm", 1e3), ("Å", "nm", 0.1), ("A", "pm", 100), ("um", "nm", 1e3), ("µm", "μm", 1), ("px", "pixel", 1),
+     ("A\u030a", "Å", 1), ("\u212b", "nm", 0.1), ("micrometer", "µm", 1), ("1/\u00b5m", "1/\u03bcm", 1),
      ("1/nm", "1/Å", 0.1), ("1/A", "1/nm", 10), ("eV", "keV", 1e-3), ("odd", "odd", 1), ("nm", "inch", 1 / 2.54e7)],
 )  # fmt: skip
 def test_unit_factor(first, second, factor):
@@ -59,6 +60,14 @@ def test_unit_factor(first, second, factor):
 def test_units_that_do_not_fit(first, second):
     with pytest.raises(InvalidArgumentError, match=r"Got .* Allowed"):
         unit_factor(first, second)
+
+
+@pytest.mark.parametrize("units", [("um", "\u00b5m", "\u03bcm", "micrometer"),
+                                   ("A", "\u00c5", "\u212b", "A\u030a", "angstrom"), ("px", "pixel", "")])  # fmt: skip
+def test_one_unit_in_several_spellings(units):
+    assert all(same_units(one, other) for one in units for other in units)
+    assert all(unit_kind(one) == unit_kind(units[0]) for one in units)
+    assert not any(same_units(one, "nm") for one in units)
 
 
 @settings(max_examples=80, deadline=None)

@@ -139,12 +139,28 @@ def test_non_uniform_axes_scale_zero_and_masked_arrays():
         {"name": "y", "size": 20, "scale": 0.0, "units": "nm", "navigate": False},
         {"name": "x", "expression": "a*x**2", "a": 3.0, "size": 27, "units": "nm", "navigate": False}])  # fmt: skip
     for given in (signal, to_xarray(signal)):
-        t, y, x = read_source(given).axes
+        with pytest.warns(UserWarning, match=r"axis 'y' with .* Allowed: finite .* in pixels") as said:
+            t, y, x = read_source(given).axes
+        assert [one.filename for one in said] == [__file__]
         assert t.values.tolist() == [1, 2, 4]
         assert (y.units, y.scale) == ("px", 1.0)
         np.testing.assert_allclose(x.to_value(2), 12)
     masked = np.ma.MaskedArray(np.ones((20, 27), "u1"), mask=np.eye(20, 27, dtype=bool))
     assert np.isnan(read_source(masked).data).sum() == 20
+
+
+@pytest.mark.parametrize("fields", [{"scale": 0.0}, {"scale": np.nan}, {"scale": 0.1, "offset": np.nan}])
+def test_an_axis_without_a_scale_is_told(fields):
+    """Its units were dropped without a word: atoms of an image in nm came back in px."""
+    signal = hs.signals.Signal2D(np.random.default_rng(0).random((20, 27)))
+    for axis, name in zip(signal.axes_manager.signal_axes, "xy", strict=True):
+        axis.units, axis.name = "nm", name
+    for name, value in fields.items():
+        setattr(signal.axes_manager.signal_axes[0], name, value)
+    match = r"Got axis 'x' with scale \S+ and offset \S+\. Allowed: .* axis\.scale"
+    with pytest.warns(UserWarning, match=match) as said:
+        y, x = read_source(signal).axes
+    assert (y.units, x.units, x.scale) == ("nm", "px", 1.0) and [one.filename for one in said] == [__file__]
 
 
 def test_a_single_frame_keeps_its_scale():

@@ -8,6 +8,7 @@ import pytest
 from hs_deepatoms.decompose import linear, samples
 from hs_deepatoms.decompose.fit import fit_samples
 from hs_deepatoms.decompose.model import encode_samples, non_negative_scores
+from hs_deepatoms.decompose.pedestal import floor
 from hs_deepatoms.errors import InvalidArgumentError
 from tests.decompose.planted import as_samples, cosines, matched
 
@@ -129,3 +130,41 @@ def test_non_negative_scores():
 def test_refusals(rows, method, k, words):
     with pytest.raises(InvalidArgumentError, match=words):
         fit_samples(as_samples(rows), method, k, 0)
+
+
+@pytest.mark.parametrize("incremental", [False, True])
+@pytest.mark.parametrize("where", [(5, 7), (slice(None), 7)])
+@pytest.mark.parametrize("value", [0.0, -1e6])
+def test_dead_pixels_keep_no_pedestal(value, where, incremental):
+    """One of them was the floor of all samples, and the pedestal stayed: cosine 0.55."""
+    rows, truth, _ = planted("nmf")
+    rows = rows - rows.min() + 1e4
+    rows[where] = value
+    with pytest.warns(UserWarning, match=rf"^\d+ of {N * F} numbers are clipped to 1000.*dead pixels") as said:
+        found = fit_samples(as_samples(rows, incremental), "nmf", K, 0)
+    assert said[0].filename == __file__
+    clipped = found.model.parameters["clipped"]
+    assert clipped == (rows < found.model.arrays["offset"]).sum()
+    assert 0 <= clipped - (rows == value).sum() <= 0.003 * N * F
+    assert cosines(found.components, truth).min() > (0.99 if where == (5, 7) else 0.95)
+
+
+def test_what_is_no_outlier_is_not_clipped():
+    rows = planted("nmf")[0]
+    for shifted in (rows - rows.min() + 1e4, rows - 3, np.random.default_rng(0).poisson(rows.clip(0) + 20.0)):
+        samples = as_samples(shifted)
+        assert floor(samples) == samples.minimum
+
+
+@pytest.mark.parametrize("spread", [0.2, 0.05])
+def test_a_base_that_parts_have_in_common_is_no_pedestal(spread):
+    """As strong as the scores are: without it, one more part would be needed."""
+    rng = np.random.default_rng(4)
+    parts = planted("nmf")[1] + 3
+    scores = rng.dirichlet(np.ones(K), N) * rng.uniform(1 - spread, 1 + spread, (N, 1))
+    rows = scores @ parts + 0.03 * rng.standard_normal((N, F))
+    assert rows.min() > rows.mean() - rows.min()
+    found = fit_samples(as_samples(rows), "nmf", K, 0)
+    assert found.model.arrays["offset"] == 0 and found.model.parameters == {}
+    again = found.scores @ found.components
+    assert ((rows - again) ** 2).mean() < 1.2 * 0.03**2  # 4.1 and 1.8 without the base

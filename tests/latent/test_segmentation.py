@@ -63,3 +63,35 @@ def test_what_is_not_known_is_no_neighbour():
     found = phases(np.where(hole, np.nan, values))
     assert (found[hole] == -1).all()
     np.testing.assert_array_equal(found[~hole], truth[~hole])
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "chan_vese"}, {"denoise": None}])
+@pytest.mark.parametrize("outliers", [(1e3, 1e3), (-40.0, 40.0), (8.0, 9.0)])
+def test_outliers_are_no_phase_and_hide_none(outliers, options):
+    """Everything was scaled by the extremes: all else was one phase."""
+    truth, values = two_phases()
+    values[3, 5], values[12, 20] = outliers
+    far = np.zeros(truth.shape, bool)
+    far[3, 5] = far[12, 20] = True
+    assert (phases(values, **options) == truth)[~far].mean() > 0.98
+    flat = np.where(far, values, 2.0)
+    assert (phases(flat, **options) == 0).all()
+    noise = np.where(far, values, np.random.default_rng(3).standard_normal(truth.shape))
+    assert (phases(noise, **options) == 0).all()
+
+
+def test_outliers_of_values_without_neighbours():
+    values = np.repeat([0.0, 5.0], 60) + 0.3 * np.random.default_rng(1).standard_normal(120)
+    values[[4, 90]] = 1e4, -1e4
+    found = phases(values)
+    np.testing.assert_array_equal(np.delete(found, [4, 90]), np.delete(np.repeat([0, 1], 60), [4, 90]))
+
+
+def test_small_and_narrow_phases_are_no_outliers():
+    truth = np.zeros((24, 31), int)
+    truth[10:13, 7:10] = 1  # 1.2 % of the map
+    noise = 0.05 * np.random.default_rng(5).standard_normal(truth.shape)
+    np.testing.assert_array_equal(phases(truth + noise), truth)
+    line = np.zeros((24, 31), int)
+    line[:, 14] = 1
+    np.testing.assert_array_equal(phases(line + noise, denoise=None), line)

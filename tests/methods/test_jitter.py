@@ -81,6 +81,24 @@ def test_errors_stated_too_large_are_scaled_to_what_frames_show():
     np.testing.assert_allclose(covariance, before * jitter.y_scale, rtol=1e-6)
 
 
+def test_the_share_of_errors_of_one_table_is_not_that_of_another():
+    """At another dose, the misfit that enlarged the errors of one is not there in the other."""
+    atoms = table(jitter=(0.0, 0.05))
+    jitter = atoms.assign(y_std=1.4 * atoms.y_std).deepatoms.scan_jitter()
+    assert jitter.y_scale < 0.8
+    other = table(seed=1, jitter=(0.0, 0.05))
+    other = other.assign_attrs(provenance=other.attrs["provenance"].replace("arrays", "others"))
+    made = other.deepatoms.with_jitter(jitter)
+    np.testing.assert_array_equal(made.y_std, other.y_std)
+    np.testing.assert_allclose(made.x_std, np.hypot(other.x_std, jitter.x))
+    used = read_json(made.attrs, "provenance", [])[-1]["parameters"]["jitter"]
+    assert sorted(used) == ["x", "y"]
+    bare = atoms.assign(y_std=1.4 * atoms.y_std).assign_attrs(provenance="[]")  # measured on the table itself
+    np.testing.assert_allclose(bare.deepatoms.with_jitter().y_std, bare.y_std * jitter.y_scale)
+    part = atoms.isel(atom=atoms.y_px.values > 100)  # what is left of a table is still that table
+    np.testing.assert_allclose(part.deepatoms.with_jitter(jitter).y_std, part.y_std * jitter.y_scale)
+
+
 def test_jitter_of_other_images_in_other_units():
     jitter = table(scale={"y": 0.03, "x": 0.02}).deepatoms.scan_jitter()
     columns = {"y_std_px": [0.1] * 2, "x_std_px": [0.1] * 2}

@@ -6,13 +6,14 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
+from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.io import read
 
 import hs_deepatoms
 from hs_deepatoms.errors import InvalidArgumentError, TableError
-from hs_deepatoms.structure.ase import run_dynamics, separate
+from hs_deepatoms.structure.ase import relax_atoms, run_dynamics, separate
 
 SHAPE, SCALE = (90, 140), (0.012, 0.01)
 
@@ -217,8 +218,9 @@ def test_energy_is_conserved():
 
 def test_energy_that_is_not_conserved_is_said():
     crystal = bulk("Cu", cubic=True)
-    with pytest.warns(UserWarning, match=r"eV per atom: timestep=60 \(fs\) is too long"):
+    with pytest.warns(UserWarning, match=r"eV per atom: timestep=60 \(fs\) is too long") as said:
         run_dynamics(crystal, EMT(), steps=20, timestep=60.0)
+    assert [one.filename for one in said] == [__file__]
     with pytest.raises(InvalidArgumentError, match="seed=-1"):
         run_dynamics(crystal, EMT(), steps=1, seed=-1)
 
@@ -237,3 +239,11 @@ def test_atoms_too_far_apart_for_any_force_are_told(run):
             getattr(table.deepatoms, run)(EMT(), species="Cu", steps=2)
         found = [one for one in seen if "no force acts" in str(one.message)]
         assert bool(found) == told and all(one.filename == __file__ for one in found)
+
+
+@pytest.mark.parametrize("run", [relax_atoms, run_dynamics])
+def test_warnings_point_at_the_line_that_called(run):
+    apart = Atoms("Cu2", [[0, 0, 0], [0, 0, 20.0]])
+    with pytest.warns(UserWarning, match="no force acts") as said:
+        run(apart, EMT(), steps=2)
+    assert {one.filename for one in said} == {__file__}

@@ -53,6 +53,22 @@ def test_several_units_in_one_column(tmp_path):
         hs_deepatoms.load(tmp_path / "mixed.csv")
 
 
+@pytest.mark.parametrize("units", [("um", "\u00b5m", "\u03bcm"), ("A", "\u00c5", "angstrom")])
+def test_one_unit_in_several_spellings_is_one_unit(units, tmp_path):
+    image = image_signal()
+    for axis, name in zip(image.axes_manager.signal_axes, units, strict=False):  # x and y do not even agree
+        axis.units = name
+    plain = hs_deepatoms.positions(Y, X, signal=image)
+    frame = pd.DataFrame({"y": plain["y"], "x": plain["x"], "units": units})
+    frame.to_csv(tmp_path / "mixed.csv", index=False)
+    for given in (frame, tmp_path / "mixed.csv"):
+        np.testing.assert_allclose(hs_deepatoms.positions(given, signal=image)["y_px"], plain["y_px"])
+    loaded = hs_deepatoms.load(tmp_path / "mixed.csv")
+    assert loaded["y"].attrs["units"] in units
+    both = hs_deepatoms.concat([plain, plain.deepatoms.to_units("nm"), loaded], dim="image")
+    np.testing.assert_allclose(both["y"].values.reshape(3, -1), plain["y"].values + np.zeros((3, 1)))
+
+
 def test_a_csv_with_text_for_positions_is_no_table_of_classes(tmp_path):
     (tmp_path / "table.csv").write_text("y,x\n1,abc\n")
     with pytest.raises(TableError, match=r"text in .'x'."):
