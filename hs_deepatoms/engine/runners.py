@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+import os
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import dask
@@ -22,6 +24,7 @@ from hs_deepatoms.engine.boxes import Assembly
 #: What runs on the array of one block.
 Call = Callable[[np.ndarray], Any]
 BLOCK = "deepatoms-block"
+THREADS = "deepatoms-blocks"
 SIDE_BY_SIDE = 2  # waves: workers that are done with one begin with the next while others are still busy
 LOSSES = 3  # how often blocks are sent again whose arrays died with a worker; dask itself gives a task up after three
 
@@ -67,7 +70,7 @@ class LocalRunner:
             self._pool = self._load_pool = self._stack.enter_context(_process_pool(self.n_workers))
         elif self.threads and not dask.config.get("pool", None):
             # One for all waves, or waves side by side would have twice as many workers.
-            self._pool = self._stack.enter_context(ThreadPoolExecutor(self.n_workers))
+            self._pool = self._threads()
         if self.ahead:
             self._loader = self._stack.enter_context(ThreadPoolExecutor(1))
             self._waves = self._stack.enter_context(ThreadPoolExecutor(SIDE_BY_SIDE))
@@ -75,6 +78,12 @@ class LocalRunner:
 
     def __exit__(self, *error):
         return self._stack.__exit__(*error)
+
+    def _threads(self) -> Executor:
+        """Threads that stay for the next job: networks keep memory for every thread that has ever used them."""
+        if threading.current_thread().name.startswith(THREADS):  # inside a block: all may be waiting for this one
+            return self._stack.enter_context(ThreadPoolExecutor(self.n_workers))
+        return _lasting_threads(os.getpid(), self.n_workers)
 
     def load(self, graph: dict, keys: Sequence, at_once: int) -> Future:
         """Start loading, at most some tasks at once; a future of ``{key: array}``."""
@@ -233,6 +242,12 @@ def _tick(tick: Callable[[], None], key, result, graph, state, worker) -> None:
 def _local_workers(num_workers: int | None) -> int:
     pool = dask.config.get("pool", None)
     return num_workers or getattr(pool, "_max_workers", None) or dask.config.get("num_workers", None) or CPU_COUNT
+
+
+@cache
+def _lasting_threads(process: int, num_workers: int) -> ThreadPoolExecutor:
+    """A forked process has none of the threads of its parent."""
+    return ThreadPoolExecutor(num_workers, thread_name_prefix=THREADS)
 
 
 def _process_pool(num_workers: int) -> ProcessPoolExecutor:
