@@ -89,6 +89,31 @@ def test_workers_that_are_done_begin_with_the_next_wave():
     assert all(map_blocks(data, blocks, met, num_workers=2, **quiet))
 
 
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_block_may_map_blocks_itself(num_workers):
+    """All workers may be at it: none is left for the blocks inside."""
+    data = da.zeros((4, 20, 30), chunks=(1, 20, 30))
+    blocks = plan_blocks(4, (20, 30), tile=32, halo=0, frames_per_block=1)
+    inner = plan_blocks(4, (20, 30), tile=32, halo=0, frames_per_block=2)
+
+    def both(array, block):
+        return map_blocks(data, inner, count, num_workers=num_workers, **quiet)
+
+    found = map_blocks(data, blocks, both, num_workers=num_workers, **quiet)
+    assert found == [[(2, 20, 30)] * 2] * 4
+
+
+def test_threads_stay_for_the_next_job():
+    data = da.zeros((6, 20, 30), chunks=(1, 20, 30))
+    blocks = plan_blocks(6, (20, 30), tile=32, halo=0, frames_per_block=1)
+
+    def who(array, block):
+        return threading.get_ident()
+
+    seen = {thread for _ in range(4) for thread in map_blocks(data, blocks, who, num_workers=2, **quiet)}
+    assert len(seen) <= 2 and threading.get_ident() not in seen
+
+
 @pytest.mark.parametrize("lazy", [True, False])
 def test_what_a_block_raises_ends_the_job_at_once(lazy):
     data = da.zeros((40, 20, 30), chunks=(1, 20, 30))
