@@ -51,7 +51,7 @@ STAGES = {
     "final": Stage(2_200, 7e-4, 0.4),
     "long": Stage(16_000, 1.5e-3, 0.3, {"matched": True}),
     "polish": Stage(8_000, 1.2e-3, 0.4, {"matched": True, "deep": True}),
-    "wide": Stage(4_000, 3e-4, 0.3, {"matched": True, "deep": True}),
+    "wide": Stage(8_000, 3e-4, 0.3, {"matched": True, "deep": True}),
 }
 SURVEY = Stage(4_000, 2e-3)
 LAST = list(STAGES)[-1]
