@@ -34,6 +34,7 @@ SLOPE, NEUTRAL, LEAST, MOST = 9.0, 0.12, -0.6, 3.0
 # where a high share tells nothing and all: column sigmas to the nearest other column, and the excess of the noise, as
 # what a model that does not fit leaves over, as half of a long column, is repeated too
 APART, FITTING = (2.6, 3.1), (1.3, 1.1)
+ALIKE = (-3.0, -1.0)  # log likelihood ratios to its equivalents at which a candidate is not raised, and fully
 CERTAIN = 1e-4  # probabilities count as no nearer to 0 and 1
 
 
@@ -87,10 +88,15 @@ def _shares(points: Points, done: FrameFit, job: Detection) -> np.ndarray:
     return out
 
 
-def moved(p: np.ndarray, again: Repeats) -> np.ndarray:
-    """Probabilities (n,) in the light of the share that is repeated; unchanged where that is not known."""
+def moved(p: np.ndarray, again: Repeats, ratio: np.ndarray) -> np.ndarray:
+    """Probabilities (n,) in the light of the share that is repeated; unchanged where that is not known.
+
+    Candidates around speak for one only as far as it measures up to its equivalents itself, by its log likelihood
+    ``ratio`` (NaN: not known): what is left in an empty site stands among columns that are repeated, too.
+    """
     change = (SLOPE * (again.share - NEUTRAL)).clip(LEAST, MOST)
-    change = np.where(change > 0, again.telling, 1.0) * change
+    alike = np.where(np.isfinite(ratio), _ramp(ratio, *ALIKE), 1.0)
+    change = np.where(change > 0, again.telling * alike, 1.0) * change
     return np.where(np.isfinite(change), expit(logit(np.clip(p, CERTAIN, 1 - CERTAIN)) + change), p)
 
 
