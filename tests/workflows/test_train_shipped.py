@@ -39,7 +39,7 @@ def test_all_stages_are_trained_packed_and_usable(tmp_path, short):
     labelled(tmp_path)
     out, model = tmp_path / "weights", tmp_path / "model.safetensors"
     arguments = ["all", "--out", str(out), "--real", str(tmp_path), "--model", str(model), "--workers", "0"]
-    arguments += ["--name", "wide"]
+    arguments += ["--name", "dark"]
     main(arguments)
     logs = {name: json.loads((out / f"{name}.json").read_text()) for name in (*short, "survey")}
     assert all(log["steps_done"] == 3 and log["real_images"] == 1 for log in logs.values())
@@ -48,7 +48,8 @@ def test_all_stages_are_trained_packed_and_usable(tmp_path, short):
     atoms = hs_deepatoms.find_atoms(image, model=model, threshold=0.99, spacing=15, show_progressbar=False)
     assert "probability" in atoms
     info = read_info(model)
-    assert info["card"]["name"] == "wide" and set(info["card"]["training"]) == {*short, "survey"}
+    assert info["preprocessing"]["contrasts"] == ["dark"]
+    assert info["card"]["name"] == "dark" and set(info["card"]["training"]) == {*short, "survey"}
     before = (out / "polish.safetensors").stat().st_mtime_ns
     main(arguments)  # what is there is not trained again
     assert (out / "polish.safetensors").stat().st_mtime_ns == before
@@ -58,11 +59,11 @@ def test_unfinished_training_is_not_packed(tmp_path):
     with pytest.raises(InvalidArgumentError, match="polish"):
         pack(tmp_path, tmp_path / "model.safetensors")
     with pytest.raises(InvalidArgumentError, match="wide"):
-        pack(tmp_path, tmp_path / "model.safetensors", name="wide")
+        pack(tmp_path, tmp_path / "model.safetensors", name="dark")
 
 
 def test_a_model_is_made_of_the_stages_up_to_its_last():
-    assert stages_of("detector")[-1] == "polish" and stages_of("wide") == [*stages_of("detector"), "wide"]
+    assert stages_of("detector")[-1] == "polish" and stages_of("dark") == [*stages_of("detector"), "wide"]
 
 
 def test_samples_are_functions_of_seed_and_number_and_stages_share_none(short):
