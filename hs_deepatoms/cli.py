@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hs_deepatoms._core.version import __version__
-from hs_deepatoms.cli_words import ELEMENTS, NUMBER_OR_TEXT, SPECIES
+from hs_deepatoms.cli_words import ELEMENTS, NUMBER_OR_TEXT, SPECIES, summary
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -303,7 +303,7 @@ def _process_signal(
         table.deepatoms.save(target.with_name(target.name + ending))
     save_overlay(table, signal, target.with_name(target.name + ".png"))
     click.echo(f"{label}: {_describe(signal)}")
-    click.echo(f"  {_summary(table)}")
+    click.echo(f"  {summary(table)}")
     click.echo(f"  {target}.zarr, .csv, .png")
     return table
 
@@ -443,16 +443,6 @@ def _describe(signal: BaseSignal) -> str:
     if axis.scale is not None and axis.units not in UNCALIBRATED:
         size += f", {axis.step:.4g} {axis.units}/px"
     return f"{size}, scale {axis.step:.4g} without units" if axis.units == UNKNOWN_UNITS else size
-
-
-def _summary(table: xr.Dataset) -> str:
-    counts = table.deepatoms.count()
-    text = f"{int(counts.sum())} atoms"
-    if counts.size > 1:
-        text += f" ({int(counts.min())} to {int(counts.max())} per frame)"
-    if "probability" in table and table.sizes["atom"]:
-        text += f", median probability {float(table['probability'].median()):.2f}"
-    return text
 
 
 def _demo_signal(seed: int) -> tuple[BaseSignal, dict[str, Any]]:

@@ -1,11 +1,14 @@
-"""What words on the command line mean: lengths, species, elements."""
+"""What words on the command line mean: lengths, species, elements; and what is said of a table."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class NumberOrText(click.ParamType):
@@ -52,3 +55,18 @@ class Elements(click.ParamType):
 
 
 ELEMENTS = Elements()
+
+
+def summary(table: xr.Dataset) -> str:
+    """How many atoms, how probable, and which model found them."""
+    from hs_deepatoms.tables.schema import read_json
+
+    counts = table.deepatoms.count()
+    text = f"{int(counts.sum())} atoms"
+    if counts.size > 1:
+        text += f" ({int(counts.min())} to {int(counts.max())} per frame)"
+    if "probability" not in table or not table.sizes["atom"]:
+        return text
+    text += f", median probability {float(table['probability'].median()):.2f}"
+    models = [entry["model"]["name"] for entry in read_json(table.attrs, "provenance", []) if entry.get("model")]
+    return f"{text}, model {models[-1]}" if models else text

@@ -90,6 +90,15 @@ def test_the_summary_of_a_calibration(scale, units, text):
     assert _describe(signal) == text
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_which_model_the_contrast_called_for_is_said(tmp_path, sign):
+    image, y, _ = _columns()
+    _signal(500 + sign * image.astype(float)).save(tmp_path / "image.hspy")
+    done = _run("find-atoms", "--quiet", tmp_path / "image.hspy", "--out", tmp_path)
+    assert done.exit_code == 0 and f"{len(y)} atoms" in done.stdout, done.output
+    assert f"model {'detector' if sign > 0 else 'dark'}" in done.stdout
+
+
 @pytest.mark.parametrize("reading", ["--lazy", "--eager"])
 def test_a_stack_counts_per_frame(tmp_path, reading):
     image, y, _ = _columns()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, logit
 
-from hs_deepatoms.atoms.order import EQUIVALENTS, OrderedPart, ordered_parts
+from hs_deepatoms.atoms.order import EQUIVALENTS, TOLERANCE, OrderedPart, ordered_parts
 
-MOST = 8  # equivalents that are remembered of a candidate
+MOST = 8  # equivalents, and lattice vectors, that are remembered of a candidate
+FARTHEST = 20.0  # column sigmas: longest of these vectors
+UNDECIDED = 0.98  # probability below which they are
 WINDOW = 1.5  # column sigmas: half the side of the window on which brightness is measured
 # lattice vectors lead to columns of the same kind if brightness changes along them hardly more than along the best one:
 # by this factor, and this share of its spread over the frame
@@ -49,7 +51,7 @@ def brightness_at(image: np.ndarray, valid: np.ndarray, y, x, sigma: float) -> n
 
 def reconsidered_with_alike(
     y, x, probability, brightness, sigma: float, shape: tuple[int, int], weights: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """As :func:`~hs_deepatoms.atoms.order.reconsidered`, and which columns each candidate has to measure up to.
 
     These stand where lattice vectors lead along which brightness hardly changes: a weak column among strong ones is
@@ -62,18 +64,21 @@ def reconsidered_with_alike(
         Indices of columns; -1 where there are fewer.
     between : ndarray of bool, shape (n,)
         True for candidates in a crystal that stand on none of its sites.
+    steps : ndarray, float32, shape (n, MOST, 2)
+        Lattice vectors (y, x; pixels) along which brightness hardly changes, of the undecided candidates; NaN where
+        there are fewer.
     """
     out, found = np.array(probability, float), np.full((len(y), MOST), -1, np.int32)
-    between = np.zeros(len(y), bool)
+    between, steps = np.zeros(len(y), bool), np.full((len(y), MOST, 2), np.nan, np.float32)
     for part in ordered_parts(y, x, probability, sigma, shape, weights):
         here = part.around[part.inside]
         out[here] = part.probability[part.inside]
-        near, between[here] = (v[part.inside] for v in _alike(part, np.asarray(brightness, float)[part.around]))
-        found[here] = np.where(near >= 0, part.around[near], -1)
-    return out, found, between
+        near, between[here], there = (v[part.inside] for v in _alike(part, np.asarray(brightness, float)[part.around]))
+        found[here], steps[here] = np.where(near >= 0, part.around[near], -1), sigma * there
+    return out, found, between, steps
 
 
-def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from hs_deepatoms.atoms.compiled.loops import in_parts
     from hs_deepatoms.atoms.compiled.pairs import heaviest
 
@@ -93,7 +98,32 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.nd
     site = occupied & (evidence.number > EQUIVALENTS) & (evidence.mean > 0)
     site &= ~_beside(part.places, p, sites.shortest) & ((found >= 0).sum(1) >= LEAST)
     found[~site] = -1
-    return found, between
+    return found, between, _steps(part, who, there, weight)
+
+
+def _steps(part: OrderedPart, who, there, weight) -> np.ndarray:
+    """The vectors (n, MOST, 2) that count most for each undecided candidate, sigmas."""
+    out = np.full((len(weight), MOST, 2), np.nan, np.float32)
+    short = np.hypot(*part.sites.vectors.T) < FARTHEST
+    rows = np.flatnonzero(part.inside & (part.probability < UNDECIDED) & (weight[:, short] > 0).any(1))
+    if not len(rows):
+        return out
+    vectors, weight = _measured_vectors(part, who, there)[short], weight[rows][:, short]
+    best = np.argsort(-weight, axis=1, kind="stable")[:, :MOST]
+    known = np.take_along_axis(weight, best, 1) > 0
+    out[rows, : best.shape[1]] = np.where(known[..., None], vectors[best], np.nan)
+    return out
+
+
+def _measured_vectors(part: OrderedPart, who, there) -> np.ndarray:
+    """The lattice vectors (m, 2) as the mean of the displacements that they stand for."""
+    p, vectors = part.probability, part.sites.vectors
+    start, k = np.nonzero((p > 0.5)[:, None] & (there > 0.5) & part.sites.inside)
+    away = part.places[who[start, k]] - part.places[start]
+    near = np.hypot(*(away - vectors[k]).T) < TOLERANCE
+    number = np.bincount(k[near], minlength=len(vectors))
+    mean = [np.bincount(k[near], w, len(vectors)) / np.maximum(number, 1) for w in away[near].T]
+    return np.where((number > PAIRS)[:, None], np.column_stack(mean), vectors)
 
 
 def _change(sites, p, brightness, who, there, weight) -> np.ndarray:
@@ -151,6 +181,35 @@ def usual(clearness: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
     known = some & (mean > PLAIN) & ~((middle < PLAIN) & (middle < UNEVEN * mean))
     # a fitted height over its error varies by one
     return np.where(known, mean, np.nan), np.where(known, np.sqrt(np.maximum(variance, 1.0)), np.nan)
+
+
+def unevenness(clearness: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """How unequal the equivalents of each column are, beyond the noise: their relative standard deviation (n,).
+
+    Columns of one sublattice are nearly equal. Bumps of a rough ground are not: the heights of the maxima of a random
+    field vary by a third (Longuet-Higgins, Phil. Trans. R. Soc. A 249, 321 (1957), doi:10.1098/rsta.1957.0002).
+
+    Parameters
+    ----------
+    clearness, rows
+        See :func:`usual`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Pooled with that of the equivalents themselves, since few tell little; NaN where there are too few.
+    """
+    fitted = (rows >= 0) & np.isfinite(clearness)[rows]
+    value = np.where(fitted, clearness[rows], np.nan)
+    some = np.flatnonzero(fitted.sum(1) >= LEAST)
+    square = np.full(len(value), np.nan)
+    mean = np.maximum(np.nanmean(value[some], axis=1), 1e-6)
+    square[some] = (np.nanvar(value[some], axis=1, ddof=1) - 1) / mean**2  # a height over its error varies by one
+    near = np.where(fitted, square[rows], np.nan)
+    known = np.isfinite(near).any(1) & np.isfinite(square)
+    out = np.full(len(value), np.nan)
+    out[known] = np.sqrt(np.maximum((square[known] + np.nanmean(near[known], axis=1)) / 2, 0))
+    return out
 
 
 def likeness(clearness: np.ndarray, typical: np.ndarray, spread: np.ndarray, nothing: float = NOTHING) -> np.ndarray:

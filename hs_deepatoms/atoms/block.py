@@ -29,6 +29,7 @@ from hs_deepatoms.atoms.judge import compared, judge
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.order import reconsidered
 from hs_deepatoms.atoms.refine import CLOSE, FrameFit, begin_fit, first_fit, fit_columns
+from hs_deepatoms.atoms.repeats import repeated
 from hs_deepatoms.atoms.residue import Residue, pooled, residue
 from hs_deepatoms.atoms.shape import as_ellipses
 from hs_deepatoms.atoms.state import KNOT
@@ -114,7 +115,9 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
         return points.keep(points.probability >= job.reported)
     probability = np.empty(len(points.y), np.float32)
     alike = np.full((len(points.y), MOST), -1, np.int32) if job.heights is not None else None
-    between = np.zeros(len(points.y), bool)
+    between, steps = np.zeros(len(points.y), bool), None
+    if alike is not None:
+        steps = np.full((len(points.y), MOST, 2), np.nan, np.float32)
     for frame in np.unique(points.frame):
         here = np.flatnonzero(points.frame == frame)
         given = points.y[here], points.x[here], points.probability[here]
@@ -123,7 +126,7 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
             probability[here] = reconsidered(*given, *known)
             continue
         bright = points.fitted["brightness"][here]
-        probability[here], near, between[here] = reconsidered_with_alike(*given, bright, *known)
+        probability[here], near, between[here], steps[here] = reconsidered_with_alike(*given, bright, *known)
         near[_at_rim(*given[:2], job)] = -1
         alike[here] = np.where(near >= 0, here[near], -1)
     keep, fitted = probability >= job.reported, {}
@@ -131,6 +134,7 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
         seen = np.where(_at_rim(points.y, points.x, job), 0, points.probability)
         keep |= ((probability >= HOPED) & (alike[:, 0] >= 0)) | (seen >= job.certain)
         fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike, "seen": seen, "between": between}
+        fitted["steps"] = steps
     return replace(points, probability=probability, fitted=fitted).keep(keep)
 
 
@@ -276,11 +280,12 @@ def _refined(
     done = fit_frame(points, frame, k, block, job)
     fit, known, chosen, box = done.fit, done.known, done.chosen, done.box
     mine[np.setdiff1d(chosen, done.rows)] = False  # doubles of others
-    ratio, typical = compared(points, done, job.column_sigma)
+    again = repeated(points, done, job)
+    ratio, typical, uneven = compared(points, done, job.column_sigma, bumps=bool(np.isfinite(again.share).any()))
     mine[done.rows[_absent(fit.clearness[known], typical, done.noise)]] = False
     mine[done.rows[_like_noise(points, done, typical)]] = False
     if job.heights is not None:
-        judge(points, done, job, ratio, typical)
+        judge(points, done, job, ratio, typical, uneven, again)
     seen = Block(block.frames, block.core, box)
     points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.special import expit, logit
 
-from hs_deepatoms.atoms.alike import likeness, on_its_own, rows_of, usual, weighed
+from hs_deepatoms.atoms.alike import likeness, on_its_own, rows_of, unevenness, usual, weighed
 from hs_deepatoms.atoms.at_site import at_sites
+from hs_deepatoms.atoms.repeats import Repeats, moved
 
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
@@ -23,10 +25,24 @@ DOUBTFUL, PEAK = 0.75, 4.5
 PLAIN_TO_SEE, LIKE_NEIGHBOURS, NEIGHBOURS = 10.0, 0.6, 8
 
 HARDLY = 1.5  # signal-to-noise ratio that the noise alone has at every place
+EVEN, UNEVEN = 0.28, 0.36  # relative spread of equivalents up to which they are a sublattice, and from which bumps
+NEVER, ONCE = 0.1, 0.25  # share repeated up to which pixels repeat nothing, and from which they do
+CERTAIN = 1e-4  # probabilities count as no nearer to 0 and 1
 
 
-def judge(points: Points, done: FrameFit, job: Detection, ratio: np.ndarray, typical: np.ndarray) -> None:
+def judge(
+    points: Points,
+    done: FrameFit,
+    job: Detection,
+    ratio: np.ndarray,
+    typical: np.ndarray,
+    uneven: np.ndarray,
+    again: Repeats,
+) -> None:
     """Probabilities of the fitted candidates in the light of their heights, written to ``points``.
+
+    What the crystal has raised is taken back where the equivalents are as unequal as bumps of a rough ground and the
+    pixels repeat nothing; faint candidates that they repeat ``again`` are raised.
 
     Between the sites of a crystal, and where what stands on equivalent sites is hardly to be seen, a column has to
     stand out of the noise by itself.
@@ -37,20 +53,36 @@ def judge(points: Points, done: FrameFit, job: Detection, ratio: np.ndarray, typ
     clearness, seen = done.fit.clearness[done.known], points.fitted["seen"][rows]
     # the crystal raises nothing where hardly anything is, and that it has nothing to compare with
     raised = (points.fitted["alike"][rows, 0] < 0) & (clearness < HARDLY) & (seen > 0)
+    weighed_ones = _taken_back(weighed_ones, seen, uneven, again.share)
     p[rows] = np.minimum(weighed_ones, np.where(alone, on_its_own(clearness), np.where(raised, seen, 1.0)))
+    p[rows] = moved(p[rows], again, ratio)
     p[spared] = points.fitted["seen"][spared]
 
 
-def compared(points: Points, done: FrameFit, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-    """How far the fitted candidates measure up to their equivalents, and these: a log likelihood ratio, a clearness."""
+def _taken_back(p: np.ndarray, seen: np.ndarray, uneven: np.ndarray, again: np.ndarray) -> np.ndarray:
+    """Probabilities that are above those that the detector had ``seen``, back to these where nothing but bumps is."""
+    share = ((uneven - EVEN) / (UNEVEN - EVEN)).clip(0, 1) * ((ONCE - again) / (ONCE - NEVER)).clip(0, 1)
+    share = np.nan_to_num(share)
+    now, before = (logit(np.clip(v, CERTAIN, 1 - CERTAIN)) for v in (p, seen))
+    return np.where((share > 0) & (seen > 0) & (before < now), expit(now + share * (before - now)), p)
+
+
+def compared(
+    points: Points, done: FrameFit, sigma: float, *, bumps: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far the fitted candidates measure up to their equivalents, and these.
+
+    A log likelihood ratio, the clearness of the equivalents, and how uneven they are (NaN without ``bumps``).
+    """
     which = np.flatnonzero(done.known)
     if "alike" not in points.fitted:
-        return np.full(len(which), np.nan), np.full(len(which), np.nan)
+        return tuple(np.full((3, len(which)), np.nan))
     order = np.argsort(points.fitted["number"][done.rows])
     ids, alike = (points.fitted[name][done.rows[order]] for name in ("number", "alike"))
     near, which = rows_of(ids, alike), which[order]
     typical, spread = usual(clearness := done.fit.clearness[which], near)
     ratio = likeness(clearness, typical, spread)
+    uneven = unevenness(clearness, near) if bumps else np.full(len(which), np.nan)
     doubtful = np.flatnonzero(clearness < np.minimum(DOUBTFUL * typical, PEAK))
     if len(doubtful):
         near = np.where(near >= 0, which[near], -1)[doubtful]
@@ -58,7 +90,7 @@ def compared(points: Points, done: FrameFit, sigma: float) -> tuple[np.ndarray, 
         again = likeness(own, there, spread[doubtful], 0.0)
         ratio[doubtful] = np.where(np.isfinite(again), again, ratio[doubtful])
     back = np.argsort(order)
-    return ratio[back], typical[back]
+    return ratio[back], typical[back], uneven[back]
 
 
 def overruled(points: Points, done: FrameFit, job: Detection) -> np.ndarray:

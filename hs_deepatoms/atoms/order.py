@@ -176,8 +176,8 @@ class Sites:
         Whether that lies in the frame.
     square : ndarray of int, shape (2, n)
         The square of side ``PITCH`` each candidate lies in.
-    shortest : float
-        Length of the shortest vector, sigmas.
+    vectors : ndarray, shape (m, 2)
+        The lattice vectors, sigmas.
     """
 
     shape: tuple[int, int]
@@ -186,7 +186,12 @@ class Sites:
     there: np.ndarray
     inside: np.ndarray
     square: np.ndarray
-    shortest: float
+    vectors: np.ndarray
+
+    @property
+    def shortest(self) -> float:
+        """Length of the shortest vector, sigmas."""
+        return float(np.hypot(*self.vectors.T).min())
 
     @staticmethod
     def of(u, v, p, size: tuple[float, float]) -> Sites | None:
@@ -205,7 +210,7 @@ class Sites:
         squares = np.stack([(np.clip(w, 0, None) // PITCH).astype(int) for w in (u, v)])
         squares -= squares.min(1, keepdims=True)
         near = _cells_near((u - low[0]) / CELL, (v - low[1]) / CELL, cells, tolerance / CELL)
-        return Sites(tuple(cells), *_by_cell(near, cells[0] * cells[1]), i * cells[1] + j, inside, squares, shortest)
+        return Sites(tuple(cells), *_by_cell(near, cells[0] * cells[1]), i * cells[1] + j, inside, squares, vectors)
 
     def evidence(self, p: np.ndarray) -> Evidence:
         """What stands at the equivalents, given the probabilities of all candidates."""

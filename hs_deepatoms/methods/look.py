@@ -56,6 +56,7 @@ IMPURE, GAPS = 0.9, (1.0, 0.75)
 # the share of the unexplained that a contrast may leave, or how much more it must explain, to replace one that the
 # survey finds much likelier
 INSTEAD, BY_FAR = 0.8, 1.5
+FILM = 0.25  # indecision of the grain of films; of columns it is less
 TWICE = 1.4  # times as many columns, and more, as there are in a lattice between one and two
 
 
@@ -147,8 +148,7 @@ def look_at(
             return look
         look = guess
     if model is None or model == AUTO:
-        suited = images.suited_model(look.dark)
-        look = replace(look, model=suited, threshold=_limit(threshold, suited, method))
+        look = _suited(source, look, seen.frames[0], threshold)
     # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
     round_ones = replace(look, elliptical=False)  # whose remains tell the shape
@@ -157,6 +157,23 @@ def look_at(
         round_ones = _of_one(round_ones, survey(np.array([frame])))
     found = _measured(source, round_ones, frame, limits, contrast)
     return replace(found, elliptical=elliptical, measured=frame)
+
+
+def _suited(source: Source, look: Look, frame: int, threshold: float | str) -> Look:
+    """The look with the shipped model for its contrast, if the default one sees columns that are not much in doubt.
+
+    What was trained on dense columns of one contrast takes the grain of a fine film for them, and is surer of it.
+    """
+    from hs_deepatoms.atoms.pile import indecision
+
+    suited = images.suited_model(look.dark)
+    if suited.sha256 == look.model.sha256:
+        return look
+    if look.method == "network":
+        seen = _columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].probability
+        if not len(seen) or indecision(seen) > FILM:
+            return look
+    return replace(look, model=suited, threshold=_limit(threshold, suited, look.method))
 
 
 def _of_one(look: Look, alone: Appearance) -> Look:

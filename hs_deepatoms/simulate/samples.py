@@ -13,7 +13,8 @@ import numpy as np
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
 from hs_deepatoms.prepare.resample import resample_frame, to_grid
 from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
-from hs_deepatoms.simulate.scenes import simulate_scene
+from hs_deepatoms.simulate.scenes import Scene, simulate_scene
+from hs_deepatoms.simulate.wide import simulate_wide
 
 DARK_SHARE = 0.25
 EMPTY_SHARES = {
@@ -23,7 +24,11 @@ EMPTY_SHARES = {
     "long": (("nothing", "film", "noisy_film", "few_counts", "fringes"), (0.03, 0.04, 0.16, 0.06, 0.03)),
     "polish": (("nothing", "film", "noisy_film", "few_counts", "fringes"), (0.02, 0.03, 0.12, 0.04, 0.03)),
 }
-FAINT_SHARE = {"polish": 0.5}  # of the crystals: main columns of a signal-to-noise ratio of at most 25
+EMPTY_SHARES["wide"] = EMPTY_SHARES["polish"]
+# of the crystals: main columns of a signal-to-noise ratio of at most 25
+FAINT_SHARE = {"polish": 0.5, "wide": 0.5}
+WIDE_SHARE = {"wide": 0.5}  # of the simulated images: those of simulate_wide, of which more are dark
+WIDE_DARK_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,11 @@ def detector_sample(
     seed, index : int
     size : int
         Side of the sample on the network's grid, a multiple of 8.
-    stage : {"detector", "hard", "last", "final", "long", "polish"}
+    stage : {"detector", "hard", "last", "final", "long", "polish", "wide"}
         After the first stage some images have dark columns (shown inverted, as `find_atoms` does) and more of them
         have none, with rough films at first and films, fields of few counts and fringes in the end,
-        when half of the crystals are also faint.
+        when half of the crystals are also faint. Of "wide" half are as of "polish", the others those of
+        :func:`~hs_deepatoms.simulate.wide.simulate_wide`.
 
     Returns
     -------
@@ -63,16 +69,24 @@ def detector_sample(
     sigma = float(np.exp(rng.uniform(np.log(0.72), np.log(4.5))))
     zoom = on_grid / sigma
     side = int(np.ceil(size / zoom)) + 1
+    scene, dark = _scene(rng, (side, side), sigma, stage)
+    image = network_view(rng, -scene.image if dark else scene.image, zoom)[:size, :size]
+    target = column_target(size, to_grid(scene.y, zoom), to_grid(scene.x, zoom), scene.strength, np.log(on_grid / 2.0))
+    return np.ascontiguousarray(image[None]), target
+
+
+def _scene(rng: np.random.Generator, shape: tuple[int, int], sigma: float, stage: str) -> tuple[Scene, bool]:
+    """A scene of a stage, and whether its columns are dark."""
+    if stage in WIDE_SHARE and rng.random() < WIDE_SHARE[stage]:
+        dark = bool(rng.random() < WIDE_DARK_SHARE)
+        return simulate_wide(rng, shape, sigma, dark=dark), dark
     dark, kind = False, None
     if stage != "detector":
         dark = bool(rng.random() < DARK_SHARE)
         kinds, chances = EMPTY_SHARES[stage]
         kind = str(rng.choice(["", *kinds], p=[1 - sum(chances), *chances])) or None
     faint = stage in FAINT_SHARE and rng.random() < FAINT_SHARE[stage]
-    scene = simulate_scene(rng, (side, side), sigma, kind=kind, dark=dark, strongest=25.0 if faint else None)
-    image = network_view(rng, -scene.image if dark else scene.image, zoom)[:size, :size]
-    target = column_target(size, to_grid(scene.y, zoom), to_grid(scene.x, zoom), scene.strength, np.log(on_grid / 2.0))
-    return np.ascontiguousarray(image[None]), target
+    return simulate_scene(rng, shape, sigma, kind=kind, dark=dark, strongest=25.0 if faint else None), dark
 
 
 def network_view(rng: np.random.Generator, frame: np.ndarray, zoom: float) -> np.ndarray:

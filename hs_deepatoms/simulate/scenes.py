@@ -98,18 +98,43 @@ def simulate_scene(
     wide = (shape[0] + 2 * margin, shape[1] + 2 * margin)
     sites, columns, mask = _specimen(rng, wide, sigma, kind)
     ground, level = _ground(rng, wide, sigma, kind, mask)
+    return recorded(
+        rng, sites, columns, ground, sigma, margin, kind=kind, dark=dark, level=level, strongest=strongest
+    )  # fmt: skip
+
+
+def recorded(
+    rng: np.random.Generator,
+    sites: Sites,
+    columns: np.ndarray,
+    ground: np.ndarray,
+    sigma: float,
+    margin: int,
+    *,
+    kind: str,
+    dark: bool,
+    level: float,
+    strength: float | None = None,
+    strongest: float | None = None,
+) -> Scene:
+    """Record a specimen drawn on a field that is wider by ``margin`` pixels on every side.
+
+    ``columns`` and ``ground`` are relative to the main column's height, ``level`` is the ground's typical one;
+    ``strength`` is the main column's matched-filter ratio, drawn up to ``strongest`` (or the kind's limit) by default.
+    """
+    wide = columns.shape
     expected, level = _contrast(rng, columns, ground, level, dark)
-    how = _recording(rng, sigma, level, kind, strongest)
+    how = _recording(rng, sigma, level, kind, strongest, strength)
     image = record(rng, expected, how)[margin:-margin, margin:-margin]
     y, x = sites.y - margin, sites.x - margin
-    inside = (y > -0.5) & (x > -0.5) & (y < shape[0] - 0.5) & (x < shape[1] - 0.5)
+    inside = (y > -0.5) & (x > -0.5) & (y < image.shape[0] - 0.5) & (x < image.shape[1] - 0.5)
     local = expected[
         np.clip(np.rint(sites.y).astype(int), 0, wide[0] - 1), np.clip(np.rint(sites.x).astype(int), 0, wide[1] - 1)
     ]
     under = np.maximum(local if dark else local - 0.7 * sites.height, 1e-3) + how.readout**2 / how.counts
-    strength = sites.height * sigma * np.sqrt(np.pi * how.counts / under)
+    seen = sites.height * sigma * np.sqrt(np.pi * how.counts / under)
     height = -sites.height if dark else sites.height
-    return Scene(image, y[inside], x[inside], height[inside], strength[inside], sigma, kind)
+    return Scene(image, y[inside], x[inside], height[inside], seen[inside], sigma, kind)
 
 
 def _specimen(rng, shape, sigma, kind) -> tuple[Sites, np.ndarray, np.ndarray]:
@@ -172,10 +197,10 @@ def _contrast(rng, columns, ground, level, dark):
     return np.maximum(bright - columns - shade, 0.01 * bright), bright
 
 
-def _recording(rng, sigma, level, kind, strongest=None) -> Recording:
+def _recording(rng, sigma, level, kind, strongest=None, strength=None) -> Recording:
     """Counts such that the main column has a matched-filter signal-to-noise ratio between 2.2 and 80."""
     best = strongest or {"single_atoms": 40, "noisy_film": 20}.get(kind, 80)
-    strength = np.exp(rng.uniform(np.log(2.2), np.log(best)))
+    strength = strength or np.exp(rng.uniform(np.log(2.2), np.log(best)))
     counts = float(np.clip((strength / sigma) ** 2 * (level + 0.3) / np.pi, 0.05, 1e4))
     if kind == "few_counts":
         counts = float(np.exp(rng.uniform(np.log(0.02), np.log(4.0))) / level)

@@ -107,7 +107,7 @@ def fitted_samples(
         job = block.measured(one.image[None], box, replace(job, reported=CANDIDATE))
         points = block.in_light_of_crystal(block.find(one.image[None], box, job, "network"), job)
         done = block.fit_frame(points, one.image, 0, box, job)
-        ratio, _ = judge.compared(points, done, job.column_sigma)
+        ratio = judge.compared(points, done, job.column_sigma)[0]
         y, x = points.y[done.rows], points.x[done.rows]
         column = matched(y, x, one.y, one.x, max(1.5 * one.sigma, 1.0))
         known = np.isfinite(ratio)

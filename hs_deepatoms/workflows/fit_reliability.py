@@ -1,11 +1,13 @@
 """What the probabilities of ``find_atoms`` are worth: knots of ``atoms/reliability.py``, fitted on simulated images.
 
-    python -m hs_deepatoms.workflows.fit_reliability MODEL [--seed 1 0] [--images 360 120] [--write FILE]
+    python -m hs_deepatoms.workflows.fit_reliability MODEL [--seed 1 0] [--images 360 120] [--dark] [--write FILE]
 
-prints the knots for ``pack``; with ``--write`` they go into a copy of the model file. The whole of ``find_atoms``
-runs on images of several kinds (crystals, bright and dark; single atoms; plain lattices with empty sites at low dose;
-films and noise), and what it says is compared with the truth. Which columns are kept by default does not change: the
-map rises, and the threshold goes through it too.
+prints the knots for ``pack``; with ``--write`` they go into a copy of the model file. ``--dark`` is for a model that
+`find_atoms` takes for dark columns alone: only images of these count, and their contrast is given.
+
+The whole of ``find_atoms`` runs on images of several kinds (crystals, bright and dark; single atoms; plain lattices
+with empty sites at low dose; films and noise), and what it says is compared with the truth. Which columns are kept by
+default does not change: the map rises, and the threshold goes through it too.
 """
 
 from __future__ import annotations
@@ -47,14 +49,14 @@ class Judged:
     right: np.ndarray
 
 
-def judged(seed: int, number: int, *, model=None, threshold: float = LEAST) -> Judged | None:
+def judged(seed: int, number: int, *, model=None, threshold: float = LEAST, contrast: str = "auto") -> Judged | None:
     """What `find_atoms` says of one simulated image; None where it refuses to look at it."""
     from hs_deepatoms._core.errors import InvalidImageError
 
     kind = KINDS[number % len(KINDS)]
     image, y, x, sigma = simulated(np.random.default_rng([seed, number, 77]), kind, number // len(KINDS))
     try:
-        atoms = find_atoms(image, model=model, threshold=threshold, show_progressbar=False)
+        atoms = find_atoms(image, model=model, threshold=threshold, contrast=contrast, show_progressbar=False)
     except InvalidImageError:  # not a single count
         return None
     found_y, found_x, p = (atoms[name].values.astype(float) for name in ("y_px", "x_px", "probability"))
@@ -119,10 +121,13 @@ def with_knots(model: Path, target: Path, knots) -> str:
     return save_modules(target, parts, preprocessing=preprocessing, card=info["card"])
 
 
-def all_judged(seed: int, images: int, *, model=None, threshold: float = LEAST) -> Iterator[Judged]:
-    """Of so many images."""
+def all_judged(seed: int, images: int, *, model=None, threshold: float = LEAST, dark: bool = False) -> Iterator[Judged]:
+    """Of so many images; with ``dark`` of those among them that have dark columns, which is then known."""
+    contrast = "dark" if dark else "auto"
     for number in range(images):
-        one = judged(seed, number, model=model, threshold=threshold)
+        if dark and KINDS[number % len(KINDS)] != "dark":
+            continue
+        one = judged(seed, number, model=model, threshold=threshold, contrast=contrast)
         if one is not None:
             yield one
 
@@ -132,6 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--seed", type=int, nargs="+", default=[1, 0])
     parser.add_argument("--images", type=int, nargs="+", default=[360, 120], help="so many of every seed")
+    parser.add_argument("--dark", action="store_true", help="of images with dark columns alone")
     parser.add_argument("--write", type=Path, help="copy of the model with the knots")
     o = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -139,7 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
         bare = Path(folder) / "bare.safetensors"
         with_knots(o.model, bare, None)
         sets = zip(o.seed, o.images, strict=True)
-        knots = fit([part for seed, images in sets for part in all_judged(seed, images, model=bare)])
+        knots = fit([part for seed, images in sets for part in all_judged(seed, images, model=bare, dark=o.dark)])
     for name, values in zip(("said", "true"), knots, strict=True):
         print(name, ", ".join(f"{value:.4f}" for value in values))
     if o.write is not None:

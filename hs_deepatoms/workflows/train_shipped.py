@@ -1,9 +1,9 @@
 """Train the networks that ship with the package, from one config and one seed.
 
-    python -m hs_deepatoms.workflows.train_shipped all --out weights --real FOLDER --model detector.safetensors
+    python -m hs_deepatoms.workflows.train_shipped all --out weights --real FOLDER --name detector
 
-trains every part in turn, each going on from the one before, and packs them; a part that is there already is left as
-it is. The names of the detector's stages, ``survey`` and ``pack`` do one of these alone.
+trains every part of a shipped model in turn, each going on from the one before, and packs them; a part that is there
+already is left as it is. The names of the detector's stages, ``survey`` and ``pack`` do one of these alone.
 
 The schedule of the config takes about three hours on two CPU cores; ``--minutes`` cuts a part to a time (for trials:
 the weights then depend on the machine's speed). ``--real FOLDER`` adds labelled real images (``*.npz`` with image,
@@ -24,12 +24,17 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.simulate.samples import LabelledImage, detector_sample, real_detector_sample, survey_sample
 
 THRESHOLD = 0.45
+CALIBRATION = (1.28, 0.81)  # slope and offset from presence to probability, on simulated images not trained on
 ORDER = (0.7798, 0.5060, 1.1688, 0.1065, -0.0174, -0.1531, -0.3208, 0.0491, 0.3508)  # by fit_order, seed 1
 HEIGHTS = (0.784, 0.732, 2.102)  # by the same
 # what probabilities are worth: fit_reliability --seed 1 0 --images 360 120
 RELIABILITY = (
     (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.998),
     (0.0736, 0.1316, 0.2031, 0.3776, 0.5013, 0.6577, 0.7945, 0.9247, 0.9791, 0.985),
+)
+DARK_RELIABILITY = (  # the same --dark --seed 1 0 --images 720 360, for the second model
+    (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.96, 0.99, 0.998),
+    (0.1149, 0.2016, 0.2767, 0.4568, 0.5974, 0.7107, 0.8324, 0.9266, 0.9795, 0.9974),
 )
 
 
@@ -51,9 +56,30 @@ STAGES = {
     "final": Stage(2_200, 7e-4, 0.4),
     "long": Stage(16_000, 1.5e-3, 0.3, {"matched": True}),
     "polish": Stage(8_000, 1.2e-3, 0.4, {"matched": True, "deep": True}),
+    "wide": Stage(8_000, 3e-4, 0.3, {"matched": True, "deep": True}),
 }
 SURVEY = Stage(4_000, 2e-3)
-LAST = list(STAGES)[-1]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model that ships: the last stage of its detector, what is said of it, and what its probabilities are worth."""
+
+    last: str
+    description: str
+    contrasts: tuple[str, ...] = ()  # that `find_atoms` takes it for by itself; none: the default is for all
+    reliability: tuple[tuple[float, ...], tuple[float, ...]] = RELIABILITY
+
+
+MODELS = {
+    "detector": Shipped("polish", "Presence and sub-pixel position of atomic columns; width and contrast of columns."),
+    "dark": Shipped(
+        "wide",
+        "The same for dark columns: trained further on dense crystals, grainy films, tails and moire.",
+        ("dark",),
+        DARK_RELIABILITY,
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -205,21 +231,18 @@ def write_state(module, path: Path) -> None:
     path.with_suffix(".part").replace(path)
 
 
+def stages_of(model: str) -> list[str]:
+    """The detector's stages that lead to a shipped model."""
+    names = list(STAGES)
+    return names[: names.index(MODELS[model].last) + 1]
+
+
 def pack(
-    out: Path,
-    target: Path,
-    *,
-    threshold: float = THRESHOLD,
-    calibration: tuple[float, float] = (1.28, 0.81),
-    order: tuple[float, ...] = ORDER,
-    heights: tuple[float, ...] = HEIGHTS,
-    reliability: tuple[tuple[float, ...], tuple[float, ...]] = RELIABILITY,
-    scores: dict | None = None,
+    out: Path, target: Path, *, name: str = "detector", threshold: float = THRESHOLD, scores: dict | None = None
 ) -> str:
     """Join the trained parts in ``out`` into one model file with its card; returns the sha256.
 
-    ``calibration`` is the slope and offset from presence to probability, fitted on 400 simulated images that were not
-    trained on; ``order`` and ``heights`` are the weights that :mod:`hs_deepatoms.workflows.fit_order` prints, and
+    ``ORDER`` and ``HEIGHTS`` are the weights that :mod:`hs_deepatoms.workflows.fit_order` prints, and a model's
     ``reliability`` the knots that :mod:`hs_deepatoms.workflows.fit_reliability` prints.
     """
     from safetensors.torch import load_file
@@ -228,36 +251,40 @@ def pack(
     from hs_deepatoms.nets.detector import ColumnDetector
     from hs_deepatoms.nets.survey import SurveyNet
 
-    parts, logs = {}, {}
-    missing = [stage for stage in (*STAGES, "survey") if not (out / f"{stage}.json").exists()]
+    stages, model, parts = stages_of(name), MODELS[name], {}
+    missing = [stage for stage in (*stages, "survey") if not (out / f"{stage}.json").exists()]
     if missing:
         message = explain(f"{out} without finished {missing}", "all stages of the training", "Train these first.")
         raise InvalidArgumentError(message)
-    made = (("detector", LAST, ColumnDetector, STAGES[LAST].options), ("survey", "survey", SurveyNet, {}))
-    for name, file, make, options in made:
+    made = (("detector", model.last, ColumnDetector, STAGES[model.last].options), ("survey", "survey", SurveyNet, {}))
+    for part, file, make, options in made:
         module = make(**options)
         module.load_state_dict(load_file(out / f"{file}.safetensors"))
-        parts[name] = (make.__name__, options, module.eval())
-    for part in (*STAGES, "survey"):
-        logs[part] = {k: v for k, v in json.loads((out / f"{part}.json").read_text()).items() if k != "loss"}
-    card = {
-        "name": "detector",
-        "description": "Presence and sub-pixel position of atomic columns; width and contrast of columns.",
-        "licence": "GPL-3.0-or-later",
-        "data": "simulated by this package; labelled HAADF images of single Pt (MIT) and Re (Apache-2.0) atoms",
-        "training": logs,
-        "scores": scores or {},
-    }
+        parts[part] = (make.__name__, options, module.eval())
     preprocessing = {
         "column_sigma_px": 2.0,
         "scaling": "median and 0.5-99.5 percentile range",
         "threshold": threshold,
-        "calibration": list(calibration),
-        "order": list(order),
-        "heights": list(heights),
-        "reliability": [list(knots) for knots in reliability],
+        "calibration": list(CALIBRATION),
+        "order": list(ORDER),
+        "heights": list(HEIGHTS),
+        "reliability": [list(knots) for knots in model.reliability],
     }
-    return save_modules(target, parts, preprocessing=preprocessing, card=card)
+    if model.contrasts:
+        preprocessing["contrasts"] = list(model.contrasts)
+    return save_modules(target, parts, preprocessing=preprocessing, card=_card(name, out, stages, scores))
+
+
+def _card(name: str, out: Path, stages: list[str], scores: dict | None) -> dict:
+    logs = {part: json.loads((out / f"{part}.json").read_text()) for part in (*stages, "survey")}
+    return {
+        "name": name,
+        "description": MODELS[name].description,
+        "licence": "GPL-3.0-or-later",
+        "data": "simulated by this package; labelled HAADF images of single Pt (MIT) and Re (Apache-2.0) atoms",
+        "training": {part: {k: v for k, v in log.items() if k != "loss"} for part, log in logs.items()},
+        "scores": scores or {},
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -269,19 +296,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=TrainingConfig.seed)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--model", type=Path, default=Path("detector.safetensors"), help="file that pack writes")
+    parser.add_argument("--name", choices=list(MODELS), default="detector", help="the shipped model to train or pack")
+    parser.add_argument("--model", type=Path, help="file that pack writes; by default its name")
     parser.add_argument("--threshold", type=float, default=THRESHOLD)
     parser.add_argument("--scores", type=Path, help="JSON of scores for the card that pack writes")
     o = parser.parse_args(arguments)
     config = TrainingConfig(seed=o.seed)
-    parts = [*STAGES, "survey"] if o.part == "all" else [o.part] if o.part != "pack" else []
+    parts = [*stages_of(o.name), "survey"] if o.part == "all" else [o.part] if o.part != "pack" else []
     for part in parts:
         if o.part == "all" and (o.out / f"{part}.json").exists():
             continue
         print(train(part, o.out, config, real=o.real, minutes=o.minutes, device=o.device, workers=o.workers))
     if o.part in ("all", "pack"):
         scores = json.loads(o.scores.read_text()) if o.scores else None
-        print(pack(o.out, o.model, threshold=o.threshold, scores=scores))
+        target = o.model or Path(f"{o.name}.safetensors")
+        print(pack(o.out, target, name=o.name, threshold=o.threshold, scores=scores))
 
 
 if __name__ == "__main__":

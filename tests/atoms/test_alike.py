@@ -53,7 +53,7 @@ def test_a_column_is_compared_with_its_own_sublattice(weights):
     y, x, bright, dim = two_sublattices()
     rng = np.random.default_rng(0)
     noisy = bright + 0.2 * rng.standard_normal(len(bright))
-    p, near, between = reconsidered_with_alike(y, x, np.full(len(y), 0.97), noisy, SIGMA, SHAPE, weights)
+    p, near, between, _ = reconsidered_with_alike(y, x, np.full(len(y), 0.97), noisy, SIGMA, SHAPE, weights)
     np.testing.assert_array_equal(p, reconsidered(y, x, np.full(len(y), 0.97), SIGMA, SHAPE, weights))
     some = near[:, 0] >= 0
     assert some.mean() > 0.95
@@ -71,7 +71,7 @@ def test_an_empty_site_is_compared_and_what_stands_between_sites_is_not(weights)
     half = SPACING / 2 * np.array([np.cos(0.3), np.sin(0.3)])
     y, x = np.append(y, [y[site + 5] + 1.5, y[site] + half[0]]), np.append(x, [x[site + 5], x[site] + half[1]])
     p, bright = np.append(p, [0.3, 0.3]), np.append(bright, [3.0, 1.0])
-    _, near, between = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
+    _, near, between, _ = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
     assert (near[site] >= 0).sum() >= alike.LEAST
     assert (near[-2] < 0).all()
     assert between[-1] and between.sum() == 1
@@ -80,11 +80,11 @@ def test_an_empty_site_is_compared_and_what_stands_between_sites_is_not(weights)
 def test_without_order_nothing_is_alike(weights):
     rng = np.random.default_rng(0)
     y, x, p = rng.uniform(0, 200, 120), rng.uniform(0, 280, 120), rng.uniform(0.02, 0.99, 120)
-    after, near, between = reconsidered_with_alike(y, x, p, np.ones(120), SIGMA, SHAPE, weights)
+    after, near, between, _ = reconsidered_with_alike(y, x, p, np.ones(120), SIGMA, SHAPE, weights)
     np.testing.assert_array_equal(after, p)
     assert (near == -1).all() and near.shape == (120, alike.MOST) and not between.any()
     none = reconsidered_with_alike(y[:0], x[:0], p[:0], p[:0], SIGMA, SHAPE, weights)
-    assert [part.shape for part in none] == [(0,), (0, alike.MOST), (0,)]
+    assert [part.shape for part in none] == [(0,), (0, alike.MOST), (0,), (0, alike.MOST, 2)]
 
 
 def judged(clear, ids, near):
@@ -127,3 +127,14 @@ def test_a_few_adatoms_are_no_standard_for_peaks_of_the_noise():
     columns = np.array([2.6, 3.1, 2.9, 3.4, 2.8, 3.0, 2.5, 3.3])
     adatoms = np.array([7.0, 0.6, 2.3, 5.9, 1.4, 1.4, 8.7, 2.4])  # their mean is higher
     assert np.isfinite(usual(columns, rows)[0]).all() and np.isnan(usual(adatoms, rows)[0]).all()
+
+
+def test_bumps_are_more_uneven_than_columns():
+    rng = np.random.default_rng(0)
+    rows = np.stack([rng.choice(np.delete(np.arange(60), k), alike.MOST, replace=False) for k in range(60)])
+    columns = 12 * (1 + 0.05 * rng.standard_normal(60)) + rng.standard_normal(60)
+    bumps = 12 * (1 + 0.35 * rng.standard_normal(60)) + rng.standard_normal(60)
+    even, uneven = alike.unevenness(columns, rows), alike.unevenness(bumps, rows)
+    assert np.median(even) < 0.12 and 0.3 < np.median(uneven) < 0.42
+    assert np.isnan(alike.unevenness(columns, np.where(np.arange(8) < 2, rows, -1))).all()
+    assert len(alike.unevenness(columns[:0], rows[:0])) == 0

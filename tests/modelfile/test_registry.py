@@ -37,7 +37,8 @@ def test_unknown_names_are_named():
 def test_a_model_is_named_by_word_or_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     default = shipped_model("detector")
-    assert next(iter(shipped_models())) == "detector"
+    assert list(shipped_models()) == ["detector", "dark"]
+    assert read_info(shipped_model("dark"))["preprocessing"]["contrasts"] == ["dark"]
     assert model_path(None) == model_path("auto") == model_path("detector") == default
     (tmp_path / "mine").touch()
     assert model_path("mine") == tmp_path / "mine" and model_path("no.safetensors") == tmp_path / "no.safetensors"

@@ -6,8 +6,9 @@ import pytest
 
 import hs_deepatoms
 from hs_deepatoms.errors import InvalidArgumentError
+from hs_deepatoms.modelfile.files import read_info
 from hs_deepatoms.workflows import train_shipped
-from hs_deepatoms.workflows.train_shipped import Samples, Stage, TrainingConfig, main, pack, real_images
+from hs_deepatoms.workflows.train_shipped import Samples, Stage, TrainingConfig, main, pack, real_images, stages_of
 from tests.methods.conftest import lattice_image
 
 
@@ -38,6 +39,7 @@ def test_all_stages_are_trained_packed_and_usable(tmp_path, short):
     labelled(tmp_path)
     out, model = tmp_path / "weights", tmp_path / "model.safetensors"
     arguments = ["all", "--out", str(out), "--real", str(tmp_path), "--model", str(model), "--workers", "0"]
+    arguments += ["--name", "dark"]
     main(arguments)
     logs = {name: json.loads((out / f"{name}.json").read_text()) for name in (*short, "survey")}
     assert all(log["steps_done"] == 3 and log["real_images"] == 1 for log in logs.values())
@@ -45,6 +47,9 @@ def test_all_stages_are_trained_packed_and_usable(tmp_path, short):
     image = lattice_image((90, 110))[0]
     atoms = hs_deepatoms.find_atoms(image, model=model, threshold=0.99, spacing=15, show_progressbar=False)
     assert "probability" in atoms
+    info = read_info(model)
+    assert info["preprocessing"]["contrasts"] == ["dark"]
+    assert info["card"]["name"] == "dark" and set(info["card"]["training"]) == {*short, "survey"}
     before = (out / "polish.safetensors").stat().st_mtime_ns
     main(arguments)  # what is there is not trained again
     assert (out / "polish.safetensors").stat().st_mtime_ns == before
@@ -53,6 +58,12 @@ def test_all_stages_are_trained_packed_and_usable(tmp_path, short):
 def test_unfinished_training_is_not_packed(tmp_path):
     with pytest.raises(InvalidArgumentError, match="polish"):
         pack(tmp_path, tmp_path / "model.safetensors")
+    with pytest.raises(InvalidArgumentError, match="wide"):
+        pack(tmp_path, tmp_path / "model.safetensors", name="dark")
+
+
+def test_a_model_is_made_of_the_stages_up_to_its_last():
+    assert stages_of("detector")[-1] == "polish" and stages_of("dark") == [*stages_of("detector"), "wide"]
 
 
 def test_samples_are_functions_of_seed_and_number_and_stages_share_none(short):
