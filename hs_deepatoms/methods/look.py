@@ -170,7 +170,7 @@ def _suited(source: Source, look: Look, frame: int, threshold: float | str) -> L
     if suited.sha256 == look.model.sha256:
         return look
     if look.method == "network":
-        seen = _columns_of(source, look, look.sigma, *_middle(source, look, frame))[0].probability
+        seen = columns_of(source, look, look.sigma, *middle(source, look, frame))[0].probability
         if not len(seen) or indecision(seen) > FILM:
             return look
     return replace(look, model=suited, threshold=_limit(threshold, suited, look.method))
