@@ -11,7 +11,6 @@ from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
     DEEP,
-    FIT_REACH,
     LOST,
     Detection,
     detect,
@@ -32,7 +31,6 @@ from hs_deepatoms.atoms.refine import CLOSE, FrameFit, begin_fit, first_fit, fit
 from hs_deepatoms.atoms.repeats import repeated
 from hs_deepatoms.atoms.residue import Residue, pooled, residue
 from hs_deepatoms.atoms.shape import as_ellipses
-from hs_deepatoms.atoms.state import KNOT
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.serial import on_one_core, one_core_blas
 
@@ -177,7 +175,7 @@ def window_residue(points: Points, frame, k: int, block: Block, job: Detection, 
     chosen = _chosen(points, job, box, points.probability >= job.certain)
     sign = -1 if job.dark else 1
     state = begin_fit(sign * scaled, *_places(points, chosen, box), job.column_sigma, valid=~bad,
-                      std=_spread(points, chosen), origin=(box[0], box[2]), knot=job.knot,
+                      std=_spread(points, chosen), origin=(box[0], box[2]), knot=job.knots,
                       device=job.fit_device)  # fmt: skip
     at_rim = box[0] == 0 or box[2] == 0 or box[1] == job.shape[0] or box[3] == job.shape[1]
     state = as_ellipses(state, job.ellipse) if job.elliptical else state
@@ -254,11 +252,10 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
 
 def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> FrameFit:
     """The block's own columns of one frame, fitted together with those around them."""
-    reach = int(np.ceil(FIT_REACH * job.column_sigma))
     # begun at one of the frame's cells, that all tiles sum over the same ones
-    cell = fewest(job.knot or KNOT * job.column_sigma)
-    y0, x0 = (-(-max(block.padded[2 * a], block.core[2 * a] - reach) // cell) * cell for a in (0, 1))
-    y1, x1 = (min(block.padded[2 * a + 1], block.core[2 * a + 1] + reach) for a in (0, 1))
+    cell = fewest(job.knots)
+    y0, x0 = (-(-max(block.padded[2 * a], block.core[2 * a] - job.fit_reach) // cell) * cell for a in (0, 1))
+    y1, x1 = (min(block.padded[2 * a + 1], block.core[2 * a + 1] + job.fit_reach) for a in (0, 1))
     box = (y0, y1, x0, x1)
     scaled, bad, scaling = scaled_window(frame, block, job, k, box)
     chosen = _chosen(points, job, box, _worth_fitting(points, job))
@@ -268,7 +265,7 @@ def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Dete
         noise = job.noises[block.frames[0] + k]
     image = -scaled if job.dark else scaled
     fit = fit_columns(image, *_places(points, chosen, box), job.column_sigma, valid=~bad,
-                      std=_spread(points, chosen), how=job.refine, origin=(y0, x0), knot=job.knot, noise=noise,
+                      std=_spread(points, chosen), how=job.refine, origin=(y0, x0), knot=job.knots, noise=noise,
                       elliptical=job.elliptical, ellipse=job.ellipse, device=job.fit_device)  # fmt: skip
     return FrameFit(image, fit, chosen, noise, box, bad, scaling)
 

@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from hs_deepatoms.atoms.decode import APART, Points, decode
+from hs_deepatoms.atoms.ground import KNOT
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.engine.resident import at_most, one_at_a_time
@@ -34,7 +35,7 @@ LOST = 0.5  # share of a column's weight on pixels without a value from which it
 # the same before a fit, half a column sigma farther in: beside such pixels, which are filled with what is next to them,
 # the detector is off by as much
 DEEP = 0.69
-FIT_REACH = 54  # column sigmas around a core that are fitted with it: seven knots of the background
+FIT_REACH = 6.75  # knots of the background around a core that are fitted with it
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Detection:
         Of two columns nearer than this (source pixels) the less probable is dropped.
     refine : {"none", "quick", "full"}
     knot : float, optional
-        Distance of the knots of the background, pixels; by default by the column sigma.
+        Distance of the knots of the background, pixels, where it is not that of the column sigma; see `knots`.
     elliptical : bool
         Columns are fitted as ellipses.
     ellipse : tuple of float, optional
@@ -121,6 +122,16 @@ class Detection:
         return GRID_SIGMA / self.zoom / (1.0 if self.rounding is None else self.rounding.stretch)
 
     @property
+    def knots(self) -> float:
+        """Distance of the knots of the background, pixels."""
+        return self.knot or KNOT * self.column_sigma
+
+    @property
+    def fit_reach(self) -> int:
+        """Source pixels around a core that are fitted with it."""
+        return int(np.ceil(FIT_REACH * self.knots))
+
+    @property
     def fit_device(self) -> str:
         """Where columns are fitted: some accelerators have no double precision."""
         return "cpu" if self.device.startswith("mps") else self.device
@@ -135,7 +146,7 @@ class Detection:
         """Source pixels a block must see around its core."""
         grid = self.halo + SETTLE + 2 * self.multiple
         seen = int(np.ceil(grid / self.zoom + 2 * max(1.0, 1 / self.zoom))) + 6 + self.smoothing_reach
-        return seen if self.refine == "none" else max(seen, int(np.ceil(FIT_REACH * self.column_sigma)))
+        return seen if self.refine == "none" else max(seen, self.fit_reach)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
 from scipy.linalg.blas import dsbmv
 from torch.nn import functional as F
 
+KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
 FINE = 6  # samples per knot that a product of splines is summed on
 STRIP = 6  # knots: rows of pixels that are drawn together, rather than with splines that are zero there
 

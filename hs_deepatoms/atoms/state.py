@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hs_deepatoms.atoms.belief import near_pairs
-from hs_deepatoms.atoms.ground import Ground
+from hs_deepatoms.atoms.ground import KNOT, Ground
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise, noise_of
 from hs_deepatoms.atoms.peaks import Columns, Window
@@ -17,7 +17,6 @@ from hs_deepatoms.atoms.peaks import Columns, Window
 if TYPE_CHECKING:
     from hs_deepatoms.atoms.joint import Equations
 
-KNOT = 8.0  # knots of the background in column sigmas: smooth over a column, bent over a few spacings
 STIFFNESS = 1e-3
 FIRM = 1e-3  # of a leeway: what is held by that does not move
 LEEWAY = 0.25, 0.7  # of a place around the detector's, at least and at most so many column sigmas

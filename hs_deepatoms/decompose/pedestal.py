@@ -7,7 +7,7 @@ import numpy as np
 from hs_deepatoms.decompose.samples import SOME, Samples
 
 NOISE = 0.05  # of the floor: a mean this far below zero is no noise
-FEW, MOST = 2.0, 99.0  # percentiles: of what may be dead, and of the range of the others
+FEW, MOST = 0.2, 99.0  # percentiles: of what may be dead (dark atoms are more), and of the range of the others
 FAR, WIDE = 2.0, 0.1  # from the low percentile to the median, or of the range: what lies farther below is no sample
 BESIDE = 0.2  # percentile of what is not far below, where something is
 ROWS = 1000  # samples that tell how many parts there are
@@ -31,7 +31,7 @@ def pedestal(samples: Samples, k: int) -> float:
 
 
 def floor(samples: Samples) -> float:
-    """The smallest number, but for up to one in fifty that lie far below all others, as those of dead pixels do.
+    """The smallest number, but for up to one in five hundred that lie far below all others, as those of dead pixels do.
 
     Where there are some, it is a low percentile of the others: patches between pixels have numbers half dead, too.
     """

@@ -256,7 +256,7 @@ def _run(supply: Supply, runner, calls: list[_Call], bar, collect) -> list:
     """The waves, each run while the inputs of the next are loaded if both fit in the memory."""
     results: list = [None] * len(calls)
     held, running = dict(supply.ready), deque()
-    pending, count = None, _Count(bar)
+    pending, count, alone = None, _Count(bar), len(supply.waves) == 1
 
     def finish() -> None:
         wave, done = running.popleft()
@@ -274,7 +274,7 @@ def _run(supply: Supply, runner, calls: list[_Call], bar, collect) -> list:
         _trim(held, supply)
         pending = _load(supply, runner, number + 1, held) if runner.ahead and _fits(supply, held, number + 1) else None
         parts = [(supply.assemblies[i], [held[key] for key in supply.needs[i]]) for i in wave.blocks]
-        running.append((wave, runner.start(parts, [calls[i] for i in wave.blocks], count.tick)))
+        running.append((wave, runner.start(parts, [calls[i] for i in wave.blocks], count.tick, alone)))
         del parts
         while len(running) >= runner.side_by_side:
             finish()

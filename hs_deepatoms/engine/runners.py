@@ -51,7 +51,8 @@ class LocalRunner:
         self.processes = get is dask.multiprocessing.get
         self.threads = get is dask.threaded.get
         self.ahead = self.threads or self.processes
-        self.side_by_side = SIDE_BY_SIDE if self.ahead else 1
+        # the callbacks of others see one wave at a time, as they see one computation of dask
+        self.side_by_side = SIDE_BY_SIDE if self.ahead and not Callback.active else 1
         # A scheduler of somebody else's may take no options.
         self.known = self.ahead or get is dask.get
         self.num_workers = num_workers
@@ -93,11 +94,14 @@ class LocalRunner:
             return self._loader.submit(self._load, graph, keys)
         return finished(self._load(graph, keys) if keys else {})
 
-    def start(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> Future:
-        """Begin with one task per block; a future of the results in order."""
+    def start(
+        self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None], alone: bool
+    ) -> Future:
+        """Begin with one task per block; a future of the results in order. What runs ``alone`` runs in this thread,
+        where it can be interrupted."""
         # Passed on, not registered: dask's registry of callbacks is not safe while another thread loads.
         callbacks = [*Callback.active, Callback(posttask=partial(_tick, tick))._callback]
-        if self._waves is None:
+        if alone or self.side_by_side == 1:
             return finished(self._run(parts, calls, callbacks))
         return self._waves.submit(contextvars.copy_context().run, self._run, parts, calls, callbacks)
 
@@ -156,7 +160,9 @@ class ClusterRunner:
         futures = self.client.get(layer, list(keys), sync=False, priority=-1) if keys else []
         return finished(dict(zip(keys, futures, strict=True)))
 
-    def start(self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None]) -> Future:
+    def start(
+        self, parts: Sequence[tuple[Assembly, list]], calls: Sequence[Call], tick: Callable[[], None], alone: bool
+    ) -> Future:
         """Run one task per block, whatever workers are lost meanwhile; a future of the results in order."""
         return finished(self._run(parts, calls, tick))
 

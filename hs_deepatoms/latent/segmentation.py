@@ -9,7 +9,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 METHODS = ("otsu", "chan_vese")
 ROUNDS = 10
 RANGE = 0.35  # of all values: how unlike neighbours are that count little in the filter
-FEW = 0.02  # of the values, that may be outliers
+FEW = 0.0025  # of the values, that may be outliers: more are a phase
 BEYOND, SCATTER = 0.5, 4.0  # of the range of the others, and of their noise, by which an outlier lies outside
 LEAST = 0.7  # a normal distribution cut at its middle has 0.64, two phases that can be told apart above 0.8
 

@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from hs_deepatoms.prepare.survey import Appearance
 
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
-# how far the fitted width that places the knots may be from the other one, times; columns of a window whose middle
+# the width that the detector sees in one that was fitted, on average; how far that may be from the other one, times;
+# columns of a window whose middle
 # has enough for a fit
-STILL, ENOUGH = (0.8, 1.25), 200
+AS_SEEN, STILL, ENOUGH = 0.955, (0.8, 1.25), 200
 WIDTH_DECIDED = 0.06  # indecision up to which columns tell their width
 OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which columns are not round
 # grid pixels in which a common shape is measured, how often at most, its steps, and the share of what round columns
@@ -290,9 +291,9 @@ def _at_width(look: Look, width: float, still: float | None = None) -> Look:
     all stand elsewhere, and move single atoms on a rough film. So they move by as little as the width does, or one
     that stands stiller.
     """
-    from hs_deepatoms.atoms.state import KNOT
+    from hs_deepatoms.atoms.ground import KNOT
 
-    still = width if still is None else float(np.clip(still, *(share * width for share in STILL)))
+    still = width if still is None else float(np.clip(AS_SEEN * still, *(share * width for share in STILL)))
     return replace(look, sigma=on_the_ladder(width), knot=KNOT * max(still, images.NARROWEST))
 
 
@@ -301,7 +302,7 @@ def _still_width(sight: Sight, found: Points, window: np.ndarray, job: Detection
     window where columns are few. None where a fit does not tell."""
     from hs_deepatoms.atoms.block import FEW_COLUMNS, whole_residue, widths
 
-    few = FEW_COLUMNS <= len(found.y) < ENOUGH and sight.sigma == job.column_sigma
+    few = FEW_COLUMNS <= len(found.y) < ENOUGH and np.isclose(sight.sigma, job.column_sigma)
     seen = widths(whole_residue(found, window, job) if few else sight.remains)
     return None if len(seen) < FEW_COLUMNS else float(np.median(seen))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TrainingError, explain
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.training.freezing import is_frozen
 from hs_deepatoms.training.group import Group
 from hs_deepatoms.training.metrics import Metrics
@@ -130,7 +130,7 @@ class Trainer:
         found["loss"] = self.group.agreed(found["loss"])
         if np.isnan(found["loss"]) and not self.checks:
             self.fetch()  # weights that diverged are an error of their own
-            warnings.warn(NO_NUMBER, UserWarning, stacklevel=2)
+            warn_user(NO_NUMBER)
         self.checks.append({"step": self.step, **found})
         if found["loss"] < self.best_loss:
             self.best_loss, self.best_step = found["loss"], self.step

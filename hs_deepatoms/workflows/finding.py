@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from hs_deepatoms._core.choices import check_choice, yes_or_no
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.numbers import check_count
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.provenance import provenance_entry
 from hs_deepatoms.bridge.results import write_like
 from hs_deepatoms.methods import images
@@ -267,7 +267,7 @@ show_progressbar
     def _examined(self, source, job) -> dict[str, Any]:
         """What is to be said about the images before they are looked at, for the provenance; nothing here."""
         if not self.training and self.architecture != CUSTOM:  # a module of the user's own may have been trained before
-            warnings.warn(UNTRAINED, UserWarning, stacklevel=3)
+            warn_user(UNTRAINED)
         return {}
 
     def _named(self, sha256: str | None = None) -> dict[str, Any]:

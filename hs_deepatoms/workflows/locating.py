@@ -21,10 +21,10 @@ from hs_deepatoms.atoms.block import (
 )
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import GRID_SIGMA, Detection
+from hs_deepatoms.atoms.ground import KNOT
 from hs_deepatoms.atoms.locate import locate_block, seen_around, spot_radius
 from hs_deepatoms.atoms.pixelmaps import MapJob, maps_block
 from hs_deepatoms.atoms.residue import Residue, pooled
-from hs_deepatoms.atoms.state import KNOT
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.engine.mapping import map_blocks
 from hs_deepatoms.engine.plan import Block

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.atoms.agreement import variance_parts
 from hs_deepatoms.atoms.detect import batched
 from hs_deepatoms.atoms.pixelmaps import MapJob, probabilities
@@ -73,7 +73,7 @@ def examined(source: Source, job: MapJob, seen: Familiarity, window: tuple[int, 
             f"These images are unlike those that the ensemble was trained on: out-of-distribution score {worst:.1f}, "
             "expected below 1. Doubt what it finds; train it on such images, or adapt it with hs_deepatoms.elit()."
         )
-        warnings.warn(text, UserWarning, stacklevel=4)
+        warn_user(text)
     return {"out_of_distribution": {"frames": frames, "scores": [round(score, 4) for score in scores]}}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, explain
 from hs_deepatoms._core.numbers import check_whole
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.modelfile.registry import CUSTOM
 from hs_deepatoms.workflows.finding import ObjectMethods
 
@@ -309,7 +309,7 @@ def _warn_of_other_class(path: Any, saved: str | None, net: Any) -> None:
             f"{path} holds the weights of a {saved}, and a {own} was given back. They fit; if it is no other name of "
             "the same network, give that one."
         )
-        warnings.warn(text, UserWarning, stacklevel=5)
+        warn_user(text)
 
 
 def _class_names(classes: int | Sequence[str]) -> list[str]:

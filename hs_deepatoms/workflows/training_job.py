@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from hs_deepatoms._core.described import described
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, LabelError, explain
 from hs_deepatoms._core.numbers import check_count, check_whole
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.engine.checkpoint import fingerprint
 from hs_deepatoms.methods.images import pixel_size_nm, read_images
 from hs_deepatoms.methods.labels import Radius, as_readable, read_labels
@@ -80,7 +80,7 @@ class TrainingJob:
         target = Target(self.exclusive, len(self.classes))
         checks = None if held is None else Validation(held, self.batch_size, target)
         if checks is not None and not len(checks):
-            warnings.warn(UNSEEN, UserWarning, stacklevel=4)
+            warn_user(UNSEEN)
             checks = None
         self.said = {
             "images": len(whole_frames(pairs)),
@@ -122,7 +122,7 @@ class TrainingJob:
             inside, outside = split(regions, share, window, self.seed, partial(has_labels, pairs))
             held = LabelledSet(pairs, window, outside, fixed=True) if outside else None
             if share and held is None and not all(has_labels(pairs, region) for region in regions):
-                warnings.warn(UNSEEN, UserWarning, stacklevel=5)
+                warn_user(UNSEEN)
         else:
             if not isinstance(validation, tuple | list) or len(validation) != 2:
                 got = f"validation of type {type(validation).__name__}"
