@@ -10,6 +10,7 @@ NOISE = 0.05  # of the floor: a mean this far below zero is no noise
 FEW, MOST = 0.2, 99.0  # percentiles: of what may be dead (dark atoms are more), and of the range of the others
 FAR, WIDE = 2.0, 0.1  # from the low percentile to the median, or of the range: what lies farther below is no sample
 BESIDE = 0.2  # percentile of what is not far below, where something is
+DEAD = 0.02  # of the features, that may be the same in all samples
 ROWS = 1000  # samples that tell how many parts there are
 SURELY = 3.0  # eigenvalues of noise
 ROUNDING = 1e-9  # of the second moment
@@ -35,12 +36,18 @@ def floor(samples: Samples) -> float:
 
     Where there are some, it is a low percentile of the others: patches between pixels have numbers half dead, too.
     """
-    some = _some(samples)
+    some = _alive(_some(samples))
     few, middle, most = np.percentile(some, [FEW, 50, MOST])
     least = few - FAR * max(middle - few, WIDE * (most - few))
     if samples.minimum >= least:
         return samples.minimum
     return float(np.percentile(some[some >= least], BESIDE))
+
+
+def _alive(some: np.ndarray) -> np.ndarray:
+    """Without the few features that are the same in all samples: dead pixels of a detector."""
+    dead = (some == some[0]).all(axis=0)
+    return some[:, ~dead] if len(some) > 1 and 0 < dead.sum() <= DEAD * some.shape[1] else some
 
 
 def _some(samples: Samples) -> np.ndarray:

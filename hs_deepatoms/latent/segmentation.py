@@ -9,8 +9,13 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 METHODS = ("otsu", "chan_vese")
 ROUNDS = 10
 RANGE = 0.35  # of all values: how unlike neighbours are that count little in the filter
-FEW = 0.0025  # of the values, that may be outliers: more are a phase
-BEYOND, SCATTER = 0.5, 4.0  # of the range of the others, and of their noise, by which an outlier lies outside
+FEW, PAIR = 0.0025, 2  # of the values, that may be outliers, and so many in any case: more are a phase
+BEYOND, SCATTER = (
+    0.5,
+    4.0,
+)  # (of a map) of the range of the others, and of their noise, by which an outlier lies outside
+FAR = 50.0  # the same where neighbours are not known: a rare atom may be its own phase
+SMALLEST = 50  # values, of which two are few
 LEAST = 0.7  # a normal distribution cut at its middle has 0.64, two phases that can be told apart above 0.8
 
 
@@ -99,18 +104,18 @@ def _without_outliers(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     Of a map, the others are the medians of neighbourhoods: what fills three by three pixels is no outlier.
     """
-    few = int(FEW * known.sum())
-    if not few:
+    few = max(PAIR, int(FEW * known.sum()))
+    if known.sum() < SMALLEST:
         return values
     if values.ndim == 2:
         others = _medians(values)[known]
         noise = 1.4826 * np.median(np.abs(values[known] - others))
     else:
-        few, others, noise = 2 * few, np.sort(values[known])[few:-few], 0.0
+        others, noise = np.sort(values[known])[few:-few], 0.0
     margin = BEYOND * np.ptp(others) + SCATTER * noise
     low, high = others.min() - margin, others.max() + margin
-    found = ((values < low) | (values > high)).sum()
-    return np.clip(values, low, high) if found <= few else values
+    outside = np.maximum(low - values, values - high) > (0.0 if values.ndim == 2 else FAR * np.ptp(others))
+    return np.where(outside, np.clip(values, low, high), values) if outside.sum() <= few else values
 
 
 def _medians(values: np.ndarray) -> np.ndarray:

@@ -451,3 +451,31 @@ def test_blocks_are_shared_out_by_threads_and_neighbours_stay_together():
     assert all(options["allow_other_workers"] for options in shared)
     gone = ClusterRunner(Client({}))
     assert gone._shared_out(2) == [{}, {}]
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_callbacks_of_others_see_one_wave_at_a_time(lazy):
+    from dask.diagnostics import Profiler
+
+    data = da.zeros((9, 20, 30), chunks=(1, 20, 30))
+    blocks = plan_blocks(9, (20, 30), tile=32, halo=0, frames_per_block=1)
+    with Profiler() as profiler:
+        found = map_blocks(data if lazy else data.compute(), blocks, count, num_workers=2, **quiet)
+    assert len(found) == 9 and len(profiler.results) >= 4
+
+
+def test_an_eager_job_is_interrupted_at_once():
+    data = np.zeros((200, 20, 30), np.float32)
+    blocks = plan_blocks(200, (20, 30), tile=32, halo=0, frames_per_block=1)
+    begun = []
+
+    def slow(array, block):
+        begun.append(block)
+        if len(begun) == 3:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.05)
+        return 1
+
+    with pytest.raises(KeyboardInterrupt):
+        map_blocks(data, blocks, slow, num_workers=2, **quiet)
+    assert len(begun) < 20

@@ -95,3 +95,14 @@ def test_small_and_narrow_phases_are_no_outliers():
     line = np.zeros((24, 31), int)
     line[:, 14] = 1
     np.testing.assert_array_equal(phases(line + noise, denoise=None), line)
+
+
+@pytest.mark.parametrize("options", [{}, {"denoise": None}])
+def test_a_rare_phase_is_no_outlier(options):
+    truth = np.zeros((40, 50), int)
+    truth[20, 10:25] = 1  # 0.75 % of the map, one pixel wide
+    values = 5 * truth + 0.05 * np.random.default_rng(2).standard_normal(truth.shape)
+    if options:
+        np.testing.assert_array_equal(phases(values, **options), truth)
+    rare = np.where(np.isin(np.arange(100), (7, 60)), 9.0, 0.1 * np.random.default_rng(3).standard_normal(100))
+    np.testing.assert_array_equal(np.flatnonzero(phases(rare)), (7, 60))
