@@ -3,7 +3,6 @@
 import json
 import shutil
 import warnings
-from functools import partial
 
 import numpy as np
 import pytest
@@ -196,10 +195,11 @@ def test_the_model_for_the_contrast_is_picked_and_named(tmp_path, monkeypatch):
 
 def test_a_film_is_left_to_the_model_that_is_less_sure_of_it():
     """Its grain looks like dense dark columns; the model that was trained on such is not asked."""
-    rough = gaussian_filter(np.random.default_rng(3).normal(size=(256, 256)), 1.5)
-    film = np.random.default_rng(3).poisson(np.clip(40 + 8 * rough / rough.std(), 0, None))
-    look_of = partial(look.look_at, images.read_images(film, operation="find_atoms"), device="cpu")
-    assert look_of(contrast="dark").model.name == "detector"
+    rng = np.random.default_rng(3)
+    rough = gaussian_filter(rng.normal(size=(256, 256)), 1.5)
+    film = rng.poisson(np.clip(40 + 8 * rough / rough.std(), 0, None))
+    seen = look.look_at(images.read_images(film, operation="find_atoms"), device="cpu")
+    assert seen.dark and seen.model.name == "detector"
     image = lattice_image((96, 104))[0]
     assert look.look_at(images.read_images(-image, operation="find_atoms"), device="cpu").model.name == "dark"
 
