@@ -10,11 +10,9 @@ METHODS = ("otsu", "chan_vese")
 ROUNDS = 10
 RANGE = 0.35  # of all values: how unlike neighbours are that count little in the filter
 FEW, PAIR = 0.0025, 2  # of the values, that may be outliers, and so many in any case: more are a phase
-BEYOND, SCATTER = (
-    0.5,
-    4.0,
-)  # (of a map) of the range of the others, and of their noise, by which an outlier lies outside
-FAR = 50.0  # the same where neighbours are not known: a rare atom may be its own phase
+# of the range of the others, and of their noise, by which an outlier lies outside
+BEYOND, SCATTER = 0.5, 4.0
+FAR = 50.0  # and of the range, where neighbours are not known: a rare atom may be a phase of its own
 SMALLEST = 50  # values, of which two are few
 LEAST = 0.7  # a normal distribution cut at its middle has 0.64, two phases that can be told apart above 0.8
 
