@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from hs_deepatoms.prepare.survey import Appearance
 
 SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
-# the width that the detector sees in one that was fitted, on average; how far that may be from the other one, times;
-# columns of a window whose middle
-# has enough for a fit
+# the width that the detector sees in one that was fitted, on average; how far that may be from the measured one, times;
+# columns of a window whose middle has enough for a fit
 AS_SEEN, STILL, ENOUGH = 0.955, (0.8, 1.25), 200
 WIDTH_DECIDED = 0.06  # indecision up to which columns tell their width
 OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which columns are not round
