@@ -214,7 +214,7 @@ def plan(
         tile=tile,
         halo=job.source_halo,
         frames_per_block=frames_per_block or batch_size or most,
-        chunks=getattr(source.data, "chunks", None),
+        chunks=_chunks_of_frames(source.data),
         align=1,
     )
     if batch_size is not None:
@@ -223,6 +223,14 @@ def plan(
     if blocks and blocks[0].core_shape != tuple(shape):
         job = replace(job, scalings=_scalings(source, job.masked))
     return blocks, job
+
+
+def _chunks_of_frames(data) -> tuple[tuple[int, ...], ...] | None:
+    """Chunks along the navigation axes alone: tiles that followed those of the image would give other results, in the
+    last digits, for other chunks of the same data."""
+    if not hasattr(data, "chunks"):
+        return None
+    return (*data.chunks[:-2], *((n,) for n in data.shape[-2:]))
 
 
 def assemble(parts: list[np.ndarray], blocks: list[Block], shape: tuple[int, ...]) -> np.ndarray:
