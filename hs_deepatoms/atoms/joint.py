@@ -390,13 +390,15 @@ def _at_the_end(state: State, gradient: torch.Tensor) -> torch.Tensor:
 
 
 def _freeze(normal: Normal, keep: torch.Tensor) -> None:
-    if keep.all():
+    held = ~keep.all(1)
+    if not held.any():
         return
-    normal.ground *= keep[:, :, None]
-    normal.own *= keep[:, :, None] * keep[:, None, :]
-    normal.own += torch.diag_embed(1 - keep)
+    rows, few = torch.nonzero(held)[:, 0], keep[held]
+    normal.ground[rows] *= few[:, :, None]
+    normal.own[rows] = normal.own[rows] * few[:, :, None] * few[:, None, :] + torch.diag_embed(1 - few)
     i, j, block = normal.pairs
-    block *= keep[i][:, :, None] * keep[j][:, None, :]
+    rows = torch.nonzero(held[i] | held[j])[:, 0]
+    block[rows] *= keep[i[rows]][:, :, None] * keep[j[rows]][:, None, :]
 
 
 def _called_back(state: State, normal: Normal) -> State:

@@ -278,3 +278,13 @@ def test_a_column_that_is_hardly_in_the_image_stops_nothing():
         assert torch.isfinite(raised).all()
     with pytest.raises(torch.linalg.LinAlgError):
         calls.majorant(own * torch.nan, pairs)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_calls_side_by_side_come_back_in_order_and_raise_what_they_raise(monkeypatch, cores):
+    monkeypatch.setattr(loops, "cores", lambda: cores)
+    inner = lambda k: loops.side_by_side(lambda m: (k, m), range(3))  # noqa: E731 - calls within calls wait for nobody
+    assert loops.side_by_side(inner, range(5)) == [[(k, m) for m in range(3)] for k in range(5)]
+    assert loops.side_by_side(inner, []) == []
+    with pytest.raises(ZeroDivisionError):
+        loops.side_by_side(lambda k: 1 / k, [1, 1, 0])
