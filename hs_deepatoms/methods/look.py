@@ -37,6 +37,9 @@ SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 # the width that the detector sees in one that was fitted, on average; how far that may be from the measured one, times;
 # columns of a window whose middle has enough for a fit
 AS_SEEN, STILL, ENOUGH = 0.955, (0.8, 1.25), 200
+# relative error up to which a fitted width stands still when the image changes a little; else rungs per octave of those
+# that the knots of the background stand by
+SURE_WIDTH, KNOT_RUNGS = 0.01, 3
 WIDTH_DECIDED = 0.06  # indecision up to which columns tell their width
 OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which columns are not round
 # grid pixels in which a common shape is measured, how often at most, its steps, and the share of what round columns
@@ -286,24 +289,32 @@ def on_the_ladder(sigma: float, rungs: int = 10) -> float:
 def _at_width(look: Look, width: float, still: float | None = None) -> Look:
     """The look at columns of a measured width.
 
-    The knots of the background are not on the ladder: where a lost line takes the width to the next rung they would
-    all stand elsewhere, and move single atoms on a rough film. So they move by as little as the width does, or one
-    that stands stiller.
+    The knots of the background are not on the same ladder: where a lost line takes the width to the next rung they
+    would all stand elsewhere, and move single atoms on a rough film. They move by as little as a width that stands
+    ``still``; where there is none every change would move them, and they are on a ladder of few rungs.
     """
     from hs_deepatoms.atoms.ground import KNOT
 
-    still = width if still is None else float(np.clip(AS_SEEN * still, *(share * width for share in STILL)))
-    return replace(look, sigma=on_the_ladder(width), knot=KNOT * max(still, images.NARROWEST))
+    if still is None:
+        still = AS_SEEN * on_the_ladder(width / AS_SEEN, rungs=KNOT_RUNGS)
+    else:
+        still = max(float(np.clip(AS_SEEN * still, *(share * width for share in STILL))), images.NARROWEST)
+    return replace(look, sigma=on_the_ladder(width), knot=KNOT * still)
 
 
 def _still_width(sight: Sight, found: Points, window: np.ndarray, job: Detection) -> float | None:
     """The column sigma (pixels) of a fit, which a lost line moves far less than what the detector says; of the whole
-    window where columns are few. None where a fit does not tell."""
+    window where columns are few. None where a fit does not tell it to a hundredth."""
     from hs_deepatoms.atoms.block import FEW_COLUMNS, whole_residue, widths
 
     few = FEW_COLUMNS <= len(found.y) < ENOUGH and np.isclose(sight.sigma, job.column_sigma)
     seen = widths(whole_residue(found, window, job) if few else sight.remains)
-    return None if len(seen) < FEW_COLUMNS else float(np.median(seen))
+    if len(seen) < FEW_COLUMNS:
+        return None
+    logs = np.log(seen)
+    spread = 1.4826 * np.median(np.abs(logs - np.median(logs)))
+    error = np.sqrt(np.pi / 2 / len(seen)) * spread  # of the median
+    return float(np.median(seen)) if error < SURE_WIDTH else None
 
 
 def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> Look:

@@ -30,7 +30,7 @@ from hs_deepatoms.engine.mapping import map_blocks
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.methods import images
 from hs_deepatoms.methods.labels import WIDTHS
-from hs_deepatoms.methods.look import on_the_ladder
+from hs_deepatoms.methods.look import KNOT_RUNGS, on_the_ladder
 from hs_deepatoms.prepare.scaling import apply_scaling, frame_scaling
 from hs_deepatoms.workflows.mapping import planned
 
@@ -89,7 +89,7 @@ def refined(
     fit = Detection(model="", sha256="", device=view.device, zoom=GRID_SIGMA / guess, shape=view.shape, dark=dark,
                     masked=view.masked, skipped=view.skipped, refine=refine, certain=threshold)  # fmt: skip
     width = column_sigma(source, plain, fit)
-    fit = replace(fit, zoom=GRID_SIGMA / on_the_ladder(width), knot=KNOT * width)
+    fit = replace(fit, zoom=GRID_SIGMA / on_the_ladder(width), knot=KNOT * on_the_ladder(width, rungs=KNOT_RUNGS))
     blocks, fit = images.plan(source, fit, **plan)
     if blocks and blocks[0].core_shape != view.shape:
         fit = replace(fit, noises=_noises(source.data, plain, fit, how.get("num_workers")))

@@ -257,12 +257,28 @@ def test_single_atoms_stay_when_a_line_is_cut_off(seed):
     assert moved[deep[here]].max() < 0.05
 
 
-def test_knots_follow_the_width_and_not_its_ladder(monkeypatch):
+@pytest.fixture
+def knots_of(monkeypatch):
+    """Distances of the knots of the background, in an image and in what is left of it without a line."""
     seen = []
     monkeypatch.setattr(look, "_at_width", lambda *known, keep=look._at_width: seen.append(keep(*known)) or seen[-1])
-    image = single_atoms(6)
-    for part in (image, image[:-1, :-1], image[:, 1:]):
-        find_atoms(part, show_progressbar=False)
-    knots = np.array([one.knot for one in seen])
-    assert np.ptp(knots) < 0.01 * knots.mean()
+
+    def knots(image):
+        for part in (image, image[:-1, :-1], image[:, 1:]):
+            find_atoms(part, show_progressbar=False)
+        return np.array([one.knot for one in seen])
+
+    return knots
+
+
+def test_knots_follow_the_width_and_not_its_ladder(knots_of):
+    knots = knots_of(single_atoms(6))
+    assert 0 < np.ptp(knots) < 0.01 * knots.mean()
     assert 6 * 2.4 < knots.mean() < 10 * 2.4
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_knots_stand_still_where_noise_moves_the_width(knots_of, seed):
+    knots = knots_of(single_atoms(seed, counts=5.0))
+    assert np.ptp(knots) == 0
+    assert 6 * 2.4 < knots[0] < 10 * 2.4
