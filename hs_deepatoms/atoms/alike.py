@@ -14,6 +14,7 @@ WINDOW = 1.5  # column sigmas: half the side of the window on which brightness i
 # lattice vectors lead to columns of the same kind if brightness changes along them hardly more than along the best one:
 # by this factor, and this share of its spread over the frame
 FACTOR, SLACK = 1.3, 0.05
+STARTS = 1000  # columns, from which lattice vectors are measured
 PAIRS = 5.0  # columns with a partner, to know how brightness changes along a vector
 OCCUPIED = 0.3  # share of the equivalents that hold columns: of a site at least, between sites at most
 BESIDE = 0.5  # of the shortest lattice vector: nearer to a likelier candidate it is no site of its own
@@ -103,23 +104,29 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _steps(part: OrderedPart, who, there, weight) -> np.ndarray:
     """The vectors (n, MOST, 2) that count most for each undecided candidate, sigmas."""
+    from hs_deepatoms.atoms.compiled.loops import in_parts
+    from hs_deepatoms.atoms.compiled.pairs import heaviest
+
     out = np.full((len(weight), MOST, 2), np.nan, np.float32)
-    short = np.hypot(*part.sites.vectors.T) < FARTHEST
-    rows = np.flatnonzero(part.inside & (part.probability < UNDECIDED) & (weight[:, short] > 0).any(1))
-    if not len(rows):
+    short = np.flatnonzero(np.hypot(*part.sites.vectors.T) < FARTHEST)
+    rows = np.flatnonzero(part.inside & (part.probability < UNDECIDED))
+    weight = weight[np.ix_(rows, short)]
+    if not (weight > 0).any():
         return out
-    vectors, weight = _measured_vectors(part, who, there)[short], weight[rows][:, short]
-    best = np.argsort(-weight, axis=1, kind="stable")[:, :MOST]
-    known = np.take_along_axis(weight, best, 1) > 0
-    out[rows, : best.shape[1]] = np.where(known[..., None], vectors[best], np.nan)
+    best = np.empty((len(rows), MOST), np.int32)
+    numbers = np.tile(np.arange(len(short), dtype=who.dtype), (len(rows), 1))
+    in_parts(heaviest, len(rows), weight, numbers, best)
+    vectors = np.append(_measured_vectors(part, who, there, short), [[np.nan, np.nan]], axis=0)
+    out[rows] = vectors[best]
     return out
 
 
-def _measured_vectors(part: OrderedPart, who, there) -> np.ndarray:
-    """The lattice vectors (m, 2) as the mean of the displacements that they stand for."""
-    p, vectors = part.probability, part.sites.vectors
-    start, k = np.nonzero((p > 0.5)[:, None] & (there > 0.5) & part.sites.inside)
-    away = part.places[who[start, k]] - part.places[start]
+def _measured_vectors(part: OrderedPart, who, there, which: np.ndarray) -> np.ndarray:
+    """Some of the lattice vectors (m, 2) as the mean of the displacements that they stand for, of columns all over."""
+    vectors, start = part.sites.vectors[which], np.flatnonzero(part.probability > 0.5)
+    some = np.ix_(start[:: max(1, len(start) // STARTS)], which)
+    row, k = np.nonzero((there[some] > 0.5) & part.sites.inside[some])
+    away = part.places[who[some][row, k]] - part.places[some[0].ravel()[row]]
     near = np.hypot(*(away - vectors[k]).T) < TOLERANCE
     number = np.bincount(k[near], minlength=len(vectors))
     mean = [np.bincount(k[near], w, len(vectors)) / np.maximum(number, 1) for w in away[near].T]

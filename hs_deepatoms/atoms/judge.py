@@ -55,7 +55,7 @@ def judge(
     raised = (points.fitted["alike"][rows, 0] < 0) & (clearness < HARDLY) & (seen > 0)
     weighed_ones = _taken_back(weighed_ones, seen, uneven, again.share)
     p[rows] = np.minimum(weighed_ones, np.where(alone, on_its_own(clearness), np.where(raised, seen, 1.0)))
-    p[rows] = moved(p[rows], again, ratio)
+    p[rows] = moved(p[rows], again, ratio, clearness)
     p[spared] = points.fitted["seen"][spared]
 
 

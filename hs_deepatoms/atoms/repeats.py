@@ -28,9 +28,11 @@ COVERED = 0.49  # of a column's height: nearer to a strong one nothing is told
 WIDE = 5.0  # column sigmas over which the level of the ground is taken
 VECTORS = 3  # known of a candidate, at least
 AROUND, FEW, MANY = 20.0, 8, 32  # column sigmas; candidates there that tell together, at least and at most
-# change of the log odds: the share that is repeated above the second, times the first; least and most (seed 1 of the
-# images of ``fit_reliability``)
-SLOPE, NEUTRAL, LEAST, MOST = 9.0, 0.12, -0.6, 3.0
+# change of the log odds: the share that is repeated above the second, times the first; and at most
+SLOPE, NEUTRAL, MOST = 9.0, 0.12, 3.0
+# signal-to-noise ratios, and the change at least at each: what hardly stands out of the noise was chosen for being
+# high, and little of it is repeated even if it is a column (seeds 1, 11 and 12 of the images of ``fit_reliability``)
+CLEARNESS, LEAST = (3.0, 9.0), (-0.6, -1.45)
 # where a high share tells nothing and all: column sigmas to the nearest other column, and the excess of the noise, as
 # what a model that does not fit leaves over, as half of a long column, is repeated too
 APART, FITTING = (2.6, 3.1), (1.3, 1.1)
@@ -88,13 +90,16 @@ def _shares(points: Points, done: FrameFit, job: Detection) -> np.ndarray:
     return out
 
 
-def moved(p: np.ndarray, again: Repeats, ratio: np.ndarray) -> np.ndarray:
+def moved(p: np.ndarray, again: Repeats, ratio: np.ndarray, clearness: np.ndarray) -> np.ndarray:
     """Probabilities (n,) in the light of the share that is repeated; unchanged where that is not known.
+
+    It lowers those the more, the plainer what stands there is to see, by its ``clearness``.
 
     Candidates around speak for one only as far as it measures up to its equivalents itself, by its log likelihood
     ``ratio`` (NaN: not known): what is left in an empty site stands among columns that are repeated, too.
     """
-    change = (SLOPE * (again.share - NEUTRAL)).clip(LEAST, MOST)
+    least = np.interp(np.log(np.maximum(clearness, 1.0)), np.log(CLEARNESS), LEAST)
+    change = (SLOPE * (again.share - NEUTRAL)).clip(least, MOST)
     alike = np.where(np.isfinite(ratio), _ramp(ratio, *ALIKE), 1.0)
     change = np.where(change > 0, again.telling * alike, 1.0) * change
     return np.where(np.isfinite(change), expit(logit(np.clip(p, CERTAIN, 1 - CERTAIN)) + change), p)

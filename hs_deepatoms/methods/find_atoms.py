@@ -314,6 +314,7 @@ def _table(source: Source, found, looks: OwnLooks, asked: dict, first: int) -> x
         own = {str(k): v for k, v in looks.told.items()}
         measured["own_column_sigma_px"] = {k: round(v.sigma, 4) if v.sigma else None for k, v in own.items()}
         measured["own_dark_columns"] = {k: v.dark for k, v in own.items() if v.sigma}
+        measured["own_model"] = {k: v.model for k, v in own.items() if v.model}
     entry = provenance_entry(
         "find_atoms",
         {**asked, "threshold_used": limit, **measured},

@@ -43,19 +43,26 @@ class Told:
     dark: bool = False
     oblong: float = 0.0
     ellipses: bool = False
+    other_model: bool = False  # than the stack's
 
     @staticmethod
-    def of(look: Look) -> Told:
-        """Of a look from which something is believed."""
-        return Told(look.sigma, look.dark, look.oblong or 0.0, look.ellipses)
+    def of(look: Look, stack: Look) -> Told:
+        """Of a look from which something is believed, and that at the whole stack."""
+        other = look.model.sha256 != stack.model.sha256
+        return Told(look.sigma, look.dark, look.oblong or 0.0, look.ellipses, other)
 
     @staticmethod
     def from_row(row: np.ndarray) -> Told:
-        return Told(float(row[0]), bool(row[1]), float(row[2]), bool(row[3]))
+        return Told(float(row[0]), bool(row[1]), float(row[2]), bool(row[3]), bool(row[4]))
 
     def row(self) -> np.ndarray:
-        """All in one array, float64, shape (4,)."""
-        return np.array([self.sigma, self.dark, self.oblong, self.ellipses], float)
+        """All in one array, float64, shape (5,)."""
+        return np.array([self.sigma, self.dark, self.oblong, self.ellipses, self.other_model], float)
+
+    @property
+    def model(self) -> str | None:
+        """Name of the shipped model that found the columns, where it is not the stack's."""
+        return images.suited_model(self.dark).name if self.other_model else None
 
 
 STAYS = {"told": np.empty(0)}  # what the stack had found in a frame
@@ -111,7 +118,8 @@ class LookAlone:
             # a small grain by itself may pass for one wide column, which nobody doubts
             fuller = pile.rows >= FEWER * expected and share < doubt + AS_DECIDED
             if pile.rows and share <= limit and (hopeless or fuller):
-                return {"told": Told.of(own).row(), "sums": pile.sums.table(), **pile.points().columns()}
+                points = self._in_terms_of_the_stack(pile.points(), own)
+                return {"told": Told.of(own, self.look).row(), "sums": pile.sums.table(), **points.columns()}
             limit = min(limit, TOO_UNDECIDED if own.spacing_px is None else 1.0)  # nor does it convince by itself
         return NOTHING if doubt > limit else STAYS
 
@@ -121,6 +129,15 @@ class LookAlone:
         shapes = np.subtract(own.ellipse or (0.0, 0.0), this.ellipse or (0.0, 0.0))
         same = own.dark == this.dark and own.rounded == this.rounded and np.hypot(*shapes) < SAME_SHAPE
         return bool(same and abs(np.log2(own.sigma / this.sigma)) < SAME)
+
+    def _in_terms_of_the_stack(self, points: Points, own: Look) -> Points:
+        """Probabilities of another model as the stack's would have to say them, by whose knots they will be mapped."""
+        from hs_deepatoms.atoms.reliability import raw, reliable
+
+        knots = own.model.reliability, self.look.model.reliability
+        if knots[0] == knots[1]:
+            return points
+        return replace(points, probability=raw(reliable(points.probability, knots[0]), knots[1]).astype(np.float32))
 
     def _columns(self, frame: Source, own: Look, how: dict | None) -> Pile | None:
         from hs_deepatoms.atoms.block import columns_block

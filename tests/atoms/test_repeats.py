@@ -60,18 +60,20 @@ def test_columns_of_a_weak_sublattice_are_repeated(weak_ones):
     ground = draw_columns(SHAPE, y, x, np.full(len(y), 0.25), SIGMA)
     again, _, _ = looked_at(y, x, ground + 0.01 * np.random.default_rng(0).standard_normal(SHAPE))
     assert np.isfinite(again.share).all() and np.percentile(again.share, 5) > 0.9
-    assert (moved(np.full(len(y), 0.3), again, np.full(len(y), np.nan)) > 0.8).all()
+    assert (moved(np.full(len(y), 0.3), again, np.full(len(y), np.nan), np.full(len(y), 9.0)) > 0.8).all()
 
 
 def test_what_a_model_that_does_not_fit_leaves_over_is_no_column_though_it_is_repeated(weak_ones):
     y, x = weak_ones
     ground = draw_columns(SHAPE, y, x, np.full(len(y), 0.25), SIGMA)
     again, _, _ = looked_at(y, x, ground, excess=1.4)
-    np.testing.assert_allclose(moved(np.full(len(y), 0.3), again, np.full(len(y), np.nan)), 0.3)
+    np.testing.assert_allclose(moved(np.full(len(y), 0.3), again, np.full(len(y), np.nan), np.full(len(y), 9.0)), 0.3)
     beside = square_lattice(0.0)[0] + 2.4 * SIGMA, square_lattice(0.0)[1]  # as the halves of long columns
     again, _, _ = looked_at(*beside, draw_columns(SHAPE, *beside, np.full(len(y), 0.25), SIGMA))
     assert np.nanmedian(again.share) > 0.7
-    np.testing.assert_allclose(moved(np.full(len(y), 0.3), again, np.full(len(y), np.nan)).max(), 0.3)
+    np.testing.assert_allclose(
+        moved(np.full(len(y), 0.3), again, np.full(len(y), np.nan), np.full(len(y), 9.0)).max(), 0.3
+    )
 
 
 def test_the_grain_of_a_film_is_not(weak_ones):
@@ -85,7 +87,7 @@ def test_the_grain_of_a_film_is_not(weak_ones):
     best = around.argmax(1)
     again, _, _ = looked_at(y + reach[best // 5], x + reach[best % 5], ground)
     assert np.isfinite(again.share).mean() > 0.8 and abs(np.nanmedian(again.share)) < 0.15
-    assert np.nanmedian(moved(np.full(len(y), 0.6), again, np.zeros(len(y)))) < 0.6
+    assert np.nanmedian(moved(np.full(len(y), 0.6), again, np.zeros(len(y)), np.full(len(y), 9.0))) < 0.6
 
 
 def test_few_candidates_and_none_without_a_lattice_are_told_nothing_of(weak_ones):
@@ -95,16 +97,27 @@ def test_few_candidates_and_none_without_a_lattice_are_told_nothing_of(weak_ones
     del points.fitted["steps"]
     assert np.isnan(repeated(points, done, SimpleNamespace(column_sigma=SIGMA)).share).all()
     p = np.array([0.2, 0.7])
-    np.testing.assert_array_equal(moved(p, Repeats(np.full(2, np.nan), np.ones(2)), np.zeros(2)), p)
+    np.testing.assert_array_equal(moved(p, Repeats(np.full(2, np.nan), np.ones(2)), np.zeros(2), np.ones(2)), p)
 
 
 def test_columns_around_do_not_raise_what_is_much_fainter_than_its_equivalents():
     """What the noise left in an empty site stands among columns that are repeated."""
     p, ratio = np.full(4, 0.5), np.array([-4.6, -2.0, 0.0, np.nan])
-    after = moved(p, Repeats(np.full(4, 0.3), np.ones(4)), ratio)
+    after = moved(p, Repeats(np.full(4, 0.3), np.ones(4)), ratio, np.full(4, 3.0))
     assert after[0] == pytest.approx(0.5) and 0.5 < after[1] < after[2] == after[3]
-    lowered = moved(p, Repeats(np.zeros(4), np.ones(4)), ratio)
+    lowered = moved(p, Repeats(np.zeros(4), np.ones(4)), ratio, np.full(4, 3.0))
     assert (lowered < 0.5).all()
+
+
+def test_grain_that_is_plain_to_see_is_lowered_more_than_peaks_of_the_noise():
+    """Of peaks of the noise, chosen for being high, a small share is repeated even if there is a column under them."""
+    clearness = np.array([1.0, 3.0, 5.0, 9.0, 40.0])
+    one = np.ones(5)
+    after = moved(0.5 * one, Repeats(-0.2 * one, one), 0 * one, clearness)
+    assert after[0] == after[1] > after[2] > after[3] == after[4]
+    np.testing.assert_allclose(after[[1, 3]], [0.354, 0.190], atol=1e-3)
+    raised = moved(0.5 * one, Repeats(0.3 * one, one), 0 * one, clearness)
+    assert (raised == raised[0]).all() and raised[0] > 0.5
 
 
 def test_what_the_crystal_raised_is_taken_back_for_bumps_only():

@@ -166,3 +166,21 @@ def test_the_provenance_says_that_a_frame_is_of_the_other_contrast():
     table = find(np.stack(frames))
     parameters = json.loads(table.attrs["provenance"])[-1]["parameters"]
     assert parameters["own_dark_columns"] == {"2": True} and not parameters["dark_columns"]
+
+
+def faint_dark(seed):
+    """Dark columns in so much noise that many are in doubt."""
+    image, y, x = crystal(seed, counts=14.0)
+    return (image.max() - image + 30.0).astype(np.float32), y, x
+
+
+def test_probabilities_of_a_frame_of_the_other_contrast_are_those_of_the_model_that_found_it():
+    """Those of the model for dark columns were mapped by what the probabilities of the default one are worth."""
+    dark, _, _ = faint_dark(3)
+    table, alone = find(np.stack([crystal(1)[0], crystal(2)[0], dark]), threshold=0.06), find(dark, threshold=0.06)
+    there = frame_of(table, 2)
+    assert json.loads(alone.attrs["provenance"])[-1]["model"]["name"] == "dark"
+    parameters = json.loads(table.attrs["provenance"])[-1]
+    assert parameters["model"]["name"] == "detector" and parameters["parameters"]["own_model"] == {"2": "dark"}
+    assert ((alone["probability"] > 0.1) & (alone["probability"] < 0.9)).sum() > 10
+    np.testing.assert_allclose(there["probability"].values, alone["probability"].values, atol=2e-5)
