@@ -66,6 +66,7 @@ def plot_motifs(motifs: xr.Dataset, *, most: int = 12) -> matplotlib.figure.Figu
         name, *rest = names.get(number_, str(number_)).split(", ")
         ax.set_title("\n".join([f"{int(motifs['count'][number_])} x {name}", ", ".join(rest)]), fontsize=8)
         ax.tick_params(labelsize=7)
+        ax.locator_params(nbins=5)
     figure.get_layout_engine().set(hspace=0.08)
     figure.supxlabel(f"from the atom ({units})", fontsize=9)
     return figure
