@@ -59,7 +59,7 @@ fig, ax = plt.subplots(layout="constrained")
 ax.errorbar(msd["time_lag"], msd["msd"], msd["msd_std"], fmt="o", label="measured")
 ax.plot(msd["time_lag"], 2 * (0.03 * spacing * 0.02) ** 2 * msd["lag"], "k-", label="true")
 ax.set(xlabel="time lag (s)", ylabel="mean squared displacement (nm²)")
-ax.legend()
+ax.legend(loc="upper left")
 
 # %%
 # One row per track; the longest ones first.

@@ -111,8 +111,7 @@ def rings(
     more = {"largest": largest, "regular": usual, "containing": containing,
             "keep_doubtful": keep_doubtful, "crossing_bonds": crossed}  # fmt: skip
     net = net._replace(parameters={**net.parameters, **more})
-    made = _dataset(net, found, odd, largest)
-    made["left_out"] = (schema.DIM, left_out, {"long_name": "doubtful, and no part of the network"})
+    made = _dataset(net, found, odd, largest, left_out)
     made.attrs |= {"crossing_bonds": crossed, "regular": usual}
     return made if containing is None else _containing(made, net, containing)
 
@@ -172,7 +171,7 @@ def uncrossed(net: Network) -> tuple[Network, int]:
     return net._replace(bonds=joined), crossed
 
 
-def _dataset(net: Network, found: Rings, odd: kinds.Defects, largest: int) -> xr.Dataset:
+def _dataset(net: Network, found: Rings, odd: kinds.Defects, largest: int, left_out: np.ndarray) -> xr.Dataset:
     import xarray as xr
 
     ids, units = np.asarray(net.ds[schema.DIM].values), net.plane.units
@@ -190,6 +189,7 @@ def _dataset(net: Network, found: Rings, odd: kinds.Defects, largest: int) -> xr
     made["coordination"] = (schema.DIM, coordination(ids.size, net.bonds), {"units": "1"})
     made["component"] = (schema.DIM, components_by_frame(net), {"units": "1"})
     made |= _cluster_columns(odd, frame, units) | _count_columns(net, found, frame, sizes)
+    made["left_out"] = (schema.DIM, left_out, {"long_name": "doubtful, and no part of the network"})
     coordinates = {"y": ("ring", found.y, {"units": units}), "x": ("ring", found.x, {"units": units}),
                    schema.DIM: net.ds[schema.DIM], "ring_size": sizes}  # fmt: skip
     return xr.Dataset(made, coordinates, network_attrs(net, "rings"))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hs_deepatoms.plot.mosaic import draw_mosaic
+
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
@@ -47,8 +49,7 @@ def _draw_learned(ax: matplotlib.axes.Axes, node: xr.DataTree) -> None:
     values = images.isel(channel=0).values if "channel" in images.dims else images.values
     if values.ndim == 3:  # averages: in one row
         values = values[None]
-    rows, columns, h, w = values.shape
-    ax.imshow(values.transpose(0, 2, 1, 3).reshape(rows * h, columns * w), cmap="gray")
+    draw_mosaic(ax, values)
     ax.set(xticks=[], yticks=[])
 
 
@@ -64,4 +65,4 @@ def _draw_classes(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:
 
 def _figures(scores: xr.Dataset) -> str:
     names = {"explained": "explained", "ari": "ARI", "orientation": "orientation"}
-    return ", ".join(f"{text} {float(scores[name]):.2f}" for name, text in names.items() if np.isfinite(scores[name]))
+    return ", ".join(f"{text} {float(scores[name]):z.2f}" for name, text in names.items() if np.isfinite(scores[name]))

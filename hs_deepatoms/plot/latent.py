@@ -8,6 +8,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.bridge.lengths import same_units
+from hs_deepatoms.plot.mosaic import draw_mosaic
 from hs_deepatoms.plot.style import color_bar, dense_marker
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def _draw_manifold(ax: matplotlib.axes.Axes, tree: xr.DataTree, chosen: int) -> 
         ax.plot(along, lines.T, lw=0.6)
         ax.set(xlabel=f"{along.name} ({along.attrs.get('units', 'px')})", title="manifold")
         return
-    rows, columns, h, w = values.shape
-    ax.imshow(values.transpose(0, 2, 1, 3).reshape(rows * h, columns * w), cmap="gray")
+    rows, columns, _, w = values.shape
+    draw_mosaic(ax, values)
     named = images.dims[0] == "z_0"
     ax.set(xticks=[], yticks=[], ylabel="z 0" if named else "latent", xlabel="z 1" if named else "", title="manifold")
     if not named and rows == 1:

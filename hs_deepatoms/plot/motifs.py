@@ -54,7 +54,7 @@ def plot_motifs(motifs: xr.Dataset, *, most: int = 12) -> matplotlib.figure.Figu
         raise TableError(explain("no motifs", "what atoms.deepatoms.motifs() found", "Find some atoms first."))
     columns = min(number, ACROSS)
     rows = -(-number // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 3.1 * rows), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=(2.9 * columns, 3.4 * rows), squeeze=False, layout="constrained")
     names, units = category_names(motifs["motif_of_atom"].attrs), motifs["dx"].attrs.get("units", "px")
     reach = 1.25 * float(np.nanmax(np.hypot(motifs["dy"], motifs["dx"]), initial=0.0)) or 1.0
     for number_, ax in enumerate(axes.ravel()):
@@ -66,8 +66,9 @@ def plot_motifs(motifs: xr.Dataset, *, most: int = 12) -> matplotlib.figure.Figu
         name, *rest = names.get(number_, str(number_)).split(", ")
         ax.set_title("\n".join([f"{int(motifs['count'][number_])} x {name}", ", ".join(rest)]), fontsize=8)
         ax.tick_params(labelsize=7)
-    figure.get_layout_engine().set(hspace=0.08)
-    figure.supxlabel(f"from the atom ({units})", fontsize=9)
+        ax.locator_params(nbins=5)
+    for ax in axes.ravel()[max(0, number - columns) : number]:  # the lowest of every column
+        ax.set_xlabel(f"from the atom ({units})", fontsize=8)
     return figure
 
 

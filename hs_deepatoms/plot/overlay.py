@@ -13,7 +13,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.bridge.checks import check_numbers
 from hs_deepatoms.bridge.lengths import same_units
 from hs_deepatoms.plot.markers import positions_for
-from hs_deepatoms.plot.style import COLOR, check_color, marker_size, species_colors, typical_spacing
+from hs_deepatoms.plot.style import COLOR, check_color, legend_beside, marker_size, species_colors, typical_spacing
 from hs_deepatoms.plot.vectors import draw_arrows, draw_ellipses
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
@@ -263,7 +263,7 @@ def _draw_atoms(ax, atoms: xr.Dataset, y: np.ndarray, x: np.ndarray, size: float
     if colors is not None:
         for name, one in colors[1].items():
             ax.scatter([], [], s=30, facecolors="none", edgecolors=one, label=name)
-        ax.legend(loc="upper right", fontsize="small", framealpha=0.7)
+        legend_beside(ax)
 
 
 def _points_per_unit(ax: matplotlib.axes.Axes, y_scale: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.plot.markers import positions_for
 from hs_deepatoms.plot.overlay import plot_image
+from hs_deepatoms.plot.style import legend_beside
 from hs_deepatoms.tables import schema
 
 if TYPE_CHECKING:
@@ -89,13 +90,11 @@ def plot_rings(
 
 
 def _draw_legend(ax: matplotlib.axes.Axes, *, below: bool) -> None:
-    """Beside the rings, which it would hide, or below where colours of bonds stand there; if the figure makes room."""
-    if ax.figure.get_layout_engine() is None:
-        ax.legend(fontsize="small", framealpha=0.85, loc="upper right")
-    elif below:
+    """Beside the rings, or below where colours of bonds stand there."""
+    if below and ax.figure.get_layout_engine() is not None:
         ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     else:
-        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
+        legend_beside(ax)
 
 
 def _corners(ds: xr.Dataset, image: Any, rings: xr.Dataset) -> np.ndarray:

@@ -52,6 +52,14 @@ def dense_marker(n: int) -> float:
     return float(np.clip(9000 / max(1, n), 1, 60))
 
 
+def legend_beside(ax: matplotlib.axes.Axes) -> None:
+    """Beside the picture, which it would hide, if the figure makes room; else in a corner, which shines through."""
+    if ax.figure.get_layout_engine() is None:
+        ax.legend(fontsize="small", framealpha=0.8, loc="upper right")
+    else:
+        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
+
+
 def color_bar(ax: matplotlib.axes.Axes, drawn: matplotlib.cm.ScalarMappable, label: str = "") -> None:
     """A colour bar beside a picture, as high as the picture is, which may be less than the place for it.
 

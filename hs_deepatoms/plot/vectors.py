@@ -8,7 +8,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import TableError, explain
 from hs_deepatoms._core.numbers import check_number
-from hs_deepatoms.plot.style import typical_spacing
+from hs_deepatoms.plot.style import legend_beside, typical_spacing
 from hs_deepatoms.tables import schema
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def draw_ellipses(ax: matplotlib.axes.Axes, atoms: xr.Dataset, y, x, factor=(1.0
                               edgecolors=ELLIPSE_COLOR, linewidths=0.9, zorder=3)  # fmt: skip
     ax.add_collection(drawn, autolim=False)
     ax.plot([], [], "o", mfc="none", mec=ELLIPSE_COLOR, label=f"one sigma, drawn × {times:g}")
-    ax.legend(loc="upper right", fontsize="small", framealpha=0.8)
+    legend_beside(ax)
     return times
 
 

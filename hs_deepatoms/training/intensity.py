@@ -10,14 +10,26 @@ import math
 import torch
 from torch.nn import functional as F
 
+END = 0.005  # share of the pixels beyond either end of the range
+
 
 def image_range(image: torch.Tensor) -> tuple[float, float]:
     """Low end (0.5th percentile) and range of an image; range 1 where it is constant."""
     flat = image.flatten().float()
-    places = torch.tensor([0.005, 0.995], device=image.device)
-    step = max(1, flat.numel() // 2**16)  # torch.quantile takes no more than 16 million values, and sorts them all
-    low, high = (float(v) for v in torch.quantile(flat[::step], places))
+    low, high = _ends(flat[:: max(1, flat.numel() // 2**16)])
     return low, (high - low) or 1.0
+
+
+def _ends(values: torch.Tensor) -> tuple[float, float]:
+    """What torch.quantile gives for END and 1 - END; that one sorts everything, which took a tenth of a training."""
+    last = values.numel() - 1
+    ranks = torch.tensor([END, 1 - END]) * last
+    below, above = ranks.long().tolist()
+    lowest = values.topk(min(below + 2, last + 1), largest=False).values.cpu()
+    highest = values.topk(last + 1 - above).values.cpu().flip(0)
+    low = torch.lerp(lowest[below], lowest[-1], ranks[0] - below)
+    high = torch.lerp(highest[0], highest[min(1, last - above)], ranks[1] - above)
+    return float(low), float(high)
 
 
 def blur(image: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -58,6 +58,16 @@ def test_ellipses(atoms):
     assert any("one sigma, drawn ×" in text.get_text() for text in ax.get_legend().get_texts())
 
 
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_the_legend_hides_no_atoms_where_there_is_room(atoms, layout):
+    figure, ax = matplotlib.pyplot.subplots(layout=layout)
+    atoms.deepatoms.plot(signal(), ax=ax, ellipses=True)
+    figure.canvas.draw()
+    legend, picture = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert (legend.x0 > picture.x1) == (layout is not None)
+    assert legend.x1 <= figure.bbox.x1
+
+
 def test_half_axes_are_those_of_the_covariance():
     rng = np.random.default_rng(0)
     sy, sx, corr = rng.uniform(0.1, 1, 20), rng.uniform(0.1, 1, 20), rng.uniform(-0.9, 0.9, 20)

@@ -84,6 +84,18 @@ def test_species_and_rings_keep_environments_apart():
     figure = atoms.deepatoms.plot_motifs(found, most=5)
     assert sum(ax.axison for ax in figure.axes) == 5
     plt.close(figure)
+    _nothing_is_cut(atoms.deepatoms.plot_motifs(found, most=3))
+    _nothing_is_cut(atoms.deepatoms.plot_motifs(rings, most=7))
+
+
+def _nothing_is_cut(figure):
+    figure.canvas.draw()
+    whole = figure.bbox
+    for ax in figure.axes:
+        for text in (ax.title, ax.xaxis.label):
+            box = text.get_window_extent()
+            assert not text.get_text() or (box.y0 >= whole.y0 and box.y1 <= whole.y1 and box.x0 >= whole.x0)
+    plt.close(figure)
 
 
 def test_noise_alone_leaves_a_symmetric_motif():

@@ -113,6 +113,17 @@ def test_a_seed_does_the_same_to_the_image_whatever_goes_with_it():
     np.testing.assert_array_equal(alone, how.apply(torch.from_numpy(image), seed=5).image.numpy())
 
 
+@pytest.mark.parametrize("pixels", [1, 2, 100, 199, 200, 201, 402, 9216, 65536])
+def test_ends_of_the_range_are_the_percentiles(pixels):
+    image = torch.randn(1, 1, pixels, generator=torch.Generator().manual_seed(pixels))
+    low, high = torch.quantile(image.flatten(), torch.tensor([0.005, 0.995])).tolist()
+    assert intensity.image_range(image) == (low, (high - low) or 1.0)
+
+
+def test_range_of_a_constant_image_is_one():
+    assert intensity.image_range(torch.full((1, 20, 30), 7.0)) == (7.0, 1.0)
+
+
 def test_noise_has_the_strength_that_was_asked_for():
     generator = torch.Generator().manual_seed(0)
     ramp = torch.linspace(0, 1, 200).repeat(200, 1)[None]
