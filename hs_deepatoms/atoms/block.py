@@ -200,8 +200,7 @@ def fitted_width(remains: Residue) -> float | None:
     found, free = widths(remains), remains.state.free[~remains.state.beyond]
     if len(found) < FEW_COLUMNS or float(free.double().mean()) < 0.8 or pooled([remains]).excess > PLAIN_NOISE:
         return None
-    width = float(np.median(found))
-    return width if width > 1 else None  # narrower ones are sampled too coarsely to tell
+    return float(np.median(found))
 
 
 def widths(remains: Residue) -> np.ndarray:

@@ -40,6 +40,7 @@ AS_SEEN, STILL, ENOUGH = 0.955, (0.8, 1.25), 200
 # relative error up to which a fitted width stands still when the image changes a little; else rungs per octave of those
 # that the knots of the background stand by
 SURE_WIDTH, KNOT_RUNGS = 0.01, 3
+COARSE = (0.8, 1.0)  # pixels: fitted widths that count for nothing, and fully
 WIDTH_DECIDED = 0.06  # indecision up to which columns tell their width
 OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which columns are not round
 # grid pixels in which a common shape is measured, how often at most, its steps, and the share of what round columns
@@ -417,12 +418,21 @@ def _width(look: Look, sight: Sight, found: Points, window: np.ndarray, job: Det
     from hs_deepatoms.atoms.pile import indecision
 
     if sight.sigma < look.sigma:
-        width = fitted_width(sight.remains) or float(np.median(sight.columns.width))
+        width = _told(fitted_width(sight.remains), float(np.median(sight.columns.width)))
     elif len(found.width) < WIDTH_COLUMNS:
         return look.sigma
     elif indecision(found.probability) <= WIDTH_DECIDED:
         width = float(np.median(found.width))
     else:
-        width = fitted_width(whole_residue(found, window, job)) or look.sigma
+        width = _told(fitted_width(whole_residue(found, window, job)), look.sigma)
     sigma = max(sight.sigma * float(np.clip(width / sight.sigma, 0.75, 1.33)), images.NARROWEST)
     return float(np.clip(sigma, *limits)) if limits else sigma
+
+
+def _told(fitted: float | None, otherwise: float) -> float:
+    """The fitted width (pixels), or another one where there is none, or where it is so narrow that pixels are too coarse
+    to tell it; in between something of both, or noise would decide for one or the other."""
+    if fitted is None:
+        return otherwise
+    share = float(np.clip((fitted - COARSE[0]) / (COARSE[1] - COARSE[0]), 0, 1))
+    return otherwise ** (1 - share) * max(fitted, COARSE[1]) ** share

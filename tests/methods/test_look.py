@@ -282,3 +282,10 @@ def test_knots_stand_still_where_noise_moves_the_width(knots_of, seed):
     knots = knots_of(single_atoms(seed, counts=5.0))
     assert np.ptp(knots) == 0
     assert 6 * 2.4 < knots[0] < 10 * 2.4
+
+
+def test_a_width_of_about_a_pixel_does_not_jump_between_the_fit_and_the_survey():
+    widths = np.array([look._told(fitted, 1.3) for fitted in np.linspace(0.7, 1.2, 51)])
+    assert widths[0] == 1.3 and abs(widths[-1] - 1.2) < 1e-9
+    assert np.abs(np.diff(widths)).max() < 0.03
+    assert look._told(None, 1.3) == 1.3
