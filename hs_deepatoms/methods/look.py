@@ -430,8 +430,10 @@ def _width(look: Look, sight: Sight, found: Points, window: np.ndarray, job: Det
 
 
 def _told(fitted: float | None, otherwise: float) -> float:
-    """The fitted width (pixels), or another one where there is none, or where it is so narrow that pixels are too coarse
-    to tell it; in between something of both, or noise would decide for one or the other."""
+    """The fitted width (pixels), or another one where there is none, or where it is too narrow for pixels to tell it.
+
+    In between something of both, or noise would decide for one or the other.
+    """
     if fitted is None:
         return otherwise
     share = float(np.clip((fitted - COARSE[0]) / (COARSE[1] - COARSE[0]), 0, 1))
