@@ -13,7 +13,11 @@ from hs_deepatoms.atoms.normal import Normal, damped
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.state import FIRM, LEEWAY, STIFFNESS, State, expected
 
-NEAR, FAR = 6.0, 7.5  # sigmas: columns nearer than this share normal equations (ellipses, round ones)
+FAR = (
+    7.2  # widths of a pair: columns nearer than this share normal equations, or dense columns would have none positive
+)
+WIDE = 1.6  # of the usual width: pairs of columns that grow beyond all bounds are not looked for
+NEAR = 6.0  # sigmas: columns nearer than this are disturbed by each other's steps
 WIDTH_SPREAD, SHAPE_SPREAD = 0.3, 0.15  # weak priors: log width and ellipticity around the frame's own
 LONGEST = (0.6, 0.6, np.inf, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, height, log width, plus, cross
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
@@ -105,8 +109,18 @@ def _held(hessian: torch.Tensor, prior: Prior) -> None:
 
 def _pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pairs of columns that touch, and their blocks of the normal equations."""
-    i, j = near_pairs(state.columns, (NEAR if state.elliptical else FAR) * state.sigma)
+    i, j = touching(state)
     return kernels(weight).blocks(state.columns, i, j, weight, state.window, state.sigma, state.elliptical)
+
+
+def touching(state: State) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pairs (p,), (p,) of columns that touch, by their own widths along their longer axes."""
+    c = state.columns
+    width = torch.exp(c.log_width + torch.hypot(c.plus, c.cross) / 2) if state.elliptical else torch.exp(c.log_width)
+    most = min(float(width.max()), WIDE * state.sigma) if len(c) else 0.0
+    i, j = near_pairs(c, FAR * most)
+    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < FAR / 2 * (width[i] + width[j])
+    return i[near], j[near]
 
 
 @dataclass

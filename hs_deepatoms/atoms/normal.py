@@ -140,14 +140,17 @@ def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float =
     r, s = a.clone(), b.clone()
     z, w = inverse(r, s)
     p, q = z, w
-    rz = first = (r * z).sum() + (s * w).sum()
+    rz = first = least = (r * z).sum() + (s * w).sum()
+    best = x, y
     for _ in range(most):
+        if rz < least:
+            least, best = rz, (x, y)
         if not rz > accuracy**2 * first:
             break
         hp, hq = normal.times(p, q)
         curve = (p * hp).sum() + (q * hq).sum()
-        if not curve > 0:  # the approximate coupling is not positive along here
-            break
+        if not curve > 0:  # not positive along here: on the way there steps grow without bounds
+            return best
         alpha = rz / curve
         x, y = x + alpha * p, y + alpha * q
         r, s = r - alpha * hp, s - alpha * hq

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from hs_deepatoms.atoms.joint import settle, step
+from hs_deepatoms.atoms.joint import matrix, settle, step, touching
+from hs_deepatoms.atoms.kernels import kernels
+from hs_deepatoms.atoms.normal import damped
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.refine import begin_fit
+from hs_deepatoms.atoms.shape import as_ellipses
 from hs_deepatoms.atoms.state import expected
 from hs_deepatoms.simulate.columns import draw_columns
 
@@ -31,3 +34,56 @@ def test_the_image_that_is_kept_is_that_of_the_state(state):
     for now in (state, state.joined(more), moved, settle(last, 2)):
         torch.testing.assert_close(expected(now), fresh(now), atol=2e-6, rtol=0)
     assert not torch.equal(expected(settle(last, 2)), expected(moved))
+
+
+def crowded(width, shape=None):
+    """The state of a dense crystal whose columns are wider than the detector thinks, 2.6 px."""
+    i, j = np.mgrid[-12:13, -12:13].reshape(2, -1)
+    y, x = 55 + 11.2 * (0.955 * i + 0.296 * j), 60 + 11.2 * (-0.296 * i + 0.955 * j)
+    image = np.random.default_rng(0).poisson(1e5 * (draw_columns((110, 121), y, x, np.ones(625), 2.6) + 0.1)) / 1e5
+    inside = (y > 2) & (x > 2) & (y < 107) & (x < 118)
+    state = replace(begin_fit(image, y[inside], x[inside], 2.6, noise="poisson"), judged=True)
+    state = state if shape is None else as_ellipses(state, shape)
+    table = state.columns.table.clone()
+    table[:, 3] = np.log(width)
+    if shape is not None:
+        table[:, 4:] = torch.tensor(shape, dtype=table.dtype)
+    return replace(state, columns=Columns.of(table), start=Columns.of(table))
+
+
+def dense(normal):
+    """The whole matrix, with a diagonal of ones."""
+    i, j, blocks = normal.pairs
+    normal = replace(normal, pairs=(i, j, blocks.double()), ground=normal.ground.double(), raised={})
+    n, k, m = *normal.own.shape[:2], len(normal.splines.values)
+    out = np.empty((n * k + m, n * k + m))
+    for c, unit in enumerate(torch.eye(n * k + m, dtype=torch.float64)):
+        a, b = normal.times(unit[: n * k].reshape(n, k), unit[n * k :])
+        out[c] = torch.cat([a.reshape(-1), b])
+    root = np.sqrt(np.diagonal(out))
+    return out / root / root[:, None]
+
+
+@pytest.mark.parametrize(("width", "shape"), [(3.4, None), (3.0, (0.15, -0.15)), (3.4, (0.4, 0.0))])
+def test_equations_of_dense_columns_wider_than_thought_are_positive(width, shape):
+    """Pairs left out made the matrix indefinite: of a real image half of the columns did not converge."""
+    assert np.linalg.eigvalsh(dense(damped(matrix(crowded(width, shape)), 0.003)))[0] > 0.001
+
+
+def test_pairs_touch_by_their_own_widths():
+    state = crowded(3.4)
+    c = state.columns
+    apart = torch.cdist(c.table[:, :2], c.table[:, :2]).triu(1)
+    assert len(touching(state)[0]) == int(((apart > 0) & (apart < 7.2 * 3.4)).sum())
+    assert len(touching(state.kept(torch.arange(len(c)) < 0))[0]) == 0
+
+
+def test_a_solution_keeps_bounds_where_the_matrix_is_not_positive():
+    normal = damped(matrix(crowded(3.0)), 0.003)
+    a = torch.from_numpy(np.random.default_rng(0).standard_normal(normal.own.shape[:2]))
+    b = torch.zeros(len(normal.splines.values), dtype=torch.float64)
+    usual = kernels(a).solve(normal, a, b)[0]
+    i, j, blocks = normal.pairs
+    spoilt = replace(normal, pairs=(i, j, 1.3 * blocks), raised={})
+    assert np.linalg.eigvalsh(dense(spoilt))[0] < 0
+    assert kernels(a).solve(spoilt, a, b, accuracy=1e-6)[0].abs().max() < 1.5 * usual.abs().max()

@@ -310,13 +310,20 @@ def along(to, factor, what):
 
 @kernel
 def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, accuracy, most, x, y):
-    """Preconditioned conjugate gradients, into ``x`` and ``y`` that are zero."""
+    """Preconditioned conjugate gradients, into ``x`` and ``y`` that are zero.
+
+    Where the matrix is found not to be positive the best so far: on the way there steps grow without bounds.
+    """
     r, s = a.copy(), b.copy()
     z, w, hp, hq = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(b)
     eliminated(inverse, index, ground, root, nx, r, s, z, w)
     p, q = z.copy(), w.copy()
-    now = begun = dot(r, z) + dot(s, w)
+    now = begun = least = dot(r, z) + dot(s, w)
+    best_x, best_y = x.copy(), y.copy()
     for _ in range(most):
+        if now < least:
+            least = now
+            best_x[:], best_y[:] = x, y
         if not now > accuracy * accuracy * begun:
             break
         hq[:] = 0.0
@@ -325,6 +332,7 @@ def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, acc
         surface.times(values, nx, q, hq)
         curve = dot(p, hp) + dot(q, hq)
         if not curve > 0:  # the approximate coupling is not positive along here
+            x[:], y[:] = best_x, best_y
             break
         step = now / curve
         add(x, step, p)
