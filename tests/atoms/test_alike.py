@@ -77,6 +77,22 @@ def test_an_empty_site_is_compared_and_what_stands_between_sites_is_not(weights)
     assert between[-1] and between.sum() == 1
 
 
+def test_steps_of_doubtful_candidates_are_lattice_vectors_though_few_columns_tell_them(weights, monkeypatch):
+    y, x, bright, dim = two_sublattices()
+    rng = np.random.default_rng(2)
+    y, x = (w + 0.3 * rng.standard_normal(len(w)) for w in (y, x))
+    p = np.where(dim & (rng.random(len(y)) < 0.3), 0.3, 0.97)
+    turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    for starts in (100, 100_000):
+        monkeypatch.setattr(alike, "STARTS", starts)
+        after, _, _, steps = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
+        assert np.isnan(steps[after >= alike.UNDECIDED]).all()
+        led = steps[np.isfinite(steps[:, 0, 0])]
+        whole = led[np.isfinite(led[..., 0])] @ turn / SPACING  # in cells
+        assert len(led) > 20 and np.abs(whole - whole.round()).max() < 0.03
+        assert (np.abs(whole.round()).sum(1) > 0).all()
+
+
 def test_without_order_nothing_is_alike(weights):
     rng = np.random.default_rng(0)
     y, x, p = rng.uniform(0, 200, 120), rng.uniform(0, 280, 120), rng.uniform(0.02, 0.99, 120)
