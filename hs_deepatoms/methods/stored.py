@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.bridge.source import Source
     from hs_deepatoms.engine.plan import Block
 
-PARTS = 2  # of the unfinished parts of a store: what is kept of each block
+PARTS = 3  # of the unfinished parts of a store: what is kept of each block
 JOB = "deepatoms_job"  # attribute of a finished store
 
 
