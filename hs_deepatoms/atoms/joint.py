@@ -13,9 +13,8 @@ from hs_deepatoms.atoms.normal import Normal, damped
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.state import FIRM, LEEWAY, STIFFNESS, State, expected
 
-FAR = (
-    7.2  # widths of a pair: columns nearer than this share normal equations, or dense columns would have none positive
-)
+# widths of a pair: columns nearer than this share normal equations, or those of dense columns would not be positive
+FAR = 7.2
 WIDE = 1.6  # of the usual width: pairs of columns that grow beyond all bounds are not looked for
 NEAR = 6.0  # sigmas: columns nearer than this are disturbed by each other's steps
 WIDTH_SPREAD, SHAPE_SPREAD = 0.3, 0.15  # weak priors: log width and ellipticity around the frame's own

@@ -140,10 +140,10 @@ def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float =
     r, s = a.clone(), b.clone()
     z, w = inverse(r, s)
     p, q = z, w
-    rz = first = least = (r * z).sum() + (s * w).sum()
-    best = x, y
-    for _ in range(most):
-        if rz < least:
+    rz = first = (r * z).sum() + (s * w).sum()
+    least, best = torch.inf, (z, w)
+    for k in range(most):
+        if 0 < k and rz < least:
             least, best = rz, (x, y)
         if not rz > accuracy**2 * first:
             break

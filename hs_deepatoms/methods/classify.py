@@ -191,10 +191,10 @@ def _strength(ds: xr.Dataset, by: str, signal: Any) -> np.ndarray:
 
         y, x = (np.asarray(ds[name].values, float) for name in schema.COORDINATES)
         return contrast_to_neighbours(y, x, _strength(ds, "intensity", signal), frame_of(ds))
-    if by == "matched" and {"height", "width_y", "width_x"} <= set(ds.variables):
-        return np.asarray(ds["height"].values * np.sqrt(ds["width_y"].values * ds["width_x"].values), float)
     if by in ds.variables and ds[by].dims == (schema.DIM,) and ds[by].dtype.kind in "fiu":
         return np.asarray(ds[by].values, float)
+    if by == "matched" and {"height", "width_y", "width_x"} <= set(ds.variables):
+        return np.asarray(ds["height"].values * np.sqrt(ds["width_y"].values * ds["width_x"].values), float)
     if signal is not None and by in ("intensity", "height", "matched"):
         return _measured(ds, signal)
     numbers = [name for name in schema.per_atom(ds) if ds[name].dtype.kind in "fiu" and name not in ("y", "x")]

@@ -38,8 +38,8 @@ SIGNAL_TO_NOISE = 5.0  # default threshold of the blob finders
 # columns of a window whose middle has enough for a fit
 AS_SEEN, STILL, ENOUGH = 0.955, (0.8, 1.25), 200
 # relative error up to which a fitted width stands still when the image changes a little; else rungs per octave of those
-# that the knots of the background stand by
-SURE_WIDTH, KNOT_RUNGS = 0.01, 3
+# that the knots of the background stand by, and how far these are from those of 30 an octave
+SURE_WIDTH, KNOT_RUNGS, BETWEEN = 0.01, 3, 2 ** (1 / 60)
 COARSE = (0.8, 1.0)  # pixels: fitted widths that count for nothing, and fully
 WIDTH_DECIDED = 0.06  # indecision up to which columns tell their width
 OBLONG, SURELY = 1.1, 8.0  # long over short width, and how sure of it, from which columns are not round
@@ -296,16 +296,19 @@ def _at_width(look: Look, width: float, still: float | None = None) -> Look:
     """
     from hs_deepatoms.atoms.ground import KNOT
 
-    if still is None:
-        still = AS_SEEN * on_the_ladder(width / AS_SEEN, rungs=KNOT_RUNGS)
-    else:
-        still = max(float(np.clip(AS_SEEN * still, *(share * width for share in STILL))), images.NARROWEST)
+    still = _on_few_rungs(width / AS_SEEN) if still is None else still
+    still = max(float(np.clip(AS_SEEN * still, *(share * width for share in STILL))), images.NARROWEST)
     return replace(look, sigma=on_the_ladder(width), knot=KNOT * still)
+
+
+def _on_few_rungs(width: float) -> float:
+    """The nearest of few widths; none that is on the other ladders stands midway between two of them."""
+    return BETWEEN * on_the_ladder(width / BETWEEN, rungs=KNOT_RUNGS)
 
 
 def _still_width(sight: Sight, found: Points, window: np.ndarray, job: Detection) -> float | None:
     """The column sigma (pixels) of a fit, which a lost line moves far less than what the detector says; of the whole
-    window where columns are few. None where a fit does not tell it to a hundredth."""
+    window where columns are few; the nearest of few widths where it is not sure to a hundredth. None without a fit."""
     from hs_deepatoms.atoms.block import FEW_COLUMNS, whole_residue, widths
 
     few = FEW_COLUMNS <= len(found.y) < ENOUGH and np.isclose(sight.sigma, job.column_sigma)
@@ -315,7 +318,7 @@ def _still_width(sight: Sight, found: Points, window: np.ndarray, job: Detection
     logs = np.log(seen)
     spread = 1.4826 * np.median(np.abs(logs - np.median(logs)))
     error = np.sqrt(np.pi / 2 / len(seen)) * spread  # of the median
-    return float(np.median(seen)) if error < SURE_WIDTH else None
+    return float(np.median(seen)) if error < SURE_WIDTH else _on_few_rungs(float(np.median(seen)))
 
 
 def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> Look:

@@ -18,6 +18,8 @@ def draw_mosaic(ax: matplotlib.axes.Axes, pictures: np.ndarray) -> None:
     Far from all data, at the corners of the latents, a decoder says anything.
     """
     rows, columns, h, w = pictures.shape
-    least, most = np.nanmin(pictures, (2, 3)), np.nanmax(pictures, (2, 3))
-    low, high = np.quantile(least, ODD, method="lower"), np.quantile(most, 1 - ODD, method="higher")
-    ax.imshow(pictures.transpose(0, 2, 1, 3).reshape(rows * h, columns * w), cmap="gray", vmin=low, vmax=high)
+    known, ends = pictures[np.isfinite(pictures).any((2, 3))], {}
+    if len(known):
+        least, most = np.nanmin(known, (1, 2)), np.nanmax(known, (1, 2))
+        ends = {"vmin": np.quantile(least, ODD, method="lower"), "vmax": np.quantile(most, 1 - ODD, method="higher")}
+    ax.imshow(pictures.transpose(0, 2, 1, 3).reshape(rows * h, columns * w), cmap="gray", **ends)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -288,3 +289,20 @@ def test_calls_side_by_side_come_back_in_order_and_raise_what_they_raise(monkeyp
     assert loops.side_by_side(inner, []) == []
     with pytest.raises(ZeroDivisionError):
         loops.side_by_side(lambda k: 1 / k, [1, 1, 0])
+
+
+def test_after_an_error_nothing_goes_on_side_by_side(monkeypatch):
+    monkeypatch.setattr(loops, "cores", lambda: 2)
+    done = []
+
+    def call(k):
+        if k == 0:
+            raise ValueError
+        time.sleep(0.05)
+        done.append(k)
+
+    with pytest.raises(ValueError):
+        loops.side_by_side(call, range(9))
+    there = len(done)
+    time.sleep(0.2)
+    assert len(done) == there < 8

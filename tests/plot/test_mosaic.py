@@ -27,3 +27,12 @@ def test_few_pictures_have_all_of_their_range():
     ax = Figure().subplots()
     draw_mosaic(ax, PICTURES[:1, :2])
     assert ax.images[0].get_clim() == (PICTURES[:1, :2].min(), PICTURES[:1, :2].max())
+
+
+def test_a_picture_of_nothing_changes_no_range():
+    some = PICTURES.copy()
+    some[3, 4] = np.nan
+    ax = Figure().subplots()
+    draw_mosaic(ax, some)
+    assert np.isfinite(ax.images[0].get_clim()).all()
+    draw_mosaic(ax, np.full((2, 3, 4, 5), np.nan))

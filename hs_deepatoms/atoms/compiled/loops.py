@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 
@@ -87,8 +87,11 @@ def side_by_side(call: Callable, items: Sequence) -> list:
     if cores() == 1:
         return [call(item) for item in items]
     waiting = [_pool(os.getpid()).submit(call, item) for item in items[1:]]
-    done = [call(item) for item in items[:1]]
-    return done + [call(item) if w.cancel() else w.result() for w, item in zip(waiting, items[1:], strict=True)]
+    try:
+        done = [call(item) for item in items[:1]]
+        return done + [call(item) if w.cancel() else w.result() for w, item in zip(waiting, items[1:], strict=True)]
+    finally:  # after an error nothing goes on behind the back of the caller
+        wait([w for w in waiting if not w.cancel()])
 
 
 @cache

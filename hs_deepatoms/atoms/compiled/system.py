@@ -312,18 +312,17 @@ def along(to, factor, what):
 def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, accuracy, most, x, y):
     """Preconditioned conjugate gradients, into ``x`` and ``y`` that are zero.
 
-    Where the matrix is found not to be positive the best so far: on the way there steps grow without bounds.
+    Where the matrix is found not to be positive the best step so far: on the way there they grow without bounds.
     """
     r, s = a.copy(), b.copy()
     z, w, hp, hq = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(b)
     eliminated(inverse, index, ground, root, nx, r, s, z, w)
     p, q = z.copy(), w.copy()
-    now = begun = least = dot(r, z) + dot(s, w)
-    best_x, best_y = x.copy(), y.copy()
-    for _ in range(most):
-        if now < least:
-            least = now
-            best_x[:], best_y[:] = x, y
+    now = begun = dot(r, z) + dot(s, w)
+    least, best_x, best_y = np.inf, p, q
+    for k in range(most):
+        if 0 < k and now < least:
+            least, best_x, best_y = now, x.copy(), y.copy()
         if not now > accuracy * accuracy * begun:
             break
         hq[:] = 0.0
