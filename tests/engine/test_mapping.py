@@ -476,6 +476,12 @@ def test_an_eager_job_is_interrupted_at_once():
         time.sleep(0.05)
         return 1
 
-    with pytest.raises(KeyboardInterrupt):
-        map_blocks(data, blocks, slow, num_workers=2, **quiet)
+    usual = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # one that was started in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            map_blocks(data, blocks, slow, num_workers=2, **quiet)
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert len(begun) < 20
