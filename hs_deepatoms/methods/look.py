@@ -291,8 +291,8 @@ def _at_width(look: Look, width: float, still: float | None = None) -> Look:
     """The look at columns of a measured width.
 
     The knots of the background are not on the same ladder: where a lost line takes the width to the next rung they
-    would all stand elsewhere, and move single atoms on a rough film. They move by as little as a width that stands
-    ``still``; where there is none every change would move them, and they are on a ladder of few rungs.
+    would all stand elsewhere, and move single atoms on a rough film. They follow a width that stands ``still`` (see
+    `_still_width`); without one they are on a ladder of few rungs.
     """
     from hs_deepatoms.atoms.ground import KNOT
 
