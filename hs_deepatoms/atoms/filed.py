@@ -17,6 +17,7 @@ class Filed:
     def __init__(self, checkpoint: Checkpoint, threshold: float):
         self.checkpoint, self.threshold = checkpoint, threshold
         self._count: dict[str, int] = {}
+        self._sums: dict[int, FrameSums] = {}  # by block; those of a run before are read when asked for
         self._replaced: tuple[Replaced, FrameSums] | None = None
 
     @property
@@ -35,6 +36,8 @@ class Filed:
         least = self.threshold if stage == "columns" else 0.0
         kept, sums = points.keep(points.probability >= least), FrameSums.of(points, least)
         self.checkpoint.put(stage, number, kept.columns() | {"sums": sums.table()})
+        if stage == "columns":
+            self._sums[number] = sums
 
     def candidates(self) -> Points:
         """All points of the stage "candidates"."""
@@ -43,8 +46,10 @@ class Filed:
     @property
     def sums(self) -> FrameSums:
         """Of every frame: columns expected, in doubt and kept."""
-        tables = [self.checkpoint.get("columns", k, ["sums"])["sums"] for k in range(self._count.get("columns", 0))]
-        found = FrameSums.join([FrameSums.from_table(table) for table in tables])
+        blocks = range(self._count.get("columns", 0))
+        for k in set(blocks) - set(self._sums):
+            self._sums[k] = FrameSums.from_table(self.checkpoint.get("columns", k, ["sums"])["sums"])
+        found = FrameSums.join([self._sums[k] for k in blocks])
         if self._replaced is None:
             return found
         return FrameSums.join([found.without(self._replaced[0].frames), self._replaced[1]])

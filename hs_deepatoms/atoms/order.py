@@ -28,6 +28,7 @@ SAME = 0.8  # vectors of two squares that are one
 RELIABLE, NEARLY = 0.4, 0.8  # share a lattice vector must reach at a place; and of what the best one reaches there
 EQUIVALENTS = 3.0  # effective number of equivalent sites without which a column is left as it is
 ROUNDS = 3
+ROWS = 2048  # candidates that one thread looks at together
 EDGE = 2e-3  # probabilities are kept this far from 0 and 1
 # a lattice may not overrule the image: bounds of the change of the log odds. Adatoms and vacancies that are plain to
 # see stay.
@@ -219,21 +220,24 @@ class Sites:
 
     def evidence_of(self, p: np.ndarray, who: np.ndarray, weight: np.ndarray) -> Evidence:
         """The same from who stands at the equivalents, and how much each counts, both (n, m)."""
-        odds = logit(np.clip(np.append(p.astype(np.float32), np.float32(0)), 0.01, 1 - EDGE))[who]
-        total = np.maximum(weight.sum(1), 1e-9)
-        mean = np.einsum("ij,ij->i", weight, odds) / total
-        odds -= mean[:, None]
-        spread = np.sqrt(np.einsum("ij,ij,ij->i", weight, odds, odds) / total)
-        number = total**2 / np.maximum(np.einsum("ij,ij->i", weight, weight), 1e-12) * (weight > 0).any(1)
+        from hs_deepatoms.atoms.compiled import loops, sites
+
+        odds = logit(np.clip(np.append(p.astype(np.float32), np.float32(0)), 0.01, 1 - EDGE))
+        mean, spread, number = (np.empty(len(p)) for _ in range(3))
+        loops.in_parts(sites.evidence, len(p), weight, who, odds, mean, spread, number, part=ROWS)
         return Evidence(mean, spread, number)
 
     def ends(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which candidate stands where each vector leads, (n, m), n for nobody; and its probability, 0 for nobody."""
+        from hs_deepatoms.atoms.compiled import loops, sites
+
         p, (cells, candidates) = p.astype(np.float32), self.shared
-        who, order = self.alone.copy(), np.argsort(p[candidates], kind="stable")
-        who[cells[order]] = candidates[order]  # the likeliest is written last
-        who = who[self.there]
-        return who, np.append(p, np.float32(0))[who]
+        occupant, order = self.alone.copy(), np.argsort(p[candidates], kind="stable")
+        occupant[cells[order]] = candidates[order]  # the likeliest is written last
+        who, found = np.empty(self.there.shape, np.int32), np.empty(self.there.shape, np.float32)
+        known = self.there, occupant, np.append(p, np.float32(0))
+        loops.in_parts(sites.looked_up, len(p), *known, who, found, part=ROWS)
+        return who, found
 
     def weights(self, p: np.ndarray, there: np.ndarray) -> np.ndarray:
         """How much each vector counts for each candidate, (n, m).
@@ -241,13 +245,15 @@ class Sites:
         As far as it takes the columns around there to other columns nearly as often as the best vector does, so that
         grains and patches of different order are told apart.
         """
-        columns = (p.astype(np.float32).astype(float) ** 2)[:, None] * self.inside
-        total = self.around(columns)
-        share = (self.around(columns * there) / np.maximum(total, 1e-9)).astype(np.float32)[self.place]
-        known = (total > 3)[self.place]  # not with too few to tell
-        weight = share - NEARLY * np.maximum(share.max(1, keepdims=True), 0.5)
-        weight = np.maximum(weight, 0, out=weight)
-        weight *= self.inside & known & (share > RELIABLE)
+        from hs_deepatoms.atoms.compiled import loops, sites
+
+        sums = np.zeros((2, int(np.prod(self.square.max(1) + 1)), there.shape[1]))
+        sites.summed(self.place, self.inside, p.astype(np.float32).astype(float), there, *sums)
+        total, hits = (self._spread(one) for one in sums)
+        share, known = (hits / np.maximum(total, 1e-9)).astype(np.float32), total > 3  # not with too few to tell
+        weight = np.empty(there.shape, np.float32)
+        loops.in_parts(sites.weighed, len(p), self.place, self.inside, share, known, np.float32(RELIABLE),
+                       np.float32(NEARLY), weight, part=ROWS)  # fmt: skip
         return weight
 
     @cached_property
@@ -262,11 +268,14 @@ class Sites:
 
     def around(self, values: np.ndarray) -> np.ndarray:
         """Sums of values (n, m) over the candidates in each square and those around it, (squares, m)."""
-        rows, columns = self.square.max(1) + 1
-        sums = (self._add_up @ values).reshape(rows, columns, -1)
+        return self._spread(self._add_up @ values)
+
+    def _spread(self, sums: np.ndarray) -> np.ndarray:
+        """Sums (squares, m), each with those of the squares around."""
+        sums = sums.reshape(*(self.square.max(1) + 1), -1)
         for axis in (0, 1):
             sums = uniform_filter1d(sums, 3, axis=axis, mode="constant") * 3
-        return sums.reshape(rows * columns, -1)
+        return sums.reshape(-1, sums.shape[-1])
 
 
 def _cells_near(a, b, cells, distance: float) -> np.ndarray:

@@ -134,3 +134,32 @@ def test_the_map_of_a_part_is_no_larger_far_from_the_origin():
     far = np.array([4000.0, 2500.0])
     maps = [Sites.of((y + a) / SIGMA, (x + b) / SIGMA, p, (3000.0, 3000.0)).shape for a, b in ((0, 0), far)]
     assert np.abs(np.subtract(*maps)).max() <= 1
+
+
+def test_evidence_is_the_weighed_mean_of_what_stands_at_the_equivalents():
+    y, x, p = lattice()
+    rng = np.random.default_rng(3)
+    y, x = y + rng.normal(0, 0.5, len(y)), x + rng.normal(0, 0.5, len(x))
+    p = 1 / (1 + np.exp(-rng.normal(1.0, 2.0, len(p))))
+    sites = Sites.of(y / SIGMA, x / SIGMA, p, (SHAPE[0] / SIGMA, SHAPE[1] / SIGMA))
+    who, there = sites.ends(p)
+    np.testing.assert_array_equal(there, np.append(p, 0).astype(np.float32)[who])
+    # within the neighbours' circle of where the vector leads, or nobody at all
+    row, k = np.nonzero(who < len(p))
+    place = np.column_stack([y, x]) / SIGMA
+    assert np.abs(place[who[row, k]] - place[row] - sites.vectors[k]).max() < 2.5
+
+    total = sites.around((p.astype(np.float32).astype(float) ** 2)[:, None] * sites.inside)
+    share = sites.around((p.astype(np.float32).astype(float) ** 2)[:, None] * sites.inside * there)
+    share = (share / np.maximum(total, 1e-9))[sites.place]
+    weight = np.maximum(share - 0.8 * np.maximum(share.max(1, keepdims=True), 0.5), 0) * sites.inside * (share > 0.4)
+    weight *= (total > 3)[sites.place]
+    assert (weight > 0).any(1).all() and 0.2 < (weight > 0).mean() < 0.9
+    np.testing.assert_allclose(sites.weights(p, there), weight, atol=2e-7)
+
+    z = odds(np.clip(np.append(p, 0.0), 0.01, 1 - 2e-3))[who]
+    mean = (weight * z).sum(1) / weight.sum(1)
+    found = sites.evidence(p)
+    np.testing.assert_allclose(found.mean, mean, atol=1e-4)
+    np.testing.assert_allclose(found.spread**2, (weight * (z - mean[:, None]) ** 2).sum(1) / weight.sum(1), atol=1e-3)
+    np.testing.assert_allclose(found.number, weight.sum(1) ** 2 / (weight**2).sum(1), rtol=1e-3)
