@@ -30,6 +30,7 @@ from hs_deepatoms.simulate.detector import line_shifts
 
 SIGMA, SPACING, LOOSE = 2.5, 14.0, 1.5
 DOSES = ((10, 5), (50, 5), (200, 20), (1000, 10))
+FRAMES = 8  # of the stack that is timed
 KNOT = 8.0  # sigmas between the knots of the bound's background
 
 
@@ -298,20 +299,31 @@ PEERS = {"atomap": ("ATOMAP_PYTHON", ATOMAP), "atomai": ("ATOMAI_PYTHON", ATOMAI
 
 
 def speed(refine, n):
-    """Columns per second of the fit alone, and of others from the detector's positions on a part of the image."""
+    """Columns per second of the fit alone, and of others from the detector's positions on a part of the image.
+
+    ``stack_columns_per_s`` is that of a stack of frames, of which each core takes one: one frame keeps them less busy.
+    """
     image, y, x, _ = lattice(np.random.default_rng(1), 200, 20, n)
     find(image[:200, :200], refine)
-    plain = min((find(image, "none") for _ in range(3)), key=lambda r: r[1])
-    fitted = min((find(image, refine) for _ in range(3)), key=lambda r: r[1])
-    rate = fitted[0].sizes["atom"] / (fitted[1] - plain[1])
+    rate, plain, fitted = fit_rate(image, refine)
     row = {"case": "speed", "columns": fitted[0].sizes["atom"], "columns_per_s": rate, "whole_s": fitted[1]}
+    frames = np.stack([lattice(np.random.default_rng(k), 200, 20, n)[0] for k in range(FRAMES)])
+    row["stack_columns_per_s"] = stacked = fit_rate(frames, refine)[0]
     for name, (variable, script) in PEERS.items():
         if python := os.environ.get(variable):
             theirs, error = peer(python, script, image, plain[0], y, x)
-            row |= {f"{name}_columns_per_s": theirs, f"times_{name}": rate / theirs, f"{name}_rms_px": error}
+            row |= {f"{name}_columns_per_s": theirs, f"times_{name}": rate / theirs}
+            row |= {f"stack_times_{name}": stacked / theirs, f"{name}_rms_px": error}
     row["rms_px"] = _rms(fitted[0]["y_px"].values, fitted[0]["x_px"].values, y, x)
     print(_line(row), flush=True)
     return [row]
+
+
+def fit_rate(images, refine):
+    """Columns per second of the fit, the shortest of three runs less the shortest of three without it; and both."""
+    runs = [(find(images, "none"), find(images, refine)) for _ in range(3)]
+    plain, fitted = (min(ones, key=lambda r: r[1]) for ones in zip(*runs, strict=True))
+    return fitted[0].sizes["atom"] / (fitted[1] - plain[1]), plain, fitted
 
 
 def peer(python, script, image, atoms, y, x, side=310):
