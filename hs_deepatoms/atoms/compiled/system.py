@@ -83,36 +83,53 @@ def levels(start, stop, y, x, shape, origin, first, knots, knot, splines, out):
 @kernel
 def columns_times(own, index, ground, nx, a, b, out, over):
     """Own blocks times ``a`` (n, k), with couplings times the splines' ``b``; what ``a`` couples to these is added to
-    ``over``."""
-    k = a.shape[1]
-    near, back = np.zeros(16), np.zeros(16)
+    ``over``.
+
+    Four rows of couplings at once: their sums stay in registers.
+    """
     for n in range(len(a)):
-        gathered(b, index[n, 0], nx, near)
-        back[:] = 0.0
-        for p in range(k):
-            total, factor, line = 0.0, a[n, p], ground[n, p]
-            for q in range(k):
-                total += own[n, p, q] * a[n, q]
-            for q in range(16):
-                total += line[q] * near[q]
-                back[q] += factor * line[q]
-            out[n, p] = total
-        scattered(back, index[n, 0], nx, over)
+        first, a0, a1, a2, a3 = index[n, 0], a[n, 0], a[n, 1], a[n, 2], a[n, 3]
+        t0 = t1 = t2 = t3 = 0.0
+        for i in range(4):
+            for j in range(4):
+                q, to = 4 * i + j, first + i * nx + j
+                g0, g1, g2, g3, v = ground[n, 0, q], ground[n, 1, q], ground[n, 2, q], ground[n, 3, q], b[to]
+                t0 += g0 * v
+                t1 += g1 * v
+                t2 += g2 * v
+                t3 += g3 * v
+                over[to] += a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3
+        out[n, 0], out[n, 1] = row_times(own, n, 0, a) + t0, row_times(own, n, 1, a) + t1
+        out[n, 2], out[n, 3] = row_times(own, n, 2, a) + t2, row_times(own, n, 3, a) + t3
+        for p in range(4, a.shape[1]):  # of ellipses
+            out[n, p] = row_times(own, n, p, a) + over_splines(ground, n, p, first, nx, b)
+            add_over(ground, n, p, first, nx, a[n, p], over)
 
 
 @kernel
-def scattered(near, first, nx, out):
-    for p in range(4):
-        to = first + p * nx
-        for q in range(4):
-            out[to + q] += near[4 * p + q]
+def row_times(blocks, n, p, a):
+    """Row ``p`` of a block times what belongs to it."""
+    total = 0.0
+    for q in range(a.shape[1]):
+        total += blocks[n, p, q] * a[n, q]
+    return total
 
 
 @kernel
-def gathered(b, first, nx, out):
-    for p in range(4):
-        for q in range(4):
-            out[4 * p + q] = b[first + p * nx + q]
+def over_splines(ground, n, p, first, nx, b):
+    """What one parameter couples to the splines, times these."""
+    total = 0.0
+    for i in range(4):
+        for j in range(4):
+            total += ground[n, p, 4 * i + j] * b[first + i * nx + j]
+    return total
+
+
+@kernel
+def add_over(ground, n, p, first, nx, factor, over):
+    for i in range(4):
+        for j in range(4):
+            over[first + i * nx + j] += factor * ground[n, p, 4 * i + j]
 
 
 @kernel
@@ -229,59 +246,70 @@ def by_row(index, nx, rows):
 @kernel
 def taken(start, stop, order, ends, inverse, index, ground, nx, values):
     """Subtract from the matrix of the splines, of rows ``start`` to ``stop``, what the columns over them take."""
-    k = inverse.shape[1]
-    lean, line = np.zeros((k, 16)), np.zeros(16)
+    lean, line = np.zeros((inverse.shape[1], 16)), np.zeros(16)
     for n in order[ends[max(0, start - 3)] : ends[stop]]:
         row = index[n, 0] // nx
-        lean[:] = 0.0
-        for p in range(k):
-            for m in range(k):
-                factor, of = inverse[n, p, m], ground[n, m]
-                for q in range(16):
-                    lean[p, q] += factor * of[q]
+        for p in range(len(lean)):
+            combined(inverse, n, p, ground, lean[p])
         for down in range(max(0, start - row), min(4, stop - row)):
             for beside in range(4):
-                line[:] = 0.0
-                for m in range(k):
-                    factor = ground[n, m, 4 * down + beside]
-                    for q in range(4 * down, 16):
-                        line[q] += factor * lean[m, q]
-                to = values[index[n, 0] + down * nx + beside]
+                at, to = 4 * down + beside, index[n, 0] + down * nx + beside
+                g0, g1, g2, g3 = ground[n, 0, at], ground[n, 1, at], ground[n, 2, at], ground[n, 3, at]
+                for q in range(16):
+                    line[q] = g0 * lean[0, q] + g1 * lean[1, q] + g2 * lean[2, q] + g3 * lean[3, q]
+                for m in range(4, len(lean)):
+                    for q in range(16):
+                        line[q] += ground[n, m, at] * lean[m, q]
                 for e in range(4 - down):
                     for q in range(4):
-                        to[e, 3 + q - beside] -= line[4 * (down + e) + q]
+                        values[to, e, 3 + q - beside] -= line[4 * (down + e) + q]
+
+
+@kernel
+def combined(blocks, n, p, ground, out):
+    """Row ``p`` of a block times the couplings of its column."""
+    b0, b1, b2, b3 = blocks[n, p, 0], blocks[n, p, 1], blocks[n, p, 2], blocks[n, p, 3]
+    for q in range(16):
+        out[q] = b0 * ground[n, 0, q] + b1 * ground[n, 1, q] + b2 * ground[n, 2, q] + b3 * ground[n, 3, q]
+    for m in range(4, blocks.shape[1]):
+        for q in range(16):
+            out[q] += blocks[n, p, m] * ground[n, m, q]
 
 
 @kernel
 def eliminated(inverse, index, ground, root, nx, a, b, first, under):
     """Nearly the solution, ``first`` and ``under``: columns apart from each other, not from the background."""
-    near, rest = np.zeros(16), np.zeros(a.shape[1])
+    k = a.shape[1]
     for s in range(len(b)):
         under[s] = b[s]
     for n in range(len(a)):
-        for p in range(len(rest)):
-            total = 0.0
-            for q in range(len(rest)):
-                total += inverse[n, p, q] * a[n, q]
-            rest[p] = total
-        near[:] = 0.0
-        for p in range(len(rest)):
-            line, factor = ground[n, p], rest[p]
-            for q in range(16):
-                near[q] -= factor * line[q]
-        scattered(near, index[n, 0], nx, under)
+        begin = index[n, 0]
+        r0, r1 = row_times(inverse, n, 0, a), row_times(inverse, n, 1, a)
+        r2, r3 = row_times(inverse, n, 2, a), row_times(inverse, n, 3, a)
+        for i in range(4):
+            for j in range(4):
+                q = 4 * i + j
+                taken_here = r0 * ground[n, 0, q] + r1 * ground[n, 1, q] + r2 * ground[n, 2, q] + r3 * ground[n, 3, q]
+                under[begin + i * nx + j] -= taken_here
+        for p in range(4, k):
+            add_over(ground, n, p, begin, nx, -row_times(inverse, n, p, a), under)
     surface.solve(root, under)
+    rest = np.zeros((1, k))
     for n in range(len(a)):
-        gathered(under, index[n, 0], nx, near)
-        for p in range(len(rest)):
-            total, line = a[n, p], ground[n, p]
-            for q in range(16):
-                total -= line[q] * near[q]
-            rest[p] = total
-        for p in range(len(rest)):
-            total = 0.0
-            for q in range(len(rest)):
-                total += inverse[n, p, q] * rest[q]
+        begin, r0, r1, r2, r3 = index[n, 0], a[n, 0], a[n, 1], a[n, 2], a[n, 3]
+        for i in range(4):
+            for j in range(4):
+                q, v = 4 * i + j, under[begin + i * nx + j]
+                r0 -= ground[n, 0, q] * v
+                r1 -= ground[n, 1, q] * v
+                r2 -= ground[n, 2, q] * v
+                r3 -= ground[n, 3, q] * v
+        for p in range(4, k):
+            rest[0, p] = a[n, p] - over_splines(ground, n, p, begin, nx, under)
+        for p in range(k):
+            total = inverse[n, p, 0] * r0 + inverse[n, p, 1] * r1 + inverse[n, p, 2] * r2 + inverse[n, p, 3] * r3
+            for m in range(4, k):
+                total += inverse[n, p, m] * rest[0, m]
             first[n, p] = total
 
 
