@@ -343,7 +343,7 @@ class StructureMethods:
         how = {"optimizer": optimizer, "fmax": fmax, "steps": steps, "restraint": restraint, "flat": flat}
         return relax(self._ds, calculator, frame=frame, **how, **structure)
 
-    def dynamics(
+    def md(
         self,
         calculator: Any,
         *,
@@ -365,7 +365,7 @@ class StructureMethods:
         Returns
         -------
         xarray.Dataset
-            Dims ``time``, ``atom``.
+            The trajectory as a linked table with the axis ``time`` (fs), energies and forces.
         """
         from hs_deepatoms.methods.simulate_structure import dynamics
 

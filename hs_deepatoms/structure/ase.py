@@ -275,12 +275,13 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
 
 
 class Trajectory(NamedTuple):
-    """``positions`` (n_times, n_atoms, 3) in Å; time in fs, energies in eV, (n_times,)."""
+    """``positions`` (n_times, n_atoms, 3) in Å, ``forces`` alike in eV/Å; time in fs, energies in eV, (n_times,)."""
 
     positions: np.ndarray
     time: np.ndarray
     potential: np.ndarray
     kinetic: np.ndarray
+    forces: np.ndarray
 
 
 def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: float = 1.0, temperature: float = 300.0,
@@ -346,9 +347,11 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
         run = Langevin(moved, timestep * units.fs, temperature_K=temperature, friction=friction / units.fs, rng=rng,
                        fixcm=False)  # fmt: skip
     kept: list[tuple] = []
-    keep = lambda: kept.append(  # noqa: E731
-        (moved.positions.copy(), run.get_time() / units.fs, moved.get_potential_energy(), moved.get_kinetic_energy())
-    )
+
+    def keep() -> None:
+        energies = moved.get_potential_energy(), moved.get_kinetic_energy()
+        kept.append((moved.positions.copy(), run.get_time() / units.fs, *energies, moved.get_forces().copy()))
+
     before = moved.get_total_energy()
     run.attach(keep, interval=every)
     run.run(steps)
