@@ -151,6 +151,7 @@ def dynamics(
     friction: float | None = None,
     every: int = 10,
     seed: int = 0,
+    flat: bool = True,
     species: Any = None,
     cell: str | Sequence[Any] = "auto",
     vacuum: float | str = 5.0,
@@ -161,8 +162,8 @@ def dynamics(
 
     Parameters
     ----------
-    ds, calculator, frame, species, cell, vacuum, pbc, z
-        As in `relax`.
+    ds, calculator, frame, flat, species, cell, vacuum, pbc, z
+        As in `relax`. A layer that is not ``flat`` may crumple.
     steps, timestep, temperature, friction, every, seed
         See `hs_deepatoms.structure.ase.run_dynamics`: constant energy, or with ``friction`` (1/fs) a
         Langevin thermostat.
@@ -185,10 +186,10 @@ def dynamics(
     structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
     start = to_ase(ds, frame=frame, **structure)
     run = run_dynamics(start, calculator, steps=steps, timestep=timestep, temperature=temperature, friction=friction,
-                       every=every, seed=seed)  # fmt: skip
+                       every=every, seed=seed, flat=flat)  # fmt: skip
     parameters = {"calculator": type(calculator).__name__, "steps": steps, "timestep": timestep, "seed": seed,
                   "temperature": temperature, "friction": friction, "every": every, "frame": frame,
-                  **structure}  # fmt: skip
+                  "flat": flat, **structure}  # fmt: skip
     return with_entry(_trajectory(start, run), "dynamics", parameters)
 
 

@@ -223,6 +223,10 @@ def test_a_trajectory_is_the_table_of_a_linked_movie():
     assert rows["time"].values.tolist() == [0, 2.5, 5, 7.5, 10] and run["time"].attrs["units"] == "fs"
     total = rows["potential_energy"] + rows["kinetic_energy"]
     assert np.ptp(total.values) < 1e-4 * 15 and np.ptp(rows["kinetic_energy"].values) > 1e-4 * 15
+    assert (
+        np.ptp(run["z"].values) == 0
+        and np.ptp(table.deepatoms.md(EMT(), species="Cu", steps=20, flat=False)["z"].values) > 1e-3
+    )
     begin = run.isel(atom=run["time_index"].values == 0).set_index(atom="track")
     for name in ("y", "x"):
         assert begin[name].sel(atom=table["atom"]).values == pytest.approx(table[name].values, abs=1e-9)
