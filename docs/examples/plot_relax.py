@@ -2,15 +2,22 @@
 Structures, energies and molecular dynamics
 ===========================================
 
-From positions in an image to a structure that simulation codes read, and what ASE's own calculators say of it: Tersoff for
-carbon, EMT for metals, Lennard-Jones for rare gases. Any other calculator of ASE takes their place.
+From positions in an image to a structure that simulation codes read, and what ASE's own calculators say of it: Tersoff
+for carbon, EMT for metals, Lennard-Jones for rare gases. Any other calculator of ASE takes their place.
 """
 
 # %%
 # A Stone-Wales defect in a simulated image of graphene, with a bond length of 1.42 Å.
+import tempfile
+
 import hyperspy.api as hs
 import matplotlib.pyplot as plt
 import numpy as np
+from ase.build import fcc111
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.calculators.tersoff import Tersoff, TersoffParameters
+from ase.visualize.plot import plot_atoms
 
 import hs_deepatoms
 from hs_deepatoms.simulate.columns import draw_columns
@@ -31,17 +38,15 @@ bonded = atoms.deepatoms.coordination()
 atoms = bonded.isel(atom=bonded["coordination"].values > 1)
 
 # %%
-# Tersoff's potential for carbon, with the parameters that L. Lindsay and D. A. Broido fitted to graphene (Physical Review B
-# 81 (2010) 205441, https://doi.org/10.1103/PhysRevB.81.205441; in ASE since version 3.25).
-from ase.calculators.tersoff import Tersoff, TersoffParameters
-
+# Tersoff's potential for carbon (in ASE since version 3.25), with the parameters that L. Lindsay and D. A. Broido fitted
+# to graphene (Physical Review B 81 (2010) 205441, https://doi.org/10.1103/PhysRevB.81.205441).
 carbon = TersoffParameters(m=3, gamma=1, lambda3=0, c=38049, d=4.3484, h=-0.930, n=0.72751, beta=1.5724e-7,
                            lambda2=2.2119, B=430.0, R=1.95, D=0.15, lambda1=3.4879, A=1393.6)  # fmt: skip
 tersoff = Tersoff({("C", "C", "C"): carbon})
 
 # %%
-# Atoms move to where their forces vanish, in the plane of the image, of whose height it says nothing. Springs hold them to
-# where they were seen, the stiffer the better that is known: a displacement by one ``y_std`` costs half of ``restraint``.
+# Atoms move to where their forces vanish, in the plane: of heights an image says nothing. Springs hold them to where they
+# were seen, the stiffer the better that is known: a displacement by one ``y_std`` costs half of ``restraint``.
 relaxed = atoms.deepatoms.relax(tersoff, species="C", restraint=0.001, fmax=0.1, steps=60)
 {name: relaxed.attrs[name] for name in ("energy_before", "energy", "converged")}
 
@@ -63,12 +68,9 @@ ax.set(aspect="equal", xlabel="x (nm)", ylabel="y (nm)")
 ax.invert_yaxis()
 figure.colorbar(drawn, label="energy of the atom (eV)")
 
+
 # %%
 # Metals: a layer of copper with its atoms out of place, and effective medium theory.
-from ase.build import fcc111
-from ase.calculators.emt import EMT
-
-
 def out_of_place(structure, by):
     table, rng = hs_deepatoms.from_ase(structure), np.random.default_rng(0)
     moved = {name: table[name].copy(data=table[name] + rng.normal(0, by, table.sizes["atom"])) for name in "yx"}
@@ -81,16 +83,14 @@ settled = copper.deepatoms.relax(EMT(), species={0: "Cu"}, optimizer="BFGS", fma
 
 # %%
 # Rare gases: the same with a Lennard-Jones potential.
-from ase.calculators.lj import LennardJones
-
 argon = out_of_place(fcc111("Ar", (6, 8, 1), a=5.26, vacuum=5), 0.15)
 gas = LennardJones(sigma=3.4, epsilon=0.0104, rc=10.0, smooth=True)
 quiet = argon.deepatoms.relax(gas, species={0: "Ar"}, fmax=1e-3)
 {name: quiet.attrs[name] for name in ("energy_before", "energy", "converged")}
 
 # %%
-# Molecular dynamics of the argon layer at constant energy. The trajectory is the table of a linked movie, in which bonds
-# that break, diffusion, rings and lattices are found as in any other.
+# Molecular dynamics of the argon layer at constant energy. The trajectory is the table of a linked movie, in which
+# bonds that break, diffusion, rings and lattices are found as in any other.
 run = quiet.deepatoms.md(gas, species={0: "Ar"}, temperature=10, timestep=5.0, steps=1000, every=10)
 energies = run[["potential_energy", "kinetic_energy"]].groupby("time").first()
 figure, ax = plt.subplots(layout="constrained")
@@ -111,16 +111,12 @@ run.deepatoms.bond_events(cutoff="5 Å").sizes["event"]
 
 # %%
 # Columns seen from above as a crystal: four atoms along the beam, with vacuum above and below, as ASE draws it.
-from ase.visualize.plot import plot_atoms
-
 slab = settled.deepatoms.to_slab(species={0: "Cu"}, spacing="2.55 Å", layers=4, vacuum="5 Å")
 figure, ax = plt.subplots(layout="constrained")
 plot_atoms(slab, ax, rotation="-80x,10y", radii=0.5)
 
 # %%
 # Files for other codes: any format of ASE by ``export``, and what VASP or GPAW start from by ``hand_over``.
-import tempfile
-
 with tempfile.TemporaryDirectory() as folder:
     print(relaxed.deepatoms.export(f"{folder}/defect.cif", species="C").name)
     print([path.name for path in hs_deepatoms.hand_over(slab, f"{folder}/vasp", code="vasp", kpoints=(2, 2, 1))])
