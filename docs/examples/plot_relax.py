@@ -38,15 +38,15 @@ bonded = atoms.deepatoms.coordination()
 atoms = bonded.isel(atom=bonded["coordination"].values > 1)
 
 # %%
-# Tersoff's potential for carbon (in ASE since version 3.25), with the parameters that L. Lindsay and D. A. Broido fitted
-# to graphene (Physical Review B 81 (2010) 205441, https://doi.org/10.1103/PhysRevB.81.205441).
+# Tersoff's potential for carbon (in ASE since version 3.25), with the parameters that L. Lindsay and D. A. Broido
+# fitted to graphene (Physical Review B 81 (2010) 205441, https://doi.org/10.1103/PhysRevB.81.205441).
 carbon = TersoffParameters(m=3, gamma=1, lambda3=0, c=38049, d=4.3484, h=-0.930, n=0.72751, beta=1.5724e-7,
                            lambda2=2.2119, B=430.0, R=1.95, D=0.15, lambda1=3.4879, A=1393.6)  # fmt: skip
 tersoff = Tersoff({("C", "C", "C"): carbon})
 
 # %%
-# Atoms move to where their forces vanish, in the plane: of heights an image says nothing. Springs hold them to where they
-# were seen, the stiffer the better that is known: a displacement by one ``y_std`` costs half of ``restraint``.
+# Atoms move to where their forces vanish, in the plane: of heights an image says nothing. Springs hold them to where
+# they were seen, the stiffer the better that is known: a displacement by one ``y_std`` costs half of ``restraint``.
 relaxed = atoms.deepatoms.relax(tersoff, species="C", restraint=0.001, fmax=0.1, steps=60)
 {name: relaxed.attrs[name] for name in ("energy_before", "energy", "converged")}
 
