@@ -233,7 +233,7 @@ def export(
     ds
         Positions table with axes in a unit of length.
     path
-        File to write; an existing one is replaced.
+        File to write; an existing one is replaced. A POSCAR has the atoms sorted by element.
     format
         ASE's name of the format. None: from the path (``POSCAR``, ``.cif``, ``.xyz``, ``.traj``, ...).
     frames
@@ -270,6 +270,8 @@ def export(
     settings = dict(options or {})
     if kind.name == "cif":
         settings.setdefault("wrap", False)  # an atom on the rim stays where it is
+    if kind.name == "vasp":
+        settings.setdefault("sort", True)  # every element once, as its potentials follow in another file
     if kind.name == "lammps-data":
         settings.setdefault("masses", True)  # types are numbers; by their masses the elements are known again
     with written_beside(path) as temporary:

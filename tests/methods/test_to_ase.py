@@ -69,6 +69,12 @@ def test_round_trip_through_files(atoms, tmp_path, name, kind):
     np.testing.assert_array_equal(symbols == "Si", atoms["species"].values[order[0]] == 1)
 
 
+def test_a_poscar_names_every_element_once(atoms, tmp_path):
+    path = atoms.deepatoms.export(tmp_path / "POSCAR", species={0: "C", 1: "Si"})
+    number = np.bincount(atoms["species"].values)
+    assert [line.split() for line in path.read_text().splitlines()[5:7]] == [["C", "Si"], [str(n) for n in number]]
+
+
 def test_heights_and_cells(atoms):
     rising = atoms.deepatoms.to_ase(species="C", z=lambda y, x: 0.1 * x - 3, vacuum="0.2 nm")
     np.testing.assert_allclose(rising.positions[:, 2].min(), 2.0)
