@@ -15,7 +15,8 @@ from hs_deepatoms.structure.graph import Bonds
 
 SMALLEST = 3
 CROSSED = 0.05  # share of bonds that may cross others, as where a sheet is buckled, before it counts as no network
-TRIANGLES = 0.5  # share of triangles beyond which a structure is close-packed
+TRIANGLES = 0.5  # share of triangles beyond which a structure is close-packed,
+CLOSED = 0.85  # if so many rings are triangles or squares; a kagome network has a hexagon for every two triangles
 
 
 class Rings(NamedTuple):
@@ -226,7 +227,7 @@ def check_planar(rings: Rings, crossed: int, n_bonds: int) -> None:
     Raises
     ------
     TableError
-        If too many bonds cross, or most faces are triangles.
+        If too many bonds cross, or most faces are triangles and there are no open ones.
     """
     if crossed > CROSSED * n_bonds:
         raise TableError(explain(
@@ -234,7 +235,8 @@ def check_planar(rings: Rings, crossed: int, n_bonds: int) -> None:
             "Shorten the bonds (factor= or cutoff=), select one sublattice with species=, or use "
             "coordination(), which needs no plane."))  # fmt: skip
     triangles = np.count_nonzero(rings.size == SMALLEST)
-    if rings.size.size > 4 and triangles > TRIANGLES * rings.size.size:
+    closed = np.count_nonzero(rings.size <= SMALLEST + 1) > CLOSED * rings.size.size
+    if rings.size.size > 4 and triangles > TRIANGLES * rings.size.size and closed:
         raise TableError(explain(
             f"{triangles} triangles among {rings.size.size} rings", "networks with open rings, as graphene or MoS2",
             "Of a close-packed structure every ring is a triangle and says nothing: use coordination() or lattice(). "

@@ -166,6 +166,26 @@ def test_refusals_say_why():
         check_planar(find_rings(y, x, bonds), 10, bonds.first.size)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.06, 0.1])
+def test_triangles_beside_hexagons_are_a_network_and_beside_squares_are_not(noise):
+    rng = np.random.default_rng(0)
+    i, j = (k.ravel()[:, None] for k in np.mgrid[-9:9, -9:9])
+    kagome = np.sqrt(3) * (i + np.array([0, 0, 0.5])), 2 * j + i + np.array([0, 1, 0.5])
+    close_packed = np.sqrt(3) / 2 * i, j + 0.5 * i
+    centred = np.sqrt(2) * (i + np.array([0, 0.5])), j + np.array([0, 0.5])  # as fcc along <110>
+    for name, (y, x) in {"kagome": kagome, "hexagonal": close_packed, "centred": centred}.items():
+        points = np.unique(np.stack([y.ravel(), x.ravel()], axis=1), axis=0)
+        points = points[(np.abs(points) < 8).all(axis=1)]
+        y, x = (points + rng.normal(0, noise, points.shape)).T
+        rings = find_rings(y, x, bonds_by_shape(y, x))
+        if name == "kagome":
+            check_planar(rings, 0, 1)
+            assert _counted(rings)[3] > 1.8 * _counted(rings)[6]
+        elif name == "hexagonal" or noise:
+            with pytest.raises(TableError, match="close-packed"):
+                check_planar(rings, 0, 1)
+
+
 def test_burgers_vector_of_a_pair():
     sheet, _, _ = sheets.grain_boundary(40, 30)
     bonds = bonds_by_shape(sheet.y, sheet.x)
