@@ -425,10 +425,11 @@ def diffusion(options) -> dict:
             errors.append(found.constant / constant - 1)
             stds.append(found.constant_std / constant)
         errors, stds = np.array(errors), np.array(stds)
-        scatter = float(np.sqrt((6 + 4 * ratio + 2 * ratio**2) / (2 * found.steps)))
+        free = found.steps * (1 - 1 / n_atoms)  # the drift takes one step of each frame
+        scatter = float(np.sqrt((6 + 4 * ratio + 2 * ratio**2) / (2 * free)))
         rows.append({"atoms": n_atoms, "displacements": found.steps, "mean_error": float(errors.mean()),
                      "rms_error": float(np.sqrt((errors**2).mean())), "theory": scatter,
-                     "bound": float(_bound(constant, blur) / np.sqrt(2 * found.steps)),
+                     "bound": float(_bound(constant, blur) / np.sqrt(2 * free)),
                      "largest": float(np.abs(errors).max()),
                      "beyond_5_percent": int((np.abs(errors) > 0.05).sum()), "seeds": len(errors),
                      "rms_pull": float(np.sqrt(((errors / stds) ** 2).mean()))})  # fmt: skip
