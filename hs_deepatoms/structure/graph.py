@@ -216,7 +216,10 @@ def _may_cross(y, x, bonds: Bonds, every: bool) -> np.ndarray:
         over = y[bonds.second] - y[bonds.first] - bonds.dy, x[bonds.second] - x[bonds.first] - bonds.dx
         if max(np.abs(w).max(initial=0) for w in over) > 1e-3 * near:
             return np.arange(length.size)  # some go over the edge of a cell
-        ends = _pairs(y, x, near, y.size).T
+        here = np.zeros(y.size, bool)
+        here[bonds.first] = here[bonds.second] = True
+        own = np.flatnonzero(here)  # in a stack the atoms of other frames lie between them
+        ends = own[_pairs(y[own], x[own], near, own.size)].T
     if not ends[0].size:
         return np.empty(0, np.int64)
     touched = np.zeros(y.size, bool)
