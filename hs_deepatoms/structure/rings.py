@@ -184,7 +184,10 @@ def _summed(step: np.ndarray) -> np.ndarray:
 def _split(half: np.ndarray, size: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Borders that visit an atom twice become several that do not; the few there are, one by one."""
     # four bonds and more: without bridges every visit has two bonds of its own
-    crowded = np.flatnonzero((np.bincount(origin) > 3)[origin[half]].any(axis=0)) if half.size else np.empty(0, int)
+    many = np.bincount(origin) > 3
+    if not half.size or not many.any():
+        return half, size
+    crowded = np.flatnonzero(many[origin[half]].any(axis=0))
     atoms = np.sort(np.where(half[:, crowded] >= 0, origin[half[:, crowded]], -1), axis=0)
     twice = crowded[((atoms[1:] == atoms[:-1]) & (atoms[1:] >= 0)).any(axis=0)]
     if not twice.size:
@@ -245,10 +248,9 @@ def check_planar(rings: Rings, crossed: int, n_bonds: int) -> None:
 
 def ring_counts(rings: Rings, n_atoms: int, largest: int) -> np.ndarray:
     """How many rings of each size every atom is on, (n_atoms, largest + 1)."""
-    made = np.zeros((n_atoms, largest + 1), np.int64)
-    for size in np.flatnonzero(np.bincount(rings.size)).tolist():
-        made[:, size] = np.bincount(rings.atoms[rings.size == size, :size].ravel(), minlength=n_atoms)
-    return made
+    place = rings.atoms * (largest + 1) + rings.size[:, None]
+    flat = np.bincount(place[rings.atoms >= 0], minlength=n_atoms * (largest + 1))
+    return flat.reshape(n_atoms, largest + 1)
 
 
 def ring_neighbours(rings: Rings, n_bonds: int) -> np.ndarray:
