@@ -252,7 +252,7 @@ def atomai(options) -> list[dict]:
     return rows
 
 
-def timed(run, times: int = 15) -> tuple:
+def timed(run, times: int = 51) -> tuple:
     """What it gives, and the median of its CPU seconds."""
     seconds = []
     for _ in range(times):
