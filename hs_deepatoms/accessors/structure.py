@@ -343,7 +343,7 @@ class StructureMethods:
         how = {"optimizer": optimizer, "fmax": fmax, "steps": steps, "restraint": restraint, "flat": flat}
         return relax(self._ds, calculator, frame=frame, **how, **structure)
 
-    def dynamics(
+    def md(
         self,
         calculator: Any,
         *,
@@ -354,6 +354,7 @@ class StructureMethods:
         friction: float | None = None,
         every: int = 10,
         seed: int = 0,
+        flat: bool = True,
         species: Any = None,
         cell: str | Sequence[Any] = "auto",
         vacuum: float | str = 5.0,
@@ -362,16 +363,37 @@ class StructureMethods:
     ) -> xr.Dataset:
         """Short molecular dynamics. See `hs_deepatoms.methods.simulate_structure.dynamics`.
 
+        Parameters
+        ----------
+        calculator
+            Any ASE calculator.
+        frame
+            Flattened frame.
+        steps, timestep
+            Number and length (fs) of the steps.
+        temperature
+            K.
+        friction
+            1/fs: Langevin dynamics. None: constant energy.
+        every
+            Steps from one stored time to the next.
+        seed
+            Of velocities and thermostat.
+        flat
+            Whether z stays.
+        species, cell, vacuum, pbc, z
+            As in `to_ase`.
+
         Returns
         -------
         xarray.Dataset
-            Dims ``time``, ``atom``.
+            The trajectory as a linked table with the axis ``time`` (fs), energies and forces.
         """
         from hs_deepatoms.methods.simulate_structure import dynamics
 
         structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
         how = {"steps": steps, "timestep": timestep, "temperature": temperature, "friction": friction}
-        return dynamics(self._ds, calculator, frame=frame, every=every, seed=seed, **how, **structure)
+        return dynamics(self._ds, calculator, frame=frame, every=every, seed=seed, flat=flat, **how, **structure)
 
     def remove_overlaps(self, distance: int | float | str, *, by: str | None = None) -> xr.Dataset:
         """The table without atoms nearer than ``distance`` to a better one.

@@ -200,12 +200,18 @@ def read_network(ds: xr.Dataset, *, elements: Any, factor: float | None, cutoff:
     parameters = {"elements": elements, "factor": factor, "cutoff": cutoff, "cell": cell}
     shape = elements is None and cutoff is None
     flat = shape and cell is None  # edges of Delaunay triangles
-    every = not shape and (cutoff is not None or np.unique(atomic_numbers(ds, elements)).size < 2)  # one reach for all
+    every = not shape and (cutoff is not None or _alike(atomic_numbers(ds, elements)))  # one reach for all
     return Network(ds, plane, frame, made, parameters, flat, every, make)
+
+
+def _alike(numbers: np.ndarray) -> bool:
+    return bool((numbers == numbers[:1]).all())
 
 
 def _bonds_by_frame(make: Callable[[np.ndarray], Bonds], frame: np.ndarray, rows: np.ndarray) -> Bonds:
     """Bonds among some rows of all frames."""
+    if rows.size == frame.size and not frame.any():  # one frame, all of it
+        return make(rows)
     order = rows[np.argsort(frame[rows], kind="stable")]
     parts = []
     for here in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):

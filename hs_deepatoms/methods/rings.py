@@ -160,6 +160,9 @@ def uncrossed(net: Network) -> tuple[Network, int]:
     """Longer bonds that cross others are taken out, frame by frame."""
     if net.flat:
         return net, 0
+    if not net.frame.any():
+        part, crossed = without_crossings(net.plane.y, net.plane.x, net.bonds, every=net.every)
+        return net._replace(bonds=part), crossed
     frame = net.frame[net.bonds.first]
     order = np.argsort(frame, kind="stable")
     parts, crossed = [], 0
@@ -174,11 +177,9 @@ def uncrossed(net: Network) -> tuple[Network, int]:
 def _dataset(net: Network, found: Rings, odd: kinds.Defects, largest: int, left_out: np.ndarray) -> xr.Dataset:
     import xarray as xr
 
-    ids, units = np.asarray(net.ds[schema.DIM].values), net.plane.units
-    inside = found.atoms >= 0
+    ids, units = np.asarray(net.ds.get_index(schema.DIM), np.int64), net.plane.units
     frame = net.frame[found.atoms[:, 0]] if found.size.size else np.empty(0, np.int64)
-    members = np.full(found.atoms.shape, -1, np.int64)
-    members[inside] = ids[found.atoms[inside]]
+    members = np.append(ids, -1)[found.atoms]  # -1, beyond the size of a ring, picks what is appended
     ring = {"size": (found.size, "1"), "area": (found.area, "px" if units == "px" else f"{units}^2"),
             "frame": (frame, "1"), "cluster_of_ring": (odd.cluster, "1")}  # fmt: skip
     made = {name: ("ring", values, {"units": unit}) for name, (values, unit) in ring.items()}

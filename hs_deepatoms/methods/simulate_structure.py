@@ -11,10 +11,11 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms._core.numbers import check_number
+from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.methods.bonds import angstrom
 from hs_deepatoms.methods.plane import length_in, read_plane
-from hs_deepatoms.methods.to_ase import from_ase, to_ase
-from hs_deepatoms.structure.ase import relax_atoms, run_dynamics, separate
+from hs_deepatoms.methods.to_ase import from_ase, table_of, to_ase
+from hs_deepatoms.structure.ase import Trajectory, relax_atoms, run_dynamics, separate
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.history import with_entry
@@ -22,6 +23,7 @@ from hs_deepatoms.tables.storage import written_beside
 
 if TYPE_CHECKING:
     import xarray as xr
+    from ase import Atoms
 
 LEAST_SIGMA = 0.01  # Å: no position is known better than atoms vibrate
 
@@ -82,7 +84,7 @@ def relax(
     ds
         Positions table with axes in a unit of length.
     calculator
-        Any ASE calculator: EMT, Lennard-Jones and Tersoff ship with ASE.
+        Any ASE calculator: EMT and Lennard-Jones ship with ASE, Tersoff [1]_ since its version 3.25.
     frame
         Flattened frame.
     optimizer, fmax, steps
@@ -98,8 +100,9 @@ def relax(
     Returns
     -------
     xarray.Dataset
-        The frame's atoms, moved, with ``z`` (Å), ``force_y``, ``force_x``, ``force_z`` (eV/Å); attributes ``energy``,
-        ``energy_before`` (eV) and ``converged``.
+        The frame's atoms, moved, with ``z`` (Å), ``force_y``, ``force_x``, ``force_z`` (eV/Å) and, where the calculator
+        knows it, ``atom_energy`` (eV), every atom's part of the energy; attributes ``energy``, ``energy_before`` (eV)
+        and ``converged``.
 
     Raises
     ------
@@ -107,6 +110,21 @@ def relax(
         As `to_ase`; and with ``restraint``, if the table has no uncertainties.
     InvalidArgumentError
         If atoms overlap, there is no such optimizer, numbers are out of range, or the calculator fails.
+
+    References
+    ----------
+    .. [1] J. Tersoff, "New empirical approach for the structure and energy of covalent systems", Physical Review B 37
+       (1988) 6991, https://doi.org/10.1103/PhysRevB.37.6991
+
+    Examples
+    --------
+    >>> from ase.build import fcc111
+    >>> from ase.calculators.emt import EMT
+    >>> import hs_deepatoms
+    >>> atoms = hs_deepatoms.from_ase(fcc111("Cu", (3, 4, 1), vacuum=5))
+    >>> done = atoms.deepatoms.relax(EMT(), species={0: "Cu"})
+    >>> done.attrs["energy"] < done.attrs["energy_before"], done["atom_energy"].attrs["units"]
+    (True, 'eV')
     """
     structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
     before = to_ase(ds, frame=frame, **structure)
@@ -133,6 +151,7 @@ def dynamics(
     friction: float | None = None,
     every: int = 10,
     seed: int = 0,
+    flat: bool = True,
     species: Any = None,
     cell: str | Sequence[Any] = "auto",
     vacuum: float | str = 5.0,
@@ -143,8 +162,8 @@ def dynamics(
 
     Parameters
     ----------
-    ds, calculator, frame, species, cell, vacuum, pbc, z
-        As in `relax`.
+    ds, calculator, frame, flat, species, cell, vacuum, pbc, z
+        As in `relax`. A layer that is not ``flat`` may crumple.
     steps, timestep, temperature, friction, every, seed
         See `hs_deepatoms.structure.ase.run_dynamics`: constant energy, or with ``friction`` (1/fs) a
         Langevin thermostat.
@@ -152,8 +171,10 @@ def dynamics(
     Returns
     -------
     xarray.Dataset
-        Dims ``time`` (fs), ``atom``: ``y``, ``x``, ``z`` in Å from the cell's corner; ``potential_energy`` and
-        ``kinetic_energy`` (eV) along ``time``.
+        The trajectory as a positions table: a linked movie along the navigation axis ``time`` (fs), in which ``track``
+        is the id that the atom has in ``ds``. With ``z`` (Å), ``force_y``, ``force_x``, ``force_z`` (eV/Å) and the
+        ``potential_energy`` and ``kinetic_energy`` (eV) of the atom's whole frame: one row per frame is
+        ``run.groupby("time").first()``. All that is asked of movies can be asked of it.
 
     Raises
     ------
@@ -162,20 +183,34 @@ def dynamics(
     InvalidArgumentError
         If numbers are out of range, or the calculator fails.
     """
-    import xarray as xr
-
     structure = {"species": species, "cell": cell, "vacuum": vacuum, "pbc": pbc, "z": z}
     start = to_ase(ds, frame=frame, **structure)
     run = run_dynamics(start, calculator, steps=steps, timestep=timestep, temperature=temperature, friction=friction,
-                       every=every, seed=seed)  # fmt: skip
-    made = {name: (("time", schema.DIM), run.positions[..., k], {"units": "Å"}) for k, name in enumerate("xyz")}
-    made |= {f"{name}_energy": ("time", values, {"units": "eV"})
-             for name, values in (("potential", run.potential), ("kinetic", run.kinetic))}  # fmt: skip
-    coordinates = {"time": ("time", run.time, {"units": "fs"}), schema.DIM: start.arrays["atom_id"]}
+                       every=every, seed=seed, flat=flat)  # fmt: skip
     parameters = {"calculator": type(calculator).__name__, "steps": steps, "timestep": timestep, "seed": seed,
-                  "temperature": temperature, "friction": friction, "frame": frame, **structure}  # fmt: skip
-    history = with_entry(ds, "dynamics", parameters).attrs["provenance"]
-    return xr.Dataset(made, coordinates, {"kind": "trajectory", "provenance": history})
+                  "temperature": temperature, "friction": friction, "every": every, "frame": frame,
+                  "flat": flat, **structure}  # fmt: skip
+    return with_entry(_trajectory(start, run), "dynamics", parameters)
+
+
+def _trajectory(start: Atoms, run: Trajectory) -> xr.Dataset:
+    """The stored times as frames of one table."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    images = []
+    for positions, forces in zip(run.positions, run.forces, strict=True):
+        image = start.copy()
+        image.positions = positions
+        for measured in ("score", "sigma"):  # of the image, not of what comes after it
+            image.arrays.pop(measured, None)
+        image.calc = SinglePointCalculator(image, forces=forces)
+        images.append(image)
+    energies = {"potential_energy": run.potential, "kinetic_energy": run.kinetic}
+    columns = {name: np.repeat(values, len(start)) for name, values in energies.items()}
+    columns["track"] = np.tile(start.arrays["atom_id"], len(images))
+    time = Axis(name="time", size=len(images), units="fs", scale=None, offset=None, values=run.time, navigate=True)
+    made = table_of(images, time, columns=columns)
+    return made.set_coords("track")
 
 
 def export(
@@ -198,7 +233,7 @@ def export(
     ds
         Positions table with axes in a unit of length.
     path
-        File to write; an existing one is replaced.
+        File to write; an existing one is replaced. A POSCAR has the atoms sorted by element.
     format
         ASE's name of the format. None: from the path (``POSCAR``, ``.cif``, ``.xyz``, ``.traj``, ...).
     frames
@@ -235,6 +270,8 @@ def export(
     settings = dict(options or {})
     if kind.name == "cif":
         settings.setdefault("wrap", False)  # an atom on the rim stays where it is
+    if kind.name == "vasp":
+        settings.setdefault("sort", True)  # every element once, as its potentials follow in another file
     if kind.name == "lammps-data":
         settings.setdefault("masses", True)  # types are numbers; by their masses the elements are known again
     with written_beside(path) as temporary:
@@ -278,7 +315,7 @@ def _moved(part: xr.Dataset, after: Any, before: Any) -> xr.Dataset:
         made[name] = part[name].variable.copy(data=read[name].values * factor)
         if f"{name}_px" in made.variables:
             made[f"{name}_px"] = part[f"{name}_px"].variable.copy(data=read[f"{name}_px"].values)
-    for name in ("z", "force_y", "force_x", "force_z"):
+    for name in ("z", "force_y", "force_x", "force_z", "atom_energy"):
         if name in read.variables:
             made[name] = read[name]
     return made

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 VACUUM = 5.0  # Å above and below the atoms
 PIXEL = 0.1  # Å: of a structure that no image belongs to
+UNITS = {"z": "Å", "atom_energy": "eV", "kinetic_energy": "eV", "potential_energy": "eV"} | {
+    f"force_{one}": "eV/Å" for one in "xyz"
+}
 
 
 def to_ase(
@@ -116,7 +119,8 @@ def from_ase(structure: Any, *, signal: Any = None, pixel_size: float | str = PI
     -------
     xarray.Dataset
         With ``species`` (symbols), ``z`` in Å, ``probability``, ``y_std``, ``x_std`` and ids where the structure has
-        them; ``force_y``, ``force_x``, ``force_z`` in eV/Å and the attribute ``energy`` in eV where it was calculated.
+        them; ``force_y``, ``force_x``, ``force_z`` in eV/Å and the attribute ``energy`` in eV where it was calculated,
+        and ``atom_energy``, every atom's part of it, where the calculator knows parts.
 
     Raises
     ------
@@ -137,19 +141,25 @@ def from_ase(structure: Any, *, signal: Any = None, pixel_size: float | str = PI
     pixel = length_in_angstrom(pixel_size, "pixel_size")
     if not pixel:
         raise InvalidArgumentError(explain(f"pixel_size={pixel_size!r}", "more than 0", "Leave it out for 0.1 Å."))
-    axes, origin, history = _place(images[0], signal, pixel)
-    y_px, x_px, columns, ids = _read_columns(images, axes, origin)
     several = len(images) > 1
-    navigation = [Axis(name="step", size=len(images), navigate=True)] if several else []
-    frame = np.repeat(np.arange(len(images)), [len(one) for one in images])
-    named = ids is not None and not several and np.unique(ids).size == ids.size
-    units = {"z": "Å"} | {f"force_{one}": "eV/Å" for one in "xyz"}
-    made = build_table(y_px, x_px, frame=frame, columns=columns, navigation=navigation, signal=axes,
-                       provenance=history, units=units, ids=ids if named else None)  # fmt: skip
+    navigation = Axis(name="step", size=len(images), navigate=True) if several else None
+    made = table_of(images, navigation, signal=signal, pixel=pixel)
     energies = [one.calc.results.get("energy") for one in images if one.calc is not None]
     if energies and None not in energies:
         made.attrs["energy"] = float(energies[0]) if not several else json.dumps([float(one) for one in energies])
-    return with_entry(made, "from_ase", {"atoms": int(y_px.size), "structures": len(images)})
+    return with_entry(made, "from_ase", {"atoms": made.sizes[schema.DIM], "structures": len(images)})
+
+
+def table_of(images: list, navigation: Axis | None, *, signal: Any = None, pixel: float = PIXEL,
+             columns: dict[str, np.ndarray] | None = None) -> xr.Dataset:  # fmt: skip
+    """The table of structures that are frames along an axis, or of one; ``columns`` are further ones."""
+    axes, origin, history = _place(images[0], signal, pixel)
+    y_px, x_px, read, ids = _read_columns(images, axes, origin)
+    frame = np.repeat(np.arange(len(images)), [len(one) for one in images])
+    named = ids is not None and navigation is None and np.unique(ids).size == ids.size
+    return build_table(y_px, x_px, frame=frame, columns=read | (columns or {}), signal=axes, provenance=history,
+                       navigation=[] if navigation is None else [navigation], units=UNITS,
+                       ids=ids if named else None)  # fmt: skip
 
 
 def length_in_angstrom(length: Any, name: str) -> float:
@@ -272,4 +282,6 @@ def _read_columns(images: list, axes, origin) -> tuple[np.ndarray, np.ndarray, d
     if all(one.calc is not None and one.calc.results.get("forces") is not None for one in images):
         forces = join(lambda one: one.calc.results["forces"])
         columns |= {f"force_{name}": forces[:, k] for k, name in enumerate("xyz")}
+    if all(one.calc is not None and np.shape(one.calc.results.get("energies")) == (len(one),) for one in images):
+        columns["atom_energy"] = join(lambda one: one.calc.results["energies"])
     return y_px, x_px, columns, join(lambda one: one.arrays["atom_id"]) if has("atom_id") else None

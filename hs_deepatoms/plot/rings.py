@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLORS = {3: "#6a3d9a", 4: "#984ea3", 5: "#377eb8", 6: "#b2df8a", 7: "#e41a1c", 8: "#ff7f00", 9: "#ffd92f",
           10: "#a65628", 11: "#f781bf", 12: "#17becf"}  # fmt: skip
 LARGER = "#01665e"
-SIDES = "#e0e0e0"
+SIDES = {True: "#e0e0e0", False: "#808080"}  # over an image, and on white
 
 
 def plot_rings(
@@ -72,7 +72,8 @@ def plot_rings(
     here = rings.isel(ring=rings["frame"].values == frame)
     corners, sizes = _corners(ds, image, here), here["size"].values
     if bonds:
-        _draw_sides(ax, corners, sizes, bonds == "length", ds, here)
+        color = None if bonds == "length" else SIDES[image is not None]
+        _draw_sides(ax, corners, sizes, color, ds, here)
     for size in np.unique(sizes):
         chosen = np.flatnonzero(sizes == size)
         filled = regular or size != rings.attrs.get("regular", 6)
@@ -110,7 +111,8 @@ def _corners(ds: xr.Dataset, image: Any, rings: xr.Dataset) -> np.ndarray:
     return np.where((wanted >= 0)[..., None], places, np.nan)
 
 
-def _draw_sides(ax, corners: np.ndarray, sizes: np.ndarray, by_length: bool, ds: xr.Dataset, rings: xr.Dataset) -> None:
+def _draw_sides(ax, corners: np.ndarray, sizes: np.ndarray, color: str | None, ds: xr.Dataset, rings: xr.Dataset):
+    """In one colour, or for None by length."""
     from matplotlib.collections import LineCollection
 
     if not sizes.size:
@@ -123,8 +125,8 @@ def _draw_sides(ax, corners: np.ndarray, sizes: np.ndarray, by_length: bool, ds:
     lines = np.stack([corners, ends[0]], axis=2)[atoms >= 0]
     first = np.unique(pairs, axis=0, return_index=True)[1]
     lines = lines[first]
-    if not by_length:
-        ax.add_collection(LineCollection(lines, colors=SIDES, linewidths=0.9, zorder=1.5))
+    if color is not None:
+        ax.add_collection(LineCollection(lines, colors=color, linewidths=0.9, zorder=1.5))
         return
     length = np.hypot(*np.moveaxis(lines[:, 1] - lines[:, 0], -1, 0))
     drawn = LineCollection(lines, array=length, cmap="viridis", linewidths=1.6, zorder=3)

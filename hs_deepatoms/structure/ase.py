@@ -17,6 +17,7 @@ from hs_deepatoms.tables.neighbours import pairs_within
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from ase.constraints import FixCartesian
 
 DRIFT = 0.01  # eV per atom, of what is conserved: a hundred times that of steps that are short enough
 OPTIMIZERS = ("FIRE", "BFGS", "LBFGS", "BFGSLineSearch")
@@ -173,7 +174,7 @@ def calculated(atoms: Atoms, calculator: Any) -> tuple[Atoms, float, np.ndarray]
     Raises
     ------
     InvalidArgumentError
-        If it is no calculator, or fails, as where it does not know an element.
+        If it is no calculator, or fails, as where it does not know an element, or ASE's Tersoff for atoms of one bond.
     """
     moved = atoms.copy()
     if not hasattr(calculator, "get_property") or isinstance(calculator, type):
@@ -186,8 +187,8 @@ def calculated(atoms: Atoms, calculator: Any) -> tuple[Atoms, float, np.ndarray]
     except Exception as error:  # calculators of all makers, each with errors of its own
         name, formula = type(calculator).__name__, moved.get_chemical_formula()
         got = f"a calculator {name} that fails for {formula} ({type(error).__name__}: {error})"
-        todo = "Choose another, or other elements with species=."
-        raise InvalidArgumentError(explain(got, "one that knows these elements", todo)) from error
+        todo = "Choose another, or other elements with species=; some fail for atoms that stand alone."
+        raise InvalidArgumentError(explain(got, "one that can do these elements and places", todo)) from error
 
 
 def _say_apart(atoms: Atoms) -> None:
@@ -252,7 +253,6 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
     (True, True)
     """
     from ase import optimize
-    from ase.constraints import FixCartesian
 
     if optimizer not in OPTIMIZERS:
         raise InvalidArgumentError(explain(f"optimizer={optimizer!r}", f"one of {OPTIMIZERS}", "For example 'FIRE'."))
@@ -265,7 +265,7 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
             "Take overlapping atoms out first: remove_overlaps(\"1 Å\")."))  # fmt: skip
     held = list(moved.constraints)
     held += [] if anchors is None else [Anchors(moved.positions, anchors)]
-    held += [FixCartesian(range(len(moved)), mask=(False, False, True))] if flat and len(moved) else []
+    held += [_in_plane(len(moved))] if flat and len(moved) else []
     moved.set_constraint(held)
     run = getattr(optimize, optimizer)(moved, logfile=None)
     converged = bool(run.run(fmax=fmax, steps=steps)) if len(moved) else True
@@ -274,17 +274,25 @@ def relax_atoms(atoms: Atoms, calculator: Any, *, optimizer: str = "FIRE", fmax:
     return Relaxed(moved, (float(before), float(moved.get_potential_energy())), converged, int(number))
 
 
+def _in_plane(n_atoms: int) -> FixCartesian:
+    from ase.constraints import FixCartesian
+
+    return FixCartesian(range(n_atoms), mask=(False, False, True))
+
+
 class Trajectory(NamedTuple):
-    """``positions`` (n_times, n_atoms, 3) in Å; time in fs, energies in eV, (n_times,)."""
+    """``positions`` (n_times, n_atoms, 3) in Å, ``forces`` alike in eV/Å; time in fs, energies in eV, (n_times,)."""
 
     positions: np.ndarray
     time: np.ndarray
     potential: np.ndarray
     kinetic: np.ndarray
+    forces: np.ndarray
 
 
 def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: float = 1.0, temperature: float = 300.0,
-                 friction: float | None = None, every: int = 10, seed: int = 0) -> Trajectory:  # fmt: skip
+                 friction: float | None = None, every: int = 10, seed: int = 0,
+                 flat: bool = False) -> Trajectory:  # fmt: skip
     """Short molecular dynamics with ASE: velocity Verlet [1]_ at constant energy, or a Langevin thermostat.
 
     Parameters
@@ -303,6 +311,8 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
         Steps from one stored time to the next.
     seed
         Of the velocities and of the thermostat.
+    flat
+        Whether z stays as it is.
 
     References
     ----------
@@ -335,6 +345,8 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
     check_number("friction", friction, zero=True, optional=True)
     rng = np.random.RandomState(seed)  # what ASE asks for
     moved = calculated(atoms, calculator)[0]
+    if flat:
+        moved.set_constraint([*moved.constraints, _in_plane(len(moved))])
     if not np.any(moved.get_momenta()):
         width = np.sqrt(moved.get_masses() * units.kB * temperature)[:, None]
         momenta = width * rng.normal(size=(len(moved), 3))
@@ -346,9 +358,11 @@ def run_dynamics(atoms: Atoms, calculator: Any, *, steps: int = 1000, timestep: 
         run = Langevin(moved, timestep * units.fs, temperature_K=temperature, friction=friction / units.fs, rng=rng,
                        fixcm=False)  # fmt: skip
     kept: list[tuple] = []
-    keep = lambda: kept.append(  # noqa: E731
-        (moved.positions.copy(), run.get_time() / units.fs, moved.get_potential_energy(), moved.get_kinetic_energy())
-    )
+
+    def keep() -> None:
+        energies = moved.get_potential_energy(), moved.get_kinetic_energy()
+        kept.append((moved.positions.copy(), run.get_time() / units.fs, *energies, moved.get_forces().copy()))
+
     before = moved.get_total_energy()
     run.attach(keep, interval=every)
     run.run(steps)

@@ -74,7 +74,8 @@ def find_defects(rings: Rings, n_bonds: int, bond_length: float, *, regular: int
     ('5-7 pair', [[1.732, 0.0]])
     """
     odd = np.flatnonzero(rings.size != regular)
-    near = np.unique(odd[ring_neighbours(rings.at(odd), n_bonds)], axis=0)
+    touching = odd[ring_neighbours(rings.at(odd), n_bonds)]
+    near = np.stack(np.divmod(np.unique(touching[:, 0] * rings.size.size + touching[:, 1]), max(rings.size.size, 1)), 1)
     cluster = _clusters(rings.size.size, odd, near)
     order = np.argsort(cluster[odd], kind="stable")
     members = np.split(odd[order], np.flatnonzero(np.diff(cluster[odd][order])) + 1) if odd.size else []

@@ -32,7 +32,8 @@ def diffusion(track, time, y, x, *, drift: bool = True) -> Diffusion:
     Returns
     -------
     Diffusion
-        The error is that of the mean over atoms (their scatter), NaN for fewer than two.
+        The error is the larger one of what the scatter of the atoms says and of what the estimator itself has for atoms
+        that are all alike [1]_: the first sees atoms that differ, the second does not need many.
 
     References
     ----------
@@ -64,8 +65,16 @@ def diffusion(track, time, y, x, *, drift: bool = True) -> Diffusion:
     mean_square = square[:, follows].mean()
     mean_product = product.mean() if pairs.size else np.nan
     constant = mean_square / 2 + mean_product
-    std = _scatter(track, follows, pairs, square, product)
+    free = (1 / weight[follows & (weight > 0)]).sum()  # steps, less one per frame whose mean was taken off
+    own = _of_estimator(constant, -mean_product, free)
+    std = float(np.fmax(own, _scatter(track, follows, pairs, square, product)))
     return Diffusion(float(constant), std, float(-mean_product), int(follows.sum()))
+
+
+def _of_estimator(constant: float, localisation: float, steps: float) -> float:
+    """Error of the estimate from so many steps along each of two axes."""
+    d, blur = max(constant, 0.0), max(localisation, 0.0)
+    return float(np.sqrt((6 * d**2 + 4 * d * blur + 2 * blur**2) / (2 * steps))) if steps > 0 else np.nan
 
 
 def _without_drift(step: np.ndarray, time: np.ndarray, follows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

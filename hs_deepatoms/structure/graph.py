@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REACH = 1.45  # distances to a neighbour: between a stretched bond and the shorter diagonal of a hexagon (1.73)
 LONGEST = 1.15  # times the next side of its triangle: a diagonal of a square has 1.41, a noisy bond less
 SOME = 3  # neighbours that every atom of a network has
+STRIP = 16384  # atoms whose pairs are looked for together: what they need fits a processor's cache
 AROUND = 8  # atoms whose typical distance is compared, so that a single odd one does not matter
 
 
@@ -104,7 +105,9 @@ def bonds_of_elements(y, x, numbers, *, factor: float = 1.2, least: float = 0.0,
     """
     from ase.data import covalent_radii
 
-    return bonds_within(y, x, factor * covalent_radii[np.asarray(numbers, int)], least=least, cell=cell)
+    radii = factor * covalent_radii[np.asarray(numbers, int)]
+    alike = radii.size > 0 and (radii == radii[0]).all()  # then all atoms reach as far
+    return bonds_within(y, x, 2 * float(radii[0]) if alike else radii, least=least, cell=cell)
 
 
 def bonds_by_shape(y, x, *, reach: float = REACH, cell=None) -> Bonds:
@@ -177,14 +180,14 @@ def crossing_bonds(y, x, bonds: Bonds, *, every: bool = False) -> np.ndarray:
     [[2, 3]]
     """
     y, x = _positions(y, x)
-    if bonds.first.size < 2 or _too_short_to_cross(y, x, bonds, every):
+    rows = _may_cross(y, x, bonds, every)
+    if rows.size < 2:
         return np.empty((0, 2), np.int64)
+    bonds = bonds.at(rows)
     start = np.stack([y[bonds.first], x[bonds.first]], axis=1)
     vector = np.stack([bonds.dy, bonds.dx], axis=1)
     middle = start + vector / 2
-    pairs = _pairs(*middle.T, float(bonds.length.max()), len(middle))
-    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-    a, b = pairs.T
+    a, b = np.sort(_pairs(*middle.T, float(bonds.length.max()), len(middle)), axis=1).T
     near = np.hypot(*(middle[a] - middle[b]).T) <= (bonds.length[a] + bonds.length[b]) / 2
     ends = [w[k] for w in (bonds.first, bonds.second) for k in (a, b)]
     apart = (ends[0] != ends[1]) & (ends[0] != ends[3]) & (ends[2] != ends[1]) & (ends[2] != ends[3])
@@ -194,17 +197,35 @@ def crossing_bonds(y, x, bonds: Bonds, *, every: bool = False) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         along = cross(between, vector[b]) / turn, cross(between, vector[a]) / turn
     hit = np.logical_and(*((w > 0) & (w < 1) for w in along))
-    return np.stack([a[hit], b[hit]], axis=1)
+    found = rows[np.stack([a[hit], b[hit]], axis=1)]
+    return found[np.lexsort(found.T[::-1])]
 
 
-def _too_short_to_cross(y, x, bonds: Bonds, every: bool) -> bool:
-    """Of two bonds that cross, two ends are nearer to each other than 1 / sqrt(2) of the longer one."""
+def _may_cross(y, x, bonds: Bonds, every: bool) -> np.ndarray:
+    """Rows of the bonds that may cross another one.
+
+    Of two bonds that cross, two ends are nearer to each other than 1 / sqrt(2) of the longer one: where every two
+    atoms as near as that are bonded, this is a short bond that touches both.
+    """
     length = bonds.length
-    near = float(length.max()) / np.sqrt(2)
-    over = y[bonds.second] - y[bonds.first] - bonds.dy, x[bonds.second] - x[bonds.first] - bonds.dx
-    if float(length.min()) <= near or max(np.abs(w).max() for w in over) > 1e-3 * near:
-        return False  # or some go over the edge of a cell
-    return every or _pairs(y, x, near, y.size).size == 0
+    near = float(length.max(initial=0)) / np.sqrt(2)
+    if every:
+        short = bonds.at(length <= near)
+        ends = short.first, short.second
+    else:
+        over = y[bonds.second] - y[bonds.first] - bonds.dy, x[bonds.second] - x[bonds.first] - bonds.dx
+        if max(np.abs(w).max(initial=0) for w in over) > 1e-3 * near:
+            return np.arange(length.size)  # some go over the edge of a cell
+        here = np.zeros(y.size, bool)
+        here[bonds.first] = here[bonds.second] = True
+        own = np.flatnonzero(here)  # in a stack the atoms of other frames lie between them
+        ends = own[_pairs(y[own], x[own], near, own.size)].T
+    if not ends[0].size:
+        return np.empty(0, np.int64)
+    touched = np.zeros(y.size, bool)
+    for one in ends:
+        touched[one] = True
+    return np.flatnonzero(touched[bonds.first] | touched[bonds.second])
 
 
 def without_crossings(y, x, bonds: Bonds, *, every: bool = False) -> tuple[Bonds, int]:
@@ -384,17 +405,23 @@ def _pairs_on_grid(y, x, radius: float, low: tuple[float, float]) -> np.ndarray:
     across = ((x - low[1]) / radius).astype(np.int64) + 1
     width = int(across.max()) + 2  # an empty column at each side, so that rows do not touch
     square = ((y - low[0]) / radius).astype(np.int64) * width + across
-    order = np.argsort(square, kind="stable")
+    most = int(square.max())
+    order = np.argsort(square.astype(np.min_scalar_type(most)), kind="stable")  # of small numbers a radix sort
     square, y, x, own = square[order], y[order], x[order], np.arange(y.size)
-    begins = np.zeros(int(square[-1]) + width + 4, np.int64)  # of each square
+    begins = np.zeros(most + width + 4, np.int64)  # of each square
     np.cumsum(np.bincount(square, minlength=begins.size - 1), out=begins[1:])
-    first = np.concatenate([own + 1, begins[square + width - 1]])
-    number = np.concatenate([begins[square + 2], begins[square + width + 2]]) - first
-    a = np.repeat(np.concatenate([own, own]), number)
-    b = np.arange(a.size) + np.repeat(first - (np.cumsum(number) - number), number)
-    near = np.flatnonzero((y[b] - y[a]) ** 2 + (x[b] - x[a]) ** 2 <= radius * radius)
-    a, b = order[a[near]], order[b[near]]
-    return np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1)
+    found = []
+    for part in range(0, own.size, STRIP):
+        here, at = own[part : part + STRIP], square[part : part + STRIP]
+        first = np.concatenate([here + 1, begins[at + width - 1]])
+        number = np.concatenate([begins[at + 2], begins[at + width + 2]]) - first
+        a = np.repeat(np.concatenate([here, here]), number)
+        b = np.arange(a.size) + np.repeat(first - (np.cumsum(number) - number), number)
+        dy, dx = y.take(b) - y.take(a), x.take(b) - x.take(a)
+        near = np.flatnonzero(dy * dy + dx * dx <= radius * radius)
+        a, b = order[a[near]], order[b[near]]
+        found.append(np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1))
+    return np.concatenate(found)
 
 
 def _canonical(spread: _Spread, pairs: np.ndarray) -> Bonds:
@@ -403,8 +430,11 @@ def _canonical(spread: _Spread, pairs: np.ndarray) -> Bonds:
         return _no_bonds()
     if spread.y.size == spread.source.max() + 1:  # no images
         a, b = pairs.T
-        key = np.sort(np.minimum(a, b) * spread.y.size + np.maximum(a, b))  # numpy's unique is slower, more so for many
-        a, b = np.divmod(key[np.append(True, key[1:] != key[:-1])], spread.y.size)
+        bits = int(spread.y.size).bit_length()  # shifts are a quarter of the time of a division
+        key = np.sort(np.minimum(a, b) << bits | np.maximum(a, b))  # numpy's unique is slower, more so for many
+        new = np.append(True, key[1:] != key[:-1])
+        key = key if new.all() else key[new]
+        a, b = key >> bits, key & ((1 << bits) - 1)
         return Bonds(a, b, spread.y[b] - spread.y[a], spread.x[b] - spread.x[a])
     a, b = pairs.T
     first, second, shift = spread.source[a], spread.source[b], spread.shift[b] - spread.shift[a]

@@ -71,6 +71,17 @@ def test_frames_are_apart_and_counted():
     assert json.loads(coordination.attrs["provenance"])[-1]["operation"] == "coordination"
 
 
+def test_frames_do_not_look_for_crossings_in_each_other(monkeypatch):
+    """In a stack of 200 frames all atoms beside all others were looked at, frame by frame: minutes, and gigabytes."""
+    from hs_deepatoms.structure import graph
+
+    seen, pairs = [], graph._pairs
+    monkeypatch.setattr(graph, "_pairs", lambda y, *more: seen.append(y.size) or pairs(y, *more))
+    species = np.where(np.arange(3 * PERFECT.y.size) % PERFECT.y.size == 55, "Si", "C")
+    found = _table(PERFECT, WALES, PERFECT, species=species).deepatoms.rings(elements={"C": "C", "Si": "Si"})
+    assert found.sizes["ring"] and max(seen) == PERFECT.y.size
+
+
 def test_ids_survive_filters():
     atoms = _table(PERFECT)
     part = atoms.isel(atom=np.arange(atoms.sizes["atom"])[::-1])

@@ -69,6 +69,12 @@ def test_round_trip_through_files(atoms, tmp_path, name, kind):
     np.testing.assert_array_equal(symbols == "Si", atoms["species"].values[order[0]] == 1)
 
 
+def test_a_poscar_names_every_element_once(atoms, tmp_path):
+    path = atoms.deepatoms.export(tmp_path / "POSCAR", species={0: "C", 1: "Si"})
+    number = np.bincount(atoms["species"].values)
+    assert [line.split() for line in path.read_text().splitlines()[5:7]] == [["C", "Si"], [str(n) for n in number]]
+
+
 def test_heights_and_cells(atoms):
     rising = atoms.deepatoms.to_ase(species="C", z=lambda y, x: 0.1 * x - 3, vacuum="0.2 nm")
     np.testing.assert_allclose(rising.positions[:, 2].min(), 2.0)
@@ -166,7 +172,7 @@ def test_what_cannot_be_calculated_is_named(arguments, words):
     table = hs_deepatoms.from_ase(fcc111("Cu", (2, 3, 1), vacuum=5))
     table = table.assign(y_std=("atom", np.full(6, 0.1)), x_std=("atom", np.full(6, 0.1)))
     of_dynamics = {"timestep", "temperature", "friction", "every"} & set(arguments)
-    run = table.deepatoms.dynamics if of_dynamics else table.deepatoms.relax
+    run = table.deepatoms.md if of_dynamics else table.deepatoms.relax
     with pytest.raises(InvalidArgumentError, match=words):
         run(**{"calculator": EMT(), "species": {0: "Cu"}, **arguments})
 
@@ -195,6 +201,7 @@ def test_relaxation_lowers_the_energy_and_keeps_the_topology():
     assert np.hypot(done["force_y"].values, done["force_x"].values).max() < 0.021 and np.ptp(
         done["z"].values
     ) == pytest.approx(0, abs=1e-9)
+    assert done["atom_energy"].sum() == pytest.approx(done.attrs["energy"]) and np.ptp(done["atom_energy"].values) > 0.1
     edges = [set(one.deepatoms.graph(cutoff=3.3).edges) for one in (ideal, done)]
     assert edges[0] == edges[1] and (done["atom"].values == noisy["atom"].values).all()
     held = noisy.deepatoms.relax(EMT(), species={0: "Cu"}, fmax=0.02, restraint=5.0)
@@ -211,9 +218,29 @@ def test_energy_is_conserved():
     run = run_dynamics(crystal, EMT(), steps=200, timestep=2.0, every=1)
     total = (run.potential + run.kinetic) / len(crystal)
     assert np.abs(total - total[0]).max() < 1e-4 and run.kinetic[0] > 0
-    table = hs_deepatoms.from_ase(fcc111("Cu", (2, 3, 1), vacuum=5))
-    made = table.deepatoms.dynamics(EMT(), species={0: "Cu"}, steps=20, every=5, friction=0.02)
-    assert made["x"].dims == ("time", "atom") and made["time"].values.tolist() == [0, 5, 10, 15, 20]
+
+
+def test_a_trajectory_is_the_table_of_a_linked_movie():
+    y, x = (k.ravel() for k in np.mgrid[10:70:20.0, 10:110:20.0])
+    columns = {"probability": np.full(15, 0.9), "y_std_px": np.full(15, 0.1), "x_std_px": np.full(15, 0.1)}
+    table = hs_deepatoms.positions(y, x, signal=_image(), columns=columns).isel(atom=slice(None, None, -1))
+    run = table.deepatoms.md(EMT(), species="Cu", steps=20, every=5, timestep=0.5)
+    rows = run[["potential_energy", "kinetic_energy"]].groupby("time").first()
+    assert rows["time"].values.tolist() == [0, 2.5, 5, 7.5, 10] and run["time"].attrs["units"] == "fs"
+    total = rows["potential_energy"] + rows["kinetic_energy"]
+    assert np.ptp(total.values) < 1e-4 * 15 and np.ptp(rows["kinetic_energy"].values) > 1e-4 * 15
+    assert (
+        np.ptp(run["z"].values) == 0
+        and np.ptp(table.deepatoms.md(EMT(), species="Cu", steps=20, flat=False)["z"].values) > 1e-3
+    )
+    begin = run.isel(atom=run["time_index"].values == 0).set_index(atom="track")
+    for name in ("y", "x"):
+        assert begin[name].sel(atom=table["atom"]).values == pytest.approx(table[name].values, abs=1e-9)
+        assert run[name].attrs["units"] == table[name].attrs["units"]
+    assert "probability" not in run and "y_std" not in run and run["force_x"].attrs["units"] == "eV/Å"
+    assert run.deepatoms.displacements().sizes["link"] == 4 * 15
+    assert run.deepatoms.bond_events(cutoff="3 Å").sizes["event"] == 0
+    assert set(run.deepatoms.on_tracks("z")["track"].values) == set(table["atom"].values)
 
 
 def test_energy_that_is_not_conserved_is_said():
@@ -225,7 +252,7 @@ def test_energy_that_is_not_conserved_is_said():
         run_dynamics(crystal, EMT(), steps=1, seed=-1)
 
 
-@pytest.mark.parametrize("run", ["relax", "dynamics"])
+@pytest.mark.parametrize("run", ["relax", "md"])
 def test_atoms_too_far_apart_for_any_force_are_told(run):
     """An image calibrated ten times too large: nothing moves, which looks like a relaxed crystal."""
     y, x = (k.ravel() for k in np.mgrid[10:80:20.0, 10:130:20.0])

@@ -23,6 +23,19 @@ def test_within_five_percent(n_atoms, n_frames):
     assert diffusion(track, frame, *(w.ravel() for w in walk), drift=False).constant > 0.6
 
 
+@pytest.mark.parametrize("n_atoms", [3, 30])
+def test_errors_are_right_for_few_atoms_too(n_atoms):
+    pulls, n_frames = [], 1801 // n_atoms
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        walk = np.cumsum(rng.normal(0, np.sqrt(0.8), (2, n_atoms, n_frames)), axis=2)
+        walk += np.cumsum(rng.normal(0.4, 1.0, (2, 1, n_frames)), axis=2) + rng.normal(0, 0.5, walk.shape)
+        track, frame = (k.ravel() for k in np.indices((n_atoms, n_frames)))
+        found = diffusion(track, frame, *(w.ravel() for w in walk))
+        pulls.append((found.constant - 0.4) / found.constant_std)
+    assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.25
+
+
 def test_gaps_and_next_to_nothing():
     assert diffusion([0, 0], [0, 2], [0.0, 5.0], [0.0, 5.0]).steps == 0
     assert np.isnan(diffusion([], [], [], []).constant)

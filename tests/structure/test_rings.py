@@ -47,6 +47,35 @@ def test_grain_boundary_has_the_sizes_of_its_dual():
     assert sorted(rings.size) == sorted(sizes) and (sizes != 6).any()
 
 
+def _searched(n_atoms, bonds, most):
+    """Shortest-path rings (King) as sets of atoms: around every two bonds of an atom, by a search without angles."""
+    near = [set() for _ in range(n_atoms)]
+    for a, b in zip(bonds.first.tolist(), bonds.second.tolist(), strict=True):
+        near[a].add(b)
+        near[b].add(a)
+    found = set()
+    for atom in range(n_atoms):
+        for begin in near[atom]:
+            paths = [[begin]]
+            ends = {one: most for one in near[atom] if one > begin}  # the shortest ring to each
+            for size in range(3, most + 1):
+                paths = [[*path, step] for path in paths for step in near[path[-1]] - {atom, *path}]
+                for path in paths:
+                    if size <= ends.get(path[-1], 0):
+                        ends[path[-1]] = size
+                        found.add(frozenset([atom, *path]))
+    return {ring for ring in found if all(len(near[one] & ring) == 2 for one in ring)}
+
+
+@pytest.mark.parametrize("make", [sheets.stone_wales, sheets.divacancy, sheets.ring_loop])
+def test_faces_are_the_rings_that_a_search_without_angles_finds(make):
+    rng, sheet = np.random.default_rng(3), make(sheets.honeycomb(5, 7))
+    y, x = (w + rng.normal(0, 0.05, w.size) for w in (sheet.y, sheet.x))
+    bonds = bonds_within(y, x, 1.35)
+    faces = find_rings(y, x, bonds, largest=8)
+    assert {frozenset(row[row >= 0].tolist()) for row in faces.atoms} == _searched(y.size, bonds, 8)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 300])
 def test_elements_have_the_same_number_where_they_are_on_one_cycle(n):
     after = np.random.default_rng(n).permutation(n)
@@ -135,6 +164,26 @@ def test_refusals_say_why():
         check_planar(find_rings(y, x, bonds), 0, bonds.first.size)
     with pytest.raises(TableError, match="cross others"):
         check_planar(find_rings(y, x, bonds), 10, bonds.first.size)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.06, 0.1])
+def test_triangles_beside_hexagons_are_a_network_and_beside_squares_are_not(noise):
+    rng = np.random.default_rng(0)
+    i, j = (k.ravel()[:, None] for k in np.mgrid[-9:9, -9:9])
+    kagome = np.sqrt(3) * (i + np.array([0, 0, 0.5])), 2 * j + i + np.array([0, 1, 0.5])
+    close_packed = np.sqrt(3) / 2 * i, j + 0.5 * i
+    centred = np.sqrt(2) * (i + np.array([0, 0.5])), j + np.array([0, 0.5])  # as fcc along <110>
+    for name, (y, x) in {"kagome": kagome, "hexagonal": close_packed, "centred": centred}.items():
+        points = np.unique(np.stack([y.ravel(), x.ravel()], axis=1), axis=0)
+        points = points[(np.abs(points) < 8).all(axis=1)]
+        y, x = (points + rng.normal(0, noise, points.shape)).T
+        rings = find_rings(y, x, bonds_by_shape(y, x))
+        if name == "kagome":
+            check_planar(rings, 0, 1)
+            assert _counted(rings)[3] > 1.8 * _counted(rings)[6]
+        elif name == "hexagonal" or noise:
+            with pytest.raises(TableError, match="close-packed"):
+                check_planar(rings, 0, 1)
 
 
 def test_burgers_vector_of_a_pair():
