@@ -84,7 +84,7 @@ def im2spec(
         good; or what is True.
     folds : int, optional
         1: one split for training, validation and test. More: every spectrum is in the test of one split, and the model
-        is the ensemble of all. None: 5 for small maps (below 8000 spectra), 3 below 25,000, else 1.
+        is the ensemble of all. None: 5 for small maps (below 8000 spectra), 3 below 100,000, else 1.
     members : int
         Networks per split.
     steps : int, optional
@@ -115,8 +115,10 @@ def im2spec(
         open, R2 of each channel and edge, by method (the model, mean spectrum, nearest neighbours, ridge regression on
         principal and on non-negative components), coverage, and attributes ``beats_baselines`` and ``verdict``, which
         names edges for which it is worse than the mean spectrum. ``/latent``: latents, the part of the split (of
-        several: in whose test), and the error, as maps. ``/traversal``, ``/examples``, ``/history``, ``/model``.
-        ``tree.deepatoms`` has ``predict``, ``predict_std``, ``latent_map``, ``decode_along``, ``plot`` and ``save``.
+        several: in whose test), and the error, as maps. ``/held_out``: what is predicted for every spectrum of a test
+        by the networks that have not seen it. ``/traversal``, ``/examples``, ``/history``, ``/model``.
+        ``tree.deepatoms`` has ``predict``, ``predict_std``, ``held_out``, ``latent_map``, ``decode_along``, ``plot``
+        and ``save``.
 
     Raises
     ------

@@ -11,6 +11,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, e
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_sources import Pair
+from hs_deepatoms.methods.pair_tiles import image_tiles
 from hs_deepatoms.spectra.blocks import TRAIN, Split, block_splits, default_folds, given_split, random_split
 from hs_deepatoms.spectra.fitting import Options, Paired, Pairing, fit_pairing
 from hs_deepatoms.spectra.grid import aligned, first_pixel
@@ -108,13 +109,6 @@ def learn_image(pair: Pair, window: int, asked: PairRequest) -> Learned:
     told = prepared.paired.model.told.numpy() > 0
     prepared.notes["not_told"] = "" if told.any() else "the image"
     return prepared
-
-
-def image_tiles(image: np.ndarray, step: int) -> np.ndarray:
-    """Images (c, ny * step, nx * step) as the pixels of each spectrum, (c * step ** 2, ny, nx)."""
-    c, h, w = image.shape
-    tiles = image.reshape(c, h // step, step, w // step, step).transpose(0, 2, 4, 1, 3)
-    return np.ascontiguousarray(tiles.reshape(-1, h // step, w // step))
 
 
 def spectral_maps(space: SpectrumSpace, scores: np.ndarray, totals: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from hs_deepatoms.methods.model_content import model_content
 from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport, score_images, score_spectra
 from hs_deepatoms.methods.pair_sources import Pair
+from hs_deepatoms.methods.pair_tiles import finer_axis, untiled
 from hs_deepatoms.methods.pair_training import Learned
 from hs_deepatoms.methods.pair_verdict import judged
 from hs_deepatoms.spectra.baselines import patch_rows
@@ -86,6 +87,8 @@ def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.
         "/examples": _examples(learned, report.error, energy, pair),
         "/model": _model_node(pair, learned, pair.spectra),
     }
+    if not learned.paired.model.spectrum:  # else as large as the spectra themselves
+        nodes["/held_out"] = _held_out_outputs(pair, learned)
     return xr.DataTree.from_dict(nodes, name=KIND)
 
 
@@ -106,6 +109,7 @@ def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.Dat
         "/latent": _latent(pair, learned, report.error, "error over the standard deviation of the image"),
         "/metrics": _image_metrics(report, learned),
         "/history": _history(learned.paired.histories),
+        "/held_out": _held_out_image(pair, learned),
         "/model": _model_node(pair, learned, pair.image),
     }
     return xr.DataTree.from_dict(nodes, name=REVERSE)
@@ -221,6 +225,33 @@ def _latent(pair: Pair, learned: Learned, error: np.ndarray, meaning: str) -> xr
         },
         {"latent": np.arange(len(z)), **map_coordinates(pair.spectra.navigation)},
     )  # fmt: skip
+
+
+def _held_out_outputs(pair: Pair, learned: Learned) -> xr.Dataset:
+    """What the networks that have not seen a spectrum say of it; NaN where there are none."""
+    import xarray as xr
+
+    outputs = learned.paired.held_out[: 2 * learned.output.n_outputs].copy()
+    outputs[:, ~learned.part(TEST)] = np.nan
+    said = "scores (and the logarithm of the total), then their standard deviations"
+    return xr.Dataset(
+        {"outputs": (("output", "y", "x"), outputs, {"long_name": said})}, map_coordinates(pair.spectra.navigation)
+    )
+
+
+def _held_out_image(pair: Pair, learned: Learned) -> xr.Dataset:
+    """The image, and what the networks that have not seen a place say of it; NaN where there are none."""
+    import xarray as xr
+
+    k, step = len(learned.tiles), pair.lines[0].step
+    test = learned.part(TEST)
+    parts = {"measured": learned.tiles, "predicted": learned.paired.held_out[:k],
+             "std": learned.paired.held_out[k : 2 * k]}  # fmt: skip
+    images = {name: untiled(np.where(test, tiles, np.nan).astype(np.float32), step, False)
+              for name, tiles in parts.items()}  # fmt: skip
+    dims = ("channel", "y", "x") if images["measured"].ndim == 3 else ("y", "x")
+    axes = tuple(finer_axis(axis, step) for axis in pair.spectra.navigation)
+    return xr.Dataset({name: (dims, image) for name, image in images.items()}, map_coordinates(axes))
 
 
 def map_coordinates(axes: tuple[Axis, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 GAP, TRAIN, LOOK, TEST = -1, 0, 1, 2
 NAMES = {GAP: "gap", TRAIN: "train", LOOK: "validation", TEST: "test"}
 SHARE = 0.12  # of the pixels, in each of the parts that are held out
+SMALL, LARGE = 8000, 100_000  # spectra: below, five and three folds
 ENOUGH = 0.55  # of the pixels, left for training by many blocks, which show more of what differs
 WIDE = 2**15  # more small blocks along x than there are
 
@@ -107,9 +108,9 @@ def default_folds(n_valid: int, shape: tuple[int, int], gap: int) -> int:
 
     Errors are alike over long distances: a single split of a map of this size holds out few places that differ.
     """
-    if n_valid < 8000 or min(shape) < 6 * gap:
+    if n_valid < SMALL or min(shape) < 6 * gap:
         return 5
-    return 3 if n_valid < 25000 else 1
+    return 3 if n_valid < LARGE else 1
 
 
 def _one_split(valid: np.ndarray, gap: int, rng: np.random.Generator) -> Split:

@@ -60,4 +60,5 @@ def test_a_map_without_room_for_the_gap_is_refused():
 
 
 def test_small_maps_have_folds():
-    assert default_folds(2000, (40, 50), 8) == 5 and default_folds(65536, (256, 256), 16) == 1
+    assert default_folds(2000, (40, 50), 8) == 5 and default_folds(65536, (256, 256), 16) == 3
+    assert default_folds(512**2, (512, 512), 16) == 1
