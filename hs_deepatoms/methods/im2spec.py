@@ -32,6 +32,7 @@ def im2spec(
     variational: bool = False,
     likelihood: str = "auto",
     normalisation: str = "auto",
+    non_negative: bool | None = None,
     split: Any = "blocks",
     folds: int | None = None,
     members: int = 1,
@@ -79,6 +80,8 @@ def im2spec(
     normalisation : {"auto", "area", "zlp", "none"}
         By what spectra are divided, whose logarithm is predicted apart: their sum, the sum of the zero loss, nothing.
         "auto": the sum of counts.
+    non_negative : bool, optional
+        Whether predicted spectra are never below zero. None: where they are counts.
     split : {"blocks", "random"} or array of bool, shape (ny, nx)
         What is held out: blocks with a gap as wide as the window around them; pixels at random, whose scores are too
         good; or what is True.

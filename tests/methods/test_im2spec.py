@@ -403,6 +403,26 @@ def test_spectra_that_are_no_counts():
     assert tree["metrics"].attrs["data_normalisation"] == "none"
     predicted = tree.deepatoms.predict(image_of(cube.image))
     assert predicted.data.min() < -0.3
+    metrics = tree["metrics"].to_dataset()
+    assert set(metrics["predictor"].values) == {"model", "mean", "knn", "pca_ridge", "nmf_ridge"}
+    assert float(metrics["r2_noise_removed"].sel(predictor="nmf_ridge")) > 0.3  # above the lowest value of all
+
+
+@pytest.mark.parametrize("target", ["scores", "spectrum"])
+def test_spectra_that_are_not_below_zero_if_asked(target, tmp_path):
+    cube = hysteresis_loops((30, 32), 24, seed=1)
+    options = {**SHORT, "target": target}
+    signal, image = calibrated(hs.signals.Signal1D(cube.counts + 0.4)), image_of(cube.image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trees = [image.im2spec(signal, non_negative=asked, **options) for asked in (None, True)]
+    free, above = (tree.deepatoms.predict(image, std=False).data for tree in trees)
+    assert free.min() < 0 and above.min() == 0
+    np.testing.assert_allclose(above, np.maximum(free, 0), atol=1e-5)
+    again = hs_deepatoms.load(trees[1].deepatoms.save(tmp_path / "a.zarr"))
+    np.testing.assert_array_equal(again.deepatoms.predict(image, std=False).data, above)
+    with pytest.raises(InvalidArgumentError, match="non_negative='yes'"):
+        image.im2spec(signal, non_negative="yes", **options)
 
 
 def test_random_split_is_warned_of(cube):
