@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -149,8 +150,7 @@ def _moments(survey: Survey) -> tuple[Cube, int, np.ndarray, np.ndarray, _Moment
     f, top = cube.n_channels, np.maximum(survey.largest, 1e-9 * survey.largest.max() + 1e-100)
     square, level, mean = (ExactSum(cube.n * bound) for bound in (np.outer(top, top), top, top))
     places, totals, spikes = [], [], []
-    for index, rows in cube.blocks("surveying"):
-        rows, found = without_spikes(survey, index, rows)
+    for index, rows, found in cube.worked("surveying", partial(without_spikes, survey)):
         spikes.append(found)
         total = rows.sum(1, dtype=float)
         weight = 1 / np.sqrt(brightness_of(total, survey.typical if poisson else 0.0))
@@ -173,12 +173,12 @@ def _moments(survey: Survey) -> tuple[Cube, int, np.ndarray, np.ndarray, _Moment
     return cube, len(repairs.places), places[order], np.concatenate(totals)[order], moments
 
 
-def without_spikes(survey: Survey, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Repairs]:
-    """Rows without spikes, and what was repaired."""
+def without_spikes(survey: Survey, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, Repairs]:
+    """The places again, rows without spikes, and what was repaired."""
     if survey.spikes is None:
-        return rows, Repairs(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))
+        return index, rows, Repairs(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))
     rows, (row, channel, value) = survey.spikes.mend(rows)
-    return rows, Repairs(index[row], channel, value)
+    return index, rows, Repairs(index[row], channel, value)
 
 
 def joined(parts: list[Repairs]) -> Repairs:
