@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from hs_deepatoms.engine.serial import one_core_blas
+
 Result = TypeVar("Result")
 AHEAD = 2  # blocks per thread that are held
 
@@ -29,7 +31,7 @@ def in_threads(
     blocks : iterable of tuple
         Read in the thread of the caller, at most two for each thread ahead.
     num_workers : int, optional
-        Threads. None: as many as there are cores.
+        Threads, beside which BLAS has none of its own. None: as many as there are cores.
 
     Examples
     --------
@@ -42,11 +44,12 @@ def in_threads(
         return
     pool, waiting = ThreadPoolExecutor(workers), deque()
     try:
-        for block in blocks:
-            waiting.append(pool.submit(work, *block))
-            if len(waiting) >= AHEAD * workers:
+        with one_core_blas():
+            for block in blocks:
+                waiting.append(pool.submit(work, *block))
+                if len(waiting) >= AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
