@@ -149,6 +149,12 @@ class ImageAccessor(TreeAccessor):
 
         return latent_map(self._tree, latent)
 
+    def decode_along(self, latent: int = 0, *, n: int = 9, span: float = 2.0) -> xr.Dataset:
+        """Pixels and mean spectra along a latent. See `hs_deepatoms.methods.pair_use.decode_image_along`."""
+        from hs_deepatoms.methods.pair_use import decode_image_along
+
+        return decode_image_along(self._tree, latent, n=n, span=span)
+
     def plot(self) -> matplotlib.figure.Figure:
         """The image, measured and predicted where it was held out, the map of the error, a latent, and the scores."""
         from hs_deepatoms.plot.pair import plot_image_model

@@ -207,8 +207,8 @@ batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, dev
     Returns
     -------
     xarray.DataTree
-        As for :func:`~hs_deepatoms.im2spec`, without ``/traversal`` and ``/examples``; ``tree.deepatoms.predict(eels)``
-        is an image, with as many pixels per spectrum as the image of the training.
+        As for :func:`~hs_deepatoms.im2spec`, without ``/examples``; ``tree.deepatoms.predict(eels)`` is an image, with
+        as many pixels per spectrum as the image of the training.
 
     Raises
     ------

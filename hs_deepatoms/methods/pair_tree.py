@@ -110,6 +110,7 @@ def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.Dat
         "/metrics": _image_metrics(report, learned),
         "/history": _history(learned.paired.histories),
         "/held_out": _held_out_image(pair, learned),
+        "/traversal": _mean_spectra(learned, pair.spectra.signal[0]),
         "/model": _model_node(pair, learned, pair.image),
     }
     return xr.DataTree.from_dict(nodes, name=REVERSE)
@@ -281,6 +282,28 @@ def _traversal(learned: Learned, energy: Axis) -> xr.Dataset:
          "window": (("latent", "step", "channel", "window_y", "window_x"), np.array(windows),
                     {"long_name": "mean of the windows with such a latent"})},
         {"latent": np.arange(d), "step": ("step", steps, {"long_name": "standard deviations of the latent"}),
+         "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})},
+    )  # fmt: skip
+
+
+def _mean_spectra(learned: Learned, energy: Axis) -> xr.Dataset:
+    """Means of the spectra that have a latent, along every one; NaN where there are none."""
+    import xarray as xr
+
+    space, train = learned.space, learned.part(TRAIN)
+    z = applied(learned.paired.model, learned.image, what="latents")[:, train]
+    steps = np.linspace(-SPAN, SPAN, NODES, dtype=np.float32)
+    scores, logs = learned.scores[:, train], np.log(np.maximum(learned.totals[train], 1e-30))
+    spectra = np.full((len(z), NODES, len(space.mean)), np.nan, np.float32)
+    for k, row in enumerate(z):
+        for j, step in enumerate(steps):
+            near = np.abs(row - step) < NEAR
+            if near.any():
+                spectra[k, j] = space.spectra(scores[:, near].mean(1)[None])[0] * np.exp(logs[near].mean())
+    kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
+    return xr.Dataset(
+        {"spectrum": (("latent", "step", "energy"), spectra, {"long_name": "mean of the spectra with such a latent"})},
+        {"latent": np.arange(len(z)), "step": ("step", steps, {"long_name": "standard deviations of the latent"}),
          "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})},
     )  # fmt: skip
 

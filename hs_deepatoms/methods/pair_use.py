@@ -387,10 +387,51 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
         ``spectrum`` (step, energy) in counts, ``window`` (step, channel, window_y, window_x); NaN beyond what the
         training had.
     """
-    import torch
     import xarray as xr
 
     stored = stored_model(tree)
+    steps, out = _outputs_along(stored, latent, n, span)
+    k = stored.output.n_outputs
+    spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
+    kept = tree["traversal"].to_dataset().isel(latent=latent)
+    windows = kept["window"].interp(step=steps)
+    coords = {"step": _step_coordinate(latent, steps), "energy": kept["energy"]}
+    return xr.Dataset({"spectrum": (("step", "energy"), spectra), "window": (windows.dims, windows.values)}, coords)
+
+
+def decode_image_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -> Any:
+    """Pixels of the image along one latent, the others at their mean, and the mean spectra that have it.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `spec2im`.
+    latent, n, span
+        As for `decode_along`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``image`` (step, channel, pixel_y, pixel_x): the pixels of a spectrum; ``spectrum`` (step, energy) in counts,
+        NaN beyond what the training had.
+    """
+    import xarray as xr
+
+    stored = stored_model(tree)
+    steps, out = _outputs_along(stored, latent, n, span)
+    side = stored.attrs["lines"][0]["forced"]
+    images = out[: stored.model.outputs].T.reshape(n, -1, side, side)
+    kept = tree["traversal"].to_dataset().isel(latent=latent)
+    coords = {"step": _step_coordinate(latent, steps), "energy": kept["energy"]}
+    spectra = kept["spectrum"].interp(step=steps).values
+    dims = ("step", "channel", "pixel_y", "pixel_x")
+    return xr.Dataset({"image": (dims, images), "spectrum": (("step", "energy"), spectra)}, coords)
+
+
+def _outputs_along(stored: Stored, latent: int, n: int, span: float) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (n,) of a latent, and what the model says there (k, n)."""
+    import torch
+
     d = stored.model.config["net"]["latent_dim"]
     if not is_whole(latent, 0, d - 1):
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
@@ -401,10 +442,8 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
     steps = np.linspace(-span, span, n)
     codes = np.zeros((n, d), np.float32)
     codes[:, latent] = steps
-    out, k = stored.model.to("cpu").decode(torch.from_numpy(codes)).numpy().T, stored.output.n_outputs
-    spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
-    kept = tree["traversal"].to_dataset().isel(latent=latent)
-    windows = kept["window"].interp(step=steps)
-    coords = {"step": ("step", steps, {"long_name": f"latent {latent}, standard deviations"}),
-              "energy": kept["energy"]}  # fmt: skip
-    return xr.Dataset({"spectrum": (("step", "energy"), spectra), "window": (windows.dims, windows.values)}, coords)
+    return steps, stored.model.to("cpu").decode(torch.from_numpy(codes)).numpy().T
+
+
+def _step_coordinate(latent: int, steps: np.ndarray) -> tuple[str, np.ndarray, dict]:
+    return "step", steps, {"long_name": f"latent {latent}, standard deviations"}

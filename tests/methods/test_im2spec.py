@@ -459,6 +459,13 @@ def test_images_from_spectra(cube, tmp_path):
     assert 0.7 < widths.min() < widths.max() < 1.4
     assert np.isnan(held.data[~test]).all()
     np.testing.assert_allclose(tree["held_out/measured"].values[test], cube.image[test], rtol=1e-6)
+    along = again.deepatoms.decode_along(0, n=5)
+    assert along["image"].shape == (5, 1, 1, 1) and along["spectrum"].shape == (5, 40)
+    assert np.ptp(along["image"].values) > 0.5 * cube.image.std() and along["energy"].attrs["units"] == "eV"
+    middle = along["spectrum"].sel(step=0).values  # of usual spectra
+    np.testing.assert_allclose(middle, cube.counts.mean((0, 1)), rtol=0.4)
+    with pytest.raises(InvalidArgumentError, match="0 to 7"):
+        again.deepatoms.decode_along(8)
     titles = [ax.get_title() for ax in tree.deepatoms.plot().axes]
     assert "measured, held out" in titles and "predicted, held out" in titles
     plt.close("all")
@@ -494,6 +501,8 @@ def test_finer_images_from_spectra(cube):
     assert predicted.data.shape == fine.shape
     assert predicted.axes_manager["x"].scale == pytest.approx(0.05)
     assert predicted.axes_manager["x"].offset == pytest.approx(-2.025)
+    along = tree.deepatoms.decode_along(0, n=3)["image"].values
+    assert along.shape == (3, 1, 2, 2) and (along[:, 0, 1, 1] > along[:, 0, 0, 0]).all()
     held = tree.deepatoms.held_out()
     assert held.axes_manager["x"].get_axis_dictionary() == predicted.axes_manager["x"].get_axis_dictionary()
     test = np.kron(tree["latent/part"].values == 2, np.ones((2, 2))) > 0
