@@ -12,6 +12,7 @@ from hs_deepatoms.engine.serial import one_core_blas
 
 Result = TypeVar("Result")
 AHEAD = 2  # blocks per thread that are held
+MOST = 8  # threads, if it is not said how many: memory grows with them
 
 
 def cores() -> int:
@@ -31,14 +32,14 @@ def in_threads(
     blocks : iterable of tuple
         Read in the thread of the caller, at most two for each thread ahead.
     num_workers : int, optional
-        Threads, beside which BLAS has none of its own. None: as many as there are cores.
+        Threads, beside which BLAS has none of its own. None: as many as there are cores, at most 8.
 
     Examples
     --------
     >>> list(in_threads(pow, [(2, 3), (3, 2)], 2))
     [8, 9]
     """
-    workers = cores() if num_workers is None else num_workers
+    workers = min(cores(), MOST) if num_workers is None else num_workers
     if workers == 1:
         yield from (work(*block) for block in blocks)
         return

@@ -92,8 +92,8 @@ def decompose_local(
     seed : int, numpy.random.Generator or None
         None: not reproducible.
     num_workers : int, optional
-        Threads in which spectra are looked through for spikes and unmixed. None: as many as there are cores. No number
-        depends on it.
+        Threads in which spectra are looked through for spikes and unmixed. None: as many as there are cores,
+        at most 8. No number depends on it.
     show_progressbar : bool, optional
         Of every pass over patches or spectra that are read batch by batch. None: as HyperSpy's preferences say.
 

@@ -40,7 +40,7 @@ class Cube:
     show_progressbar : bool or None
         Of each pass.
     num_workers : int, optional
-        Threads in which blocks are worked on. None: as many as there are cores.
+        Threads in which blocks are worked on. None: as many as there are cores, at most 8.
     """
 
     data: Any

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hs_deepatoms.engine.ahead import AHEAD, in_threads
+from hs_deepatoms.engine.ahead import AHEAD, MOST, in_threads
 
 
 @pytest.mark.parametrize("num_workers", [1, 3, None])
@@ -31,6 +31,14 @@ def test_no_more_blocks_are_read_than_are_worked_on_soon():
     assert next(found) == 0 and len(read) == 2 * AHEAD
     found.close()
     assert len(read) == 2 * AHEAD
+
+
+def test_many_cores_do_not_hold_many_blocks(monkeypatch):
+    monkeypatch.setattr("hs_deepatoms.engine.ahead.cores", lambda: 128)
+    read = []
+    found = in_threads(lambda k: k, ((read.append(k) or k,) for k in range(300)))
+    assert next(found) == 0 and len(read) == AHEAD * MOST
+    found.close()
 
 
 def test_an_error_ends_it():
