@@ -177,8 +177,8 @@ def _too_small(shape: tuple[int, int], gap: int) -> InvalidArgumentError:
 def small_blocks(shape: tuple[int, int], side: int) -> np.ndarray:
     """Number of the block of about ``side`` x ``side`` pixels of each pixel: its row times ``WIDE`` plus its column.
 
-    None is narrower (of a map that is not): every block counts the same where widths are judged, and a strip of one pixel
-    along the rim, where windows are mirrored and errors large, would count as much as all pixels of another.
+    None is narrower (of a map that is not): every block counts the same where widths are judged, and a strip of one
+    pixel along the rim, where windows are mirrored and errors large, would count as much as all pixels of another.
     """
     rows, columns = (np.arange(size) * max(1, size // side) // size for size in shape)
     return rows[:, None] * WIDE + columns[None, :]
