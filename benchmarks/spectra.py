@@ -22,7 +22,6 @@ import numpy as np
 
 import hs_deepatoms  # noqa: F401
 from hs_deepatoms.methods.pair_tree import stored_model
-from hs_deepatoms.methods.pair_use import mapped_outputs
 from hs_deepatoms.simulate.spectrum_images import LINKS, hysteresis_loops, planted_cube, tunnelling_spectra
 
 WINDOW = 12
@@ -46,10 +45,10 @@ def signals(cube, spectral_name: str = "Energy loss", units: str = "eV", signal_
     return image, spectra
 
 
-def against_truth(tree, image, cube, mask: np.ndarray) -> dict:
-    """R2 of normalised spectra, and coverage of the truth by the epistemic interval, on some pixels."""
+def against_truth(tree, cube, mask: np.ndarray) -> dict:
+    """R2 of normalised spectra, and coverage of the truth by the epistemic interval, of what was held out."""
     stored = stored_model(tree)
-    maps = mapped_outputs(tree, image)
+    maps = tree["held_out/outputs"].values  # of networks that have not seen the spectra
     output, mean = stored.output, stored.space.mean
     error = around = 0.0
     inside = inside_totals = count = 0
@@ -77,12 +76,11 @@ def one_cube(cube, *, window: int = WINDOW, keep: dict | None = None, **options)
     begun, used = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # one split: the model of the tree has not seen the test that it is compared with the truth on
-        tree = image.im2spec(spectra, window=window, folds=1, show_progressbar=False, **options)
+        tree = image.im2spec(spectra, window=window, show_progressbar=False, **options)
     seconds, cpu = time.perf_counter() - begun, time.process_time() - used
     test = tree["latent/part"].values == 2
     metrics = tree["metrics"].to_dataset()
-    found = against_truth(tree, image, cube, test)
+    found = against_truth(tree, cube, test)
     both = zip(metrics["predictor"].values, metrics["r2_noise_removed"].values, strict=True)
     r2 = {str(m): round(float(v), 4) for m, v in both}
     rounded = {key: round(value, 4) for key, value in found.items() if key != "error"}
@@ -113,14 +111,14 @@ def reverse(args) -> dict:
         begun = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = spectra.spec2im(image, folds=1, show_progressbar=False)
+            tree = spectra.spec2im(image, show_progressbar=False)
         test = tree["latent/part"].values == 2
-        predicted = tree.deepatoms.predict(spectra).data[test]
-        std = tree.deepatoms.predict_std(spectra).data[test]
-        truth, train = cube.clean_image[test], cube.image[tree["latent/part"].values == 0]
+        held = tree["held_out"].to_dataset()  # of networks that have not seen the place
+        predicted, std = held["predicted"].values[test], held["std"].values[test]
+        truth = cube.clean_image[test]
         table = tree["metrics"].to_dataset()
         r2 = {str(m): round(float(v), 4) for m, v in zip(table["predictor"].values, table["r2"].values, strict=True)}
-        error = ((predicted - truth) ** 2).sum() / ((truth - train.mean()) ** 2).sum()
+        error = ((predicted - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
         out[link] = {"r2_truth": round(float(1 - error), 4), "r2_measured": r2,
                      "coverage_truth": round(float((np.abs(predicted - truth) < std).mean()), 4),
                      "coverage_measured": round(float(table["coverage"]), 4),

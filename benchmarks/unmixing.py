@@ -240,7 +240,7 @@ def write_cube(path: Path, gigabytes: float, channels: int = 1536, side: int = 6
     from hs_deepatoms.simulate.edges import count_image, edge_spectra, phase_maps
 
     rng = np.random.default_rng(0)
-    n = int(np.sqrt(gigabytes * 1e9 / 4 / channels)) // side * side
+    n = -(-int(np.sqrt(gigabytes * 1e9 / 4 / channels)) // side) * side  # at least as large as asked
     spectra = edge_spectra(4, 0.3, np.arange(200.0, 200.0 + channels))
     with h5py.File(path, "w") as file:
         data = file.create_dataset("cube", (n, n, channels), "f4", chunks=(side, side, channels))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms.accessors.tree import TreeAccessor
 
 if TYPE_CHECKING:
@@ -68,11 +69,45 @@ class SpectrumAccessor(TreeAccessor):
 
         return decode_along(self._tree, latent, n=n, span=span)
 
-    def plot(self) -> matplotlib.figure.Figure:
-        """Held-out spectra, true and predicted, the map of the error, and that of the first latent."""
+    def held_out(self, *, std: bool = True) -> BaseSignal:
+        """What is predicted for every spectrum of a test by the networks that have not seen it; NaN elsewhere.
+
+        Parameters
+        ----------
+        std
+            Whether the variance of a measurement is attached.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the network predicts whole spectra (``target="spectrum"``): these are not kept.
+        """
+        from hs_deepatoms.methods.pair_held_out import held_out_spectra
+
+        return held_out_spectra(self._tree, std=std)
+
+    def plot(self, *, pixels: Any = None, spectra: Any = None) -> matplotlib.figure.Figure:
+        """Held-out spectra, true and predicted, the map of the error, and that of the first latent.
+
+        Parameters
+        ----------
+        pixels
+            Places (y, x) whose spectra are drawn: whole numbers are pixels, others the units of the axes. None: some
+            from well to badly predicted.
+        spectra
+            Those that were learned from, of which the measured ones are read; needed for ``pixels``.
+        """
         from hs_deepatoms.plot.pair import plot_spectra
 
-        return plot_spectra(self._tree)
+        if (pixels is None) != (spectra is None):
+            got = f"{'pixels' if spectra is None else 'spectra'} alone"
+            todo = "Give the spectra that were learned from: plot(pixels=[(3, 8)], spectra=eels)."
+            raise InvalidArgumentError(explain(got, "pixels and spectra, or none of them", todo))
+        if pixels is None:
+            return plot_spectra(self._tree)
+        from hs_deepatoms.methods.pair_held_out import examples_at
+
+        return plot_spectra(self._tree, examples_at(self._tree, spectra, pixels))
 
     def plot_along(self, latent: int = 0, *, n: int = 5, span: float = 2.0) -> matplotlib.figure.Figure:
         """Spectra and mean windows of the image along a latent."""
@@ -102,14 +137,26 @@ class ImageAccessor(TreeAccessor):
 
         return predict_image_std(self._tree, spectra, lazy_output=lazy_output, device=device)
 
+    def held_out(self, *, std: bool = True) -> BaseSignal:
+        """What is predicted for every place of a test by the networks that have not seen it; NaN elsewhere."""
+        from hs_deepatoms.methods.pair_held_out import held_out_image
+
+        return held_out_image(self._tree, std=std)
+
     def latent_map(self, latent: int = 0) -> BaseSignal:
         """A latent as a map on the axes of the spectra, a ``Signal2D``."""
         from hs_deepatoms.methods.pair_use import latent_map
 
         return latent_map(self._tree, latent)
 
+    def decode_along(self, latent: int = 0, *, n: int = 9, span: float = 2.0) -> xr.Dataset:
+        """Pixels and mean spectra along a latent. See `hs_deepatoms.methods.pair_use.decode_image_along`."""
+        from hs_deepatoms.methods.pair_use import decode_image_along
+
+        return decode_image_along(self._tree, latent, n=n, span=span)
+
     def plot(self) -> matplotlib.figure.Figure:
-        """The map of the error, those of two latents, and the scores."""
+        """The image, measured and predicted where it was held out, the map of the error, a latent, and the scores."""
         from hs_deepatoms.plot.pair import plot_image_model
 
         return plot_image_model(self._tree)

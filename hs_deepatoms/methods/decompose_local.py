@@ -46,6 +46,7 @@ def decompose_local(
     navigation_mask: Any = None,
     signal_mask: Any = None,
     seed: int | np.random.Generator | None = 0,
+    num_workers: int | None = None,
     show_progressbar: bool | None = None,
 ) -> xr.DataTree:
     """What varies among the surroundings of atoms, or among the parts of an image or spectrum image.
@@ -90,6 +91,9 @@ def decompose_local(
         True where pixels or energies are left out, as in HyperSpy.
     seed : int, numpy.random.Generator or None
         None: not reproducible.
+    num_workers : int, optional
+        Threads in which spectra are looked through for spikes and unmixed. None: as many as there are cores,
+        at most 8. No number depends on it.
     show_progressbar : bool, optional
         Of every pass over patches or spectra that are read batch by batch. None: as HyperSpy's preferences say.
 
@@ -153,7 +157,7 @@ def decompose_local(
     """
     from hs_deepatoms.decompose.fit import check_method, fit_samples
 
-    options = Options(endmembers, poisson, sum_to_one, smoothness, spikes, navigation_mask, signal_mask)
+    options = Options(endmembers, poisson, sum_to_one, smoothness, spikes, navigation_mask, signal_mask, num_workers)
     patches = {"atoms": atoms, "window": window, "grid": grid, "descriptor": descriptor, "channels": channels,
                "centring": centring, "normalisation": normalisation}  # fmt: skip
     if is_spectra(signal, signal_dims) and all(patches[name] is None for name in ("atoms", "window", "grid")):

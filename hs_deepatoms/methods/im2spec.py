@@ -32,6 +32,7 @@ def im2spec(
     variational: bool = False,
     likelihood: str = "auto",
     normalisation: str = "auto",
+    non_negative: bool | None = None,
     split: Any = "blocks",
     folds: int | None = None,
     members: int = 1,
@@ -79,12 +80,14 @@ def im2spec(
     normalisation : {"auto", "area", "zlp", "none"}
         By what spectra are divided, whose logarithm is predicted apart: their sum, the sum of the zero loss, nothing.
         "auto": the sum of counts.
+    non_negative : bool, optional
+        Whether predicted spectra are never below zero. None: where they are counts.
     split : {"blocks", "random"} or array of bool, shape (ny, nx)
         What is held out: blocks with a gap as wide as the window around them; pixels at random, whose scores are too
         good; or what is True.
     folds : int, optional
         1: one split for training, validation and test. More: every spectrum is in the test of one split, and the model
-        is the ensemble of all. None: 5 for small maps (below 8000 spectra), 3 below 25,000, else 1.
+        is the ensemble of all. None: 5 for small maps (below 8000 spectra), 3 below 100,000, else 1.
     members : int
         Networks per split.
     steps : int, optional
@@ -115,8 +118,10 @@ def im2spec(
         open, R2 of each channel and edge, by method (the model, mean spectrum, nearest neighbours, ridge regression on
         principal and on non-negative components), coverage, and attributes ``beats_baselines`` and ``verdict``, which
         names edges for which it is worse than the mean spectrum. ``/latent``: latents, the part of the split (of
-        several: in whose test), and the error, as maps. ``/traversal``, ``/examples``, ``/history``, ``/model``.
-        ``tree.deepatoms`` has ``predict``, ``predict_std``, ``latent_map``, ``decode_along``, ``plot`` and ``save``.
+        several: in whose test), and the error, as maps. ``/held_out``: what is predicted for every spectrum of a test
+        by the networks that have not seen it. ``/traversal``, ``/examples``, ``/history``, ``/model``.
+        ``tree.deepatoms`` has ``predict``, ``predict_std``, ``held_out``, ``latent_map``, ``decode_along``, ``plot``
+        and ``save``.
 
     Raises
     ------
@@ -202,8 +207,8 @@ batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, dev
     Returns
     -------
     xarray.DataTree
-        As for :func:`~hs_deepatoms.im2spec`, without ``/traversal`` and ``/examples``; ``tree.deepatoms.predict(eels)``
-        is an image, with as many pixels per spectrum as the image of the training.
+        As for :func:`~hs_deepatoms.im2spec`, without ``/examples``; ``tree.deepatoms.predict(eels)`` is an image, with
+        as many pixels per spectrum as the image of the training.
 
     Raises
     ------

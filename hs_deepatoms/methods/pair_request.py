@@ -32,6 +32,7 @@ class PairRequest:
     variational: bool = False
     likelihood: str = "auto"
     normalisation: str = "auto"
+    non_negative: bool | None = None
     split: Any = "blocks"
     folds: int | None = None
     members: int = 1
@@ -79,6 +80,8 @@ def check_request(asked: PairRequest) -> None:
     for name in ("variational", "spikes"):
         if not isinstance(getattr(asked, name), bool | np.bool_):
             raise _refused(name, asked, "True or False")
+    if not isinstance(asked.non_negative, bool | np.bool_ | None):
+        raise _refused("non_negative", asked, "True, False or None")
     path = asked.checkpoint
     if path is not None and (not isinstance(path, str | PathLike) or Path(path).is_dir()):
         raise _refused("checkpoint", asked, "the path of a file")

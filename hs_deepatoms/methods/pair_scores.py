@@ -10,6 +10,7 @@ from hs_deepatoms.methods.pair_training import Learned
 from hs_deepatoms.spectra.baselines import (
     Baseline,
     fit_regressions,
+    lowest,
     non_negative_kept,
     non_negative_parts,
     non_negative_shares,
@@ -163,27 +164,26 @@ def _baselines(learned: Learned, split: Split, seed: int) -> dict[str, Baseline]
 
 
 def _non_negative(learned: Learned, split: Split, rng: np.random.Generator) -> dict:
-    """Regressed shares of non-negative components; nothing for spectra that are negative."""
+    """Regressed shares of non-negative components, of spectra above the lowest value where there are negative ones."""
     space = learned.space
-    if not space.poisson:
-        return {}
     train, look, test = (split.of(part) for part in (TRAIN, LOOK, TEST))
     places = np.argwhere(train)
     places = places[np.sort(rng.permutation(len(places))[:FOR_PARTS])]
     scores = learned.scores[:, places[:, 0], places[:, 1]].T
-    basis = non_negative_parts(scores, space, space.k + 1, rng)
+    floor = lowest(scores, space)
+    basis = non_negative_parts(scores, space, space.k + 1, rng, floor)
     rest = np.argwhere(look)
     rest = rest[np.sort(rng.permutation(len(rest))[: FOR_PARTS // 3])]
     shares = np.zeros((len(basis), *train.shape), np.float32)
     for some in (places, rest):
         found = learned.scores[:, some[:, 0], some[:, 1]].T
-        shares[:, some[:, 0], some[:, 1]] = non_negative_shares(found, space, basis).T
+        shares[:, some[:, 0], some[:, 1]] = non_negative_shares(found, space, basis, floor).T
     chosen = [np.zeros(train.shape, bool) for _ in range(2)]
     for mask, some in zip(chosen, (places, rest), strict=True):
         mask[some[:, 0], some[:, 1]] = True
     weights = (basis.astype(float) ** 2).sum(1)
     regressed = fit_regressions(learned.image, learned.window, learned.step, shares, *chosen, weights, test, rng)
-    return {"scores": non_negative_kept(regressed["ridge"], basis), "basis": basis}
+    return {"scores": non_negative_kept(regressed["ridge"], basis), "basis": basis, "offset": floor * space.scale}
 
 
 @dataclass(frozen=True, eq=False)

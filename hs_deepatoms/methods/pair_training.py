@@ -11,6 +11,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, e
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_sources import Pair
+from hs_deepatoms.methods.pair_tiles import image_tiles
 from hs_deepatoms.spectra.blocks import TRAIN, Split, block_splits, default_folds, given_split, random_split
 from hs_deepatoms.spectra.fitting import Options, Paired, Pairing, fit_pairing
 from hs_deepatoms.spectra.grid import aligned, first_pixel
@@ -110,13 +111,6 @@ def learn_image(pair: Pair, window: int, asked: PairRequest) -> Learned:
     return prepared
 
 
-def image_tiles(image: np.ndarray, step: int) -> np.ndarray:
-    """Images (c, ny * step, nx * step) as the pixels of each spectrum, (c * step ** 2, ny, nx)."""
-    c, h, w = image.shape
-    tiles = image.reshape(c, h // step, step, w // step, step).transpose(0, 2, 4, 1, 3)
-    return np.ascontiguousarray(tiles.reshape(-1, h // step, w // step))
-
-
 def spectral_maps(space: SpectrumSpace, scores: np.ndarray, totals: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Scores and the logarithm of the total of every spectrum, (k + 1, ny, nx); those without one have the mean's."""
     if not space.normalised:
@@ -152,12 +146,13 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
         got = f"{count} usable spectra, of {valid.size}"
         raise InvalidImageError(explain(got, f"at least {LEAST}", "Check the masks, NaN and the overlap."))
     splits = _splits(valid, gap, asked)
-    poisson, counted = notes.pop("poisson"), notes.pop("counted")
+    poisson, counted, non_negative = (notes.pop(name) for name in ("poisson", "counted", "non_negative"))
     train = np.any([split.of(TRAIN) for split in splits], axis=0)
     _check_components(asked, rows, int(train.sum()))
     space, values = fit_space(rows, train, poisson=poisson, counted=counted, n_components=asked.n_components)
     if asked.likelihood == "learned":
         space = with_channel_variance(space, rows, train)
+    space = replace(space, non_negative=non_negative)
     scores = scores_of(space, rows, valid)
     notes |= {"spikes": rows.repaired, "components": space.k, "gain": float(space.gain), "pixels": count,
               "likelihood": "poisson" if poisson else "gaussian", "eigenvalues": values[: space.k + 5].tolist(),
@@ -274,7 +269,7 @@ def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndar
     if not len(sample) or not sample.any():
         got = "spectra that are all NaN or 0 (in a sample of 2000)"
         raise InvalidImageError(explain(got, "spectra with counts", "Check how the data were read."))
-    poisson, normalisation = _kind(sample, pair, asked)
+    counts, poisson, normalisation = _kind(sample, pair, asked)
     mean = sample.mean(0)
     counted = _counted(mean, normalisation)
     if asked.spikes and poisson:
@@ -297,7 +292,8 @@ def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndar
     if empty:
         warn_user(f"{empty} spectra whose counts do not add up to more than 0 are left out")
     notes = {"nan": nan, "empty": empty, "masked": int(masked.sum()), "normalisation": normalisation,
-             "poisson": poisson, "counted": counted}  # fmt: skip
+             "poisson": poisson, "counted": counted,
+             "non_negative": counts if asked.non_negative is None else bool(asked.non_negative)}  # fmt: skip
     return valid, totals, notes
 
 
@@ -311,8 +307,8 @@ def _without_dead_channels(rows: SpectrumRows, sample: np.ndarray) -> np.ndarray
     return sample[:, alive]
 
 
-def _kind(sample: np.ndarray, pair: Pair, asked: PairRequest) -> tuple[bool, str]:
-    """Whether spectra are counts, and how they are normalised."""
+def _kind(sample: np.ndarray, pair: Pair, asked: PairRequest) -> tuple[bool, bool, str]:
+    """Whether spectra are counts, whether their noise is taken for Poisson's, and how they are normalised."""
     below = float(-np.minimum(sample, 0).sum() / max(float(np.abs(sample).sum()), 1e-30))
     whole = bool((sample[:200] == np.round(sample[:200])).all())
     known = pair.spectra.signal_type in COUNTED
@@ -328,8 +324,8 @@ def _kind(sample: np.ndarray, pair: Pair, asked: PairRequest) -> tuple[bool, str
     if asked.normalisation == "zlp":
         _check_zero_loss(pair)
     if asked.normalisation != "auto":
-        return poisson, asked.normalisation
-    return poisson, "area" if poisson or (known and sample.sum(1).min() > 0) else "none"
+        return counts or poisson, poisson, asked.normalisation
+    return counts or poisson, poisson, "area" if poisson or (known and sample.sum(1).min() > 0) else "none"
 
 
 def _check_zero_loss(pair: Pair) -> None:

@@ -19,6 +19,7 @@ from hs_deepatoms.methods.model_content import model_content
 from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport, score_images, score_spectra
 from hs_deepatoms.methods.pair_sources import Pair
+from hs_deepatoms.methods.pair_tiles import finer_axis, untiled
 from hs_deepatoms.methods.pair_training import Learned
 from hs_deepatoms.methods.pair_verdict import judged
 from hs_deepatoms.spectra.baselines import patch_rows
@@ -86,6 +87,8 @@ def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.
         "/examples": _examples(learned, report.error, energy, pair),
         "/model": _model_node(pair, learned, pair.spectra),
     }
+    if not learned.paired.model.spectrum:  # else as large as the spectra themselves
+        nodes["/held_out"] = _held_out_outputs(pair, learned)
     return xr.DataTree.from_dict(nodes, name=KIND)
 
 
@@ -106,6 +109,8 @@ def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.Dat
         "/latent": _latent(pair, learned, report.error, "error over the standard deviation of the image"),
         "/metrics": _image_metrics(report, learned),
         "/history": _history(learned.paired.histories),
+        "/held_out": _held_out_image(pair, learned),
+        "/traversal": _mean_spectra(learned, pair.spectra.signal[0]),
         "/model": _model_node(pair, learned, pair.image),
     }
     return xr.DataTree.from_dict(nodes, name=REVERSE)
@@ -223,6 +228,33 @@ def _latent(pair: Pair, learned: Learned, error: np.ndarray, meaning: str) -> xr
     )  # fmt: skip
 
 
+def _held_out_outputs(pair: Pair, learned: Learned) -> xr.Dataset:
+    """What the networks that have not seen a spectrum say of it; NaN where there are none."""
+    import xarray as xr
+
+    outputs = learned.paired.held_out[: 2 * learned.output.n_outputs].copy()
+    outputs[:, ~learned.part(TEST)] = np.nan
+    said = "scores (and the logarithm of the total), then their standard deviations"
+    return xr.Dataset(
+        {"outputs": (("output", "y", "x"), outputs, {"long_name": said})}, map_coordinates(pair.spectra.navigation)
+    )
+
+
+def _held_out_image(pair: Pair, learned: Learned) -> xr.Dataset:
+    """The image, and what the networks that have not seen a place say of it; NaN where there are none."""
+    import xarray as xr
+
+    k, step = len(learned.tiles), pair.lines[0].step
+    test = learned.part(TEST)
+    parts = {"measured": learned.tiles, "predicted": learned.paired.held_out[:k],
+             "std": learned.paired.held_out[k : 2 * k]}  # fmt: skip
+    images = {name: untiled(np.where(test, tiles, np.nan).astype(np.float32), step, False)
+              for name, tiles in parts.items()}  # fmt: skip
+    dims = ("channel", "y", "x") if images["measured"].ndim == 3 else ("y", "x")
+    axes = tuple(finer_axis(axis, step) for axis in pair.spectra.navigation)
+    return xr.Dataset({name: (dims, image) for name, image in images.items()}, map_coordinates(axes))
+
+
 def map_coordinates(axes: tuple[Axis, ...]) -> dict[str, Any]:
     """Coordinates y and x of a map."""
     return {dim: (dim, axis.coordinates(), {"units": axis.units, "long_name": axis.name})
@@ -250,6 +282,28 @@ def _traversal(learned: Learned, energy: Axis) -> xr.Dataset:
          "window": (("latent", "step", "channel", "window_y", "window_x"), np.array(windows),
                     {"long_name": "mean of the windows with such a latent"})},
         {"latent": np.arange(d), "step": ("step", steps, {"long_name": "standard deviations of the latent"}),
+         "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})},
+    )  # fmt: skip
+
+
+def _mean_spectra(learned: Learned, energy: Axis) -> xr.Dataset:
+    """Means of the spectra that have a latent, along every one; NaN where there are none."""
+    import xarray as xr
+
+    space, train = learned.space, learned.part(TRAIN)
+    z = applied(learned.paired.model, learned.image, what="latents")[:, train]
+    steps = np.linspace(-SPAN, SPAN, NODES, dtype=np.float32)
+    scores, logs = learned.scores[:, train], np.log(np.maximum(learned.totals[train], 1e-30))
+    spectra = np.full((len(z), NODES, len(space.mean)), np.nan, np.float32)
+    for k, row in enumerate(z):
+        for j, step in enumerate(steps):
+            near = np.abs(row - step) < NEAR
+            if near.any():
+                spectra[k, j] = space.spectra(scores[:, near].mean(1)[None])[0] * np.exp(logs[near].mean())
+    kept = energy.coordinates() if learned.rows.channels is None else energy.coordinates()[learned.rows.channels]
+    return xr.Dataset(
+        {"spectrum": (("latent", "step", "energy"), spectra, {"long_name": "mean of the spectra with such a latent"})},
+        {"latent": np.arange(len(z)), "step": ("step", steps, {"long_name": "standard deviations of the latent"}),
          "energy": ("energy", kept, {"units": energy.units, "long_name": energy.name})},
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from hs_deepatoms.bridge.source import Source, read_source
 from hs_deepatoms.bridge.spectrum_results import axis_dictionary, map_signal, signal_like
 from hs_deepatoms.methods.pair_lazy import CHUNK, AskedImage, lazy_spectra, outputs_of, padded_frame
 from hs_deepatoms.methods.pair_sources import read_images
+from hs_deepatoms.methods.pair_tiles import finer_axis, untiled
 from hs_deepatoms.methods.pair_training import padded, spectral_maps
 from hs_deepatoms.methods.pair_tree import Stored, stored_model
 from hs_deepatoms.spectra.grid import WHOLE, Line
@@ -54,12 +55,12 @@ def predict(tree: Any, image: Any, *, lazy_output: bool | None = None, std: bool
     lazy = yes_or_no("lazy_output", lazy_output, asked.source.lazy)
     stored = asked.stored
     if lazy:
-        data = lazy_spectra(asked, partial(_spectra, stored))
-        variance = lazy_spectra(asked, partial(_variance, stored, noise=True)) if std else None
+        data = lazy_spectra(asked, partial(spectra_of, stored))
+        variance = lazy_spectra(asked, partial(variance_of, stored, noise=True)) if std else None
     else:
         maps = _mapped(asked)
-        data = _decoded(stored, maps, partial(_spectra, stored))
-        variance = _decoded(stored, maps, partial(_variance, stored, noise=True)) if std else None
+        data = decoded(stored, maps, partial(spectra_of, stored))
+        variance = decoded(stored, maps, partial(variance_of, stored, noise=True)) if std else None
     return _result(tree, asked, data, variance, "predicted")
 
 
@@ -79,7 +80,7 @@ def predict_std(tree: Any, image: Any, *, kind: str = "total", lazy_output: bool
     asked = _asked(tree, image, device)
     function = partial(_deviation, asked.stored, noise=kind == "total")
     lazy = yes_or_no("lazy_output", lazy_output, asked.source.lazy)
-    data = lazy_spectra(asked, function) if lazy else _decoded(asked.stored, _mapped(asked), function)
+    data = lazy_spectra(asked, function) if lazy else decoded(asked.stored, _mapped(asked), function)
     return _result(tree, asked, data, None, f"{kind} standard deviation of predicted")
 
 
@@ -186,7 +187,7 @@ def _check_pixels(source: Source, stored: Stored) -> None:
             raise InvalidArgumentError(explain(got, f"those of the training, {known.step:.4g} {known.units}", todo))
 
 
-def _decoded(stored: Stored, maps: np.ndarray, function: Any) -> np.ndarray:
+def decoded(stored: Stored, maps: np.ndarray, function: Any) -> np.ndarray:
     """Spectra (*navigation, n) of maps of outputs."""
     n = len(stored.space.mean) if stored.channels is None else _length(stored)
     out = np.empty((*maps.shape[1:], n), np.float32)
@@ -213,16 +214,16 @@ def _spread(stored: Stored, values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _spectra(stored: Stored, out: np.ndarray) -> np.ndarray:
+def spectra_of(stored: Stored, out: np.ndarray) -> np.ndarray:
     return _spread(stored, stored.output.spectra(out))
 
 
-def _variance(stored: Stored, out: np.ndarray, *, noise: bool) -> np.ndarray:
+def variance_of(stored: Stored, out: np.ndarray, *, noise: bool) -> np.ndarray:
     return _spread(stored, stored.output.variance(out, noise=noise))
 
 
 def _deviation(stored: Stored, out: np.ndarray, *, noise: bool) -> np.ndarray:
-    return np.sqrt(_variance(stored, out, noise=noise))
+    return np.sqrt(variance_of(stored, out, noise=noise))
 
 
 def _result(tree: Any, asked: AskedImage, data, variance, what: str) -> Any:
@@ -284,7 +285,7 @@ def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | Non
         got = f"spectra with {len(source.navigation)} navigation dimensions for predict"
         raise InvalidAxesError(explain(got, "two: rows and columns of a map", "Give a spectrum image."))
     _check_numbers(source, "spectra")
-    _check_energy(source, Axis.from_dict(stored.attrs["spectral"]))
+    check_energy(source, Axis.from_dict(stored.attrs["spectral"]))
     rows = SpectrumRows(source.data, stored.channels, stored.spikes, num_workers)
     valid, totals = np.zeros(rows.shape, bool), np.ones(rows.shape, np.float32)
     scores = np.zeros((stored.space.k, *rows.shape), np.float32)
@@ -302,7 +303,7 @@ def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | Non
     return stored, source, out
 
 
-def _check_energy(source: Source, known: Axis) -> None:
+def check_energy(source: Source, known: Axis) -> None:
     """Refuse another energy axis; that of a bare array, which has none, is taken for that of the training."""
     axis = source.signal[0]
     first, second = axis.coordinates(), known.coordinates()
@@ -320,9 +321,9 @@ def _image(tree, stored: Stored, source: Source, maps: np.ndarray, variance, laz
         "predict", {"spectra": source.title, "what": what}, model={"sha256": stored.attrs["sha256"]}
     )
     step = stored.attrs["lines"][0]["forced"]
-    axes = [_finer(axis, step) for axis in source.navigation]
+    axes = [finer_axis(axis, step) for axis in source.navigation]
     lazy = yes_or_no("lazy_output", lazy_output, source.lazy)
-    data, wide = (None if one is None else _untiled(one, step, lazy) for one in (maps, variance))
+    data, wide = (None if one is None else untiled(one, step, lazy) for one in (maps, variance))
     channels = [] if data.ndim == 2 else [Axis("channel", len(data), navigate=True)]
     title = f"{what} from {source.title or 'spectra'}" + (f" ({tree.attrs['image']})" if tree.attrs["image"] else "")
     signal = signal_like(stored.attrs["template"], data, channels, title=title, provenance=[*history, entry],
@@ -331,27 +332,6 @@ def _image(tree, stored: Stored, source: Source, maps: np.ndarray, variance, laz
         return signal
     array = to_xarray(signal)
     return array if wide is None else array.assign_coords(std=(array.dims, np.sqrt(wide)))
-
-
-def _finer(axis: Axis, step: int) -> Axis:
-    """The axis of an image with ``step`` pixels per spectrum."""
-    if step == 1:
-        return axis
-    scale = axis.step if axis.scale is None else float(axis.scale)
-    first = float(axis.to_value(0)) - scale * (step - 1) / (2 * step)
-    return Axis(axis.name, axis.size * step, axis.units, scale / step, first, None, False, axis.named)
-
-
-def _untiled(maps: np.ndarray, step: int, lazy: bool) -> Any:
-    """Pixels of every spectrum (c * step ** 2, ny, nx) as images ([c,] ny * step, nx * step)."""
-    _, ny, nx = maps.shape
-    image = maps.reshape(-1, step, step, ny, nx).transpose(0, 3, 1, 4, 2).reshape(-1, ny * step, nx * step)
-    image = image[0] if len(image) == 1 else image
-    if not lazy:
-        return image
-    import dask.array as da
-
-    return da.from_array(image)
 
 
 def latent_map(tree: Any, latent: int = 0, image: Any = None, *, device: str = "auto") -> Any:
@@ -407,10 +387,51 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
         ``spectrum`` (step, energy) in counts, ``window`` (step, channel, window_y, window_x); NaN beyond what the
         training had.
     """
-    import torch
     import xarray as xr
 
     stored = stored_model(tree)
+    steps, out = _outputs_along(stored, latent, n, span)
+    k = stored.output.n_outputs
+    spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
+    kept = tree["traversal"].to_dataset().isel(latent=latent)
+    windows = kept["window"].interp(step=steps)
+    coords = {"step": _step_coordinate(latent, steps), "energy": kept["energy"]}
+    return xr.Dataset({"spectrum": (("step", "energy"), spectra), "window": (windows.dims, windows.values)}, coords)
+
+
+def decode_image_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -> Any:
+    """Pixels of the image along one latent, the others at their mean, and the mean spectra that have it.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        From `spec2im`.
+    latent, n, span
+        As for `decode_along`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``image`` (step, channel, pixel_y, pixel_x): the pixels of a spectrum; ``spectrum`` (step, energy) in counts,
+        NaN beyond what the training had.
+    """
+    import xarray as xr
+
+    stored = stored_model(tree)
+    steps, out = _outputs_along(stored, latent, n, span)
+    side = stored.attrs["lines"][0]["forced"]
+    images = out[: stored.model.outputs].T.reshape(n, -1, side, side)
+    kept = tree["traversal"].to_dataset().isel(latent=latent)
+    coords = {"step": _step_coordinate(latent, steps), "energy": kept["energy"]}
+    spectra = kept["spectrum"].interp(step=steps).values
+    dims = ("step", "channel", "pixel_y", "pixel_x")
+    return xr.Dataset({"image": (dims, images), "spectrum": (("step", "energy"), spectra)}, coords)
+
+
+def _outputs_along(stored: Stored, latent: int, n: int, span: float) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (n,) of a latent, and what the model says there (k, n)."""
+    import torch
+
     d = stored.model.config["net"]["latent_dim"]
     if not is_whole(latent, 0, d - 1):
         raise InvalidArgumentError(explain(f"latent={latent!r}", f"0 to {d - 1}", "Choose one of these."))
@@ -421,10 +442,8 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
     steps = np.linspace(-span, span, n)
     codes = np.zeros((n, d), np.float32)
     codes[:, latent] = steps
-    out, k = stored.model.to("cpu").decode(torch.from_numpy(codes)).numpy().T, stored.output.n_outputs
-    spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
-    kept = tree["traversal"].to_dataset().isel(latent=latent)
-    windows = kept["window"].interp(step=steps)
-    coords = {"step": ("step", steps, {"long_name": f"latent {latent}, standard deviations"}),
-              "energy": kept["energy"]}  # fmt: skip
-    return xr.Dataset({"spectrum": (("step", "energy"), spectra), "window": (windows.dims, windows.values)}, coords)
+    return steps, stored.model.to("cpu").decode(torch.from_numpy(codes)).numpy().T
+
+
+def _step_coordinate(latent: int, steps: np.ndarray) -> tuple[str, np.ndarray, dict]:
+    return "step", steps, {"long_name": f"latent {latent}, standard deviations"}

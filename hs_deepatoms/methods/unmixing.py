@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
+from hs_deepatoms._core.numbers import check_count
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.signal_dims import signal_dims_of
@@ -33,6 +34,7 @@ class Options:
     spikes: bool = True
     navigation_mask: Any = None
     signal_mask: Any = None
+    num_workers: int | None = None
 
     def refuse(self) -> None:
         """Refuse those that are not as they are by default: for patches.
@@ -87,7 +89,7 @@ def decompose_spectra(signal: Any, method: Any, n_components: int | None, option
                 bool(options.spikes), seed)  # fmt: skip
     _check(wish, options)
     source = read_spectra(signal, signal_dims)
-    cube = cube_of(source, options.navigation_mask, options.signal_mask, show_progressbar)
+    cube = cube_of(source, options.navigation_mask, options.signal_mask, show_progressbar, options.num_workers)
     known = None if options.endmembers is None else read_endmembers(options.endmembers, source.signal[0])
     found = unmix(cube, wish, known)
     lost = int(cube.used.sum()) - len(found.places)
@@ -112,7 +114,13 @@ def read_spectra(signal: Any, signal_dims: Any) -> Source:
     return source
 
 
-def cube_of(source: Source, navigation_mask: Any, signal_mask: Any, show_progressbar: bool | None) -> Cube:
+def cube_of(
+    source: Source,
+    navigation_mask: Any,
+    signal_mask: Any,
+    show_progressbar: bool | None,
+    num_workers: int | None = None,
+) -> Cube:
     """The spectra without what is masked (True), as HyperSpy's masks are.
 
     Raises
@@ -125,7 +133,7 @@ def cube_of(source: Source, navigation_mask: Any, signal_mask: Any, show_progres
         data = data.rechunk({data.ndim - 1: -1})
     used = ~_mask(navigation_mask, data.shape[:-1], "navigation_mask").ravel()
     channels = ~_mask(signal_mask, data.shape[-1:], "signal_mask")
-    return Cube(data, used, channels, show_progressbar=show_progressbar)
+    return Cube(data, used, channels, show_progressbar=show_progressbar, num_workers=num_workers)
 
 
 def check_energy(own: Axis, energy: Axis, what: str) -> None:
@@ -207,6 +215,7 @@ def _check(wish: Wish, options: Options) -> None:
     if not (np.isfinite(wish.smoothness) and wish.smoothness >= 0):
         got = f"smoothness={options.smoothness!r}"
         raise InvalidArgumentError(explain(got, "0 (none) or more", "Give another number."))
+    check_count("num_workers", options.num_workers)
     if wish.poisson not in (None, True, False):
         raise InvalidArgumentError(explain(f"poisson={wish.poisson!r}", "True, False or None", "Choose one of these."))
     mixture = options.endmembers is not None or (isinstance(wish.method, str) and wish.method in MIXTURES)

@@ -22,13 +22,15 @@ LABEL, PANEL = 15, 150  # points of a number on a map, and across the map
 PARTS = {"gap": "white", "train": "#4477aa", "validation": "#ccbb44", "test": "#ee6677"}
 
 
-def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
+def plot_spectra(tree: xr.DataTree, examples: xr.Dataset | None = None) -> matplotlib.figure.Figure:
     """Held-out spectra, measured and predicted; maps of the error and of the first latent.
 
     Parameters
     ----------
     tree : xarray.DataTree
         From `im2spec`.
+    examples : xarray.Dataset, optional
+        Spectra of places of one's choice, as in ``/examples``, which None takes.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def plot_spectra(tree: xr.DataTree) -> matplotlib.figure.Figure:
     """
     import matplotlib.pyplot as plt
 
-    examples = tree["examples"].to_dataset()
+    examples = tree["examples"].to_dataset() if examples is None else examples
     n = examples.sizes["example"]
     columns = max(2, -(-n // 2)) + 2
     figure, axes = plt.subplots(2, columns, figsize=(WIDTH * columns, 2 * HEIGHT), layout="constrained")
@@ -101,15 +103,17 @@ def plot_scores(tree: xr.DataTree) -> matplotlib.figure.Figure:
 
 
 def plot_image_model(tree: xr.DataTree) -> matplotlib.figure.Figure:
-    """The map of the error, those of two latents, and the scores of `spec2im`."""
+    """The image, measured and as predicted for what was held out; the error, a latent, the scores of `spec2im`."""
     import matplotlib.pyplot as plt
 
-    latent = tree["latent"].to_dataset()
-    n = min(2, latent.sizes["latent"])
-    figure, axes = plt.subplots(1, n + 2, figsize=(WIDTH * (n + 2), HEIGHT), layout="constrained")
-    draw_map(axes[0], latent["error"], "error / std. of the image", "magma")
-    for k in range(n):
-        draw_map(axes[k + 1], latent["z"].isel(latent=k), f"latent {k}", "viridis")
+    latent, held = tree["latent"].to_dataset(), tree["held_out"].to_dataset()
+    held = held.isel(channel=0) if "channel" in held.dims else held
+    figure, axes = plt.subplots(1, 5, figsize=(5 * WIDTH, HEIGHT), layout="constrained")
+    low, high = np.nanpercentile(held["measured"], [1, 99])
+    for ax, name in zip(axes, ("measured", "predicted"), strict=False):
+        draw_map(ax, held[name].clip(low, high), f"{name}, held out", "gray")
+    draw_map(axes[2], latent["error"], "error / std. of the image", "magma")
+    draw_map(axes[3], latent["z"].isel(latent=0), "latent 0", "viridis")
     _draw_bars(axes[-1], tree["metrics"].to_dataset(), "r2", "R2", {**NAMES, "mean": "mean image"})
     return figure
 

@@ -94,19 +94,25 @@ def spectral_baselines(space: SpectrumSpace, regressed: dict, parts: dict, mean:
     found = {"mean": Baseline(np.zeros((0, *shape), np.float32), nothing, mean.astype(np.float32))}
     for name, own in (("knn", "knn"), ("ridge", "pca_ridge")):
         found[own] = Baseline(regressed[name][:k], space.basis, space.mean.astype(np.float32))
-    if parts:
-        found["nmf_ridge"] = Baseline(parts["scores"], parts["basis"], np.zeros(len(mean), np.float32))
+    found["nmf_ridge"] = Baseline(parts["scores"], parts["basis"], parts["offset"].astype(np.float32))
     return found
 
 
-def non_negative_parts(scores: np.ndarray, space: SpectrumSpace, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Non-negative components (k, n) of the spectra of scores (m, s), found in the scaling of the space.
+def lowest(scores: np.ndarray, space: SpectrumSpace) -> float:
+    """Lowest scaled value of the spectra of scores (m, s), at most 0: what they are above is not negative."""
+    return min(0.0, float((space.spectra(scores) / space.scale).min()))
+
+
+def non_negative_parts(
+    scores: np.ndarray, space: SpectrumSpace, k: int, rng: np.random.Generator, floor: float = 0.0
+) -> np.ndarray:
+    """Non-negative components (k, n) of the spectra of scores (m, s) above ``floor``, in the scaling of the space.
 
     Spectra made from scores are free of most of the noise. There are fewer than ``k`` of few spectra or channels.
     """
     from sklearn.decomposition import NMF
 
-    scaled = np.maximum(space.spectra(scores) / space.scale, 0)
+    scaled = np.maximum(space.spectra(scores) / space.scale - floor, 0)
     k = min(k, *scaled.shape)
     norm = scaled.mean() or 1.0
     model = NMF(k, init="nndsvda", max_iter=200, tol=1e-3, random_state=int(rng.integers(2**31)))
@@ -114,11 +120,11 @@ def non_negative_parts(scores: np.ndarray, space: SpectrumSpace, k: int, rng: np
     return (model.components_ * space.scale).astype(np.float32)
 
 
-def non_negative_shares(scores: np.ndarray, space: SpectrumSpace, basis: np.ndarray) -> np.ndarray:
-    """Non-negative shares (n, k) of components in the spectra of scores (n, s)."""
+def non_negative_shares(scores: np.ndarray, space: SpectrumSpace, basis: np.ndarray, floor: float = 0.0) -> np.ndarray:
+    """Non-negative shares (n, k) of components in the spectra of scores (n, s) above ``floor``."""
     from sklearn.decomposition import non_negative_factorization
 
-    scaled = np.maximum(space.spectra(scores) / space.scale, 0).astype(float)
+    scaled = np.maximum(space.spectra(scores) / space.scale - floor, 0).astype(float)
     fixed = (basis / space.scale).astype(float)
     return _quiet(lambda: non_negative_factorization(scaled, H=fixed, n_components=len(basis), update_H=False,
                                                      max_iter=100, tol=1e-3)[0])  # fmt: skip

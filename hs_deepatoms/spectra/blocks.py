@@ -11,6 +11,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 GAP, TRAIN, LOOK, TEST = -1, 0, 1, 2
 NAMES = {GAP: "gap", TRAIN: "train", LOOK: "validation", TEST: "test"}
 SHARE = 0.12  # of the pixels, in each of the parts that are held out
+SMALL, LARGE = 8000, 100_000  # spectra: below, five and three folds
 ENOUGH = 0.55  # of the pixels, left for training by many blocks, which show more of what differs
 WIDE = 2**15  # more small blocks along x than there are
 
@@ -107,9 +108,9 @@ def default_folds(n_valid: int, shape: tuple[int, int], gap: int) -> int:
 
     Errors are alike over long distances: a single split of a map of this size holds out few places that differ.
     """
-    if n_valid < 8000 or min(shape) < 6 * gap:
+    if n_valid < SMALL or min(shape) < 6 * gap:
         return 5
-    return 3 if n_valid < 25000 else 1
+    return 3 if n_valid < LARGE else 1
 
 
 def _one_split(valid: np.ndarray, gap: int, rng: np.random.Generator) -> Split:
@@ -174,6 +175,10 @@ def _too_small(shape: tuple[int, int], gap: int) -> InvalidArgumentError:
 
 
 def small_blocks(shape: tuple[int, int], side: int) -> np.ndarray:
-    """Number of the block of ``side`` x ``side`` pixels of each pixel: its row times ``WIDE`` plus its column."""
-    rows, columns = np.arange(shape[0]) // side, np.arange(shape[1]) // side
+    """Number of the block of about ``side`` x ``side`` pixels of each pixel: its row times ``WIDE`` plus its column.
+
+    None is narrower (of a map that is not): every block counts the same where widths are judged, and a strip of one
+    pixel along the rim, where windows are mirrored and errors large, would count as much as all pixels of another.
+    """
+    rows, columns = (np.arange(size) * max(1, size // side) // size for size in shape)
     return rows[:, None] * WIDE + columns[None, :]

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from hs_deepatoms._core.progress import progress
+from hs_deepatoms.engine.ahead import in_threads
 from hs_deepatoms.engine.boxes import frame_boxes
 
 BLOCK = 32 * 2**20  # bytes of float32 spectra that are read together
@@ -20,6 +21,7 @@ LOOKS = 8  # places in the scan that these are taken from
 FARTHEST = 16  # times as many pixels, where most are masked
 
 Box = tuple[slice, ...]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,8 @@ class Cube:
         ``repair(places, rows)`` gives rows without spikes.
     show_progressbar : bool or None
         Of each pass.
+    num_workers : int, optional
+        Threads in which blocks are worked on. None: as many as there are cores, at most 8.
     """
 
     data: Any
@@ -44,6 +48,7 @@ class Cube:
     channels: np.ndarray
     repair: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     show_progressbar: bool | None = False
+    num_workers: int | None = None
 
     @property
     def scan(self) -> tuple[int, ...]:
@@ -75,6 +80,10 @@ class Cube:
                 if not good.all():
                     index, rows = index[good], rows[good]
                 yield index, rows if self.repair is None else self.repair(index, rows)
+
+    def worked(self, what: str, work: Callable[[np.ndarray, np.ndarray], Result]) -> Iterator[Result]:
+        """``work(places, spectra)`` of all `blocks`, in threads, in their order."""
+        return in_threads(work, self.blocks(what), self.num_workers)
 
     def _tiles(self, bar: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Places and spectra of the unmasked pixels of tiles, each as soon as it has been read."""

@@ -46,7 +46,7 @@ class SpectrumOutput:
             return self.space.spectra(np.moveaxis(out[: self.space.k], 0, -1))
         found = np.moveaxis(out[2 * self.n_outputs :], 0, -1)
         if not self.space.poisson:
-            return found
+            return np.maximum(found, 0) if self.space.non_negative else found
         share = np.exp(found - found.max(-1, keepdims=True))
         return share / share[..., self.space.counted].sum(-1, keepdims=True)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -122,11 +124,9 @@ def reduce_cube(survey: Survey) -> tuple[Cube, Reduced, int]:
     down, up = axes / scale[:, None], (axes * scale[:, None]).T
     points, square = np.empty((moments.n, axes.shape[1])), np.empty(moments.n)
     thin, level = down.astype(np.float32), (1 / scale).astype(np.float32)
-    for index, rows in cube.blocks("projecting"):
+    for index, found, size in cube.worked("projecting", partial(_projected, thin, level)):
         here = np.searchsorted(places, index)
-        points[here] = rows @ thin
-        scaled = rows * level
-        square[here] = np.einsum("ij,ij->i", scaled, scaled)
+        points[here], square[here] = found, size
     left = values[rank.number :].sum() / max(1, values.size - rank.number) / max(0.1, 1 - rank.number / moments.n)
     noise = survey.noise._replace(factor=max(float(left), 1e-12 * float(values[0]), 1e-300))
     return (
@@ -134,6 +134,14 @@ def reduce_cube(survey: Survey) -> tuple[Cube, Reduced, int]:
         Reduced(places, points, total, square, down, up, moments.level, moments.mean, values, rank, noise),
         spikes,
     )
+
+
+def _projected(
+    down: np.ndarray, level: np.ndarray, index: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places, projections (m, r), and sums of squares (m,) of scaled spectra."""
+    scaled = rows * level
+    return index, rows @ down, np.einsum("ij,ij->i", scaled, scaled)
 
 
 def brightness_of(total: np.ndarray, mean: float) -> np.ndarray:
@@ -149,17 +157,13 @@ def _moments(survey: Survey) -> tuple[Cube, int, np.ndarray, np.ndarray, _Moment
     f, top = cube.n_channels, np.maximum(survey.largest, 1e-9 * survey.largest.max() + 1e-100)
     square, level, mean = (ExactSum(cube.n * bound) for bound in (np.outer(top, top), top, top))
     places, totals, spikes = [], [], []
-    for index, rows in cube.blocks("surveying"):
-        rows, found = without_spikes(survey, index, rows)
-        spikes.append(found)
-        total = rows.sum(1, dtype=float)
-        weight = 1 / np.sqrt(brightness_of(total, survey.typical if poisson else 0.0))
-        mean.add(rows.sum(0, dtype=float))
-        level.add((weight**2) @ rows)
-        rows = rows * weight[:, None].astype(np.float32)
-        square.add(rows.T @ rows)
-        places.append(index)
-        totals.append(total)
+    for found in cube.worked("surveying", partial(_sums, survey)):
+        spikes.append(found.spikes)
+        mean.add(found.mean)
+        level.add(found.level)
+        square.add(found.square)
+        places.append(found.index)
+        totals.append(found.total)
     if not places:
         got = "spectra that all have NaN"
         raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
@@ -173,12 +177,31 @@ def _moments(survey: Survey) -> tuple[Cube, int, np.ndarray, np.ndarray, _Moment
     return cube, len(repairs.places), places[order], np.concatenate(totals)[order], moments
 
 
-def without_spikes(survey: Survey, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Repairs]:
-    """Rows without spikes, and what was repaired."""
+class _Sums(NamedTuple):
+    """Of a block: places, what was repaired, the sum of each spectrum, and the block's part of the moments."""
+
+    index: np.ndarray
+    spikes: Repairs
+    total: np.ndarray
+    mean: np.ndarray
+    level: np.ndarray
+    square: np.ndarray
+
+
+def _sums(survey: Survey, index: np.ndarray, rows: np.ndarray) -> _Sums:
+    index, rows, spikes = without_spikes(survey, index, rows)
+    total = rows.sum(1, dtype=float)
+    weight = 1 / np.sqrt(brightness_of(total, survey.typical if survey.noise.poisson else 0.0))
+    scaled = rows * weight[:, None].astype(np.float32)
+    return _Sums(index, spikes, total, rows.sum(0, dtype=float), (weight**2) @ rows, scaled.T @ scaled)
+
+
+def without_spikes(survey: Survey, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, Repairs]:
+    """The places again, rows without spikes, and what was repaired."""
     if survey.spikes is None:
-        return rows, Repairs(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))
+        return index, rows, Repairs(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))
     rows, (row, channel, value) = survey.spikes.mend(rows)
-    return rows, Repairs(index[row], channel, value)
+    return index, rows, Repairs(index[row], channel, value)
 
 
 def joined(parts: list[Repairs]) -> Repairs:

@@ -41,6 +41,8 @@ class SpectrumSpace:
         Variance of the estimated mean of each channel of the shape, from the noise of the spectra it was made of.
     channel_variance : numpy.ndarray, shape (n,)
         Variance of the noise of each channel, where it does not grow with the counts.
+    non_negative : bool
+        Whether spectra that are made of scores are never below zero.
     """
 
     mean: np.ndarray
@@ -52,6 +54,7 @@ class SpectrumSpace:
     poisson: bool
     spread: np.ndarray
     channel_variance: np.ndarray
+    non_negative: bool = False
 
     @property
     def k(self) -> int:
@@ -92,9 +95,9 @@ class SpectrumSpace:
         return self.channel_variance / totals[..., None] ** 2
 
     def spectra(self, scores: np.ndarray) -> np.ndarray:
-        """Normalised spectra (..., n) of scores (..., k); counts are never below zero."""
+        """Normalised spectra (..., n) of scores (..., k)."""
         found = scores.astype(np.float32) @ self.basis + self.mean.astype(np.float32)
-        return np.maximum(found, 0, out=found) if self.poisson else found
+        return np.maximum(found, 0, out=found) if self.non_negative else found
 
     @property
     def basis(self) -> np.ndarray:
@@ -108,8 +111,10 @@ class SpectrumSpace:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> SpectrumSpace:
         """The space of `state`."""
-        made = {one.name: np.asarray(state[one.name]) for one in fields(cls)}
-        return cls(**{**made, "gain": float(made["gain"].item()), "poisson": bool(made["poisson"].item())})
+        made = {one.name: np.asarray(state[one.name]) for one in fields(cls) if one.name in state}
+        poisson = bool(made["poisson"].item())
+        own = bool(made["non_negative"].item()) if "non_negative" in made else poisson  # of files without it
+        return cls(**{**made, "gain": float(made["gain"].item()), "poisson": poisson, "non_negative": own})
 
 
 def fit_space(
@@ -173,7 +178,7 @@ def fit_space(
     variance = values[:k] * squares / weight
     spread = _spread(scale, gain, inverse / count if poisson else 1.0, count)
     space = SpectrumSpace(mean, scale, axes[:k], np.sqrt(np.maximum(variance, 1e-30)), counted, gain, poisson, spread,
-                          gain * scale**2)  # fmt: skip
+                          gain * scale**2, poisson)  # fmt: skip
     return space, values / gain
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -184,19 +185,14 @@ def abundances_of(cube: Cube, noise: Noise, spectra: np.ndarray, places: np.ndar
     scores, std, misfit = np.empty((m, k)), np.empty((m, k)), np.empty(m)
     smooth = bool(wish.smoothness)
     bends, pushes = (np.empty((m if smooth else 0, *shape)) for shape in ((k, k), (k,)))
-    sums, base = {}, int(generator(wish.seed).integers(2**62))
-    for index, rows in cube.blocks("unmixing"):
-        here = np.searchsorted(places, index)
-        scores[here], information, target, misfit[here] = _solve(rows, spectra, noise, wish.sum_to_one)
-        known = information / noise.factor, target / noise.factor
-        if wish.method == "bayes":
-            rng = np.random.default_rng([base, int(index[0])])  # of the place: not of the order of reading
-            scores[here], std[here] = sample_abundances(scores[here], *known, rng, sum_to_one=wish.sum_to_one)
-        else:
-            std[here] = standard_errors(information, noise.factor, wish.sum_to_one)
+    sums = {}
+    solve = partial(_solve_block, spectra, noise, wish, int(generator(wish.seed).integers(2**62)))
+    for found in cube.worked("unmixing", solve):
+        here = np.searchsorted(places, found.index)
+        scores[here], std[here], misfit[here] = found.scores, found.std, found.misfit
         if smooth:
-            bends[here], pushes[here] = known
-        sums[int(index[0])] = rows.sum(0, dtype=float)
+            bends[here], pushes[here] = found.bend, found.push
+        sums[int(found.index[0])] = found.sum
     if smooth:
         scores = smooth_abundances(scores, bends, pushes, places, cube.scan, wish.smoothness,
                                    sum_to_one=wish.sum_to_one)  # fmt: skip
@@ -205,6 +201,31 @@ def abundances_of(cube: Cube, noise: Noise, spectra: np.ndarray, places: np.ndar
     mean = np.sum([sums[place] for place in sorted(sums)], axis=0) / m
     return Unmixed(places, scores, spectra, "endmember", mean, cube.channels, noise, std, misfit,
                    arrays={"spectra": spectra})  # fmt: skip
+
+
+class _Block(NamedTuple):
+    """Some pixels: their places, abundances, errors, misfit, the quadratic form of the likelihood, and their sum."""
+
+    index: np.ndarray
+    scores: np.ndarray
+    std: np.ndarray
+    misfit: np.ndarray
+    bend: np.ndarray
+    push: np.ndarray
+    sum: np.ndarray
+
+
+def _solve_block(
+    spectra: np.ndarray, noise: Noise, wish: Wish, base: int, index: np.ndarray, rows: np.ndarray
+) -> _Block:
+    scores, information, target, misfit = _solve(rows, spectra, noise, wish.sum_to_one)
+    known = information / noise.factor, target / noise.factor
+    if wish.method == "bayes":
+        rng = np.random.default_rng([base, int(index[0])])  # of the place: not of the order of reading
+        scores, std = sample_abundances(scores, *known, rng, sum_to_one=wish.sum_to_one)
+    else:
+        std = standard_errors(information, noise.factor, wish.sum_to_one)
+    return _Block(index, scores, std, misfit, *known, rows.sum(0, dtype=float))
 
 
 def _with_errors_of_spectra(std: np.ndarray, scores: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -244,8 +265,8 @@ def unmix_known(cube: Cube, spectra: np.ndarray, noise: Noise, wish: Wish) -> Un
 def _with_known(survey: Survey, spectra: np.ndarray, wish: Wish) -> Unmixed:
     """Abundances of spectra that are known; one pass before for spikes."""
     parts, places = [], []
-    for index, rows in survey.cube.blocks("surveying"):
-        parts.append(without_spikes(survey, index, rows)[1])
+    for index, _, found in survey.cube.worked("surveying", partial(without_spikes, survey)):
+        parts.append(found)
         places.append(index)
     repairs = joined(parts)
     if not places:

@@ -325,6 +325,47 @@ def test_folds_hold_everything_out(cube):
     drawn = np.asarray(ax.images[0].get_array())
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) == 3 and len(ax.get_legend().get_texts()) == 3
     plt.close("all")
+    held = tree.deepatoms.held_out()
+    assert np.isfinite(held.data).all() and (held.get_noise_variance().data > 0).all()
+    assert np.abs(held.data - tree.deepatoms.predict(image_of(cube.image)).data).max() > 1  # not by all of them
+
+
+def test_what_was_held_out_is_predicted_by_networks_that_have_not_seen_it(learned, cube, tmp_path):
+    held = learned.deepatoms.held_out()
+    test = learned["latent/part"].values == 2
+    assert type(held).__name__ == "EELSSpectrum" and held.metadata.deepatoms.predicted is True
+    assert held.metadata.General.title == "predicted (held out) from HAADF (core loss)"
+    assert np.isnan(held.data[~test]).all()
+    predicted = learned.deepatoms.predict(image_of(cube.image)).data  # of one split: the same network
+    np.testing.assert_allclose(held.data[test], predicted[test], rtol=1e-4)
+    for own, known in zip(held.axes_manager._axes, eels_of(cube.counts, cube.energy).axes_manager._axes, strict=True):
+        assert own.get_axis_dictionary() == known.get_axis_dictionary()
+    again = hs_deepatoms.load(learned.deepatoms.save(tmp_path / "model.zarr")).deepatoms.held_out(std=False)
+    np.testing.assert_array_equal(again.data, held.data)
+    held.save(tmp_path / "held.hspy")
+    np.testing.assert_array_equal(hs.load(tmp_path / "held.hspy").data, held.data)
+
+
+def test_spectra_of_chosen_pixels_are_drawn(learned, cube):
+    lazy = eels_of(da.from_array(cube.counts, chunks=(20, 30, 17)), cube.energy).as_lazy()
+    y, x = np.argwhere(learned["latent/part"].values == 2)[7]
+    places = [(int(y), int(x)), (3.0 + 0.1 * y, -2.0 + 0.1 * x)]  # the same in pixels and in nm
+    figure = learned.deepatoms.plot(pixels=places, spectra=lazy)
+    first, second = (ax for ax in figure.axes if ax.get_title()[:2] in ("1:", "2:"))
+    for ax in (first, second):
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), cube.counts[y, x])
+        np.testing.assert_allclose(ax.lines[1].get_ydata(), learned.deepatoms.held_out(std=False).data[y, x], rtol=1e-5)
+    plt.close("all")
+    trained = np.argwhere(learned["latent/part"].values == 0)[0].tolist()
+    bad = {"0 to 71": [(72, 0)], "0 to 89": [(0, 900.0)], "pairs": [(1, 2, 3)], "which were trained on": [trained]}
+    for words, pixels in bad.items():
+        with pytest.raises(InvalidArgumentError, match=words):
+            learned.deepatoms.plot(pixels=pixels, spectra=lazy)
+    with pytest.raises(InvalidArgumentError, match="pixels alone"):
+        learned.deepatoms.plot(pixels=places)
+    for other in (lazy.inav[:-1], lazy.isig[:-1]):
+        with pytest.raises(InvalidAxesError):
+            learned.deepatoms.plot(pixels=places, spectra=other)
 
 
 OTHERS = [
@@ -345,6 +386,9 @@ def test_other_models(cube, options):
     assert predicted.data.shape == cube.counts.shape and (predicted.data >= 0).all()
     assert np.isfinite(predicted.get_noise_variance().data).all()
     assert float(tree["metrics"]["r2_noise_removed"].sel(predictor="model")) > 0.1
+    if options.get("target") == "spectrum":
+        with pytest.raises(InvalidArgumentError, match="whole spectra are not kept"):
+            tree.deepatoms.held_out()
     total = cube.totals.mean()
     assert predicted.data.sum(-1).mean() == pytest.approx(total, rel=0.1)
 
@@ -359,6 +403,26 @@ def test_spectra_that_are_no_counts():
     assert tree["metrics"].attrs["data_normalisation"] == "none"
     predicted = tree.deepatoms.predict(image_of(cube.image))
     assert predicted.data.min() < -0.3
+    metrics = tree["metrics"].to_dataset()
+    assert set(metrics["predictor"].values) == {"model", "mean", "knn", "pca_ridge", "nmf_ridge"}
+    assert float(metrics["r2_noise_removed"].sel(predictor="nmf_ridge")) > 0.3  # above the lowest value of all
+
+
+@pytest.mark.parametrize("target", ["scores", "spectrum"])
+def test_spectra_that_are_not_below_zero_if_asked(target, tmp_path):
+    cube = hysteresis_loops((30, 32), 24, seed=1)
+    options = {**SHORT, "target": target}
+    signal, image = calibrated(hs.signals.Signal1D(cube.counts + 0.4)), image_of(cube.image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trees = [image.im2spec(signal, non_negative=asked, **options) for asked in (None, True)]
+    free, above = (tree.deepatoms.predict(image, std=False).data for tree in trees)
+    assert free.min() < 0 and above.min() == 0
+    np.testing.assert_allclose(above, np.maximum(free, 0), atol=1e-5)
+    again = hs_deepatoms.load(trees[1].deepatoms.save(tmp_path / "a.zarr"))
+    np.testing.assert_array_equal(again.deepatoms.predict(image, std=False).data, above)
+    with pytest.raises(InvalidArgumentError, match="non_negative='yes'"):
+        image.im2spec(signal, non_negative="yes", **options)
 
 
 def test_random_split_is_warned_of(cube):
@@ -388,7 +452,22 @@ def test_images_from_spectra(cube, tmp_path):
     std = again.deepatoms.predict_std(spectra).data
     inside = (np.abs(predicted.data - cube.image) < std)[tree["latent/part"].values == 2].mean()
     assert 0.5 < inside < 0.85
-    assert tree.deepatoms.plot().axes
+    held, test = again.deepatoms.held_out(), tree["latent/part"].values == 2
+    assert held.metadata.deepatoms.predicted is True and held.axes_manager["x"].offset == -2.0
+    np.testing.assert_allclose(held.data[test], predicted.data[test], rtol=1e-4, atol=1e-4)
+    widths = np.sqrt(held.get_noise_variance().data[test]) / std[test]  # by the other blocks alone
+    assert 0.7 < widths.min() < widths.max() < 1.4
+    assert np.isnan(held.data[~test]).all()
+    np.testing.assert_allclose(tree["held_out/measured"].values[test], cube.image[test], rtol=1e-6)
+    along = again.deepatoms.decode_along(0, n=5)
+    assert along["image"].shape == (5, 1, 1, 1) and along["spectrum"].shape == (5, 40)
+    assert np.ptp(along["image"].values) > 0.5 * cube.image.std() and along["energy"].attrs["units"] == "eV"
+    middle = along["spectrum"].sel(step=0).values  # of usual spectra
+    np.testing.assert_allclose(middle, cube.counts.mean((0, 1)), rtol=0.4)
+    with pytest.raises(InvalidArgumentError, match="0 to 7"):
+        again.deepatoms.decode_along(8)
+    titles = [ax.get_title() for ax in tree.deepatoms.plot().axes]
+    assert "measured, held out" in titles and "predicted, held out" in titles
     plt.close("all")
     with pytest.raises(InvalidAxesError, match="those of the training"):
         again.deepatoms.predict(spectra.isig[:20])
@@ -422,6 +501,12 @@ def test_finer_images_from_spectra(cube):
     assert predicted.data.shape == fine.shape
     assert predicted.axes_manager["x"].scale == pytest.approx(0.05)
     assert predicted.axes_manager["x"].offset == pytest.approx(-2.025)
+    along = tree.deepatoms.decode_along(0, n=3)["image"].values
+    assert along.shape == (3, 1, 2, 2) and (along[:, 0, 1, 1] > along[:, 0, 0, 0]).all()
+    held = tree.deepatoms.held_out()
+    assert held.axes_manager["x"].get_axis_dictionary() == predicted.axes_manager["x"].get_axis_dictionary()
+    test = np.kron(tree["latent/part"].values == 2, np.ones((2, 2))) > 0
+    np.testing.assert_allclose(held.data[test], predicted.data[test], rtol=1e-4, atol=1e-4)
     assert predicted.data[1::2, 1::2].mean() - predicted.data[::2, ::2].mean() == pytest.approx(0.3, abs=0.12)
 
 

@@ -151,6 +151,7 @@ def test_arrays_and_line_scans_and_non_uniform_axes():
         ({"method": "gmm", "sum_to_one": True}, "abundances"),
         ({"smoothness": -1}, "smoothness"),
         ({"poisson": "yes"}, "poisson"),
+        ({"num_workers": 0}, "num_workers=0"),
         ({"descriptor": "fft"}, "descriptor"),
         ({"endmembers": np.ones((2, 7))}, "energies"),
         ({"endmembers": np.ones((2, CHANNELS))}, "mixture"),

@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 
 from hs_deepatoms.errors import InvalidArgumentError
-from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, block_splits, default_folds, given_split, random_split
+from hs_deepatoms.spectra.blocks import (
+    LOOK,
+    TEST,
+    TRAIN,
+    WIDE,
+    block_splits,
+    default_folds,
+    given_split,
+    random_split,
+    small_blocks,
+)
 
 
 def nearest(first, second):
@@ -59,5 +69,16 @@ def test_a_map_without_room_for_the_gap_is_refused():
         block_splits(np.ones((12, 12), bool), 14, 5, 0)
 
 
+@pytest.mark.parametrize(("shape", "side"), [((256, 256), 5), ((61, 40), 12), ((3, 7), 5)])
+def test_no_small_block_is_a_strip_along_the_rim(shape, side):
+    block = small_blocks(shape, side)
+    for size, numbers in zip(shape, (block[:, 0] // WIDE, block[0] % WIDE), strict=True):
+        _, count = np.unique(numbers, return_counts=True)
+        assert (np.diff(numbers) >= 0).all() and numbers[0] == 0 and numbers[-1] == len(count) - 1
+        assert min(side, size) <= count.min() <= count.max() < 2 * side
+    assert (block == block[:, :1] + block[:1] - block[0, 0]).all()
+
+
 def test_small_maps_have_folds():
-    assert default_folds(2000, (40, 50), 8) == 5 and default_folds(65536, (256, 256), 16) == 1
+    assert default_folds(2000, (40, 50), 8) == 5 and default_folds(65536, (256, 256), 16) == 3
+    assert default_folds(512**2, (512, 512), 16) == 1

@@ -59,4 +59,6 @@ def test_state_makes_the_same_space():
     space, _ = fit_space(SpectrumRows(data), np.ones((12, 14), bool), poisson=True, counted=np.ones(30, bool))
     again = SpectrumSpace.from_state({name: np.atleast_1d(value) for name, value in space.state().items()})
     np.testing.assert_array_equal(again.scores(space.shapes(data)), space.scores(space.shapes(data)))
-    assert again.poisson is True and again.gain == space.gain
+    assert again.poisson is True and again.gain == space.gain and again.non_negative is True
+    older = {name: np.atleast_1d(value) for name, value in space.state().items() if name != "non_negative"}
+    assert SpectrumSpace.from_state(older).non_negative is True

@@ -130,6 +130,14 @@ def test_chunks_do_not_change_a_bit_of_a_result(method, small_tiles):
         np.testing.assert_array_equal(getattr(second, name), getattr(first, name), err_msg=name)
 
 
+@pytest.mark.parametrize("method", ["nfindr", "bayes"])
+def test_threads_do_not_change_a_bit_of_a_result(method, small_tiles):
+    cube = in_chunks((4, 7))[1]
+    first, second = (unmix(replace(cube, num_workers=n), Wish(method=method, seed=3)) for n in (1, 4))
+    for name in ("places", "scores", "components", "mean", "std", "misfit"):
+        np.testing.assert_array_equal(getattr(second, name), getattr(first, name), err_msg=name)
+
+
 def test_spikes_are_repaired_and_white_lines_stay():
     data, _, spectra = planted(100, 0.3)
     rng = np.random.default_rng(5)
