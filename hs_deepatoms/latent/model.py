@@ -251,7 +251,7 @@ class VAE(nn.Module):
         """Squared correlations of latents and conditions in a batch, weighted: the bound alone hardly minds them."""
         if not (self.training and self.condition):
             return 0.0
-        z, given = ((one - one.mean(0)) / (one.std(0) + 1e-3) for one in (mean, condition))
+        z, given = ((one - one.mean(0)) / (one.std(0, correction=0) + 1e-3) for one in (mean, condition))
         return self.weight_of_labels * (z.T @ given / len(z)).square().sum()
 
     @property

@@ -76,6 +76,12 @@ def test_unknown_and_strange_classes():
         stack_of(data).vae(**QUICK).deepatoms.decode([[0.0, 0.0]], condition="a")
 
 
+def test_batches_of_one_have_no_correlation():
+    data, kinds, _ = planted(40)
+    tree = stack_of(data).vae(condition=kinds * 0.5, **{**QUICK, "batch_size": 1})
+    assert np.isfinite(tree["latent/z"]).all()
+
+
 @pytest.mark.parametrize(("condition", "words"), [
     (["a"] * 40, "two or more classes"), (["a", "b"], "the column 'a'"), (np.zeros((40, 1, 1)), "per patch"),
     (np.array([{}] * 40, object), "numbers, or text")])  # fmt: skip
