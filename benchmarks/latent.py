@@ -279,6 +279,7 @@ def symmetric_part(options) -> dict:
             data = planted(seed, options.patches // 2, 1 / 9, 0.0, [symmetric_motif(fold)])
             angle = learn(data, seed)["latent/angle"].values
             errors.append(float(np.median(angle_errors(angle, data, fold))))
+            print("symmetric", fold, seed, round(errors[-1], 3), file=sys.stderr)
         table[f"{fold}-fold"] = round(float(np.median(errors)), 3)
     return table
 
