@@ -261,7 +261,7 @@ def planted_part(options) -> dict:
         for seed in range(options.first, options.first + options.seeds):
             data = planted(seed, options.patches, noise, options.strain)
             start = time.perf_counter()
-            tree = learn(data, seed)
+            tree = learn(data, seed, steps=options.steps)
             seconds = time.perf_counter() - start
             found = measured(tree["latent/z"].values, tree["latent/angle"].values, data)
             runs.append({**found, **bounds(data, noise, options.strain), "seconds": seconds})
@@ -277,7 +277,7 @@ def symmetric_part(options) -> dict:
         errors = []
         for seed in range(options.first, options.first + options.seeds):
             data = planted(seed, options.patches // 2, 1 / 9, 0.0, [symmetric_motif(fold)])
-            angle = learn(data, seed)["latent/angle"].values
+            angle = learn(data, seed, steps=options.steps)["latent/angle"].values
             errors.append(float(np.median(angle_errors(angle, data, fold))))
             print("symmetric", fold, seed, round(errors[-1], 3), file=sys.stderr)
         table[f"{fold}-fold"] = round(float(np.median(errors)), 3)
@@ -291,7 +291,7 @@ def discrete_part(options) -> dict:
     shares = []
     for seed in range(options.first, options.first + options.seeds):
         data = planted(seed, options.patches, 1 / 9, options.strain)
-        tree = learn(data, seed, discrete=3, restarts=options.restarts)
+        tree = learn(data, seed, discrete=3, restarts=options.restarts, steps=options.steps)
         table = np.zeros((3, 3))
         np.add.at(table, (data["class"], tree["latent/class"].values), 1)
         shares.append(round(float(table[linear_sum_assignment(-table)].sum() / table.sum()), 4))
@@ -311,7 +311,7 @@ def labels_part(options) -> dict:
         given = np.full(len(data["x"]), -1)
         given[known] = data["class"][known]
         rest = np.setdiff1d(np.arange(len(given)), known)
-        tree = learn(data, seed, labels=given)
+        tree = learn(data, seed, labels=given, steps=options.steps)
         ours = (tree["latent/class"].values == data["class"])[rest].mean()
         copies = [rotate(data["x"][known], turn, (1, 2), reshape=False, mode="nearest")
                   for turn in np.arange(24) * 15.0]  # fmt: skip
@@ -515,6 +515,7 @@ def main() -> None:
     parser.add_argument("--strain", type=float, default=0.15)
     parser.add_argument("--lazy", type=int, default=200_000)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--steps", type=int, help="batches of each training with planted motifs; as rvae by default")
     parser.add_argument("--peer-seeds", type=int, default=1)
     parser.add_argument("--restarts", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=["planted", "speed"])
