@@ -19,9 +19,11 @@ on 24 turned copies. ``physics``: two phases (a lattice in two orientations, noi
 of a VAE, by that after a 7 x 7 median, and with the edge loss; and, as what patches of this size and noise can say at
 all, by the Fourier coefficients of both lattices where these are known. ``speed``: images/s of training, one thread.
 ``peers``: the same patches, epochs (``--epochs``) and latents through ours, and through AtomAI's rVAE and pyroVED's
-iVAE in the Pythons that the variables ATOMAI_PYTHON and PYROVED_PYTHON name. ``memory``: resident memory (MiB above the
-import) of ``rvae`` and of ``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are made when they are read,
-in processes of their own: the peak, and the largest in every quarter of the time, which shows whether it grows.
+iVAE in the Pythons that the variables ATOMAI_PYTHON and PYROVED_PYTHON name, medians of ``--peer-seeds``; there also
+``picture``, the share of the variance of the patches without their noise that is reproduced. ``memory``: resident
+memory (MiB above the import) of ``rvae`` and of ``decompose_local`` (NMF) on ``--lazy`` patches of 32 x 32 that are
+made when they are read, in processes of their own: the peak, and the largest in every quarter of the time, which shows
+whether it grows.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ if importlib.util.find_spec("torchvision") is None:  # a peer imports it to draw
     empty = types.ModuleType("torchvision.utils"); empty.make_grid = None
     sys.modules["torchvision"], sys.modules["torchvision.utils"] = types.ModuleType("torchvision"), empty
 which, path, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3])
-x = np.load(path)["x"]; x = (x - x.min()) / (x.max() - x.min())
+x = np.load(path)["x"]; bounds = x.min(), x.max(); x = (x - x.min()) / (x.max() - x.min())
 if which == "atomai":
     import atomai
     model = atomai.models.rVAE(x.shape[1:], latent_dim=2)
@@ -59,6 +61,11 @@ if which == "atomai":
     model.fit(x, training_cycles=epochs, batch_size=128, filename=path + ".model", rotation_prior=np.pi / 2)
     seconds = time.perf_counter() - start
     found = np.asarray(model.encode(x)[0])
+    z = torch.from_numpy(found).float()
+    coordinates = model.x_coord.expand(len(z), *model.x_coord.size())
+    moved = (z[:, 1:3] * model.dx_prior).unsqueeze(1)
+    with torch.no_grad():
+        seen = model.decoder_net(atomai.utils.transform_coordinates(coordinates, z[:, 0], moved), z[:, 3:])
 else:
     import pyroved
     model = pyroved.models.iVAE(x.shape[1:], latent_dim=2, invariances=["r", "t"])
@@ -69,7 +76,14 @@ else:
         trainer.step(loader)
     seconds = time.perf_counter() - start
     found = model.encode(torch.tensor(x).float())[0].numpy()
-np.savez(path + ".found", angle=found[:, 0], z=found[:, -2:])
+    angle, moved, scale, z = model.split_latent(torch.tensor(found))
+    grid = model.grid.expand(len(z), *model.grid.shape)
+    with torch.no_grad():
+        place = pyroved.utils.transform_coordinates(grid, angle, (moved * model.t_prior).unsqueeze(1), scale)
+        seen = model.decoder(place, z)
+low, high = bounds
+seen = np.asarray(seen).reshape(x.shape) * (high - low) + low
+np.savez(path + ".found", angle=found[:, 0], z=found[:, -2:], picture=seen)
 print("RATE", json.dumps(epochs * len(x) / seconds))
 """
 
@@ -161,7 +175,7 @@ def planted(seed: int, n: int, noise: float, strain: float, kinds: list | None =
     shift, stretch = rng.uniform(-2, 2, (n, 2)), rng.uniform(-strain, strain, n)
     clean = np.stack([picture(kinds[k], *rest) for k, *rest in zip(which, angle, shift, stretch, strict=True)])
     noisy = (clean + noise * rng.standard_normal(clean.shape)).astype(np.float32)
-    return {"x": noisy, "class": which, "angle": angle, "strain": stretch, "kinds": kinds}
+    return {"x": noisy, "clean": clean, "class": which, "angle": angle, "strain": stretch, "kinds": kinds}
 
 
 def learn(data: dict, seed: int, **options):
@@ -247,7 +261,7 @@ def planted_part(options) -> dict:
         for seed in range(options.first, options.first + options.seeds):
             data = planted(seed, options.patches, noise, options.strain)
             start = time.perf_counter()
-            tree = learn(data, seed)
+            tree = learn(data, seed, steps=options.steps)
             seconds = time.perf_counter() - start
             found = measured(tree["latent/z"].values, tree["latent/angle"].values, data)
             runs.append({**found, **bounds(data, noise, options.strain), "seconds": seconds})
@@ -263,8 +277,9 @@ def symmetric_part(options) -> dict:
         errors = []
         for seed in range(options.first, options.first + options.seeds):
             data = planted(seed, options.patches // 2, 1 / 9, 0.0, [symmetric_motif(fold)])
-            angle = learn(data, seed)["latent/angle"].values
+            angle = learn(data, seed, steps=options.steps)["latent/angle"].values
             errors.append(float(np.median(angle_errors(angle, data, fold))))
+            print("symmetric", fold, seed, round(errors[-1], 3), file=sys.stderr)
         table[f"{fold}-fold"] = round(float(np.median(errors)), 3)
     return table
 
@@ -276,7 +291,7 @@ def discrete_part(options) -> dict:
     shares = []
     for seed in range(options.first, options.first + options.seeds):
         data = planted(seed, options.patches, 1 / 9, options.strain)
-        tree = learn(data, seed, discrete=3, restarts=options.restarts)
+        tree = learn(data, seed, discrete=3, restarts=options.restarts, steps=options.steps)
         table = np.zeros((3, 3))
         np.add.at(table, (data["class"], tree["latent/class"].values), 1)
         shares.append(round(float(table[linear_sum_assignment(-table)].sum() / table.sum()), 4))
@@ -296,7 +311,7 @@ def labels_part(options) -> dict:
         given = np.full(len(data["x"]), -1)
         given[known] = data["class"][known]
         rest = np.setdiff1d(np.arange(len(given)), known)
-        tree = learn(data, seed, labels=given)
+        tree = learn(data, seed, labels=given, steps=options.steps)
         ours = (tree["latent/class"].values == data["class"])[rest].mean()
         copies = [rotate(data["x"][known], turn, (1, 2), reshape=False, mode="nearest")
                   for turn in np.arange(24) * 15.0]  # fmt: skip
@@ -442,19 +457,34 @@ def memory_part(options) -> dict:
 
 def peers_part(options) -> dict:
     """The same patches, epochs and latents."""
-    table = {}
-    for name, noise in NOISES.items():
-        data = planted(0, options.patches, noise, options.strain)
-        steps = options.epochs * options.patches // BATCH
-        tree = learn(data, 0, steps=steps, batch_size=BATCH)
-        table[f"{name}, ours"] = measured(tree["latent/z"].values, tree["latent/angle"].values, data)
-        for which in ("atomai", "pyroved"):
-            found = peer(which, data, options.epochs)
-            if found is not None:
-                angle, z = found[0]["angle"], found[0]["z"]
-                both = [measured(z, sign * angle, data) for sign in (1, -1)]  # the sign of the angle is a convention
-                table[f"{name}, {which}"] = min(both, key=lambda one: one["angle"])
-    return {key: {k: round(v, 3) for k, v in one.items()} for key, one in table.items()}
+    runs: dict[str, list] = {}
+    for seed in range(options.first, options.first + options.peer_seeds):
+        for name, noise in NOISES.items():
+            for who, found in peer_runs(planted(seed, options.patches, noise, options.strain), seed, options).items():
+                runs.setdefault(f"{name}, {who}", []).append(found)
+                print(name, seed, who, {key: round(value, 3) for key, value in found.items()}, file=sys.stderr)
+    return {key: {k: round(float(np.median([one[k] for one in some])), 3) for k in some[0]}
+            for key, some in runs.items()}  # fmt: skip
+
+
+def peer_runs(data: dict, seed: int, options) -> dict[str, dict]:
+    """The figures of ours and of every peer that is there."""
+    tree = learn(data, seed, steps=options.epochs * options.patches // BATCH, batch_size=BATCH)
+    table = {"ours": measured(tree["latent/z"].values, tree["latent/angle"].values, data)}
+    table["ours"]["picture"] = reproduced(tree.deepatoms.reconstruct().values, data)
+    for which in ("atomai", "pyroved"):
+        found = peer(which, data, options.epochs)
+        if found is not None:
+            angle, z = found[0]["angle"], found[0]["z"]
+            both = [measured(z, sign * angle, data) for sign in (1, -1)]  # the sign of the angle is a convention
+            table[which] = min(both, key=lambda one: one["angle"])
+            table[which]["picture"] = reproduced(found[0]["picture"], data)
+    return table
+
+
+def reproduced(pictures: np.ndarray, data: dict) -> float:
+    """Share of the variance of the patches without their noise."""
+    return float(1 - ((pictures - data["clean"]) ** 2).mean() / data["clean"].var())
 
 
 def peer(which: str, data: dict, epochs: int):
@@ -485,6 +515,8 @@ def main() -> None:
     parser.add_argument("--strain", type=float, default=0.15)
     parser.add_argument("--lazy", type=int, default=200_000)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--steps", type=int, help="batches of each training with planted motifs; as rvae by default")
+    parser.add_argument("--peer-seeds", type=int, default=1)
     parser.add_argument("--restarts", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=["planted", "speed"])
     parser.add_argument("--json", metavar="FILE")

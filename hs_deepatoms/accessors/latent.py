@@ -56,18 +56,22 @@ class LatentAccessor(TreeAccessor):
 
         return reconstruct(self._tree, atoms, condition)
 
-    def manifold(self, n: int = 9) -> xr.DataArray:
-        """Pictures over the latents, ``n`` along each: on a grid for two latents, else along each of them."""
-        from hs_deepatoms.methods.latent_tree import manifold, model_in
+    def manifold(self, n: int = 9, *, condition: Any = None) -> xr.DataArray:
+        """Pictures over the latents, ``n`` along each: on a grid for two latents, else along each of them.
 
-        node = self._tree["model"].to_dataset()
-        return manifold(model_in(node), node, self._tree["latent"].to_dataset(), n)["manifold"]
+        ``condition``: what all of them have, of a model that was conditioned; None: the mean.
+        """
+        from hs_deepatoms.methods.latent_use import manifold_of
 
-    def traverse(self, latent: int, *, n: int = 9, span: float = 2.0, chosen: int = 0) -> xr.DataArray:
+        return manifold_of(self._tree, n, condition)
+
+    def traverse(
+        self, latent: int, *, n: int = 9, span: float = 2.0, chosen: int = 0, condition: Any = None
+    ) -> xr.DataArray:
         """Pictures along one latent. See `hs_deepatoms.methods.latent_use.traverse`."""
         from hs_deepatoms.methods.latent_use import traverse
 
-        return traverse(self._tree, latent, n, span, chosen)
+        return traverse(self._tree, latent, n, span, chosen, condition)
 
     def latent_map(
         self,

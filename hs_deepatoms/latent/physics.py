@@ -9,6 +9,7 @@ A map is (h, w) or (n, h, w), one latent each; ``mask`` (h, w) says where there 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -147,7 +148,8 @@ def found_peaks(maps: torch.Tensor, n: int = 2) -> list[tuple[float, float]]:
     return peaks
 
 
-LOSSES: dict[str, Callable] = {"edges": edge_loss, "spectrum": spectrum_loss, "periodicity": periodicity_loss}
+LOSSES: dict[str, Callable] = {"edges": edge_loss, "scharr": partial(edge_loss, operator="scharr"),
+                               "spectrum": spectrum_loss, "periodicity": periodicity_loss}  # fmt: skip
 
 
 def _differences(maps, mask):

@@ -155,10 +155,11 @@ def robust_score(values: np.ndarray) -> np.ndarray:
     return (values - middle) / (width if width > 0 else 1.0)
 
 
-def manifold(model: VAE, node: xr.Dataset, latent: xr.Dataset, n: int = NODES) -> xr.Dataset:
+def manifold(model: VAE, node: xr.Dataset, latent: xr.Dataset, n: int = NODES,
+             condition: np.ndarray | None = None) -> xr.Dataset:  # fmt: skip
     """Pictures over the latents: on a grid (z_0, z_1) for two of them, else along each, the others in the middle.
 
-    Nodes are quantiles of the latents, 2.5 to 97.5 %.
+    Nodes are quantiles of the latents, 2.5 to 97.5 %. ``condition`` (1, m) on the scale of the model; None: the mean.
 
     Raises
     ------
@@ -182,8 +183,8 @@ def manifold(model: VAE, node: xr.Dataset, latent: xr.Dataset, n: int = NODES) -
         codes[np.arange(d), :, np.arange(d)] = steps.T
         coords["z"] = (dims, steps.T)
     if not model.classes:
-        return xr.Dataset({"manifold": picture_array(model, node, codes, dims)}, coords=coords)
-    kinds = [picture_array(model, node, codes, dims, chosen=k) for k in range(model.classes)]
+        return xr.Dataset({"manifold": picture_array(model, node, codes, dims, condition=condition)}, coords=coords)
+    kinds = [picture_array(model, node, codes, dims, chosen=k, condition=condition) for k in range(model.classes)]
     joint = xr.concat(kinds, xr.DataArray(np.arange(model.classes), dims="class_index", name="class_index"))
     return xr.Dataset({"manifold": joint}, coords=coords)
 

@@ -14,18 +14,20 @@ from hs_deepatoms._core.numbers import is_whole
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
+from hs_deepatoms.methods.conditions import coded, recipe_in
 from hs_deepatoms.methods.encode import check_pixels
 from hs_deepatoms.methods.image_stack import read_samples
 from hs_deepatoms.methods.latent_tree import (
     SPAN,
     infer_all,
     latent_table,
+    manifold,
     model_in,
     picture_array,
     quantity_in,
     scaling_in,
 )
-from hs_deepatoms.methods.patch_rows import PatchRows, read_condition
+from hs_deepatoms.methods.patch_rows import PatchRows
 from hs_deepatoms.methods.patch_set import PatchSet, Request
 from hs_deepatoms.tables.flatten import flat_table
 
@@ -70,7 +72,7 @@ def encode_latent(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: An
     labels = None
     if model.labelled or model.quantity:
         labels = np.full(found.data.shape[1], -1.0 if model.labelled else np.nan)
-    rows = PatchRows(found, _condition(condition, found, node, model), labels)
+    rows = PatchRows(found, coded(condition, recipe_in(node), found.data.shape[1], found.table), labels)
     device = choose_device(device)
     own = model if device == "cpu" else copy.deepcopy(model).to(device)  # the one in the cache stays where it is
     inferred = infer_all(own, rows, scaling_in(node), device)
@@ -96,7 +98,8 @@ def decode(tree: xr.DataTree, z: Any, *, angle: Any = 0.0, shift_y: Any = 0.0, s
     scale : float or array
     chosen : int or array
         Class of a discrete latent.
-    condition : float or array of shape (n, k), optional
+    condition : float, str, or array of shape (n, k), optional
+        What the model was conditioned on. None: the columns of a table, where they are in it.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def decode(tree: xr.DataTree, z: Any, *, angle: Any = 0.0, shift_y: Any = 0.0, s
         got = f"latents of shape {z.shape}"
         raise InvalidArgumentError(explain(got, f"(n, {model.latent_dim})", "Give one row per picture."))
     pose = _pose(node, len(z), angle, shift_y, shift_x, scale)
-    given = _standard(condition, node, model, len(z))
+    given = coded(condition, recipe_in(node), len(z))
     return picture_array(model, node, z, ("sample",), chosen=chosen, condition=given, pose=pose)
 
 
@@ -128,7 +131,7 @@ def _decode_table(model, node, table: xr.Dataset, condition: Any) -> xr.DataArra
     pose = _pose(node, table.sizes["atom"], column("angle", 0.0), column("shift_y", 0.0), column("shift_x", 0.0),
                  column("scale", 1.0))  # fmt: skip
     kinds = np.maximum(column("class", 0), 0)
-    given = _standard(condition, node, model, table.sizes["atom"])
+    given = coded(condition, recipe_in(node), table.sizes["atom"], table)
     images = picture_array(model, node, table["z"].values, ("atom",), chosen=kinds, condition=given, pose=pose)
     return images.assign_coords(atom=table["atom"].values)
 
@@ -145,7 +148,8 @@ def reconstruct(tree: xr.DataTree, atoms: Any = None, condition: Any = None) -> 
     return decode(tree, table, condition=condition)
 
 
-def traverse(tree: xr.DataTree, latent: int, n: int = 9, span: float = SPAN, chosen: int = 0) -> xr.DataArray:
+def traverse(tree: xr.DataTree, latent: int, n: int = 9, span: float = SPAN, chosen: int = 0,
+             condition: Any = None) -> xr.DataArray:  # fmt: skip
     """Pictures along one latent, the others at their medians.
 
     Parameters
@@ -158,6 +162,8 @@ def traverse(tree: xr.DataTree, latent: int, n: int = 9, span: float = SPAN, cho
         Standard deviations of the latent to either side.
     chosen : int
         Class of a discrete latent.
+    condition : float, str or sequence, optional
+        What the model was conditioned on. None: the mean.
 
     Returns
     -------
@@ -177,8 +183,16 @@ def traverse(tree: xr.DataTree, latent: int, n: int = 9, span: float = SPAN, cho
     middle, width = np.median(values, 0), values.std(0)
     codes = np.repeat(middle[None], n, 0)
     codes[:, latent] += np.linspace(-span, span, n) * width[latent]
-    images = picture_array(model, node, codes, ("z",), chosen=chosen)
+    given = None if condition is None else coded(condition, recipe_in(node), n)
+    images = picture_array(model, node, codes, ("z",), chosen=chosen, condition=given)
     return images.assign_coords(z=("z", codes[:, latent], {"long_name": f"latent {latent}"}))
+
+
+def manifold_of(tree: xr.DataTree, n: int, condition: Any = None) -> xr.DataArray:
+    """Pictures over the latents, ``n`` along each, all with the same condition (None: the mean)."""
+    node = tree["model"].to_dataset()
+    given = None if condition is None else coded(condition, recipe_in(node), 1)
+    return manifold(model_in(node), node, tree["latent"].to_dataset(), n, given)["manifold"]
 
 
 def latent_map(tree: xr.DataTree, what: int | str = 0, *, method: str = "nearest", max_distance: Any = None,
@@ -243,29 +257,6 @@ def _check_shape(found: PatchSet, model) -> None:
         got = f"patches of {channels} x {shape[0]} x {shape[1]} (channels, height, width)"
         allowed = f"those of the tree, {model.channels} x {model.shape[0]} x {model.shape[1]}"
         raise InvalidArgumentError(explain(got, allowed, "Cut them with the same window."))
-
-
-def _condition(condition: Any, found: PatchSet, node, model) -> np.ndarray:
-    values = read_condition(condition, found)
-    return _standard(values if condition is not None else None, node, model, len(values))
-
-
-def _standard(condition: Any, node, model, n: int) -> np.ndarray:
-    """Conditions (n, k) on the scale of the model."""
-    if not model.condition:
-        return np.zeros((n, 0), np.float32)
-    if condition is None:
-        got = "no condition"
-        todo = "Give condition, as when the model was trained."
-        raise InvalidArgumentError(explain(got, f"{model.condition} numbers per patch", todo))
-    mean, deviation = (np.asarray(one) for one in json.loads(node.attrs["condition"]))
-    values = np.asarray(condition, float)
-    values = values[:, None] if values.ndim == 1 and model.condition == 1 else values
-    if values.shape not in ((), (model.condition,), (1, model.condition), (n, model.condition), (1, 1), (n, 1)):
-        got = f"condition of shape {np.shape(condition)}"
-        allowed = f"{model.condition} numbers, or ({n}, {model.condition})"
-        raise InvalidArgumentError(explain(got, allowed, "Give one row per picture."))
-    return ((np.broadcast_to(values, (n, model.condition)) - mean) / deviation).astype(np.float32)
 
 
 def _pose(node, n: int, angle, shift_y, shift_x, scale) -> np.ndarray:

@@ -190,27 +190,6 @@ def scaling_of(patches: np.ndarray, likelihood: str) -> Scaling:
     return scaling
 
 
-def read_condition(condition: Any, found: PatchSet) -> np.ndarray:
-    """Conditions (n, k) from names of columns, or from one value (or row) per patch; standardised by the caller.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If a column is not there, or the length differs.
-    """
-    n = found.data.shape[1]
-    if condition is None:
-        return np.zeros((n, 0), np.float32)
-    names = [condition] if isinstance(condition, str) else condition
-    if all(isinstance(name, str) for name in names):
-        values = np.stack([np.asarray(_column(found, name), float) for name in names], 1)
-    else:
-        values = np.asarray(condition, float)
-        values = values[:, None] if values.ndim == 1 else values
-    _check_length(values, n, "condition")
-    return values.astype(np.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class Labels:
     """What is known of some patches.
@@ -254,7 +233,7 @@ def read_labels(labels: Any, found: PatchSet) -> Labels:
     if labels is None:
         return Labels()
     values = list(_column(found, labels) if isinstance(labels, str) else labels)
-    _check_length(values, found.data.shape[1], "labels")
+    check_length(values, found.data.shape[1], "labels")
     amount = _quantity(values)
     if amount is not None:
         return amount
@@ -294,7 +273,13 @@ def _column(found: PatchSet, name: str) -> np.ndarray:
     return found.table[name].values
 
 
-def _check_length(values: Any, n: int, name: str) -> None:
+def check_length(values: Any, n: int, name: str) -> None:
+    """Refuse another number of values than of patches.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
     if len(values) != n:
         got = f"{name} for {len(values)} patches"
         todo = "Give the name of a column of the table: atoms that are dropped at the edge take their values along."

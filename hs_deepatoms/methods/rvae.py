@@ -11,10 +11,12 @@ import numpy as np
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
 from hs_deepatoms._core.warn import warn_user
+from hs_deepatoms.methods.conditions import learn_conditions
 from hs_deepatoms.methods.image_stack import read_samples
+from hs_deepatoms.methods.latent_presets import with_preset
 from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of, request_of
 from hs_deepatoms.methods.latent_watch import Watched
-from hs_deepatoms.methods.patch_rows import PatchRows, kept_rows, read_condition, read_labels, scaling_of
+from hs_deepatoms.methods.patch_rows import PatchRows, kept_rows, read_labels, scaling_of
 from hs_deepatoms.methods.patch_set import Request
 
 if TYPE_CHECKING:
@@ -77,7 +79,8 @@ def rvae(
     discrete : int
         Classes of a discrete latent (joint rVAE); 0: none.
     condition : str, sequence of str, or array of shape (n_patches,) or (n_patches, k), optional
-        Columns of the table, or numbers, that are known and shall not be in the latents.
+        Columns of the table, or values, that are known and shall not be in the latents. Text, bool and columns of
+        named classes (``"species"``) are classes, other numbers a quantity.
     labels : str or sequence, optional
         A column or values with what is known of some patches (semi-supervised). Text, whole numbers or bool are
         classes; NaN, None, "" or -1: unknown. Numbers that are not all whole are a quantity; NaN or None: unknown.
@@ -102,9 +105,9 @@ def rvae(
     learning_rate : float
     restarts : int
         Trainings from different starts, of which that with the best evidence lower bound is kept.
-    physics : {"edges", "spectrum", "periodicity"} or callable, optional
+    physics : {"edges", "scharr", "spectrum", "periodicity"} or callable, optional
         A loss of the maps of the latents, of patches on a grid or the frames of a scan; batches are then blocks of
-        neighbours. See :mod:`hs_deepatoms.latent.physics`.
+        neighbours. See :mod:`hs_deepatoms.latent.physics`; ``"scharr"``: edges as published, blind to checkerboards.
     physics_weight : float or sequence of float
         Of that loss beside the evidence lower bound per pixel, or of that of each latent; below 0 it is maximised.
     physics_latents : sequence of int, optional
@@ -173,6 +176,7 @@ def vae(
     signal: Any,
     atoms: Any = None,
     *,
+    preset: str | None = None,
     window: int | float | str | tuple | None = None,
     latent_dim: int = 2,
     invariances: Sequence[str] = (),
@@ -217,6 +221,10 @@ def vae(
     signal : hyperspy Signal2D, AtomPatches or Signal1D, xarray.DataArray, numpy or dask array
         As for :func:`~hs_deepatoms.rvae`; or spectra (..., energy), each of which is a sample. An array of spectra
         needs ``signal_dims``.
+    preset : str, optional
+        A name by which such models are known, and the options that it stands for where they are not given: "vae",
+        "shift-vae", "rvae"; "jvae", "jrvae" (with ``discrete``); "cvae", "crvae" (with ``condition``); "ssvae",
+        "ssrvae" (with ``labels``); "autoencoder", "conv-autoencoder".
     invariances : sequence of {"rotation", "shift", "scale"}
         None by default. Spectra: ``"shift"`` and ``"scale"`` along their axis. With ``"shift"`` alone the shifts of all
         spectra (where they take no more than 256 MB) are refined together at the end.
@@ -253,7 +261,7 @@ device, seed, signal_dims, show_progressbar
     >>> tree["latent/z"].shape
     (42, 2)
     """
-    given = locals()
+    given = with_preset(locals())
     return learn(signal, atoms, request_of(given), Asked.of(given), operation="vae", spectra=True)
 
 
@@ -270,7 +278,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     if asked.invariances and not all(axis.is_uniform for axis in found.axes):
         got = f"invariances={asked.invariances!r} along an axis whose steps differ"
         raise InvalidAxesError(explain(got, "a uniform axis", "Interpolate the data on one first."))
-    condition, moments = _standardised(read_condition(asked.condition, found))
+    condition, recipe = learn_conditions(asked.condition, found)
     labels = read_labels(asked.labels, found)
     unseen = held_out(labels.values, asked.seed) if labels.quantity else None
     rows = PatchRows(found, condition, labels.values if unseen is None else np.where(unseen, np.nan, labels.values))
@@ -294,15 +302,6 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     if lost:
         warn_user(f"{lost} of {len(inferred.residual)} patches have NaN and get no latents")
     quantity = fit_quantity(inferred.z, labels.amounts(), unseen, asked.seed) if labels.quantity else None
-    extras = {"condition": moments, "labels": labels.names, "bound": bound, "trained_on": len(kept),
+    extras = {"condition": recipe, "labels": labels.names, "bound": bound, "trained_on": len(kept),
               "operation": operation, "watch": watched.dataset(), "quantity": quantity}  # fmt: skip
     return build_latent_tree(rows, asked, fitted, scaling, inferred, extras)
-
-
-def _standardised(condition: np.ndarray) -> tuple[np.ndarray, list]:
-    """Conditions with mean 0 and standard deviation 1, and the mean and deviation that were."""
-    if not condition.shape[1]:
-        return condition, []
-    mean, deviation = np.nanmean(condition, 0), np.nanstd(condition, 0)
-    deviation = np.where(deviation > 0, deviation, 1)
-    return ((condition - mean) / deviation).astype(np.float32), [mean.tolist(), deviation.tolist()]

@@ -89,5 +89,8 @@ def test_blocks_move_together():
 
 def test_names():
     assert loss_named("edges") is edge_loss and loss_named(max) is max
+    board = (torch.arange(8)[:, None] + torch.arange(9)) % 2.0
+    seen, blind = (loss_named(name)(board) for name in ("edges", "scharr"))
+    assert blind < 0.5 * seen
     with pytest.raises(InvalidArgumentError, match="periodicity"):
         loss_named("entropy")
