@@ -62,7 +62,8 @@ def build_table(
     ids
         Shape (n_atoms,): ids to keep, all different. None: 0, 1, 2, ... in the order of the table.
     owned
-        The positions and frames may become part of the table as they are: of millions a copy is too many.
+        Positions, frames and columns may become part of the table as they are, or be written to: of millions a copy
+        is too many.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def build_table(
         columns = {name: values[order] for name, values in columns.items()}
         ids = None if ids is None else ids[order]
     y_axis, x_axis = signal[-2:]
-    columns = calibrate_columns(columns, y_px, x_px, y_axis, x_axis)
+    columns = calibrate_columns(columns, y_px, x_px, y_axis, x_axis, owned=owned)
     coordinates = {
         "atom": ("atom", np.arange(y_px.size) if ids is None else ids, {"long_name": "id of the atom"}),
         "y": ("atom", np.asarray(y_axis.to_value(y_px), float), {"units": y_axis.units, "long_name": y_axis.name}),

@@ -46,23 +46,30 @@ def scale_peak(
 
 
 def calibrate_columns(
-    columns: dict[str, np.ndarray], y_px: np.ndarray, x_px: np.ndarray, y_axis: Axis, x_axis: Axis
+    columns: dict[str, np.ndarray],
+    y_px: np.ndarray,
+    x_px: np.ndarray,
+    y_axis: Axis,
+    x_axis: Axis,
+    *,
+    owned: bool = False,
 ) -> dict[str, np.ndarray]:
     """Columns given in pixels (``y_std_px``, ``width_x_px``, ...) become calibrated ones (``y_std``, ``width_x``, ...).
 
     ``yx_corr`` and ``rotation`` belong to pixels when the quantities beside them do, and are converted with them.
+    Columns that are ``owned`` are written to: of millions of rows copies are too many.
     """
     columns = dict(columns)
     scale_y, scale_x = local_scale(y_axis, y_px), local_scale(x_axis, x_px)
     if "y_std_px" in columns or "x_std_px" in columns:
         if "yx_corr" in columns:
-            columns["yx_corr"] = _times(columns["yx_corr"], np.sign(scale_y) * np.sign(scale_x))
+            columns["yx_corr"] = _times(columns["yx_corr"], np.sign(scale_y) * np.sign(scale_x), owned)
         for name, scale in (("y_std", scale_y), ("x_std", scale_x)):
             if f"{name}_px" in columns:
-                columns[name] = _times(columns.pop(f"{name}_px"), np.abs(scale))
+                columns[name] = _times(columns.pop(f"{name}_px"), np.abs(scale), owned)
     if "width_y_px" in columns and "width_x_px" in columns and "rotation" in columns:
         peak = columns.pop("width_y_px"), columns.pop("width_x_px"), columns["rotation"]
-        made = [np.empty(values.shape, _real(values)) for values in peak]
+        made = [v if owned and v.dtype == _real(v) else np.empty(v.shape, _real(v)) for v in peak]
         for start in range(0, y_px.size, ROWS):  # a part at a time: it takes a dozen arrays on the way
             rows = slice(start, start + ROWS)
             for whole, part in zip(made, scale_peak(*(v[rows] for v in (*peak, scale_y, scale_x))), strict=True):
@@ -70,13 +77,14 @@ def calibrate_columns(
         columns["width_y"], columns["width_x"], columns["rotation"] = made
     for name, scale in (("width_y", scale_y), ("width_x", scale_x), ("y_spread", scale_y), ("x_spread", scale_x)):
         if f"{name}_px" in columns:
-            columns[name] = _times(columns.pop(f"{name}_px"), np.abs(scale))
+            columns[name] = _times(columns.pop(f"{name}_px"), np.abs(scale), owned)
     return columns
 
 
-def _times(values: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The product in the precision of the values."""
-    return (values * factor).astype(_real(values), copy=False)
+def _times(values: np.ndarray, factor: np.ndarray, owned: bool) -> np.ndarray:
+    """The product in the precision of the values; in their place if they are ``owned``."""
+    made = values if owned and values.dtype == _real(values) else np.empty(values.shape, _real(values))
+    return np.multiply(values, factor, out=made, casting="same_kind")
 
 
 def _real(values: np.ndarray) -> np.dtype:
