@@ -159,8 +159,12 @@ def hand_over(
     ...     [path.name for path in hand_over(bulk("Cu"), folder, kpoints=(4, 4, 4))]
     ['POSCAR', 'INCAR', 'KPOINTS']
     """
+    from ase import Atoms
     from ase.io import write
 
+    if not isinstance(structure, Atoms) or not len(structure):
+        got = f"{type(structure).__name__} for hand_over" if not isinstance(structure, Atoms) else "no atoms"
+        raise InvalidArgumentError(explain(got, "an ase.Atoms object with atoms", "Make one of a table by to_ase()."))
     folder = Path(folder)
     grid = tuple(kpoints) if np.ndim(kpoints) == 1 else ()
     good = code in CODES and calculation in CALCULATIONS and len(grid) == 3 and all(

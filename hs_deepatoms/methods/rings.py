@@ -13,7 +13,7 @@ from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.bonds import Network, components_by_frame, network_attrs, read_network
 from hs_deepatoms.structure import defects as kinds
 from hs_deepatoms.structure.doubtful import doubtful_atoms
-from hs_deepatoms.structure.graph import coordination, without_crossings
+from hs_deepatoms.structure.graph import coordination, read_cell, without_crossings
 from hs_deepatoms.structure.rings import SMALLEST, Rings, check_planar, find_rings, ring_counts
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import flag_attributes
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SURE = 0.8  # probability from which an atom is believed whatever the rings say
 LOOKED_AT = 12  # atoms of the rings at least that say so, whatever is asked for
+SMALL_CELL = 4.0  # bond lengths: a hexagon is 2 across, and its image must not touch it
 CLEAR = 3.5  # standard deviations above the noise from which it is
 
 
@@ -103,6 +104,7 @@ def rings(
     if left_out.any():
         net, crossed = uncrossed(net.of(np.flatnonzero(~left_out)))
         found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
+    _say_small_cell(net, found)
     if net.frame.any() and found.size.size:
         found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable"))
     length = float(np.median(net.bonds.length)) if net.bonds.first.size else np.nan
@@ -114,6 +116,19 @@ def rings(
     made = _dataset(net, found, odd, largest, left_out)
     made.attrs |= {"crossing_bonds": crossed, "regular": usual}
     return made if containing is None else _containing(made, net, containing)
+
+
+def _say_small_cell(net: Network, found: Rings) -> None:
+    """Of a ring that touches its own image over the edges of a small cell, both sides of a bond are one ring."""
+    if net.parameters["cell"] is None or not net.bonds.first.size:
+        return
+    sides = np.linalg.norm(read_cell(net.parameters["cell"]), axis=1)
+    number = coordination(net.frame.size, net.bonds)
+    inside = (number[net.bonds.first] > 1) & (number[net.bonds.second] > 1)
+    inside[found.sides[found.sides >= 0]] = False
+    if inside.any() and sides.min() < SMALL_CELL * np.median(net.bonds.length):
+        got = f"{inside.sum()} bonds lie on no ring, and the cell is only {sides.min():.3g} wide"
+        warn_user(f"{got}: rings that touch their own image are not found. Repeat the cell two or three times.")
 
 
 def _check_sizes(largest: Any, regular: Any) -> None:
@@ -160,14 +175,15 @@ def uncrossed(net: Network) -> tuple[Network, int]:
     """Longer bonds that cross others are taken out, frame by frame."""
     if net.flat:
         return net, 0
+    cell = net.parameters["cell"]
     if not net.frame.any():
-        part, crossed = without_crossings(net.plane.y, net.plane.x, net.bonds, every=net.every)
+        part, crossed = without_crossings(net.plane.y, net.plane.x, net.bonds, every=net.every, cell=cell)
         return net._replace(bonds=part), crossed
     frame = net.frame[net.bonds.first]
     order = np.argsort(frame, kind="stable")
     parts, crossed = [], 0
     for rows in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
-        part, number = without_crossings(net.plane.y, net.plane.x, net.bonds.at(rows), every=net.every)
+        part, number = without_crossings(net.plane.y, net.plane.x, net.bonds.at(rows), every=net.every, cell=cell)
         parts.append(part)
         crossed += number
     joined = type(net.bonds)(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

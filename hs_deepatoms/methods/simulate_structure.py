@@ -190,7 +190,7 @@ def dynamics(
     parameters = {"calculator": type(calculator).__name__, "steps": steps, "timestep": timestep, "seed": seed,
                   "temperature": temperature, "friction": friction, "every": every, "frame": frame,
                   "flat": flat, **structure}  # fmt: skip
-    return with_entry(_trajectory(start, run), "dynamics", parameters)
+    return with_entry(_trajectory(start, run), "md", parameters)
 
 
 def _trajectory(start: Atoms, run: Trajectory) -> xr.Dataset:
@@ -248,6 +248,8 @@ def export(
     InvalidArgumentError
         If ASE has no such format, it holds one structure and there are several, the folder is not there, or the
         path is itself a folder.
+    TableError
+        If there are no atoms in a frame; and as in `to_ase`.
     """
     from ase.io import write
 
@@ -267,6 +269,9 @@ def export(
     if not images or (len(images) > 1 and kind.single):
         raise InvalidArgumentError(explain(f"{len(images)} frames for format {kind.name!r}", "one structure per file",
                                            "Name one with frames=, or use extxyz, traj or cif."))  # fmt: skip
+    if not all(len(image) for image in images):
+        got = f"a frame without atoms among {len(images)}"
+        raise TableError(explain(got, "atoms", "Name the frames that have some with frames=."))
     settings = dict(options or {})
     if kind.name == "cif":
         settings.setdefault("wrap", False)  # an atom on the rim stays where it is

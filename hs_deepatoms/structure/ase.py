@@ -375,5 +375,5 @@ def _say_drift(drift: float, timestep: float) -> None:
     """Energy is conserved where the steps follow the motion."""
     if not abs(drift) < DRIFT:
         found = f"the energy, which is conserved, changed by {drift:.3g} eV per atom"
-        todo = f"timestep={timestep:g} (fs) is too long for this structure. Try 1, or relax it first."
+        todo = f"timestep={timestep:g} (fs) is too long for this structure. Try {timestep / 4:g}, or relax it first."
         warn_user(f"{found}: {todo}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REACH = 1.45  # distances to a neighbour: between a stretched bond and the shorter diagonal of a hexagon (1.73)
 LONGEST = 1.15  # times the next side of its triangle: a diagonal of a square has 1.41, a noisy bond less
 SOME = 3  # neighbours that every atom of a network has
+SAME = 1e-9  # of the longest bond: places and lengths that differ by no more are the same
 STRIP = 16384  # atoms whose pairs are looked for together: what they need fits a processor's cache
 AROUND = 8  # atoms whose typical distance is compared, so that a single odd one does not matter
 
@@ -168,10 +169,11 @@ def local_distance(y, x, cell=None) -> np.ndarray:
     return made
 
 
-def crossing_bonds(y, x, bonds: Bonds, *, every: bool = False) -> np.ndarray:
+def crossing_bonds(y, x, bonds: Bonds, *, every: bool = False, cell=None) -> np.ndarray:
     """Pairs (n_crossings, 2) of bonds that cross between their ends: there the picture is not that of a flat network.
 
-    ``every``: all atoms as near to each other as the longest bond are bonded, which need not be looked up then.
+    ``every``: all atoms as near to each other as the longest bond are bonded, which need not be looked up then. With a
+    ``cell`` bonds are compared over its edges, too.
 
     Examples
     --------
@@ -186,19 +188,33 @@ def crossing_bonds(y, x, bonds: Bonds, *, every: bool = False) -> np.ndarray:
     bonds = bonds.at(rows)
     start = np.stack([y[bonds.first], x[bonds.first]], axis=1)
     vector = np.stack([bonds.dy, bonds.dx], axis=1)
-    middle = start + vector / 2
-    a, b = np.sort(_pairs(*middle.T, float(bonds.length.max()), len(middle)), axis=1).T
-    near = np.hypot(*(middle[a] - middle[b]).T) <= (bonds.length[a] + bonds.length[b]) / 2
-    ends = [w[k] for w in (bonds.first, bonds.second) for k in (a, b)]
-    apart = (ends[0] != ends[1]) & (ends[0] != ends[3]) & (ends[2] != ends[1]) & (ends[2] != ends[3])
-    a, b = a[near & apart], b[near & apart]
+    longest = float(bonds.length.max())
+    spread = _with_images(*(start + vector / 2).T, cell, longest)
+    a, b = np.sort(_pairs(spread.y, spread.x, longest, len(start)), axis=1).T
+    source, middle = spread.source, np.stack([spread.y, spread.x], axis=1)
+    length, vector = bonds.length[source], vector[source]
+    near = np.hypot(*(middle[a] - middle[b]).T) <= (length[a] + length[b]) / 2
+    a, b = a[near], b[near]
+    start = middle - vector / 2
+    apart = ~_share_an_end(start, vector, a, b, SAME * longest)
+    a, b = a[apart], b[apart]
     cross = lambda p, q: p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]  # noqa: E731
     between, turn = start[b] - start[a], cross(vector[a], vector[b])
     with np.errstate(divide="ignore", invalid="ignore"):
         along = cross(between, vector[b]) / turn, cross(between, vector[a]) / turn
     hit = np.logical_and(*((w > 0) & (w < 1) for w in along))
-    found = rows[np.stack([a[hit], b[hit]], axis=1)]
-    return found[np.lexsort(found.T[::-1])]
+    found = rows[np.sort(source[np.stack([a[hit], b[hit]], axis=1)], axis=1)]
+    return np.unique(found, axis=0)  # over an edge they are seen from both sides
+
+
+def _share_an_end(start, vector, a, b, distance: float) -> np.ndarray:
+    """Whether two bonds (rows ``a`` and ``b``) meet at an atom, or at the same image of one."""
+    stop = start + vector
+    met = np.zeros(a.size, bool)
+    for one in (start, stop):
+        for other in (start, stop):
+            met |= np.abs(one[a] - other[b]).max(axis=1) <= distance
+    return met
 
 
 def _may_cross(y, x, bonds: Bonds, every: bool) -> np.ndarray:
@@ -208,7 +224,7 @@ def _may_cross(y, x, bonds: Bonds, every: bool) -> np.ndarray:
     atoms as near as that are bonded, this is a short bond that touches both.
     """
     length = bonds.length
-    near = float(length.max(initial=0)) / np.sqrt(2)
+    near = float(length.max(initial=0)) / np.sqrt(2) * (1 + SAME)  # of a square it is the side itself
     if every:
         short = bonds.at(length <= near)
         ends = short.first, short.second
@@ -228,9 +244,9 @@ def _may_cross(y, x, bonds: Bonds, every: bool) -> np.ndarray:
     return np.flatnonzero(touched[bonds.first] | touched[bonds.second])
 
 
-def without_crossings(y, x, bonds: Bonds, *, every: bool = False) -> tuple[Bonds, int]:
+def without_crossings(y, x, bonds: Bonds, *, every: bool = False, cell=None) -> tuple[Bonds, int]:
     """The bonds without the longer of every two that cross, and how many were taken out."""
-    crossings = crossing_bonds(y, x, bonds, every=every)
+    crossings = crossing_bonds(y, x, bonds, every=every, cell=cell)
     if not len(crossings):
         return bonds, 0
     longer = np.where(bonds.length[crossings[:, 0]] >= bonds.length[crossings[:, 1]], *crossings.T)

@@ -93,3 +93,16 @@ def test_bond_angles_that_are_not_equal(perovskite):
     corners = found["angle_spread"].values[found["coordination"].values == 2]  # 90 and 270 degrees
     np.testing.assert_allclose(corners, np.pi / 2)
     np.testing.assert_allclose(found["angle_spread"].values[found["coordination"].values == 4], 0, atol=1e-6)
+
+
+def test_what_is_no_structure_or_has_no_atoms_is_named(tmp_path):
+    image = xr.DataArray(np.zeros((20, 30)), dims=("y", "x"))
+    for dim in image.dims:
+        image = image.assign_coords({dim: (dim, 0.1 * np.arange(image.sizes[dim]), {"units": "nm"})})
+    table = hs_deepatoms.positions([2.0, 5.0], [3.0, 9.0], signal=image)
+    for wrong in (table, None, table.deepatoms.to_ase(species="C")[:0]):
+        with pytest.raises(InvalidArgumentError, match="to_ase"):
+            hs_deepatoms.hand_over(wrong, tmp_path / "new")
+    with pytest.raises(TableError, match="without atoms"):
+        table.isel(atom=[]).deepatoms.export(tmp_path / "POSCAR", species="C")
+    assert not any(tmp_path.iterdir())

@@ -231,3 +231,10 @@ def test_atoms_that_are_clear_or_unknown_stay(seen):
     rings = atoms.deepatoms.rings()
     assert not rings["left_out"].any() and rings["coordination"].values[odd].tolist() == [2]
     assert not atoms.drop_vars(["y_std", "width_x"]).deepatoms.rings()["left_out"].any()
+
+
+def test_a_cell_whose_ring_touches_its_own_image_is_said():
+    two = hs_deepatoms.positions([0.0, 0.0], [0.0, 1.0])  # graphene's smallest cell
+    with pytest.warns(UserWarning, match="Repeat the cell"):
+        found = two.deepatoms.rings(cutoff=1.1, cell=((np.sqrt(3) / 2, 1.5), (-np.sqrt(3) / 2, 1.5)))
+    assert found.sizes["ring"] == 0

@@ -152,3 +152,24 @@ def test_bonds_by_shape_never_cross(seed):
     y, x = np.random.default_rng(seed).uniform(0, (20, 30), (400, 2)).T
     bonds = bonds_by_shape(y, x, reach=3.0)
     assert bonds.first.size > 400 and not len(crossing_bonds(y, x, bonds))
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("spacing", [0.9, 1.5, 3.0, 3.5, 6.5, 7.0, 7.2, 6.6, 2.46])
+def test_both_diagonals_of_every_square_cross(spacing, every):
+    """The sides of a square are 1 / sqrt(2) of its diagonals, but for rounding."""
+    y, x = spacing * np.mgrid[:12, :12].reshape(2, -1)
+    assert len(crossing_bonds(y, x, bonds_within(y, x, 1.5 * spacing), every=every)) == 121
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (0.5, 0.5), (2.25, 3.75)])
+def test_crossings_over_the_edge_of_a_cell_are_seen_wherever_that_is(shift, every):
+    cell = (5.0, 6.0)
+    y, x = np.mgrid[:5, :6].reshape(2, -1) + np.array(shift)[:, None]
+    y, x = y % cell[0], x % cell[1]
+    bonds = bonds_within(y, x, 1.5, cell=cell)
+    assert bonds.first.size == 120
+    crossings = crossing_bonds(y, x, bonds, every=every, cell=cell)
+    assert len(crossings) == 30 and (crossings[:, 0] < crossings[:, 1]).all()
+    assert without_crossings(y, x, bonds, every=every, cell=cell)[1] == 30
