@@ -209,12 +209,9 @@ def crossing_bonds(y, x, bonds: Bonds, *, every: bool = False, cell=None) -> np.
 
 def _share_an_end(start, vector, a, b, distance: float) -> np.ndarray:
     """Whether two bonds (rows ``a`` and ``b``) meet at an atom, or at the same image of one."""
-    stop = start + vector
-    met = np.zeros(a.size, bool)
-    for one in (start, stop):
-        for other in (start, stop):
-            met |= np.abs(one[a] - other[b]).max(axis=1) <= distance
-    return met
+    ends = start, start + vector
+    away = [np.abs(one[a] - other[b]).max(axis=1) for one in ends for other in ends]
+    return np.min(away, axis=0) <= distance
 
 
 def _may_cross(y, x, bonds: Bonds, every: bool) -> np.ndarray:
