@@ -42,7 +42,7 @@ def brightness_at(image: np.ndarray, valid: np.ndarray, y, x, sigma: float) -> n
     sigma : float
         Column sigma, pixels.
     """
-    from hs_deepatoms.atoms.compiled.loops import in_parts
+    from hs_deepatoms._core.compiled.loops import in_parts
     from hs_deepatoms.atoms.compiled.windows import brightness
 
     y, x, out = np.asarray(y, float), np.asarray(x, float), np.empty(len(y), np.float32)
@@ -80,7 +80,7 @@ def reconsidered_with_alike(
 
 
 def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from hs_deepatoms.atoms.compiled.loops import in_parts
+    from hs_deepatoms._core.compiled.loops import in_parts
     from hs_deepatoms.atoms.compiled.pairs import heaviest
 
     sites, p = part.sites, part.probability
@@ -104,7 +104,7 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _steps(part: OrderedPart, who, there, weight) -> np.ndarray:
     """The vectors (n, MOST, 2) that count most for each undecided candidate, sigmas."""
-    from hs_deepatoms.atoms.compiled.loops import in_parts
+    from hs_deepatoms._core.compiled.loops import in_parts
     from hs_deepatoms.atoms.compiled.pairs import heaviest
 
     out = np.full((len(weight), MOST, 2), np.nan, np.float32)

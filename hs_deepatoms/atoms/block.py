@@ -165,7 +165,7 @@ def noise_windows(shape: tuple[int, int], sigma: float) -> list[tuple[int, int, 
 
 def frame_noise(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> Noise:
     """Noise of one frame, from first fits to its windows; the block holds the whole frame."""
-    from hs_deepatoms.atoms.compiled.loops import side_by_side
+    from hs_deepatoms._core.compiled.loops import side_by_side
 
     of = partial(on_one_core, window_residue, points, frame, k, block, job)
     boxes = noise_windows(job.shape, job.column_sigma)

@@ -220,7 +220,8 @@ class Sites:
 
     def evidence_of(self, p: np.ndarray, who: np.ndarray, weight: np.ndarray) -> Evidence:
         """The same from who stands at the equivalents, and how much each counts, both (n, m)."""
-        from hs_deepatoms.atoms.compiled import loops, sites
+        from hs_deepatoms._core.compiled import loops
+        from hs_deepatoms.atoms.compiled import sites
 
         odds = logit(np.clip(np.append(p.astype(np.float32), np.float32(0)), 0.01, 1 - EDGE))
         mean, spread, number = (np.empty(len(p)) for _ in range(3))
@@ -229,7 +230,8 @@ class Sites:
 
     def ends(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which candidate stands where each vector leads, (n, m), n for nobody; and its probability, 0 for nobody."""
-        from hs_deepatoms.atoms.compiled import loops, sites
+        from hs_deepatoms._core.compiled import loops
+        from hs_deepatoms.atoms.compiled import sites
 
         p, (cells, candidates) = p.astype(np.float32), self.shared
         occupant, order = self.alone.copy(), np.argsort(p[candidates], kind="stable")
@@ -245,7 +247,8 @@ class Sites:
         As far as it takes the columns around there to other columns nearly as often as the best vector does, so that
         grains and patches of different order are told apart.
         """
-        from hs_deepatoms.atoms.compiled import loops, sites
+        from hs_deepatoms._core.compiled import loops
+        from hs_deepatoms.atoms.compiled import sites
 
         sums = np.zeros((2, int(np.prod(self.square.max(1) + 1)), there.shape[1]))
         sites.summed(self.place, self.inside, p.astype(np.float32).astype(float), there, *sums)

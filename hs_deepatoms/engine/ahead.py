@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from hs_deepatoms._core.cores import cores
 from hs_deepatoms.engine.serial import one_core_blas
 
 Result = TypeVar("Result")
 AHEAD = 2  # blocks per thread that are held
 MOST = 8  # threads, if it is not said how many: memory grows with them
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_threads(

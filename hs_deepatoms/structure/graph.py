@@ -19,7 +19,6 @@ REACH = 1.45  # distances to a neighbour: between a stretched bond and the short
 LONGEST = 1.15  # times the next side of its triangle: a diagonal of a square has 1.41, a noisy bond less
 SOME = 3  # neighbours that every atom of a network has
 SAME = 1e-9  # of the longest bond: places and lengths that differ by no more are the same
-STRIP = 16384  # atoms whose pairs are looked for together: what they need fits a processor's cache
 AROUND = 8  # atoms whose typical distance is compared, so that a single odd one does not matter
 
 
@@ -73,7 +72,7 @@ def bonds_within(y, x, reach, *, least: float = 0.0, cell=None) -> Bonds:
     each = np.asarray(reach, float)
     farthest = 2 * each.max(initial=0) if each.ndim else float(each)
     spread = _with_images(y, x, cell, farthest)
-    bonds = _canonical(spread, _pairs(spread.y, spread.x, farthest, y.size))
+    bonds = _canonical(spread, *_pairs(spread.y, spread.x, farthest, y.size))
     limit = each[bonds.first] + each[bonds.second] if each.ndim else farthest
     length = bonds.length
     wanted = (length <= limit) & (length > least)
@@ -146,7 +145,7 @@ def bonds_by_shape(y, x, *, reach: float = REACH, cell=None) -> Bonds:
     limit = reach * usual[spread.source[pairs]].mean(axis=1)
     pairs = pairs[(length > 0) & (length <= limit) & (ratio < LONGEST)]
     pairs = np.concatenate([pairs, pairs[:, ::-1]]) if cell is not None else pairs
-    return _canonical(spread, pairs[pairs[:, 0] < y.size])
+    return _canonical(spread, *pairs[pairs[:, 0] < y.size].T)
 
 
 def local_distance(y, x, cell=None) -> np.ndarray:
@@ -190,7 +189,7 @@ def crossing_bonds(y, x, bonds: Bonds, *, every: bool = False, cell=None) -> np.
     vector = np.stack([bonds.dy, bonds.dx], axis=1)
     longest = float(bonds.length.max())
     spread = _with_images(*(start + vector / 2).T, cell, longest)
-    a, b = np.sort(_pairs(spread.y, spread.x, longest, len(start)), axis=1).T
+    a, b = np.sort(_pairs(spread.y, spread.x, longest, len(start)), axis=0)
     source, middle = spread.source, np.stack([spread.y, spread.x], axis=1)
     length, vector = bonds.length[source], vector[source]
     near = np.hypot(*(middle[a] - middle[b]).T) <= (length[a] + length[b]) / 2
@@ -232,7 +231,7 @@ def _may_cross(y, x, bonds: Bonds, every: bool) -> np.ndarray:
         here = np.zeros(y.size, bool)
         here[bonds.first] = here[bonds.second] = True
         own = np.flatnonzero(here)  # in a stack the atoms of other frames lie between them
-        ends = own[_pairs(y[own], x[own], near, own.size)].T
+        ends = [own[one] for one in _pairs(y[own], x[own], near, own.size)]
     if not ends[0].size:
         return np.empty(0, np.int64)
     touched = np.zeros(y.size, bool)
@@ -294,19 +293,11 @@ def connected_parts(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray
     >>> connected_parts(4, np.array([1, 3]), np.array([2, 2])).tolist()
     [1, 0, 0, 0]
     """
-    from scipy.sparse import coo_array, csr_array
-    from scipy.sparse.csgraph import connected_components
+    from hs_deepatoms.structure.compiled.bonds import linked
 
     if not n:
         return np.empty(0, np.int64)
-    one = np.ones(first.size)
-    if (first[1:] >= first[:-1]).all():  # as bonds are: the rows of the matrix as they come
-        ends = np.zeros(n + 1, np.int64)
-        np.cumsum(np.bincount(first, minlength=n), out=ends[1:])
-        links = csr_array((one, np.ascontiguousarray(second), ends), shape=(n, n))
-    else:
-        links = coo_array((one, (first, second)), shape=(n, n)).tocsr()
-    label = connected_components(links, directed=False)[1]
+    label = linked(n, first, second)
     order = np.argsort(-np.bincount(label), kind="stable")
     rank = np.empty(order.size, np.int64)
     rank[order] = np.arange(order.size)
@@ -338,18 +329,18 @@ def to_networkx(nodes: dict[str, np.ndarray], ids: np.ndarray, bonds: Bonds) -> 
 
 
 class _Spread(NamedTuple):
-    """The atoms first, then their images over the edges of the cell; ``source`` and ``shift`` say of which."""
+    """The atoms first, then their images over the edges of the cell, if there is one: of which atom, how shifted."""
 
     y: np.ndarray
     x: np.ndarray
     source: np.ndarray
-    shift: np.ndarray
+    shift: np.ndarray | None
 
 
 def _with_images(y, x, cell, margin: float) -> _Spread:
     own = np.arange(y.size)
     if cell is None or not y.size:
-        return _Spread(y, x, own, np.zeros((y.size, 2), np.int64))
+        return _Spread(y, x, own, None)
     cell = read_cell(cell)
     inverse = np.linalg.inv(cell)
     share = np.stack([y, x], axis=1) @ inverse
@@ -388,68 +379,42 @@ def read_cell(cell) -> np.ndarray:
     return read
 
 
-def _pairs(y, x, radius: float, n_own: int) -> np.ndarray:
-    """Rows (n, 2) of points at most ``radius`` apart, the first of them one of the first ``n_own``.
+def _pairs(y, x, radius: float, n_own: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows, first and second (n,), of points at most ``radius`` apart, the first of them one of the first ``n_own``.
 
     Without images the lower row comes first.
     """
+    from hs_deepatoms.structure.compiled.bonds import near_pairs
+
     if y.size < 2 or radius <= 0:
-        return np.empty((0, 2), np.int64)
-    low, span = (float(y.min()), float(x.min())), (float(np.ptp(y)) / radius, float(np.ptp(x)) / radius)
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    span = float(np.ptp(y)) / radius, float(np.ptp(x)) / radius
     if (span[0] + 3) * (span[1] + 3) <= 16 * y.size + 1000:
-        pairs = _pairs_on_grid(y, x, radius, low)
-    else:  # few atoms in a wide field: most squares would be empty
+        first, second = near_pairs(y, x, float(radius))
+    else:  # few atoms in a wide field: most squares of a grid would be empty
         from scipy.spatial import cKDTree
 
         tree = cKDTree(np.stack([y, x], axis=1), balanced_tree=False, compact_nodes=False)  # built in half the time
-        pairs = tree.query_pairs(radius, output_type="ndarray").astype(np.int64)
+        first, second = tree.query_pairs(radius, output_type="ndarray").astype(np.int64).T
     if n_own < y.size:  # with images every bond is seen from both ends, and _canonical keeps one
-        pairs = np.concatenate([pairs, pairs[:, ::-1]])
-        pairs = pairs[pairs[:, 0] < n_own]
-    return pairs
+        first, second = np.concatenate([first, second]), np.concatenate([second, first])
+        own = first < n_own
+        first, second = first[own], second[own]
+    return first, second
 
 
-def _pairs_on_grid(y, x, radius: float, low: tuple[float, float]) -> np.ndarray:
-    """The same from squares as wide as the radius (cell lists), in a third of the time of a tree.
-
-    In the order of squares, row by row, the partners of an atom are two runs: what comes after it in its own square and
-    the next one, and three squares of the row above. Each pair is seen once.
-    """
-    across = ((x - low[1]) / radius).astype(np.int64) + 1
-    width = int(across.max()) + 2  # an empty column at each side, so that rows do not touch
-    square = ((y - low[0]) / radius).astype(np.int64) * width + across
-    most = int(square.max())
-    order = np.argsort(square.astype(np.min_scalar_type(most)), kind="stable")  # of small numbers a radix sort
-    square, y, x, own = square[order], y[order], x[order], np.arange(y.size)
-    begins = np.zeros(most + width + 4, np.int64)  # of each square
-    np.cumsum(np.bincount(square, minlength=begins.size - 1), out=begins[1:])
-    found = []
-    for part in range(0, own.size, STRIP):
-        here, at = own[part : part + STRIP], square[part : part + STRIP]
-        first = np.concatenate([here + 1, begins[at + width - 1]])
-        number = np.concatenate([begins[at + 2], begins[at + width + 2]]) - first
-        a = np.repeat(np.concatenate([here, here]), number)
-        b = np.arange(a.size) + np.repeat(first - (np.cumsum(number) - number), number)
-        dy, dx = y.take(b) - y.take(a), x.take(b) - x.take(a)
-        near = np.flatnonzero(dy * dy + dx * dx <= radius * radius)
-        a, b = order[a[near]], order[b[near]]
-        found.append(np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1))
-    return np.concatenate(found)
-
-
-def _canonical(spread: _Spread, pairs: np.ndarray) -> Bonds:
+def _canonical(spread: _Spread, a: np.ndarray, b: np.ndarray) -> Bonds:
     """Every bond once, from the lower to the higher row, sorted."""
-    if not len(pairs):
+    if not a.size:
         return _no_bonds()
-    if spread.y.size == spread.source.max() + 1:  # no images
-        a, b = pairs.T
+    if spread.shift is None:
         bits = int(spread.y.size).bit_length()  # shifts are a quarter of the time of a division
-        key = np.sort(np.minimum(a, b) << bits | np.maximum(a, b))  # numpy's unique is slower, more so for many
-        new = np.append(True, key[1:] != key[:-1])
-        key = key if new.all() else key[new]
+        key = np.minimum(a, b) << bits | np.maximum(a, b)
+        if not (key[1:] > key[:-1]).all():
+            key = np.sort(key)  # numpy's unique is slower, more so for many
+            key = key[np.append(True, key[1:] != key[:-1])]
         a, b = key >> bits, key & ((1 << bits) - 1)
         return Bonds(a, b, spread.y[b] - spread.y[a], spread.x[b] - spread.x[a])
-    a, b = pairs.T
     first, second, shift = spread.source[a], spread.source[b], spread.shift[b] - spread.shift[a]
     dy, dx = spread.y[b] - spread.y[a], spread.x[b] - spread.x[a]
     back = (first > second) | ((first == second) & ((shift[:, 0] < 0) | ((shift[:, 0] == 0) & (shift[:, 1] < 0))))
@@ -460,7 +425,7 @@ def _canonical(spread: _Spread, pairs: np.ndarray) -> Bonds:
     table = table[keep]
     new = np.append(True, (table[1:] != table[:-1]).any(axis=1))  # over a cell's edge it is seen from both ends
     keep, table = keep[new], table[new]
-    return Bonds(table[:, 0], table[:, 1], (dy * sign)[keep], (dx * sign)[keep])
+    return Bonds(*np.ascontiguousarray(table.T[:2]), (dy * sign)[keep], (dx * sign)[keep])
 
 
 def _delaunay_edges(y, x) -> tuple[np.ndarray, np.ndarray]:

@@ -70,17 +70,29 @@ def find_rings(y, x, bonds: Bonds, *, largest: int = 12) -> Rings:
     >>> rings.size.tolist(), rings.area.round(4).tolist()
     ([6], [2.5981])
     """
-    y, x = np.asarray(y, float), np.asarray(x, float)
+    from hs_deepatoms.structure.compiled import faces
+
+    y, x = (np.ascontiguousarray(w, float) for w in (y, x))
     kept = _without_ends(y.size, bonds)
     while True:
         part = bonds if kept.size == bonds.first.size else bonds.at(kept)
-        after = following(y.size, part)
-        face = _cycles(after)
+        after = faces.following(y.size, *part)
+        face, *borders = faces.cycles(after)
         bridge = face[: kept.size] == face[kept.size :]  # both of its sides are the same face: on no ring
         if not bridge.any():
             break
         kept = kept[~bridge]
-    return _traced(y, x, part, kept, after, face, largest)
+    origin = np.concatenate([part.first, part.second])
+    loops, size = faces.loops(*borders, after, origin, y.size, SMALLEST, largest)
+    centre_y, centre_x, area = faces.measured(y, x, loops, size, origin, part.dy, part.dx)
+    half = np.full((size.size, largest), -1)
+    half[np.arange(largest) < size[:, None]] = loops
+    rows = np.flatnonzero(area > 0)  # the outside goes around the other way
+    rows = rows[np.argsort(centre_y[rows] + 1j * centre_x[rows], kind="stable")]  # by y, then x, in one sort
+    half = half[rows]
+    # beyond the size of a ring half is -1, and picks what is appended
+    atoms, sides = (np.append(w, -1)[half] for w in (origin, np.concatenate([kept, kept])))
+    return Rings(atoms, sides, *(w[rows] for w in (size, centre_y, centre_x, area)))
 
 
 def _without_ends(n_atoms: int, bonds: Bonds) -> np.ndarray:
@@ -93,128 +105,6 @@ def _without_ends(n_atoms: int, bonds: Bonds) -> np.ndarray:
         inside = np.flatnonzero(held[first] & held[second])
         kept, first, second = kept[inside], first[inside], second[inside]
     return kept
-
-
-def following(n_atoms: int, bonds: Bonds) -> np.ndarray:
-    """The half-edge (2 n_bonds,) after each one along the border of the face on its side.
-
-    Half-edge k runs along bond k, half-edge n_bonds + k back.
-    """
-    n = bonds.first.size
-    origin = np.concatenate([bonds.first, bonds.second])
-    angle = np.arctan2(bonds.dy, bonds.dx)
-    back = np.where(angle > 0, angle - np.pi, angle + np.pi)
-    # one key, sorted in a quarter of the time of two; of ten million atoms angles still differ by 1e-8
-    order = np.argsort(8.0 * origin + np.concatenate([angle, back]), kind="stable")  # half of it is nearly in order
-    rank = np.empty(2 * n, np.int64)
-    rank[order] = np.arange(2 * n)
-    count = np.bincount(origin, minlength=n_atoms)
-    count = count[count > 0]
-    end = np.cumsum(count)
-    before = np.empty(2 * n, np.int64)
-    before[1:] = order[:-1]
-    before[end - count] = order[end - 1]  # the first one around an atom comes after its last
-    return before[np.concatenate([rank[n:], rank[:n]])]
-
-
-def _cycles(after: np.ndarray) -> np.ndarray:
-    """Number of the cycle of a permutation that each of its elements is on."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    if not after.size:
-        return after
-    steps = csr_array((np.ones(after.size), after, np.arange(after.size + 1)))
-    return connected_components(steps, directed=True, connection="strong")[1]
-
-
-def _traced(y, x, bonds: Bonds, names, after, face, largest: int) -> Rings:
-    """Walk along all borders at once; borders lie along the last axis until they are rings."""
-    length = np.bincount(face)
-    first = np.empty(length.size, np.int64)
-    first[face[::-1]] = np.arange(face.size)[::-1]
-    # a border that touches itself may be longer than the rings it is split into
-    chosen = (length >= SMALLEST) & (length <= 2 * largest)
-    edge, size = first[chosen], length[chosen]
-    half = np.empty((int(size.max(initial=largest)), edge.size), np.int64)
-    for step in range(len(half)):
-        half[step] = edge
-        edge = after[edge]
-    half[np.arange(len(half))[:, None] >= size] = -1
-    origin = np.concatenate([bonds.first, bonds.second])
-    half, size = _split(half, size, origin)
-    wanted = (size >= SMALLEST) & (size <= largest)
-    if not wanted.all():
-        half, size = half[:, wanted], size[wanted]
-    half = half[:largest]
-    if not half.size:
-        none = np.full(half.T.shape, -1, np.int64)
-        return Rings(none, none, size, *(np.zeros(len(none)) for _ in range(3)))
-    centre_y, centre_x, area = _measured(y, x, half, size, origin, bonds)
-    rows = np.flatnonzero(area > 0)  # the outside goes around the other way
-    rows = rows[np.argsort(centre_y[rows] + 1j * centre_x[rows], kind="stable")]  # by y, then x, in one sort
-    half = half[:, rows]
-    # beyond the size of a ring half is -1, and picks what is appended
-    atoms, sides = (np.append(w, -1)[half] for w in (origin, np.concatenate([names, names])))
-    return Rings(atoms.T, sides.T, *(w[rows] for w in (size, centre_y, centre_x, area)))
-
-
-def _measured(y, x, half, size, origin, bonds: Bonds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centres and areas (n_rings,), 0 for what goes around a periodic cell and does not close."""
-    (dy, dx), ends, middle, to = (np.concatenate([w, -w, [0.0]])[half] for w in (bonds.dy, bonds.dx)), [], [], []
-    for step in (dy, dx):
-        there = _summed(step)
-        ends.append(there[-1])
-        middle.append((there.sum(axis=0) - (len(half) - size + 1) * there[-1]) / size)
-        to.append(there)
-    closes = ends[0] ** 2 + ends[1] ** 2 < 1e-12 * (dy * dy + dx * dx).max(axis=0)
-    twice = np.einsum("ij,ij->j", to[1], dy) - np.einsum("ij,ij->j", to[0], dx)
-    near = origin[half[0]]
-    return y[near] + middle[0], x[near] + middle[1], np.where(closes, twice / 2, 0.0)
-
-
-def _summed(step: np.ndarray) -> np.ndarray:
-    """Sums along the first axis, row by row: numpy's cumsum takes ten times as long."""
-    made = step.copy()
-    for row in range(1, len(made)):
-        made[row] += made[row - 1]
-    return made
-
-
-def _split(half: np.ndarray, size: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Borders that visit an atom twice become several that do not; the few there are, one by one."""
-    # four bonds and more: without bridges every visit has two bonds of its own
-    many = np.bincount(origin) > 3
-    if not half.size or not many.any():
-        return half, size
-    crowded = np.flatnonzero(many[origin[half]].any(axis=0))
-    atoms = np.sort(np.where(half[:, crowded] >= 0, origin[half[:, crowded]], -1), axis=0)
-    twice = crowded[((atoms[1:] == atoms[:-1]) & (atoms[1:] >= 0)).any(axis=0)]
-    if not twice.size:
-        return half, size
-    parts = [np.delete(half, twice, axis=1)]
-    for row in half[:, twice].T:
-        for loop in _simple_loops(row[row >= 0], origin):
-            made = np.full((len(half), 1), -1, np.int64)
-            made[: len(loop), 0] = loop
-            parts.append(made)
-    half = np.concatenate(parts, axis=1)
-    return half, (half >= 0).sum(axis=0)
-
-
-def _simple_loops(row: np.ndarray, origin: np.ndarray) -> list[list[int]]:
-    made, stack, seen = [], [], {}
-    for edge in row.tolist():
-        atom = int(origin[edge])
-        if atom in seen:
-            start = seen[atom]
-            loop, stack = stack[start:], stack[:start]
-            for one in loop:
-                seen.pop(int(origin[one]), None)
-            made.append(loop)
-        seen[atom] = len(stack)
-        stack.append(edge)
-    return [*made, stack]
 
 
 def check_planar(rings: Rings, crossed: int, n_bonds: int) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from hs_deepatoms._core.compiled import loops
 from hs_deepatoms.atoms import tensors
-from hs_deepatoms.atoms.compiled import calls, loops
+from hs_deepatoms.atoms.compiled import calls
 from hs_deepatoms.atoms.ground import Ground
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.noise import Noise
@@ -233,7 +234,7 @@ def test_numba_waits_for_the_first_fit():
 def test_the_first_fit_says_why_it_takes_its_time(tmp_path):
     script = """
 import numpy as np
-from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms._core.compiled.loops import kernel
 @kernel
 def mine(x):
     return x + 1

@@ -7,7 +7,7 @@ from hs_deepatoms.errors import TableError
 from hs_deepatoms.simulate import sheets
 from hs_deepatoms.structure.defects import KINDS, find_defects
 from hs_deepatoms.structure.graph import Bonds, bonds_by_shape, bonds_within
-from hs_deepatoms.structure.rings import _cycles, check_planar, find_rings, ring_counts, ring_neighbours
+from hs_deepatoms.structure.rings import check_planar, find_rings, ring_counts, ring_neighbours
 
 PERFECT = sheets.honeycomb(7, 9)
 HEXAGONS = len(PERFECT.bonds) - PERFECT.y.size + 1
@@ -74,20 +74,6 @@ def test_faces_are_the_rings_that_a_search_without_angles_finds(make):
     bonds = bonds_within(y, x, 1.35)
     faces = find_rings(y, x, bonds, largest=8)
     assert {frozenset(row[row >= 0].tolist()) for row in faces.atoms} == _searched(y.size, bonds, 8)
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 7, 300])
-def test_elements_have_the_same_number_where_they_are_on_one_cycle(n):
-    after = np.random.default_rng(n).permutation(n)
-    known = np.full(n, -1)
-    for start in range(n):
-        here = start
-        while known[here] < 0:
-            known[here], here = start, after[here]
-    cycle = _cycles(after)
-    # numbered from 0 on without gaps, one number for each cycle
-    assert set(cycle.tolist()) == set(range(np.unique(known).size))
-    assert len(set(zip(cycle.tolist(), known.tolist(), strict=True))) == np.unique(known).size
 
 
 def test_every_ring_is_a_cycle_with_its_own_bonds():

@@ -6,7 +6,7 @@ from math import cosh, exp, sinh, sqrt
 
 import numpy as np
 
-from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms._core.compiled.loops import kernel
 from hs_deepatoms.atoms.peaks import STEEPEST
 
 LANES = 8  # numbers that a processor handles at once: rows of windows are a multiple of it

@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from hs_deepatoms._core.compiled.cells import neighbours
+from hs_deepatoms._core.compiled.loops import in_parts
 from hs_deepatoms.atoms.compiled import pairs as _pairs
 from hs_deepatoms.atoms.compiled import pixels as _pixels
 from hs_deepatoms.atoms.compiled import spread as _spread
 from hs_deepatoms.atoms.compiled import surface as _surface
 from hs_deepatoms.atoms.compiled import system as _system
 from hs_deepatoms.atoms.compiled import windows as _windows
-from hs_deepatoms.atoms.compiled.loops import in_parts
 from hs_deepatoms.atoms.compiled.splines import Numbers, Splines
 from hs_deepatoms.atoms.covariance import FAINT, MOST
 from hs_deepatoms.atoms.ground import Ground
@@ -124,7 +125,7 @@ def local_heights(c: Columns, image, valid, window: Window) -> torch.Tensor:
 
 
 def near_pairs(c: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
-    found = _pairs.neighbours(c.y.contiguous().numpy(), c.x.contiguous().numpy(), float(distance))
+    found = neighbours(c.y.contiguous().numpy(), c.x.contiguous().numpy(), float(distance))
     i, j = torch.from_numpy(np.ascontiguousarray(found.T))
     return i, j
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms._core.compiled.loops import kernel
 
 # the polynomials 1, u, v, uu, uv, vv as powers of (u, v), and the places of their products among moments, 5 x 5
 POWERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))

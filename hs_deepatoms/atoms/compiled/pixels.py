@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hs_deepatoms._core.compiled.loops import kernel
 from hs_deepatoms.atoms.compiled.bells import X, Y, span
-from hs_deepatoms.atoms.compiled.loops import kernel
 
 # (1 + s) log(1 + s) - s over the square of s, around zero: 1/2 - s/6 + s^2/12 - ...
 SERIES = tuple(np.float32((-1) ** k / ((k + 1) * (k + 2))) for k in range(9))

@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 
-from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms._core.compiled.loops import kernel
 
 
 @kernel

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hs_deepatoms.atoms.compiled.loops import kernel
+from hs_deepatoms._core.compiled.loops import kernel
 
 
 @kernel

@@ -6,8 +6,8 @@ from math import sqrt
 
 import numpy as np
 
+from hs_deepatoms._core.compiled.loops import kernel
 from hs_deepatoms.atoms.compiled import surface
-from hs_deepatoms.atoms.compiled.loops import kernel
 
 # moments are of single precision: diagonals were raised by that share, and no pivot is smaller but by rounding
 ROUNDING = 1e-6

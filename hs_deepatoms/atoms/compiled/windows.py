@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hs_deepatoms._core.compiled.loops import kernel
 from hs_deepatoms.atoms.compiled.bells import (
     HEIGHT,
     X,
@@ -16,7 +17,6 @@ from hs_deepatoms.atoms.compiled.bells import (
     span,
     tilts,
 )
-from hs_deepatoms.atoms.compiled.loops import kernel
 from hs_deepatoms.atoms.compiled.moments import (
     moments,
     multiplied,

@@ -12,7 +12,10 @@ from pathlib import Path
 from numba import njit
 from numba.core import event
 
+from hs_deepatoms._core.cores import cores
+
 _logger = logging.getLogger(__name__)
+_PACKAGE = Path(__file__).parents[2]
 
 
 def kernel(function: Callable) -> Callable:
@@ -29,17 +32,17 @@ def kernel(function: Callable) -> Callable:
 
 
 class _Patience(event.Listener):
-    """Says once why a first fit takes its time: nobody waits half a minute without a word."""
+    """Says once why a first call takes its time: nobody waits half a minute without a word."""
 
     said = False
 
     def on_start(self, event) -> None:
         function = getattr(event.data.get("dispatcher"), "py_func", None)
-        if not self.said and getattr(function, "__module__", "").startswith(__package__):
+        if not self.said and getattr(function, "__module__", "").startswith(f"{_PACKAGE.name}."):
             self.said = True
             _logger.warning(
-                "Compiling the fit of columns, once after installation: this takes about half a minute, on a busy "
-                "machine several."
+                "Compiling loops, once after installation: this takes some seconds for rings, about half a minute for "
+                "the fit of columns, and several on a busy machine."
             )
 
     def on_end(self, event) -> None:
@@ -51,8 +54,8 @@ event.register("numba:compile", _Patience())
 
 @cache
 def _sources() -> tuple:
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return tuple((file.name, file.stat().st_mtime, file.stat().st_size) for file in files)
+    files = sorted(_PACKAGE.glob("*/compiled/*.py"))
+    return tuple((str(file.relative_to(_PACKAGE)), file.stat().st_mtime, file.stat().st_size) for file in files)
 
 
 def in_parts(compiled: Callable, n: int, *arguments, part: int = 512) -> None:
@@ -92,14 +95,6 @@ def side_by_side(call: Callable, items: Sequence) -> list:
         return done + [call(item) if w.cancel() else w.result() for w, item in zip(waiting, items[1:], strict=True)]
     finally:  # after an error nothing goes on behind the back of the caller
         wait([w for w in waiting if not w.cancel()])
-
-
-@cache
-def cores() -> int:
-    """Cores that this process may use; ``OMP_NUM_THREADS`` limits them as it limits those of torch and BLAS."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(allowed, max(1, int(limit))) if limit.isdigit() else allowed
 
 
 @cache

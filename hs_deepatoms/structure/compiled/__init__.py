@@ -1,0 +1,1 @@
+"""Loops over atoms, bonds and the rings they close, compiled by numba."""
