@@ -24,7 +24,8 @@ def atomic_numbers(ds: xr.Dataset, elements: Any = None, *, argument: str = "ele
     ds
         Positions table.
     elements
-        ``{class number or name: symbol}``; one symbol for all atoms; None: the names of the classes are symbols.
+        ``{class number or name: symbol}``, numbers also as text; one symbol for all atoms; None: the names of the
+        classes are symbols.
     argument
         How the caller names it, for errors.
 
@@ -77,9 +78,11 @@ def _by_class(elements: Mapping | None, names: Mapping[int, str], argument: str)
     numbers = {name: value for value, name in names.items()}
     made = {}
     for key, symbol in (elements or {}).items():
+        if isinstance(key, str) and key not in numbers and key.isdigit():
+            key = int(key)  # from JSON all keys are text
         if isinstance(key, str) and key not in numbers:
-            raise TableError(explain(f"{argument} with class {key!r}", f"one of {sorted(numbers)}, or a number",
-                                     "Name the classes as the table does."))  # fmt: skip
+            allowed = f"one of {sorted(numbers)}, or a number" if numbers else "numbers: the classes have no names"
+            raise TableError(explain(f"{argument} with class {key!r}", allowed, "Name the classes as the table does."))
         if not isinstance(key, str) and not is_whole(key, -np.inf):
             raise TableError(explain(f"{argument} with class {key!r}", "names of classes or whole numbers",
                                      "Name the classes as the table does."))  # fmt: skip

@@ -35,7 +35,8 @@ def atoms():
     return hs_deepatoms.positions(y, x, signal=_image(), columns=columns)
 
 
-@pytest.mark.parametrize("species", [{0: "C", 1: "Si"}, {1: "Si", 0: "C"}, {"dopant": "Si", "carbon": "C", 7: "U"}])
+@pytest.mark.parametrize("species", [{0: "C", 1: "Si"}, {1: "Si", 0: "C"}, {"dopant": "Si", "carbon": "C", 7: "U"},
+                                     {"1": "Si", "carbon": "C"}])  # fmt: skip
 def test_elements_by_class_whatever_the_order(atoms, species):
     made = atoms.deepatoms.to_ase(species=species)
     np.testing.assert_array_equal(made.numbers, np.where(atoms["species"] == 1, 14, 6))
