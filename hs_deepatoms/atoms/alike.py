@@ -144,7 +144,7 @@ def _change(sites, p, brightness, who, there, weight) -> np.ndarray:
 
 def _beside(places: np.ndarray, p: np.ndarray, shortest: float) -> np.ndarray:
     """True for candidates with a likelier one right beside them."""
-    from hs_deepatoms.atoms.compiled.pairs import neighbours
+    from hs_deepatoms._core.compiled.cells import neighbours
 
     near = neighbours(*np.ascontiguousarray(places.T), BESIDE * shortest)
     out = np.zeros(len(p), bool)
