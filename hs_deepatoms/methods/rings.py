@@ -14,7 +14,7 @@ from hs_deepatoms.methods.bonds import Network, components_by_frame, network_att
 from hs_deepatoms.structure import defects as kinds
 from hs_deepatoms.structure.doubtful import doubtful_atoms
 from hs_deepatoms.structure.graph import coordination, read_cell, without_crossings
-from hs_deepatoms.structure.rings import SMALLEST, Rings, check_planar, find_rings, ring_counts
+from hs_deepatoms.structure.rings import SMALLEST, Rings, check_planar, check_sparse, find_rings, ring_counts
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import flag_attributes
 from hs_deepatoms.tables.frames import frame_grid
@@ -77,7 +77,7 @@ def rings(
     Raises
     ------
     TableError
-        If the bonds cross (no planar network), most rings are triangles (close-packed), or as in `bonds`.
+        If the bonds cross or are too many for a plane, most rings are triangles (close-packed), or as in `bonds`.
     InvalidArgumentError
         If a number is out of range.
 
@@ -175,6 +175,7 @@ def uncrossed(net: Network) -> tuple[Network, int]:
     """Longer bonds that cross others are taken out, frame by frame."""
     if net.flat:
         return net, 0
+    check_sparse(net.frame.size, net.bonds.first.size)
     cell = net.parameters["cell"]
     if not net.frame.any():
         part, crossed = without_crossings(net.plane.y, net.plane.x, net.bonds, every=net.every, cell=cell)

@@ -107,6 +107,24 @@ def _without_ends(n_atoms: int, bonds: Bonds) -> np.ndarray:
     return kept
 
 
+def check_sparse(n_atoms: int, n_bonds: int) -> None:
+    """Refuse more bonds than a plane has room for, before they are compared with each other.
+
+    Raises
+    ------
+    TableError
+        If more than `CROSSED` of them must cross others: without crossings there are at most three for each atom [1]_.
+
+    References
+    ----------
+    .. [1] R. Diestel, "Graph Theory", Springer (2017), corollary 4.2.10, https://doi.org/10.1007/978-3-662-53622-3
+    """
+    if (1 - CROSSED) * n_bonds > 3 * n_atoms:
+        got = f"{n_bonds} bonds between {n_atoms} atoms, {2 * n_bonds / n_atoms:.3g} for each"
+        todo = "Shorten them: cutoff= as text has a unit of its own ('1.8 Å'), a number has that of the axes."
+        raise TableError(explain(got, "a planar network, where an atom has at most six on average", todo))
+
+
 def check_planar(rings: Rings, crossed: int, n_bonds: int) -> None:
     """Refuse what is no network of rings in a plane.
 

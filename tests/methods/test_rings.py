@@ -115,6 +115,7 @@ def test_few_atoms(n):
 def test_named_errors():
     atoms = _table(PERFECT)
     uncalibrated = hs_deepatoms.positions(PERFECT.y * 12, PERFECT.x * 12)
+    squares = hs_deepatoms.positions(*(w.ravel() for w in np.mgrid[0:3, 0:4] * 1.0))
     for table, arguments, error, words in [
         (uncalibrated, {"elements": "C"}, TableError, "unit of length"),
         (atoms, {"elements": {1: "C"}}, TableError, "without an element"),
@@ -123,7 +124,8 @@ def test_named_errors():
         (atoms, {"cutoff": 0.2, "factor": 1.2}, InvalidArgumentError, "factor"),
         (atoms, {"factor": -1}, InvalidArgumentError, "factor"),
         (atoms, {"largest": 2}, InvalidArgumentError, "largest"),
-        (atoms, {"cutoff": 0.3}, TableError, "cross others"),
+        (squares, {"cutoff": 1.5}, TableError, "cross others"),
+        (atoms, {"cutoff": 1.8}, TableError, "for each. Allowed: a planar network"),
         (atoms, {"containing": "Si"}, TableError, "species"),
     ]:
         with pytest.raises(error, match=words):
