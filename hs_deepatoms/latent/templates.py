@@ -55,7 +55,7 @@ def class_averages(
         # an average that is off its middle does not reach the patches that are shifted the other way
         motifs, count = averaged(patches, motifs, frame, far, 1)
     motifs = motifs[torch.argsort(count, descending=True)]
-    motifs = agreeing(motifs, frame, far, blur)
+    motifs = agreeing(motifs, frame, lattice, blur)  # about their middles: farther off some match amiss
     if not lattice.movable:
         return motifs
     which, pose, _ = search_all(patches, motifs, frame, lattice)  # what was moved in from beyond the rim is not there
