@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SURE = 0.8  # probability from which an atom is believed whatever the rings say
 LOOKED_AT = 12  # atoms of the rings at least that say so, whatever is asked for
 SMALL_CELL = 4.0  # bond lengths: a hexagon is 2 across, and its image must not touch it
+OVERLAP = 0.1  # bond lengths: nearer ones are two detections of one atom
 CLEAR = 3.5  # standard deviations above the noise from which it is
 
 
@@ -105,6 +106,7 @@ def rings(
         net, crossed = uncrossed(net.of(np.flatnonzero(~left_out)))
         found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
     _say_small_cell(net, found)
+    _say_overlaps(net)
     if net.frame.any() and found.size.size:
         found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable"))
     length = float(np.median(net.bonds.length)) if net.bonds.first.size else np.nan
@@ -129,6 +131,27 @@ def _say_small_cell(net: Network, found: Rings) -> None:
     if inside.any() and sides.min() < SMALL_CELL * np.median(net.bonds.length):
         got = f"{inside.sum()} bonds lie on no ring, and the cell is only {sides.min():.3g} wide"
         warn_user(f"{got}: rings that touch their own image are not found. Repeat the cell two or three times.")
+
+
+def _say_overlaps(net: Network) -> None:
+    """Two detections of one atom have the same bonds, which do not cross, and close rings of nothing between them."""
+    usual = float(np.median(net.bonds.length)) if net.bonds.first.size else 0.0
+    near = net.bonds.length < OVERLAP * usual
+    number = np.unique(net.bonds.second[near]).size + _at_one_place(net)
+    if number:
+        todo = f"Take them out first: atoms.deepatoms.remove_overlaps({OVERLAP * usual:.2g})."
+        warn_user(f"{number} atoms are nearer to another one than a tenth of a bond, and rings there are wrong. {todo}")
+
+
+def _at_one_place(net: Network) -> int:
+    """How many atoms that have bonds stand exactly where another one stands: no bond is between these."""
+    y, x = net.plane.y, net.plane.x
+    in_order = np.sort(y)
+    if not (in_order[1:] == in_order[:-1]).any():  # as nearly always where positions were measured
+        return 0
+    order = np.lexsort((x, y, net.frame))
+    same = np.all([w[order[1:]] == w[order[:-1]] for w in (y, x, net.frame)], axis=0)
+    return int((same & (coordination(y.size, net.bonds)[order[1:]] > 0)).sum())
 
 
 def _check_sizes(largest: Any, regular: Any) -> None:

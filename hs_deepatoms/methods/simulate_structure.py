@@ -11,11 +11,12 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms._core.numbers import check_number
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.methods.bonds import angstrom
 from hs_deepatoms.methods.plane import length_in, read_plane
 from hs_deepatoms.methods.to_ase import from_ase, table_of, to_ase
-from hs_deepatoms.structure.ase import Trajectory, relax_atoms, run_dynamics, separate
+from hs_deepatoms.structure.ase import SAME_SITE, Trajectory, joined_in_cif, relax_atoms, run_dynamics, separate
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.frames import frame_grid, frame_of
 from hs_deepatoms.tables.history import with_entry
@@ -246,8 +247,8 @@ def export(
     Raises
     ------
     InvalidArgumentError
-        If ASE has no such format, it holds one structure and there are several, the folder is not there, or the
-        path is itself a folder.
+        If ASE has no such format or cannot write it, it holds one structure and there are several, the folder is not
+        there, or the path is itself a folder.
     TableError
         If there are no atoms in a frame; and as in `to_ase`.
     """
@@ -282,9 +283,16 @@ def export(
     with written_beside(path) as temporary:
         try:
             write(temporary, images if len(images) > 1 else images[0], format=kind.name, **settings)
-        except TypeError as error:
-            got, todo = f"options={options!r} for format {kind.name!r} ({error})", "Leave out what it does not know."
+        except OSError:
+            raise
+        except Exception as error:  # each of ASE's writers fails in its own way
+            got = f"format {kind.name!r} with options={options!r}: {type(error).__name__}: {error}"
+            todo = "See ASE's description of this format, or use extxyz, which takes everything."
             raise InvalidArgumentError(explain(got, "what ASE's writer of this format takes", todo)) from error
+    if kind.name == "cif" and (lost := sum(map(joined_in_cif, images))):
+        where = f"nearer than {SAME_SITE} of the cell to another one, maybe over its edge"
+        warn_user(f"{lost} atoms in {path.name} are {where}: programs that read it may take two for one. "
+                  "Use extxyz, or remove_overlaps first.")  # fmt: skip
     return path
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DRIFT = 0.01  # eV per atom, of what is conserved: a hundred times that of steps that are short enough
 OPTIMIZERS = ("FIRE", "BFGS", "LBFGS", "BFGSLineSearch")
 FAR = 6.0  # Å: no bond is half as long, and what calculators know of atoms ends there
+SAME_SITE = 1e-3  # of each side of the cell: what nearer atoms of a cif file are taken for
 HOT = 1e3  # eV/Å: atoms so near that their forces would throw them out of the cell
 
 
@@ -166,6 +167,21 @@ class Anchors:
     def todict(self) -> dict:
         """For ASE's files."""
         return {"name": "Anchors", "kwargs": {"positions": self.positions, "stiffness": self.stiffness}}
+
+
+def joined_in_cif(atoms: Atoms) -> int:
+    """How many atoms stand, over an edge of the cell or not, where one before them stands, as readers of cif see it.
+
+    Examples
+    --------
+    >>> joined_in_cif(build_atoms([0.01, 5.0, 9.995], [5.0] * 3, [5.0] * 3, [6] * 3, cell=np.eye(3) * 10))
+    1
+    """
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(atoms.get_scaled_positions(wrap=True) % 1.0, boxsize=1.0)
+    pairs = tree.query_pairs(SAME_SITE, p=np.inf, output_type="ndarray")
+    return np.unique(pairs.max(axis=1, initial=0)).size if len(pairs) else 0
 
 
 def calculated(atoms: Atoms, calculator: Any) -> tuple[Atoms, float, np.ndarray]:

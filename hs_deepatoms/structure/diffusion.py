@@ -26,8 +26,10 @@ def diffusion(track, time, y, x, *, drift: bool = True) -> Diffusion:
     y, x
         Shape (n,), in one unit.
     drift
-        Whether the mean step of all atoms of a frame is taken off. With N atoms this takes 1/N of the diffusion along;
-        the estimate is multiplied by N/(N-1) for it.
+        Whether the mean step of all atoms of a frame is taken off. With N atoms this takes 1/N of the diffusion along:
+        squares are multiplied by N/(N-1) for it, products of two steps divided by 1 - 1/N - 1/M + K/(NM), with N and M
+        atoms that take the one and the other, and K that take both. A frame where one atom alone takes a step says
+        nothing.
 
     Returns
     -------
@@ -54,18 +56,20 @@ def diffusion(track, time, y, x, *, drift: bool = True) -> Diffusion:
     follows = (np.diff(track) == 0) & (np.diff(time) == 1)
     step = np.stack([np.diff(np.asarray(w, float)[order]) for w in (y, x)])
     step[:, ~follows] = np.nan
-    weight = np.ones(follows.size)
-    if drift and follows.any():
-        step, weight = _without_drift(step, time[:-1], follows)
-    square = step**2 * weight
+    left = np.ones(follows.size)
+    if drift:
+        step, left, follows = _without_drift(step, time[:-1], follows)
     pairs = np.flatnonzero(follows[1:] & follows[:-1])
-    product = step[:, pairs] * step[:, pairs + 1] * np.sqrt(weight[pairs] * weight[pairs + 1])
     if not follows.any():
         return Diffusion(np.nan, np.nan, np.nan, 0)
+    square = step**2 / left
+    product = step[:, pairs] * step[:, pairs + 1]
+    if drift:
+        pairs, product = _of_products(product, pairs, time, left)
     mean_square = square[:, follows].mean()
     mean_product = product.mean() if pairs.size else np.nan
     constant = mean_square / 2 + mean_product
-    free = (1 / weight[follows & (weight > 0)]).sum()  # steps, less one per frame whose mean was taken off
+    free = left[follows].sum()  # steps, less one per frame whose mean was taken off
     own = _of_estimator(constant, -mean_product, free)
     std = float(np.fmax(own, _scatter(track, follows, pairs, square, product)))
     return Diffusion(float(constant), std, float(-mean_product), int(follows.sum()))
@@ -77,14 +81,27 @@ def _of_estimator(constant: float, localisation: float, steps: float) -> float:
     return float(np.sqrt((6 * d**2 + 4 * d * blur + 2 * blur**2) / (2 * steps))) if steps > 0 else np.nan
 
 
-def _without_drift(step: np.ndarray, time: np.ndarray, follows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Steps less the mean step of their frame, and N/(N-1) of it; a frame of one step says nothing about diffusion."""
+def _without_drift(step: np.ndarray, time: np.ndarray, follows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Steps less the mean step of their frame, the share 1 - 1/N of their squares that is left, and which steps say
+    something: not those of frames with one step."""
     frames, which = np.unique(time, return_inverse=True)
     number = np.bincount(which[follows], minlength=frames.size)
     mean = np.stack([np.bincount(which[follows], one[follows], frames.size) for one in step]) / np.maximum(number, 1)
-    moved = step - mean[:, which]
-    weight = np.divide(number, number - 1, out=np.zeros(frames.size), where=number > 1)
-    return moved, weight[which]
+    left = 1 - 1 / np.maximum(number, 2)
+    return step - mean[:, which], left[which], follows & (number > 1)[which]
+
+
+def _of_products(product, pairs, time, left) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of successive steps, and their products without what the drift took of them.
+
+    The means of two frames share the noise of the atoms that are seen in both, K of N and M: that many only.
+    """
+    which = np.unique(time[pairs], return_inverse=True)[1]
+    both = np.bincount(which)[which] if pairs.size else which
+    rest = 1 - left[pairs], 1 - left[pairs + 1]  # 1/N and 1/M
+    share = 1 - rest[0] - rest[1] + both * rest[0] * rest[1]
+    some = share > 1e-9
+    return pairs[some], product[:, some] / share[some]
 
 
 def _scatter(track, follows, pairs, square, product) -> float:

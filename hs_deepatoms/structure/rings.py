@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hs_deepatoms._core.errors import TableError, explain
+from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
 from hs_deepatoms.structure.graph import Bonds
 
 SMALLEST = 3
@@ -73,6 +73,7 @@ def find_rings(y, x, bonds: Bonds, *, largest: int = 12) -> Rings:
     from hs_deepatoms.structure.compiled import faces
 
     y, x = (np.ascontiguousarray(w, float) for w in (y, x))
+    bonds = _checked(bonds, y.size)
     kept = _without_ends(y.size, bonds)
     while True:
         part = bonds if kept.size == bonds.first.size else bonds.at(kept)
@@ -93,6 +94,17 @@ def find_rings(y, x, bonds: Bonds, *, largest: int = 12) -> Rings:
     # beyond the size of a ring half is -1, and picks what is appended
     atoms, sides = (np.append(w, -1)[half] for w in (origin, np.concatenate([kept, kept])))
     return Rings(atoms, sides, *(w[rows] for w in (size, centre_y, centre_x, area)))
+
+
+def _checked(bonds: Bonds, n_atoms: int) -> Bonds:
+    """As the compiled loops take them, which look at no type and at no end of an array."""
+    kinds = np.int64, np.int64, float, float
+    bonds = Bonds(*(np.ascontiguousarray(w, kind) for w, kind in zip(bonds, kinds, strict=True)))
+    rows = bonds.first, bonds.second
+    if min(w.min(initial=0) for w in rows) < 0 or max(w.max(initial=-1) for w in rows) >= n_atoms:
+        raise InvalidArgumentError(explain("bonds of rows that are not there", f"rows from 0 to {n_atoms - 1}",
+                                           "Find the bonds of these atoms."))  # fmt: skip
+    return bonds
 
 
 def _without_ends(n_atoms: int, bonds: Bonds) -> np.ndarray:

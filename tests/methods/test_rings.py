@@ -1,6 +1,7 @@
 """``bonds``, ``graph``, ``coordination``, ``rings`` and ``plot_rings`` of tables: units, frames, ids, errors."""
 
 import json
+import warnings
 
 import matplotlib
 
@@ -110,6 +111,18 @@ def test_few_atoms(n):
     assert rings.sizes["ring"] == 0 and rings.sizes["atom"] == n
     assert atoms.deepatoms.coordination()["coordination"].values.tolist() == [max(n - 1, 0)] * n
     plt.close(atoms.deepatoms.plot_rings().figure)
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-7, 0.005])
+def test_two_detections_of_one_atom_are_said(off):
+    y, x = (np.append(w, w[[20, 40]] + off) * 0.142 for w in (PERFECT.y, PERFECT.x))
+    atoms = hs_deepatoms.positions(y + 3.05, x + 3.05, signal=_image(), units="nm")
+    with pytest.warns(UserWarning, match="2 atoms are nearer to another one than a tenth of a bond"):
+        atoms.deepatoms.rings(cutoff=0.18)
+    clean = atoms.deepatoms.remove_overlaps(0.014)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (clean.deepatoms.rings(cutoff=0.18)["size"] == 6).all()
 
 
 def test_named_errors():

@@ -70,6 +70,17 @@ def test_round_trip_through_files(atoms, tmp_path, name, kind):
     np.testing.assert_array_equal(symbols == "Si", atoms["species"].values[order[0]] == 1)
 
 
+def test_cif_says_which_atoms_its_readers_take_for_one(tmp_path):
+    image = xr.DataArray(np.zeros((900, 2000), np.float32), dims=("y", "x"))
+    for dim in "yx":
+        image = image.assign_coords({dim: (dim, 0.01 * np.arange(image.sizes[dim]), {"units": "nm"})})
+    atoms = hs_deepatoms.positions([400.0, 400, 400, 700], [0.0, 20, 1999, 900], signal=image)
+    with pytest.warns(UserWarning, match="1 atoms in a.cif"):
+        path = atoms.deepatoms.export(tmp_path / "a.cif", species="C")
+    assert len(read(path)) == 3
+    assert len(read(atoms.deepatoms.export(tmp_path / "a.xyz", species="C"))) == 4
+
+
 def test_a_poscar_names_every_element_once(atoms, tmp_path):
     path = atoms.deepatoms.export(tmp_path / "POSCAR", species={0: "C", 1: "Si"})
     number = np.bincount(atoms["species"].values)
@@ -138,6 +149,8 @@ def test_named_errors(atoms, tmp_path):
                          ({"options": {"nope": 1}}, "options=.*nope")):  # fmt: skip
         with pytest.raises((InvalidArgumentError, TableError), match=match):
             atoms.deepatoms.export(tmp_path / "a.cif", species="C", **given)
+    with pytest.raises(InvalidArgumentError, match="'espresso-in'.*KeyError"):
+        atoms.deepatoms.export(tmp_path / "a.in", format="espresso-in", species="C")
     with pytest.raises(InvalidArgumentError, match=r"path=3.*the name of a file"):
         atoms.deepatoms.export(3, species="C")
     for wrong in ({1.5: "C", 0: "C", 1: "C"}, {None: "C"}, {0: ["C"], 1: "C"}):

@@ -12,18 +12,29 @@ from hs_deepatoms._core.compiled.loops import kernel
 def near_pairs(y, x, radius):
     """Rows (first, second) of points at most ``radius`` apart, first < second, sorted."""
     found = neighbours(y, x, radius)
-    first, second = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
-    start = 0
+    by_second = _placed(found[:, 1], len(y))
+    second = np.empty(len(found), np.int64)
+    ends = np.zeros(len(y) + 1, np.int64)
     for k in range(len(found)):
-        first[k] = found[k, 0]
-        if k > 0 and first[k] != first[k - 1]:
-            start = k
-        place = k  # each has few partners: put in order as they come
-        while place > start and second[place - 1] > found[k, 1]:
-            second[place] = second[place - 1]
-            place -= 1
-        second[place] = found[k, 1]
+        ends[found[k, 0] + 1] += 1
+    first, ends = found[:, 0].copy(), np.cumsum(ends)  # firsts come in order, their seconds do not
+    for k in by_second:
+        second[ends[found[k, 0]]] = found[k, 1]
+        ends[found[k, 0]] += 1
     return first, second
+
+
+@kernel
+def _placed(values, n):
+    """Rows in the order of values from 0 to n - 1."""
+    ends = np.zeros(n + 1, np.int64)
+    for value in values:
+        ends[value + 1] += 1
+    ends, order = np.cumsum(ends), np.empty(len(values), np.int64)
+    for k in range(len(values)):
+        order[ends[values[k]]] = k
+        ends[values[k]] += 1
+    return order
 
 
 @kernel

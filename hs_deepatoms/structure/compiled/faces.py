@@ -101,7 +101,8 @@ def loops(start, length, after, origin, n_atoms, smallest, largest):
 
 @kernel
 def measured(y, x, half, size, origin, dy, dx):
-    """Centres y, x and areas (n_loops,) of loops; 0 for what goes around a periodic cell and does not close."""
+    """Centres y, x and areas (n_loops,) of loops; 0 for what goes around a periodic cell and does not close, and for
+    what is flat but for rounding."""
     n, bonds, begin = len(size), len(dy), 0
     centre_y, centre_x, area = np.empty(n), np.empty(n), np.empty(n)
     for k in range(n):
@@ -121,5 +122,5 @@ def measured(y, x, half, size, origin, dy, dx):
         begin += size[k]
         centre_y[k], centre_x[k] = y[near] + sum_y / size[k], x[near] + sum_x / size[k]
         closed = along_y * along_y + along_x * along_x < 1e-12 * longest
-        area[k] = twice / 2 if closed else 0.0
+        area[k] = twice / 2 if closed and abs(twice) > 1e-9 * longest else 0.0
     return centre_y, centre_x, area
