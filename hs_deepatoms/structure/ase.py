@@ -174,7 +174,7 @@ def joined_in_cif(atoms: Atoms) -> int:
 
     Examples
     --------
-    >>> joined_in_cif(build_atoms([0.01, 5.0, 9.995], [5.0] * 3, [5.0] * 3, [6] * 3, cell=np.eye(3) * 10))
+    >>> joined_in_cif(build_atoms([0.002, 5.0, 9.998], [5.0] * 3, [5.0] * 3, [6] * 3, cell=np.eye(3) * 10))
     1
     """
     from scipy.spatial import cKDTree

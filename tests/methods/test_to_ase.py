@@ -149,7 +149,7 @@ def test_named_errors(atoms, tmp_path):
                          ({"options": {"nope": 1}}, "options=.*nope")):  # fmt: skip
         with pytest.raises((InvalidArgumentError, TableError), match=match):
             atoms.deepatoms.export(tmp_path / "a.cif", species="C", **given)
-    with pytest.raises(InvalidArgumentError, match="'espresso-in'.*KeyError"):
+    with pytest.raises(InvalidArgumentError, match=r"'espresso-in'.*KeyError"):
         atoms.deepatoms.export(tmp_path / "a.in", format="espresso-in", species="C")
     with pytest.raises(InvalidArgumentError, match=r"path=3.*the name of a file"):
         atoms.deepatoms.export(3, species="C")
