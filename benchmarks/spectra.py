@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import hs_deepatoms  # noqa: F401
-from hs_deepatoms.methods.pair_tree import stored_model
+from hs_deepatoms.methods.pair_stored import stored_model
 from hs_deepatoms.simulate.spectrum_images import LINKS, hysteresis_loops, planted_cube, tunnelling_spectra
 
 WINDOW = 12

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.lengths import read_length
-from hs_deepatoms.methods.pair_request import request_of
-from hs_deepatoms.methods.pair_sources import Pair, read_pair, read_window
+from hs_deepatoms.methods.pair_request import requests_of
+from hs_deepatoms.methods.pair_several import build_several_tree
+from hs_deepatoms.methods.pair_sources import Pair, read_pairs, read_window
 from hs_deepatoms.methods.pair_training import learn_image, learn_spectra
 from hs_deepatoms.methods.pair_tree import build_image_tree, build_spectrum_tree
 
@@ -157,10 +158,12 @@ def im2spec(
     >>> tree.deepatoms.predict(haadf)
     <Signal1D, title: predicted from an image, dimensions: (30, 24|40)>
     """
-    asked = request_of(locals())
-    pair = read_pair(image, eels, region=region, shift=shift, operation="im2spec")
-    learned = learn_spectra(pair, read_window(window, pair), asked)
-    return _warned(build_spectrum_tree(pair, learned, asked))
+    asked = requests_of(locals(), eels)
+    pairs = read_pairs(image, eels, region=region, shift=shift, operation="im2spec")
+    learned = learn_spectra(pairs, read_window(window, pairs[0]), asked)
+    if isinstance(eels, list | tuple):
+        return _warned(build_several_tree(pairs, learned, asked))
+    return _warned(build_spectrum_tree(pairs[0], learned[0], asked[0]))
 
 
 def spec2im(
@@ -227,10 +230,10 @@ batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, dev
     >>> tree.deepatoms.predict(eels)
     <Signal2D, title: predicted image from spectra, dimensions: (|30, 24)>
     """
-    asked = request_of(locals())
-    pair = read_pair(image, eels, region=region, shift=shift, operation="spec2im")
-    learned = learn_image(pair, _context(window, pair), asked)
-    return _warned(build_image_tree(pair, learned, asked))
+    asked = requests_of(locals(), eels)
+    pairs = read_pairs(image, eels, region=region, shift=shift, operation="spec2im")
+    learned = learn_image(pairs, _context(window, pairs[0]), asked)
+    return _warned(build_image_tree(pairs, learned, asked))
 
 
 def _context(window: Any, pair: Pair) -> int:

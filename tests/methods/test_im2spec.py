@@ -74,7 +74,7 @@ def test_beats_its_baselines_and_says_so(learned, cube):
 
 
 def test_spectra_and_widths_against_the_truth(learned, cube):
-    from hs_deepatoms.methods.pair_tree import stored_model
+    from hs_deepatoms.methods.pair_stored import stored_model
     from hs_deepatoms.methods.pair_use import mapped_outputs
 
     image = image_of(cube.image)
