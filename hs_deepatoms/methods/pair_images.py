@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hs_deepatoms.bridge.lengths import unit_factor
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.bridge.spectrum_results import axis_dictionary, signal_like
-from hs_deepatoms.methods.pair_sources import read_scans, read_spectra
+from hs_deepatoms.methods.pair_sources import joined_titles, read_scans, read_spectra
 from hs_deepatoms.methods.pair_stored import Stored, count_spectra, stored_model
 from hs_deepatoms.methods.pair_tiles import finer_axis, untiled
 from hs_deepatoms.methods.pair_training import padded, spectral_maps
@@ -73,7 +74,7 @@ def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | Non
     model = stored[0].model.to(device)
     out = applied(model, padded(np.concatenate(maps), model.window), device=device)
     out[:, ~valid] = np.nan
-    return stored[0], sources[0], out
+    return stored[0], replace(sources[0], title=joined_titles(sources)), out
 
 
 def _read(tree: Any, spectra: Any) -> list[Source]:

@@ -94,6 +94,11 @@ def whose(number: int, source: Source) -> str:
     return f" ({name_of(number)}{f', {source.title}' if source.title else ''})"
 
 
+def joined_titles(sources: Sequence[Source]) -> str:
+    """Titles of all that have one."""
+    return " + ".join(one.title for one in sources if one.title)
+
+
 def read_pair(image: Any, spectra: Any, *, region: Any, shift: Any, operation: str) -> Pair:
     """Read both, and find out how their pixels correspond.
 

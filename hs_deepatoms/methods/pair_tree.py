@@ -14,7 +14,7 @@ from hs_deepatoms.bridge.provenance import plain, provenance_entry
 from hs_deepatoms.bridge.source import Source
 from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport, score_images, score_spectra
-from hs_deepatoms.methods.pair_sources import Pair, name_of
+from hs_deepatoms.methods.pair_sources import Pair, joined_titles, name_of
 from hs_deepatoms.methods.pair_stored import FORMAT_VERSION, KIND, REVERSE, model_node
 from hs_deepatoms.methods.pair_tiles import finer_axis, untiled
 from hs_deepatoms.methods.pair_training import Learned
@@ -103,7 +103,7 @@ def several_attrs(pairs: list[Pair], learned: list[Learned], asked: list[PairReq
     parameters = {name: value if _alike([one[name] for one in said]) else [one[name] for one in said]
                   for name, value in said[0].items()}  # fmt: skip
     entry = provenance_entry(kind, parameters, seed=asked[0].seed, device=asked[0].device)
-    return {"spectra": json.dumps([one.spectra.title for one in pairs]),
+    return {"spectra": joined_titles([one.spectra for one in pairs]),
             "provenance": json.dumps(plain([*(entry for one in entries for entry in one), entry]))}  # fmt: skip
 
 
