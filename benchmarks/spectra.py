@@ -333,8 +333,8 @@ def _our_rate(target: str, steps: int) -> list[float]:
     return [round(samples / wall, 1), round(samples / cpu, 1)]
 
 
-CASES = {"planted": planted, "reverse": reverse, "several": several, "loops": loops, "tunnelling": tunnelling, "cuzn": cuzn, "eds": eds,
-         "real_edges": real_edges, "speed": speed}  # fmt: skip
+CASES = {"planted": planted, "reverse": reverse, "several": several, "loops": loops, "tunnelling": tunnelling,
+         "cuzn": cuzn, "eds": eds, "real_edges": real_edges, "speed": speed}  # fmt: skip
 
 
 def main() -> None:

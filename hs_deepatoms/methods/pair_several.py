@@ -95,10 +95,13 @@ def _summary(nodes: dict[str, xr.Dataset]) -> xr.Dataset:
     import xarray as xr
 
     own = {name: nodes[f"/{name}/metrics"] for name in (key.strip("/") for key in nodes) if "/" not in name}
-    kept = [one.drop_vars([v for v in one.variables if {"energy", "edge"} & {v, *one[v].dims}]) for one in own.values()]
+    kept = [one.drop_dims([dim for dim in ("energy", "edge") if dim in one.dims]) for one in own.values()]
     names = xr.DataArray(np.array(list(own), object), dims="spectrum", name="spectrum")
     table = xr.concat([one.drop_attrs(deep=False) for one in kept], names)
-    table["peak_error"].attrs["units"] = "units of the energy axis"
+    units = {one["peak_error"].attrs["units"] for one in kept}
+    if len(units) > 1:
+        del table["peak_error"].attrs["units"]
+        table["peak_error"].attrs["long_name"] += f" ({', '.join(one['peak_error'].attrs['units'] for one in kept)})"
     titles = np.array([nodes[f"/{name}"].attrs["spectra"] for name in own], object)
     verdicts = [f"{name}{f' ({title})' if title else ''}: {one.attrs['verdict']}"
                 for (name, one), title in zip(own.items(), titles, strict=True)]  # fmt: skip

@@ -62,7 +62,8 @@ def read_pairs(image: Any, spectra: Any, *, region: Any, shift: Any, operation: 
         _check_spectra(one, f"{operation}, {name_of(number)}")
     lead = next((one for one in sources if _is_calibrated(one)), sources[0])
     pair = _paired(image, lead, region, shift, operation)
-    return [replace(pair, spectra=one, whose=whose(number, one)) for number, one in enumerate(sources)]
+    on_one_grid = [replace(one, navigation=lead.navigation) for one in sources]
+    return [replace(pair, spectra=one, whose=whose(number, one)) for number, one in enumerate(on_one_grid)]
 
 
 def read_scans(spectra: Sequence[Any], operation: str) -> list[Source]:

@@ -292,3 +292,4 @@ def test_spectra_without_units_are_of_the_scan_of_the_same_size(cube, lines, pai
         tree = image_of(cube.image).im2spec([bare, pair[0]], **SHORT)
     first, second = tree.deepatoms.predict(image_of(cube.image))
     assert first.axes_manager["x"].units == "nm" and second.data.shape == (72, 90, 40)
+    assert tree.deepatoms.held_out()[0].axes_manager["x"].units == tree["latent/x"].attrs["units"] == "nm"
