@@ -123,7 +123,10 @@ def _paired(image: Any, cube: Source, region: Any, shift: Any, operation: str) -
     inside = inside[0][:, None] & inside[1][None, :]
     share = float(inside.mean())
     if share == 0:
-        got = f"a spectrum image that lies outside of the image (rows from {lines[0].first:.4g} px)"
+        where = " and ".join(
+            f"{name} from {line.first:.4g} px" for name, line in zip(("rows", "columns"), lines, strict=True)
+        )
+        got = f"a spectrum image that lies outside of the image ({where} of it)"
         todo = "Check units, scales and offsets of both, or say where it lies with region= or shift=."
         raise InvalidAxesError(explain(got, "grids that overlap", todo))
     if share < 0.999:

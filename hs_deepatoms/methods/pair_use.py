@@ -198,11 +198,18 @@ def _check_pixels(source: Source, stored: Stored) -> None:
         return
     for axis, fields in zip(source.signal, stored.attrs["image_axes"], strict=True):
         known = Axis.from_dict(fields)
-        ratio = axis.step * unit_factor(axis.units, known.units) / known.step
-        if abs(ratio - 1) > SCALES_DIFFER:
+        if _ratio(axis, known) is None or abs(_ratio(axis, known) - 1) > SCALES_DIFFER:
             got = f"pixels of {axis.step:.4g} {axis.units} along {axis.name}"
-            todo = "Rebin or interpolate the image first."
+            todo = "Rebin or interpolate the image first; calibrate it, or give its data, if it has no units."
             raise InvalidArgumentError(explain(got, f"those of the training, {known.step:.4g} {known.units}", todo))
+
+
+def _ratio(axis: Axis, known: Axis) -> float | None:
+    """Of their pixels; None for units of other things."""
+    try:
+        return axis.step * unit_factor(axis.units, known.units) / known.step
+    except InvalidArgumentError:
+        return None
 
 
 def decoded(stored: Stored, maps: np.ndarray, function: Any) -> np.ndarray:

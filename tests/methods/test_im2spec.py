@@ -592,6 +592,24 @@ def test_an_axis_without_even_steps_is_kept(cube):
     np.testing.assert_array_equal(predicted.axes_manager[-1].axis, energy)
 
 
+def test_fewer_spectra_than_channels():
+    small = planted_cube((16, 20), 400, endmembers=3, counts=(80, 300), link="pointwise", seed=2)
+    image, spectra = image_of(small.image), eels_of(small.counts, small.energy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = image.im2spec(spectra, **{**SHORT, "window": 3, "folds": 4})
+        back = spectra.spec2im(image, **{**SHORT, "window": 3})
+    assert tree["metrics"].attrs["data_components"] == 2
+    assert tree["metrics"].attrs["data_gain"] == pytest.approx(1, rel=0.05)
+    np.testing.assert_allclose(tree.deepatoms.predict(image).data.mean((0, 1)), small.counts.mean((0, 1)), rtol=0.2)
+    assert back.deepatoms.predict(spectra).data.shape == (16, 20)
+
+
+def test_pixels_in_other_units_are_refused(learned, cube):
+    with pytest.raises(InvalidArgumentError, match=r"pixels of 1 px along y\. Allowed: those of the training, 0\.1 nm"):
+        learned.deepatoms.predict(hs.signals.Signal2D(cube.image))
+
+
 def test_loading_something_else_is_refused(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     with pytest.raises(TableError):
