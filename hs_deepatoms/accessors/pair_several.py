@@ -98,15 +98,23 @@ class SeveralSpectraAccessor(TreeAccessor):
             got = f"{len(given) if isinstance(given, list | tuple) else 'no list of'} spectra for plot"
             todo = "Give those that were learned from, in their order."
             raise InvalidArgumentError(explain(got, f"a list of {len(each)}", todo))
-        return [one.deepatoms.plot(pixels=pixels, spectra=own) for one, own in zip(each, given, strict=True)]
+        return self._titled([one.deepatoms.plot(pixels=pixels, spectra=own)
+                             for one, own in zip(each, given, strict=True)])  # fmt: skip
 
     def plot_along(self, latent: int = 0, *, n: int = 5, span: float = 2.0) -> list[matplotlib.figure.Figure]:
         """A figure for each of the spectra: spectra and mean windows of the image along a latent."""
-        return [one.deepatoms.plot_along(latent, n=n, span=span) for one in self._each()]
+        return self._titled([one.deepatoms.plot_along(latent, n=n, span=span) for one in self._each()])
 
     def plot_scores(self) -> list[matplotlib.figure.Figure]:
         """A figure for each of the spectra: R2 of the model and of its baselines, in all and by channel."""
-        return [one.deepatoms.plot_scores() for one in self._each()]
+        return self._titled([one.deepatoms.plot_scores() for one in self._each()])
+
+    def _titled(self, figures: list[matplotlib.figure.Figure]) -> list[matplotlib.figure.Figure]:
+        """Figures that say whose they are."""
+        metrics = self._tree["metrics"]
+        for figure, name, title in zip(figures, metrics["spectrum"].values, metrics["title"].values, strict=True):
+            figure.suptitle(str(title) or str(name))
+        return figures
 
     def _each(self) -> list[xr.DataTree]:
         from hs_deepatoms.methods.pair_several import each_of

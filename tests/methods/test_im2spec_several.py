@@ -144,6 +144,7 @@ def test_along_latents_pictures_and_one_of_them(learned, pair):
     figures = learned.deepatoms.plot(pixels=places, spectra=pair)
     labels = [figure.axes[0].get_xlabel() for figure in figures]
     assert labels == ["Energy loss (eV)", "Energy (keV)"]
+    assert [figure.get_suptitle() for figure in figures] == ["core loss", "X-rays"]
     drawn = figures[1].axes[1].lines[0].get_ydata()
     np.testing.assert_array_equal(drawn, pair[1].data[tuple(places[1])])
     for made in (learned.deepatoms.plot(), learned.deepatoms.plot_scores(), learned.deepatoms.plot_along(1)):
@@ -195,6 +196,28 @@ def test_options_of_each_and_places_without_one_of_the_spectra(cube, lines, pair
         np.testing.assert_array_equal(np.isnan(one.data).all((0, 1)), mask)
     said = found[1].metadata.deepatoms.provenance[0]["parameters"]
     assert said["n_components"] == 2 and said["likelihood"] == "poisson"
+
+
+@pytest.mark.parametrize("target", ["scores", "spectrum"])
+def test_counts_beside_loops_that_are_none(cube, pair, target):
+    """A spectrum with a total and one without: amplitude and phase, or counts and a current."""
+    bias = np.tanh(np.linspace(-3, 3, 31) - cube.abundances[0][..., None])
+    bias += np.random.default_rng(0).normal(0, 0.05, bias.shape)
+    loops = calibrated(hs.signals.Signal1D(bias))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = image_of(cube.image).im2spec([loops, pair[0]], **{**SHORT, "steps": 40, "target": target})
+    kinds = [tree[f"spectrum_{k}/metrics"].attrs for k in range(2)]
+    assert [one["data_normalisation"] for one in kinds] == ["none", "area"]
+    assert [one["data_likelihood"] for one in kinds] == ["gaussian", "poisson"]
+    first, second = tree.deepatoms.predict(image_of(cube.image))
+    test = tree["latent/part"].values == 2
+    for predicted, known, enough in ((first.data, bias, 0.7), (second.data, cube.counts, 0.7)):
+        around = ((known[test] - known.mean((0, 1))) ** 2).sum()
+        assert 1 - ((predicted[test] - known[test]) ** 2).sum() / around > enough - 0.4
+    assert first.data.min() < -0.5 and second.data.min() >= 0
+    std = np.sqrt(first.get_noise_variance().data[test])
+    assert 0.55 < (np.abs(first.data[test] - bias[test]) < std).mean() < 0.85
 
 
 def test_a_list_of_one_is_a_list(cube, pair):
