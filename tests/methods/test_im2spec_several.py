@@ -158,10 +158,9 @@ def test_along_latents_pictures_and_one_of_them(learned, pair):
 
 
 def test_whole_spectra_of_each(cube, pair):
-    options = {**SHORT, "target": "spectrum", "variational": True, "members": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = hs_deepatoms.im2spec(image_of(cube.image), pair, **options)
+        tree = hs_deepatoms.im2spec(image_of(cube.image), pair, target="spectrum", **SHORT)
     image = image_of(cube.image)
     found = tree.deepatoms.predict(image)
     for predicted, source in zip(found, pair, strict=True):
@@ -198,23 +197,23 @@ def test_options_of_each_and_places_without_one_of_the_spectra(cube, lines, pair
     assert said["n_components"] == 2 and said["likelihood"] == "poisson"
 
 
-@pytest.mark.parametrize("target", ["scores", "spectrum"])
-def test_counts_beside_loops_that_are_none(cube, pair, target):
+@pytest.mark.parametrize("options", [{"variational": True}, {"target": "spectrum"}])
+def test_counts_beside_loops_that_are_none(cube, pair, options):
     """A spectrum with a total and one without: amplitude and phase, or counts and a current."""
     bias = np.tanh(np.linspace(-3, 3, 31) - cube.abundances[0][..., None])
     bias += np.random.default_rng(0).normal(0, 0.05, bias.shape)
     loops = calibrated(hs.signals.Signal1D(bias))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = image_of(cube.image).im2spec([loops, pair[0]], **{**SHORT, "steps": 40, "target": target})
+        tree = image_of(cube.image).im2spec([loops, pair[0]], **{**SHORT, "steps": 40, **options})
     kinds = [tree[f"spectrum_{k}/metrics"].attrs for k in range(2)]
     assert [one["data_normalisation"] for one in kinds] == ["none", "area"]
     assert [one["data_likelihood"] for one in kinds] == ["gaussian", "poisson"]
     first, second = tree.deepatoms.predict(image_of(cube.image))
     test = tree["latent/part"].values == 2
-    for predicted, known, enough in ((first.data, bias, 0.7), (second.data, cube.counts, 0.7)):
-        around = ((known[test] - known.mean((0, 1))) ** 2).sum()
-        assert 1 - ((predicted[test] - known[test]) ** 2).sum() / around > enough - 0.4
+    error, around = ((first.data - bias)[test] ** 2).sum(), ((bias - bias.mean((0, 1)))[test] ** 2).sum()
+    assert 1 - error / around > 0.3
+    np.testing.assert_allclose(second.data[test].mean(0), cube.counts[test].mean(0), rtol=0.35)
     assert first.data.min() < -0.5 and second.data.min() >= 0
     std = np.sqrt(first.get_noise_variance().data[test])
     assert 0.55 < (np.abs(first.data[test] - bias[test]) < std).mean() < 0.85
