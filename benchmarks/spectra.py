@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import hs_deepatoms  # noqa: F401
-from hs_deepatoms.methods.pair_tree import stored_model
+from hs_deepatoms.methods.pair_stored import stored_model
 from hs_deepatoms.simulate.spectrum_images import LINKS, hysteresis_loops, planted_cube, tunnelling_spectra
 
 WINDOW = 12
@@ -126,6 +126,48 @@ def reverse(args) -> dict:
                      "seconds": round(time.perf_counter() - begun, 1)}  # fmt: skip
         print(link, json.dumps(out[link]), flush=True)
     return out
+
+
+def several(args) -> dict:
+    """EELS and X-rays of the same places: by one network, and by one for each."""
+    out: dict = {}
+    for link in args.link or LINKS[:1]:
+        shape = (128, 128) if args.quick else (256, 256)
+        cube = planted_cube(shape, 256 if args.quick else 1024, link=link, seed=args.seed)
+        cubes = [cube, x_rays(cube, np.random.default_rng([args.seed, 1]))]
+        image, first = signals(cubes[0])
+        _, second = signals(cubes[1], "Energy", "keV", "EDS_TEM")
+        begun = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = image.im2spec([first, second], window=WINDOW, show_progressbar=False)
+        found = {"together, seconds": round(time.perf_counter() - begun, 1)}
+        test, metrics = tree["latent/part"].values == 2, tree["metrics"].to_dataset()
+        for number, own in enumerate(cubes):
+            truth = against_truth(tree.deepatoms.of(number), own, test)
+            found[f"together, {('EELS', 'X-rays')[number]}"] = {
+                **{key: round(value, 4) for key, value in truth.items() if key != "error"},
+                "r2_noise_removed": [round(float(one), 4) for one in metrics["r2_noise_removed"][number]],
+                "removed_of_best_baseline": round(float(metrics["gain"][number]), 3),
+                "coverage_measured": round(float(metrics["coverage"][number]), 4)}  # fmt: skip
+        kinds = {"spectral_name": "Energy", "units": "keV", "signal_type": "EDS_TEM"}
+        out[link] = {**found, "alone, EELS": one_cube(cubes[0]), "alone, X-rays": one_cube(cubes[1], keep=kinds)}
+        print(link, json.dumps(out[link]), flush=True)
+    return out
+
+
+def x_rays(cube, rng: np.random.Generator, channels: int = 200, dose: float = 0.002):
+    """X-ray counts of the composition and thickness of a cube: two lines of each endmember above a background."""
+    energy, k = np.linspace(0.1, 10.0, channels), len(cube.endmembers)
+    places = np.stack([np.linspace(0.8, 4.5, k), np.linspace(5.2, 9.2, k)], 1)
+    spectra = 0.02 * np.exp(-energy / 4) + sum(
+        share * np.exp(-0.5 * ((energy - places[:, [line]]) / 0.07) ** 2) for line, share in ((0, 0.7), (1, 0.3))
+    )
+    spectra /= spectra.sum(1, keepdims=True)
+    shapes = np.tensordot(cube.abundances, spectra.astype(np.float32), ((0,), (0,)))
+    totals = cube.totals * dose
+    counts = rng.poisson(shapes * totals[..., None]).astype(np.uint16)
+    return replace(cube, counts=counts, shapes=shapes, totals=totals, endmembers=spectra, energy=energy)
 
 
 def loops(args) -> dict:
@@ -291,8 +333,8 @@ def _our_rate(target: str, steps: int) -> list[float]:
     return [round(samples / wall, 1), round(samples / cpu, 1)]
 
 
-CASES = {"planted": planted, "reverse": reverse, "loops": loops, "tunnelling": tunnelling, "cuzn": cuzn, "eds": eds,
-         "real_edges": real_edges, "speed": speed}  # fmt: skip
+CASES = {"planted": planted, "reverse": reverse, "several": several, "loops": loops, "tunnelling": tunnelling,
+         "cuzn": cuzn, "eds": eds, "real_edges": real_edges, "speed": speed}  # fmt: skip
 
 
 def main() -> None:

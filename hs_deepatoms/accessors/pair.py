@@ -126,14 +126,14 @@ class ImageAccessor(TreeAccessor):
     """What a network that predicts images from spectra can do."""
 
     def predict(self, spectra: Any, *, std: bool = True, lazy_output: bool | None = None, device: str = "auto") -> Any:
-        """The image of a spectrum image. See `hs_deepatoms.methods.pair_use.predict_image`."""
-        from hs_deepatoms.methods.pair_use import predict_image
+        """The image of a spectrum image. See `hs_deepatoms.methods.pair_images.predict_image`."""
+        from hs_deepatoms.methods.pair_images import predict_image
 
         return predict_image(self._tree, spectra, std=std, lazy_output=lazy_output, device=device)
 
     def predict_std(self, spectra: Any, *, lazy_output: bool | None = None, device: str = "auto") -> Any:
         """Standard deviation of the predicted image."""
-        from hs_deepatoms.methods.pair_use import predict_image_std
+        from hs_deepatoms.methods.pair_images import predict_image_std
 
         return predict_image_std(self._tree, spectra, lazy_output=lazy_output, device=device)
 
@@ -150,8 +150,8 @@ class ImageAccessor(TreeAccessor):
         return latent_map(self._tree, latent)
 
     def decode_along(self, latent: int = 0, *, n: int = 9, span: float = 2.0) -> xr.Dataset:
-        """Pixels and mean spectra along a latent. See `hs_deepatoms.methods.pair_use.decode_image_along`."""
-        from hs_deepatoms.methods.pair_use import decode_image_along
+        """Pixels and mean spectra along a latent. See `hs_deepatoms.methods.pair_images.decode_image_along`."""
+        from hs_deepatoms.methods.pair_images import decode_image_along
 
         return decode_image_along(self._tree, latent, n=n, span=span)
 

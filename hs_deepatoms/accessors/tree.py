@@ -132,11 +132,13 @@ def tree_accessor(tree: xr.DataTree) -> TreeAccessor | NotAResult:
     from hs_deepatoms.accessors.comparison import ComparisonAccessor
     from hs_deepatoms.accessors.latent import LatentAccessor
     from hs_deepatoms.accessors.pair import ImageAccessor, SpectrumAccessor
+    from hs_deepatoms.accessors.pair_several import SeveralSpectraAccessor
     from hs_deepatoms.accessors.unmixing import UnmixingAccessor
 
     kinds: dict[Any, type[TreeAccessor]] = {
         "decomposition": DecompositionAccessor,
         "im2spec": SpectrumAccessor,
+        "im2spec_several": SeveralSpectraAccessor,
         "latent": LatentAccessor,
         "latent_comparison": ComparisonAccessor,
         "spec2im": ImageAccessor,

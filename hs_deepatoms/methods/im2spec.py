@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.lengths import read_length
-from hs_deepatoms.methods.pair_request import request_of
-from hs_deepatoms.methods.pair_sources import Pair, read_pair, read_window
+from hs_deepatoms.methods.pair_request import requests_of
+from hs_deepatoms.methods.pair_several import build_several_tree
+from hs_deepatoms.methods.pair_sources import Pair, read_pairs, read_window
 from hs_deepatoms.methods.pair_training import learn_image, learn_spectra
 from hs_deepatoms.methods.pair_tree import build_image_tree, build_spectrum_tree
 
@@ -27,12 +28,12 @@ def im2spec(
     region: Any = None,
     shift: tuple | None = None,
     target: str = "scores",
-    n_components: int | None = None,
+    n_components: int | list | None = None,
     latent_dim: int = 8,
     variational: bool = False,
-    likelihood: str = "auto",
-    normalisation: str = "auto",
-    non_negative: bool | None = None,
+    likelihood: str | list = "auto",
+    normalisation: str | list = "auto",
+    non_negative: bool | list | None = None,
     split: Any = "blocks",
     folds: int | None = None,
     members: int = 1,
@@ -41,23 +42,25 @@ def im2spec(
     learning_rate: float = 2e-3,
     navigation_mask: Any = None,
     signal_mask: Any = None,
-    spikes: bool = True,
-    edges: dict[str, float] | None = None,
+    spikes: bool | list = True,
+    edges: dict[str, float] | list | None = None,
     checkpoint: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
     num_workers: int | None = None,
     show_progressbar: bool | None = None,
 ) -> xr.DataTree:
-    """Learn which spectrum belongs to the surroundings of a pixel in an image.
+    """Learn which spectrum, or which spectra, belong to the surroundings of a pixel in an image.
 
     Parameters
     ----------
     image : hyperspy Signal2D, xarray.DataArray, numpy or dask array; or a list of them
         One image, shape (ny, nx); several channels on one grid as a list, or along one navigation axis. It may be finer
         than the spectrum image, and show more (a survey image).
-    eels : hyperspy Signal1D (EELSSpectrum, ...), xarray.DataArray, numpy or dask array
-        Spectra (ny, nx, n). Of a lazy one, blocks are read one after another.
+    eels : hyperspy Signal1D (EELSSpectrum, ...), xarray.DataArray, numpy or dask array; or a list of them
+        Spectra (ny, nx, n). Of a lazy one, blocks are read one after another. Several spectra of every place (low and
+        core loss, EELS and X-rays, amplitude and phase) are a list of signals of one scan, each with an axis of its
+        own: one network with one latent space predicts all of them. Places are used where all have a spectrum.
     window : int, float or str, optional
         Side of the surroundings: pixels of the image, axis units or text. None: 16 pixels, or 6 spectra where the image
         is finer, at most a sixth of the map.
@@ -70,7 +73,8 @@ def im2spec(
         Predict scores of principal components, scaled for Poisson noise, as many as stand out of the noise, at most 20;
         or all channels by dilated convolutions (slower).
     n_components : int, optional
-        Number of scores.
+        Number of scores. This, ``likelihood``, ``normalisation``, ``non_negative``, ``signal_mask``, ``spikes`` and
+        ``edges`` may be lists with a value for each of several spectra.
     latent_dim : int
     variational : bool
         Latents with a distribution: a variational encoder-decoder.
@@ -121,7 +125,9 @@ def im2spec(
         several: in whose test), and the error, as maps. ``/held_out``: what is predicted for every spectrum of a test
         by the networks that have not seen it. ``/traversal``, ``/examples``, ``/history``, ``/model``.
         ``tree.deepatoms`` has ``predict``, ``predict_std``, ``held_out``, ``latent_map``, ``decode_along``, ``plot``
-        and ``save``.
+        and ``save``. Of several spectra ``/metrics`` has a row for each, which beats its baselines by itself,
+        ``/spectrum_0``, ``/spectrum_1``, ... have what there is of each alone, the methods give a list in the order of
+        the spectra, and ``tree.deepatoms.of(1)`` is the tree of one of them.
 
     Raises
     ------
@@ -129,9 +135,10 @@ def im2spec(
         Data that are no image or no map of spectra, an image of one value, too few usable spectra, negative counts
         with ``likelihood="poisson"``.
     InvalidAxesError
-        Grids that do not overlap or whose relation is not known.
+        Grids that do not overlap or whose relation is not known; several spectra that are not of one scan.
     InvalidArgumentError
-        Options that are none; a map too small for a gap as wide as the window.
+        Options that are none; lists of another length than that of the spectra; a map too small for a gap as wide as
+        the window.
     TrainingError
         If the loss is no longer finite.
 
@@ -157,10 +164,12 @@ def im2spec(
     >>> tree.deepatoms.predict(haadf)
     <Signal1D, title: predicted from an image, dimensions: (30, 24|40)>
     """
-    asked = request_of(locals())
-    pair = read_pair(image, eels, region=region, shift=shift, operation="im2spec")
-    learned = learn_spectra(pair, read_window(window, pair), asked)
-    return _warned(build_spectrum_tree(pair, learned, asked))
+    asked = requests_of(locals(), eels)
+    pairs = read_pairs(image, eels, region=region, shift=shift, operation="im2spec")
+    learned = learn_spectra(pairs, read_window(window, pairs[0]), asked)
+    if isinstance(eels, list | tuple):
+        return _warned(build_several_tree(pairs, learned, asked))
+    return _warned(build_spectrum_tree(pairs[0], learned[0], asked[0]))
 
 
 def spec2im(
@@ -170,11 +179,11 @@ def spec2im(
     window: int | float | str | None = None,
     region: Any = None,
     shift: tuple | None = None,
-    n_components: int | None = None,
+    n_components: int | list | None = None,
     latent_dim: int = 8,
     variational: bool = False,
-    likelihood: str = "auto",
-    normalisation: str = "auto",
+    likelihood: str | list = "auto",
+    normalisation: str | list = "auto",
     split: Any = "blocks",
     folds: int | None = None,
     members: int = 1,
@@ -183,7 +192,7 @@ def spec2im(
     learning_rate: float = 2e-3,
     navigation_mask: Any = None,
     signal_mask: Any = None,
-    spikes: bool = True,
+    spikes: bool | list = True,
     checkpoint: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -195,7 +204,7 @@ def spec2im(
     Parameters
     ----------
     eels, image
-        As for :func:`~hs_deepatoms.im2spec`.
+        As for :func:`~hs_deepatoms.im2spec`. A list of several spectra is looked at together.
     window : int, float or str, optional
         Side of the surroundings of a spectrum that are looked at: spectra, axis units of the map or text. None: 5
         spectra, at most a quarter of the map.
@@ -208,7 +217,8 @@ batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, dev
     -------
     xarray.DataTree
         As for :func:`~hs_deepatoms.im2spec`, without ``/examples``; ``tree.deepatoms.predict(eels)`` is an image, with
-        as many pixels per spectrum as the image of the training.
+        as many pixels per spectrum as the image of the training. Of several spectra ``predict`` takes a list of as
+        many, in the same order.
 
     Raises
     ------
@@ -227,10 +237,10 @@ batch_size, learning_rate, navigation_mask, signal_mask, spikes, checkpoint, dev
     >>> tree.deepatoms.predict(eels)
     <Signal2D, title: predicted image from spectra, dimensions: (|30, 24)>
     """
-    asked = request_of(locals())
-    pair = read_pair(image, eels, region=region, shift=shift, operation="spec2im")
-    learned = learn_image(pair, _context(window, pair), asked)
-    return _warned(build_image_tree(pair, learned, asked))
+    asked = requests_of(locals(), eels)
+    pairs = read_pairs(image, eels, region=region, shift=shift, operation="spec2im")
+    learned = learn_image(pairs, _context(window, pairs[0]), asked)
+    return _warned(build_image_tree(pairs, learned, asked))
 
 
 def _context(window: Any, pair: Pair) -> int:

@@ -14,9 +14,10 @@ from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
 from hs_deepatoms.bridge.source import Source, read_source
 from hs_deepatoms.bridge.spectrum_results import axis_dictionary, signal_like
+from hs_deepatoms.methods.pair_images import check_energy
+from hs_deepatoms.methods.pair_stored import Stored, stored_model
 from hs_deepatoms.methods.pair_tiles import finer_axis
-from hs_deepatoms.methods.pair_tree import Stored, stored_model
-from hs_deepatoms.methods.pair_use import check_energy, decoded, spectra_of, variance_of
+from hs_deepatoms.methods.pair_use import decoded, spectra_of, variance_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -10,7 +10,7 @@ import numpy as np
 
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.source import Source
-from hs_deepatoms.methods.pair_tree import Stored
+from hs_deepatoms.methods.pair_stored import Stored
 from hs_deepatoms.spectra.grid import Line, aligned
 from hs_deepatoms.spectra.model import PairModel, applied
 
@@ -34,8 +34,6 @@ class AskedImage:
     frames, axes : list of Axis
         Of the frames, and of the spectra in a frame.
     device : str
-    n : int
-        Channels of a spectrum.
     """
 
     stored: Stored
@@ -45,7 +43,6 @@ class AskedImage:
     frames: list[Axis]
     axes: list[Axis]
     device: str
-    n: int
 
 
 def padded_frame(frame: Any, asked: AskedImage) -> np.ndarray:
@@ -64,33 +61,51 @@ def outputs_of(model: PairModel, padded: np.ndarray, device: str, what: str = "f
     return out
 
 
-def lazy_spectra(asked: AskedImage, function: Callable[[np.ndarray], np.ndarray]) -> da.Array:
-    """``function`` of the outputs of all frames, (*frames, ny, nx, n), in chunks of about 64 MB."""
+def lazy_spectra(asked: AskedImage, wanted: list[tuple[Callable[[np.ndarray], np.ndarray], int]]) -> list[da.Array]:
+    """What functions say of the outputs of all frames, each (*frames, ny, nx, n), in chunks of at most about 64 MB.
+
+    Parameters
+    ----------
+    asked : AskedImage
+    wanted : list of (callable, int)
+        ``function(outputs)`` gives (h, w, n) of the outputs (k, h, w) of a block, which are computed once for all of
+        them; and n.
+    """
     import dask
     import dask.array as da
 
     ny, nx = (axis.size for axis in asked.axes)
-    side = max(1, int(np.sqrt(CHUNK / (4 * asked.n))))
-    pad, work = dask.delayed(padded_frame, pure=False), dask.delayed(_block, pure=False)
-    shared = dask.delayed(asked)
-    parts = []
+    side = max(1, int(np.sqrt(CHUNK / (4 * max(n for _, n in wanted)))))
+    pad, work, shared = dask.delayed(padded_frame, pure=False), dask.delayed(_block, pure=False), dask.delayed(asked)
+    made = [dask.delayed(function, pure=False) for function, _ in wanted]
+    frames: list[list] = [[] for _ in wanted]
     for k in range(len(asked.stack)):
         frame = pad(asked.stack[k], shared)
-        rows = []
+        rows: list[list] = [[] for _ in wanted]
         for y in range(0, ny, side):
             spans = [(y, min(y + side, ny), x, min(x + side, nx)) for x in range(0, nx, side)]
-            shapes = [(b - a, d - c, asked.n) for a, b, c, d in spans]
-            made = [work(shared, frame, span, function) for span in spans]
-            rows.append(da.concatenate([da.from_delayed(one, shape, np.float32)
-                                        for one, shape in zip(made, shapes, strict=True)], 1))  # fmt: skip
-        parts.append(da.concatenate(rows, 0))
+            outputs = [work(shared, frame, span) for span in spans]
+            for row, own, (_, n) in zip(rows, made, wanted, strict=True):
+                shapes = [(b - a, d - c, n) for a, b, c, d in spans]
+                row.append(da.concatenate([da.from_delayed(own(one), shape, np.float32)
+                                           for one, shape in zip(outputs, shapes, strict=True)], 1))  # fmt: skip
+        for parts, row in zip(frames, rows, strict=True):
+            parts.append(da.concatenate(row, 0))
+    return [_framed(parts, asked) for parts in frames]
+
+
+def _framed(parts: list[da.Array], asked: AskedImage) -> da.Array:
+    """Maps (ny, nx, n) of all frames as one array."""
+    import dask.array as da
+
     whole = da.stack(parts) if asked.frames else parts[0]
-    return whole.reshape((*(axis.size for axis in asked.frames), ny, nx, asked.n)) if len(asked.frames) > 1 else whole
+    sizes = tuple(axis.size for axis in asked.frames)
+    return whole.reshape((*sizes, *parts[0].shape)) if len(sizes) > 1 else whole
 
 
-def _block(asked: AskedImage, padded: np.ndarray, span: tuple[int, int, int, int], function) -> np.ndarray:
-    """Spectra (h, w, n) of some rows and columns."""
+def _block(asked: AskedImage, padded: np.ndarray, span: tuple[int, int, int, int]) -> np.ndarray:
+    """Outputs (k, h, w) of some rows and columns."""
     a, b, c, d = span
     model = asked.stored.model
     s, w = model.step, model.window
-    return function(outputs_of(model, padded[:, a * s : (b - 1) * s + w, c * s : (d - 1) * s + w], asked.device))
+    return outputs_of(model, padded[:, a * s : (b - 1) * s + w, c * s : (d - 1) * s + w], asked.device)

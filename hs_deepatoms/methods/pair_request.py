@@ -17,6 +17,7 @@ from hs_deepatoms._core.numbers import check_count, check_whole, is_number
 TARGETS = ("scores", "spectrum")
 LIKELIHOODS = ("auto", "poisson", "gaussian", "learned")
 NORMALISATIONS = ("auto", "area", "zlp", "none")
+OF_EACH = ("n_components", "likelihood", "normalisation", "non_negative", "signal_mask", "spikes", "edges")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,30 @@ def request_of(arguments: dict[str, Any]) -> PairRequest:
     asked = PairRequest(**{**own, "device": choose_device(arguments["device"])})
     check_request(asked)
     return asked
+
+
+def requests_of(arguments: dict[str, Any], spectra: Any) -> list[PairRequest]:
+    """The request for each spectrum of a list; of a single one, a list with one.
+
+    Of several, what is asked of a spectrum alone may be a list with a value for each.
+
+    Raises
+    ------
+    InvalidArgumentError
+    """
+    if not isinstance(spectra, list | tuple):
+        return [request_of(arguments)]
+    found = []
+    for number in range(len(spectra)):
+        own = {name: arguments[name] for name in OF_EACH if name in arguments}
+        for name, value in own.items():
+            if isinstance(value, list | tuple):
+                if len(value) != len(spectra):
+                    got = f"{name} with {len(value)} values for {len(spectra)} spectra"
+                    raise InvalidArgumentError(explain(got, "one for each, or one for all", "Change the list."))
+                own[name] = value[number]
+        found.append(request_of({**arguments, **own}))
+    return found
 
 
 def check_request(asked: PairRequest) -> None:

@@ -110,7 +110,7 @@ class _Tally:
             net = strength(measured)
             for name, guess in guesses.items():
                 self.errors_of_edges[edge][name] += float(((strength(guess) - net) ** 2).sum())
-        out = self.learned.paired.held_out[(slice(None), *where)]
+        out = self.learned.held_out[(slice(None), *where)]
         hits, judged = _covered(self.output, out, spectra, self.skip, self.rng)
         for key in np.unique(held.block):
             mine = held.block == key
@@ -133,7 +133,7 @@ class _Tally:
         """Measured and predicted normalised spectra (m, n), and the variance of the noise."""
         totals = self.learned.totals[place][here]
         measured = spectra / totals[:, None]
-        predicted = self.output.shapes(self.learned.paired.held_out[(slice(None), *place)][:, here])
+        predicted = self.output.shapes(self.learned.held_out[(slice(None), *place)][:, here])
         return measured, predicted, self.learned.space.noise(measured, totals)
 
 
@@ -201,7 +201,7 @@ class ImageReport:
 
 def score_images(learned: Learned, seed: int) -> ImageReport:
     """Scores on the test pixels of all splits."""
-    tiles, held_out, test = learned.tiles, learned.paired.held_out, learned.part(TEST)
+    tiles, held_out, test = learned.tiles, learned.held_out, learned.part(TEST)
     k = len(tiles)
     block = small_blocks(tiles.shape[1:], max(2, learned.window))
     guesses = _image_guesses(learned, seed)
@@ -222,7 +222,7 @@ def score_images(learned: Learned, seed: int) -> ImageReport:
 def _image_guesses(learned: Learned, seed: int) -> dict[str, np.ndarray]:
     """Tiles (k, ny, nx) by method; of baselines those of the tests alone, each by what its own split was trained on."""
     tiles = learned.tiles
-    out = {OWN: learned.paired.held_out[: len(tiles)], **{name: np.zeros_like(tiles) for name in IMAGE_BASELINES}}
+    out = {OWN: learned.held_out[: len(tiles)], **{name: np.zeros_like(tiles) for name in IMAGE_BASELINES}}
     for split in learned.splits:
         train, look, test = (split.of(part) for part in (TRAIN, LOOK, TEST))
         weights, rng = np.full(len(tiles), 1 / len(tiles)), np.random.default_rng([seed, 33])

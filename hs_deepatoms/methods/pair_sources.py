@@ -35,6 +35,8 @@ class Pair:
         Where rows and columns of spectra lie in the images.
     inside : numpy.ndarray of bool, shape (ny, nx)
         Spectra whose place is in the images.
+    whose : str
+        Of several spectra, which these are, for messages: `` (spectrum_1, core loss)``.
     """
 
     images: np.ndarray
@@ -42,6 +44,60 @@ class Pair:
     spectra: Source
     lines: tuple[Line, Line]
     inside: np.ndarray
+    whose: str = ""
+
+
+def read_pairs(image: Any, spectra: Any, *, region: Any, shift: Any, operation: str) -> list[Pair]:
+    """Read an image with its spectra, or with each of a list of them that were taken in one scan.
+
+    Raises
+    ------
+    InvalidImageError, InvalidAxesError
+        As `read_pair`; scans that are not the same.
+    """
+    if not isinstance(spectra, list | tuple):
+        return [read_pair(image, spectra, region=region, shift=shift, operation=operation)]
+    sources = read_scans(spectra, operation)
+    for number, one in enumerate(sources):
+        _check_spectra(one, f"{operation}, {name_of(number)}")
+    lead = next((one for one in sources if _is_calibrated(one)), sources[0])
+    pair = _paired(image, lead, region, shift, operation)
+    on_one_grid = [replace(one, navigation=lead.navigation) for one in sources]
+    return [replace(pair, spectra=one, whose=whose(number, one)) for number, one in enumerate(on_one_grid)]
+
+
+def read_scans(spectra: Sequence[Any], operation: str) -> list[Source]:
+    """Several spectrum images of one scan.
+
+    Raises
+    ------
+    InvalidArgumentError
+        An empty list.
+    InvalidImageError, InvalidAxesError
+        What is no spectrum image; scans that are not the same.
+    """
+    if not spectra:
+        raise InvalidArgumentError(explain("an empty list of spectra", "at least one", "Give a spectrum image."))
+    sources = [read_spectra(one, f"{operation}, {name_of(number)}") for number, one in enumerate(spectra)]
+    lead = next((number for number, one in enumerate(sources) if _is_calibrated(one)), 0)
+    for number, one in enumerate(sources):
+        _check_scan(sources[lead], one, (lead, number))
+    return sources
+
+
+def name_of(number: int) -> str:
+    """What one of several spectra is called in messages and trees."""
+    return f"spectrum_{number}"
+
+
+def whose(number: int, source: Source) -> str:
+    """Which of several spectra, in brackets."""
+    return f" ({name_of(number)}{f', {source.title}' if source.title else ''})"
+
+
+def joined_titles(sources: Sequence[Source]) -> str:
+    """Titles of all that have one."""
+    return " + ".join(one.title for one in sources if one.title)
 
 
 def read_pair(image: Any, spectra: Any, *, region: Any, shift: Any, operation: str) -> Pair:
@@ -54,20 +110,23 @@ def read_pair(image: Any, spectra: Any, *, region: Any, shift: Any, operation: s
     InvalidAxesError
         Grids that cannot be brought together, or that do not overlap.
     """
-    images, first = read_images(image, operation)
-    cube = read_source(spectra, n_signal=1, operation=operation)
-    if len(cube.navigation) != 2:
-        got = f"spectra with {len(cube.navigation)} navigation dimensions for {operation}"
-        todo = "Give a spectrum image (y, x | energy); of a series, one at a time: eels.inav[:, :, 0]."
-        raise InvalidAxesError(explain(got, "two: rows and columns of a map", todo))
+    cube = read_spectra(spectra, operation)
     _check_spectra(cube, operation)
+    return _paired(image, cube, region, shift, operation)
+
+
+def _paired(image: Any, cube: Source, region: Any, shift: Any, operation: str) -> Pair:
+    images, first = read_images(image, operation)
     lines = _lines(first, cube, region, operation)
     lines = _shifted(lines, shift, first)
     inside = [line.inside(axis.size) for line, axis in zip(lines, first.signal, strict=True)]
     inside = inside[0][:, None] & inside[1][None, :]
     share = float(inside.mean())
     if share == 0:
-        got = f"a spectrum image that lies outside of the image (rows from {lines[0].first:.4g} px)"
+        where = " and ".join(
+            f"{name} from {line.first:.4g} px" for name, line in zip(("rows", "columns"), lines, strict=True)
+        )
+        got = f"a spectrum image that lies outside of the image ({where} of it)"
         todo = "Check units, scales and offsets of both, or say where it lies with region= or shift=."
         raise InvalidAxesError(explain(got, "grids that overlap", todo))
     if share < 0.999:
@@ -121,6 +180,44 @@ def read_window(window: Any, pair: Pair) -> int:
         allowed = f"{line.step} (one spectrum) to {LARGEST} pixels"
         raise InvalidArgumentError(explain(got, allowed, "Choose another window, or rebin the image."))
     return side
+
+
+def read_spectra(spectra: Any, operation: str) -> Source:
+    """A spectrum image.
+
+    Raises
+    ------
+    InvalidImageError, InvalidAxesError
+        What is none.
+    """
+    cube = read_source(spectra, n_signal=1, operation=operation)
+    if len(cube.navigation) != 2:
+        got = f"spectra with {len(cube.navigation)} navigation dimensions for {operation}"
+        todo = "Give a spectrum image (y, x | energy); of a series, one at a time: eels.inav[:, :, 0]."
+        if len(cube.navigation) == 3:
+            todo += (
+                f" Several spectra of every pixel: as a list, [eels.inav[:, :, k] for k in range({len(cube.data)})]."
+            )
+        raise InvalidAxesError(explain(got, "two: rows and columns of a map", todo))
+    return cube
+
+
+def _is_calibrated(cube: Source) -> bool:
+    return all(axis.units not in NO_UNITS for axis in cube.navigation)
+
+
+def _check_scan(first: Source, other: Source, numbers: tuple[int, int]) -> None:
+    """Refuse spectra that were not taken where the first ones were; what has no units is known by its size alone."""
+    for axis, own in zip(first.navigation, other.navigation, strict=True):
+        line = None
+        if axis.size == own.size and (axis.units in NO_UNITS) == (own.units in NO_UNITS):
+            line = _calibrated(axis, own)
+        if axis.size != own.size or (line is not None and line != Line(0.0, 1.0, own.size)):
+            places = [f"{name_of(number)} with {one.size} pixels along {one.name} from {one.to_value(0):.4g} to "
+                      f"{one.to_value(one.size - 1):.4g} {one.units}"
+                      for number, one in zip(numbers, (axis, own), strict=True)]  # fmt: skip
+            todo = "Crop, rebin or align them to one grid first."
+            raise InvalidAxesError(explain(" and ".join(places), "spectra of one scan, on one grid", todo))
 
 
 def _check_spectra(cube: Source, operation: str) -> None:
@@ -179,7 +276,8 @@ def _calibrated(axis: Axis, own: Axis) -> Line | None:
     factor = unit_factor(own.units, axis.units)
     pitch = own.scale * factor / axis.scale
     if pitch < 0:
-        got = f"axes of image and spectra that run in opposite directions (scales {axis.scale:.4g} and {own.scale:.4g})"
+        scales = f"(scales {axis.scale:.4g} and {own.scale:.4g})"
+        got = f"axes {axis.name} and {own.name} that run in opposite directions {scales}"
         todo = "Flip one of them, for instance s.isig[::-1], or give region=."
         raise InvalidAxesError(explain(got, "axes of one direction", todo))
     line = Line(float(axis.to_index(own.offset * factor)), pitch, own.size)

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.pair_request import PairRequest
+from hs_deepatoms.methods.pair_rows import Measured, measure
 from hs_deepatoms.methods.pair_sources import Pair
 from hs_deepatoms.methods.pair_tiles import image_tiles
 from hs_deepatoms.spectra.blocks import TRAIN, Split, block_splits, default_folds, given_split, random_split
 from hs_deepatoms.spectra.fitting import Options, Paired, Pairing, fit_pairing
 from hs_deepatoms.spectra.grid import aligned, first_pixel
-from hs_deepatoms.spectra.noise import noise_of
 from hs_deepatoms.spectra.output import SpectrumOutput
 from hs_deepatoms.spectra.rows import SpectrumRows
 from hs_deepatoms.spectra.space import SpectrumSpace, fit_space, with_channel_variance
-from hs_deepatoms.spectra.spikes import learn_spikes
+from hs_deepatoms.spectra.targets import Slot, Targets
 from hs_deepatoms.training.recipe import Recipe
 
-COUNTED = ("EELS", "EDS_TEM", "EDS_SEM", "EDS")
-NEGATIVE = 0.02  # of the sum: negative values up to this are the read-out noise of a detector that counts
 LOG_WEIGHT = 0.2  # what the logarithm of the total counts in the training, next to the shape
 LEAST = 64  # spectra
-FEWEST_CHANNELS = 4
-ZLP = 0.02  # of its height: where the zero loss ends
 
 
 @dataclass(eq=False)
@@ -50,6 +46,8 @@ class Learned:
         What was decided or left out.
     tiles : numpy.ndarray, shape (c, ny, nx), optional
         Pixels of the image, where these are the targets.
+    slot : Slot, optional
+        Where its targets are among those of the network.
     """
 
     rows: SpectrumRows
@@ -64,50 +62,66 @@ class Learned:
     valid: np.ndarray
     notes: dict = field(default_factory=dict)
     tiles: np.ndarray | None = None
+    slot: Slot | None = None
 
     @property
     def output(self) -> SpectrumOutput:
         """How outputs become spectra."""
         model = self.paired.model
-        return SpectrumOutput(self.space, model.correlation.numpy(), bool(model.spectrum))
+        return SpectrumOutput(self.space, self.slot.root(model.correlation.numpy()), bool(model.spectrum))
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """Its outputs (2 * k + spectrum, ny, nx), by networks that have not seen a place where there are such."""
+        return self.slot.of(self.paired.held_out)
 
     def part(self, which: int) -> np.ndarray:
         """Pixels (ny, nx) that belong to a part in one of the splits."""
         return np.any([split.of(which) for split in self.splits], axis=0)
 
 
-def learn_spectra(pair: Pair, window: int, asked: PairRequest) -> Learned:
-    """Train on a pair: from the image to the spectra."""
-    step = max(line.step for line in pair.lines)
-    prepared = prepare(pair, window, max(1, -(-window // step)), asked)
-    rows, space, image, splits = prepared.rows, prepared.space, prepared.image, prepared.splits
-    targets, noise = targets_of(prepared)
-    whole = asked.target == "spectrum"
-    spread = None if space.poisson else space.channel_variance
-    pairing = Pairing(image, targets, noise, target_weights(space), window, step,
-                      _reader(rows, space) if whole else None, rows.n_channels if whole else 0, spread,
-                      _log(space.mean) if space.poisson else space.mean, space.k if whole else 0,
-                      channel_noise(prepared))  # fmt: skip
-    prepared.paired = fit_pairing(pairing, splits, recipe_of(asked, prepared), options_of(asked))
-    told = prepared.paired.model.told.numpy() > 0
-    silent = [f"score {one}" for one in np.flatnonzero(~told[: space.k])]
-    prepared.notes["not_told"] = ", ".join(silent if told[space.k :].all() else [*silent, "the total"])
+def learn_spectra(pairs: list[Pair], window: int, asked: list[PairRequest]) -> list[Learned]:
+    """Train on one image and its spectra, all by one network: from the image to each of the spectra."""
+    step = max(line.step for line in pairs[0].lines)
+    prepared = prepare(pairs, window, max(1, -(-window // step)), asked)
+    first = prepared[0]
+    parts = [_spectral_targets(one, asked[0].target == "spectrum") for one in prepared]
+    pairing = Pairing(first.image, parts, window, step)
+    paired = fit_pairing(pairing, first.splits, recipe_of(asked[0], first), options_of(asked[0]))
+    every = paired.model.told.numpy() > 0
+    for one, slot in zip(prepared, pairing.slots, strict=True):
+        one.paired, one.slot = paired, slot
+        told = every[slot.first : slot.first + slot.count]
+        silent = [f"score {score}" for score in np.flatnonzero(~told[: one.space.k])]
+        one.notes["not_told"] = ", ".join(silent if told[one.space.k :].all() else [*silent, "the total"])
     return prepared
 
 
-def learn_image(pair: Pair, window: int, asked: PairRequest) -> Learned:
-    """Train on a pair: from ``window`` x ``window`` spectra to the pixels of the image in their middle."""
-    step = max(line.step for line in pair.lines)
-    prepared = prepare(pair, step, window, asked)
-    tiles = image_tiles(prepared.image, step)
-    maps = spectral_maps(prepared.space, prepared.scores, prepared.totals, prepared.valid)
-    prepared.image, prepared.window, prepared.step = padded(maps, window), window, 1
-    prepared.tiles = tiles
+def _spectral_targets(learned: Learned, whole: bool) -> Targets:
+    space, rows = learned.space, learned.rows
+    values, noise = targets_of(learned)
+    spread = None if space.poisson else space.channel_variance
+    return Targets(values, noise, target_weights(space), _reader(rows, space) if whole else None,
+                   rows.n_channels if whole else 0, spread, _log(space.mean) if space.poisson else space.mean,
+                   space.k if whole else 0, channel_noise(learned))  # fmt: skip
+
+
+def learn_image(pairs: list[Pair], window: int, asked: list[PairRequest]) -> list[Learned]:
+    """Train on an image and its spectra: from ``window`` x ``window`` places to the pixels in their middle.
+
+    All spectra of a place are looked at together.
+    """
+    step = max(line.step for line in pairs[0].lines)
+    prepared = prepare(pairs, step, window, asked)
+    tiles = image_tiles(prepared[0].image, step)
+    maps = np.concatenate([spectral_maps(one.space, one.scores, one.totals, one.valid) for one in prepared])
     weights = np.full(len(tiles), 1 / len(tiles))
-    pairing = Pairing(prepared.image, tiles, np.zeros_like(tiles), weights, window, 1)
-    prepared.paired = fit_pairing(pairing, prepared.splits, recipe_of(asked, prepared), options_of(asked))
-    told = prepared.paired.model.told.numpy() > 0
-    prepared.notes["not_told"] = "" if told.any() else "the image"
+    pairing = Pairing(padded(maps, window), [Targets(tiles, np.zeros_like(tiles), weights)], window, 1)
+    paired = fit_pairing(pairing, prepared[0].splits, recipe_of(asked[0], prepared[0]), options_of(asked[0]))
+    for one in prepared:
+        one.image, one.window, one.step, one.tiles = pairing.image, window, 1, tiles
+        one.paired, one.slot = paired, pairing.slots[0]
+        one.notes["not_told"] = "" if (paired.model.told.numpy() > 0).any() else "the image"
     return prepared
 
 
@@ -127,16 +141,19 @@ def padded(maps: np.ndarray, window: int) -> np.ndarray:
     return np.pad(maps, ((0, 0), (before, after), (before, after)), mode="symmetric")
 
 
-def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
-    """Everything up to the training: which spectra are used, their scores, the split."""
-    shape = pair.inside.shape
+def prepare(pairs: list[Pair], window: int, gap: int, asked: list[PairRequest]) -> list[Learned]:
+    """Everything up to the training: which spectra are used, their scores, the split.
+
+    Of several spectra, places are used where all of them can be.
+    """
+    pair, shape = pairs[0], pairs[0].inside.shape
     steps = {line.step for line in pair.lines}
     step = max(steps)
     lines = tuple(pair.lines) if len(steps) == 1 else tuple(replace(line, forced=step) for line in pair.lines)
     image, holes = _filled(aligned(pair.images, lines, window))
     _check_contrast(image, holes)
-    rows = _rows(pair, asked)
-    valid, totals, notes = _usable(rows, pair, asked)
+    measured = [measure(one, own) for one, own in zip(pairs, asked, strict=True)]
+    valid = np.all([one.valid for one in measured], axis=0)
     in_holes = valid & _windows_with(holes, window, step, shape)
     if in_holes.any():
         warn_user(f"{int(in_holes.sum())} spectra are left out, in whose windows the image has NaN")
@@ -145,19 +162,25 @@ def prepare(pair: Pair, window: int, gap: int, asked: PairRequest) -> Learned:
     if count < LEAST:
         got = f"{count} usable spectra, of {valid.size}"
         raise InvalidImageError(explain(got, f"at least {LEAST}", "Check the masks, NaN and the overlap."))
-    splits = _splits(valid, gap, asked)
-    poisson, counted, non_negative = (notes.pop(name) for name in ("poisson", "counted", "non_negative"))
+    splits = _splits(valid, gap, asked[0])
+    return [_scored(one, own, valid, splits, image, window, step) for one, own in zip(measured, asked, strict=True)]
+
+
+def _scored(measured: Measured, asked: PairRequest, valid: np.ndarray, splits: list[Split], image: np.ndarray,
+            window: int, step: int) -> Learned:  # fmt: skip
+    """What is learned of the spectra alone, from those of the training."""
+    rows, poisson = measured.rows, measured.poisson
     train = np.any([split.of(TRAIN) for split in splits], axis=0)
     _check_components(asked, rows, int(train.sum()))
-    space, values = fit_space(rows, train, poisson=poisson, counted=counted, n_components=asked.n_components)
+    space, values = fit_space(rows, train, poisson=poisson, counted=measured.counted, n_components=asked.n_components)
     if asked.likelihood == "learned":
         space = with_channel_variance(space, rows, train)
-    space = replace(space, non_negative=non_negative)
+    space = replace(space, non_negative=measured.non_negative)
     scores = scores_of(space, rows, valid)
-    notes |= {"spikes": rows.repaired, "components": space.k, "gain": float(space.gain), "pixels": count,
-              "likelihood": "poisson" if poisson else "gaussian", "eigenvalues": values[: space.k + 5].tolist(),
-              "folds": len(splits)}  # fmt: skip
-    return Learned(rows, space, None, splits, image, window, step, totals, scores, valid, notes)
+    notes = {**measured.notes, "spikes": rows.repaired, "components": space.k, "gain": float(space.gain),
+             "pixels": int(valid.sum()), "likelihood": "poisson" if poisson else "gaussian",
+             "eigenvalues": values[: space.k + 5].tolist(), "folds": len(splits)}  # fmt: skip
+    return Learned(rows, space, None, splits, image, window, step, measured.totals, scores, valid, notes)
 
 
 def _check_components(asked: PairRequest, rows: SpectrumRows, spectra: int) -> None:
@@ -247,118 +270,6 @@ def _windows_with(holes: np.ndarray, window: int, step: int, shape: tuple[int, i
         return np.zeros(shape, bool)
     views = np.lib.stride_tricks.sliding_window_view(holes, (window, window))[::step, ::step]
     return views.any((2, 3))
-
-
-def _rows(pair: Pair, asked: PairRequest) -> SpectrumRows:
-    n = pair.spectra.signal[0].size
-    channels = None
-    if asked.signal_mask is not None:
-        mask = np.asarray(getattr(asked.signal_mask, "data", asked.signal_mask), bool)
-        if mask.shape != (n,) or (~mask).sum() < FEWEST_CHANNELS:
-            got = f"a signal_mask of shape {mask.shape} with {int((~mask).sum())} channels left"
-            allowed = f"({n},), True for channels to leave out, at least {FEWEST_CHANNELS} left"
-            raise InvalidArgumentError(explain(got, allowed, "Give one value per channel."))
-        channels = np.flatnonzero(~mask)
-    return SpectrumRows(pair.spectra.data, channels, None, asked.num_workers)
-
-
-def _usable(rows: SpectrumRows, pair: Pair, asked: PairRequest) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Which spectra are used, their totals, and how they are normalised."""
-    sample = _without_dead_channels(rows, rows.some(2000, np.random.default_rng([asked.seed, 21])))
-    sample = sample[np.isfinite(sample).all(1)]
-    if not len(sample) or not sample.any():
-        got = "spectra that are all NaN or 0 (in a sample of 2000)"
-        raise InvalidImageError(explain(got, "spectra with counts", "Check how the data were read."))
-    counts, poisson, normalisation = _kind(sample, pair, asked)
-    mean = sample.mean(0)
-    counted = _counted(mean, normalisation)
-    if asked.spikes and poisson:
-        rows.spikes = learn_spikes(sample, noise_of(sample, poisson))
-    valid, totals = pair.inside.copy(), np.ones(pair.inside.shape, np.float32)
-    masked = _navigation_mask(asked.navigation_mask, valid.shape)
-    nan = empty = 0
-    for place, block in rows.blocks():
-        fine = np.isfinite(block).all(-1)
-        if counted.any():
-            with np.errstate(invalid="ignore"):
-                totals[place] = np.where(fine, block[..., counted].sum(-1), 0)
-        nan += int((~fine & valid[place]).sum())
-        full = totals[place] > 0
-        empty += int((fine & ~full & valid[place]).sum())
-        valid[place] &= fine & full
-    valid &= ~masked
-    if nan:
-        warn_user(f"{nan} spectra with NaN are left out")
-    if empty:
-        warn_user(f"{empty} spectra whose counts do not add up to more than 0 are left out")
-    notes = {"nan": nan, "empty": empty, "masked": int(masked.sum()), "normalisation": normalisation,
-             "poisson": poisson, "counted": counted,
-             "non_negative": counts if asked.non_negative is None else bool(asked.non_negative)}  # fmt: skip
-    return valid, totals, notes
-
-
-def _without_dead_channels(rows: SpectrumRows, sample: np.ndarray) -> np.ndarray:
-    """The sample (m, n) without channels that are NaN in all spectra, which are left out as if they were masked."""
-    alive = np.isfinite(sample).any(0)
-    if alive.all() or alive.sum() < FEWEST_CHANNELS:
-        return sample
-    rows.channels = (np.arange(alive.size) if rows.channels is None else rows.channels)[alive]
-    warn_user(f"{int((~alive).sum())} channels that are NaN in every spectrum are left out")
-    return sample[:, alive]
-
-
-def _kind(sample: np.ndarray, pair: Pair, asked: PairRequest) -> tuple[bool, bool, str]:
-    """Whether spectra are counts, whether their noise is taken for Poisson's, and how they are normalised."""
-    below = float(-np.minimum(sample, 0).sum() / max(float(np.abs(sample).sum()), 1e-30))
-    whole = bool((sample[:200] == np.round(sample[:200])).all())
-    known = pair.spectra.signal_type in COUNTED
-    counts = below <= NEGATIVE and (known or (whole and below == 0))
-    if asked.likelihood == "poisson" and below > NEGATIVE:
-        got = f"spectra with negative values ({100 * below:.1f} % of the sum of all) and likelihood='poisson'"
-        todo = "Leave likelihood out, or undo what made them negative (a subtracted background)."
-        raise InvalidImageError(explain(got, "counts of 0 and more", todo))
-    if known and below > NEGATIVE and asked.likelihood == "auto":
-        warn_user(f"{100 * below:.1f} % of the sum of the spectra is negative: they are not taken for counts, and "
-                  "their noise for the same everywhere")  # fmt: skip
-    poisson = counts if asked.likelihood == "auto" else asked.likelihood == "poisson"
-    if asked.normalisation == "zlp":
-        _check_zero_loss(pair)
-    if asked.normalisation != "auto":
-        return counts or poisson, poisson, asked.normalisation
-    return counts or poisson, poisson, "area" if poisson or (known and sample.sum(1).min() > 0) else "none"
-
-
-def _check_zero_loss(pair: Pair) -> None:
-    axis = pair.spectra.signal[0]
-    low, high = np.sort(axis.coordinates())[[0, -1]]
-    if not low <= 0 <= high:
-        got = f"normalisation='zlp' for spectra from {low:g} to {high:g} {axis.units}"
-        todo = "Choose 'area', or align the zero loss with 0 first (align_zero_loss_peak)."
-        raise InvalidArgumentError(explain(got, "an energy axis that has the zero loss, at 0", todo))
-
-
-def _counted(mean: np.ndarray, normalisation: str) -> np.ndarray:
-    """Channels whose sum is the total."""
-    counted = np.full(len(mean), normalisation != "none")
-    if normalisation == "zlp":
-        top = int(np.argmax(mean))
-        low = mean < ZLP * mean[top]
-        first = top - int(np.argmax(low[top::-1])) if low[: top + 1].any() else 0
-        last = top + int(np.argmax(low[top:])) if low[top:].any() else len(mean) - 1
-        counted[:] = False
-        counted[first : last + 1] = True
-    return counted
-
-
-def _navigation_mask(given: Any, shape: tuple[int, int]) -> np.ndarray:
-    if given is None:
-        return np.zeros(shape, bool)
-    mask = np.asarray(getattr(given, "data", given))
-    mask = np.asarray(mask.compute() if hasattr(mask, "compute") else mask, bool)
-    if mask.shape != shape:
-        got = f"a navigation_mask of shape {mask.shape}"
-        raise InvalidArgumentError(explain(got, f"{shape}, True for spectra to leave out", "Give one value each."))
-    return mask
 
 
 def _splits(valid: np.ndarray, gap: int, asked: PairRequest) -> list[Split]:

@@ -1,11 +1,9 @@
-"""What ``im2spec`` learned as a labelled tree, and the parts of the tree back as a model."""
+"""What ``im2spec`` and ``spec2im`` learned as a labelled tree."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,114 +12,114 @@ from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.provenance import plain, provenance_entry
 from hs_deepatoms.bridge.source import Source
-from hs_deepatoms.bridge.spectrum_results import template_of
-from hs_deepatoms.methods.model_content import model_content
 from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport, score_images, score_spectra
-from hs_deepatoms.methods.pair_sources import Pair
+from hs_deepatoms.methods.pair_sources import Pair, joined_titles, name_of
+from hs_deepatoms.methods.pair_stored import FORMAT_VERSION, KIND, REVERSE, model_node
 from hs_deepatoms.methods.pair_tiles import finer_axis, untiled
 from hs_deepatoms.methods.pair_training import Learned
 from hs_deepatoms.methods.pair_verdict import judged
 from hs_deepatoms.spectra.baselines import patch_rows
 from hs_deepatoms.spectra.blocks import NAMES, TEST, TRAIN
-from hs_deepatoms.spectra.model import Arrays, PairModel, applied
-from hs_deepatoms.spectra.output import SpectrumOutput
-from hs_deepatoms.spectra.space import SpectrumSpace
-from hs_deepatoms.spectra.spikes import Spikes
+from hs_deepatoms.spectra.model import applied
 
 if TYPE_CHECKING:
     import xarray as xr
 
-KIND, REVERSE = "im2spec", "spec2im"
+ORDER = ("/", "/latent", "/metrics", "/history", "/traversal", "/examples", "/model", "/held_out")
+ERROR = "error over that of the noise alone"
 NODES = 9
 SPAN = 2.0  # standard deviations of a latent to either side
 EXAMPLES = (0.02, 0.5, 0.9, 0.98)  # quantiles of the error of the spectra that are kept to be looked at
 NEAR = 0.35  # standard deviations of a latent within which windows are averaged
-FORMAT_VERSION = 1
 UNITS = {"spectral_angle": "rad"}
-SPIKE = "spikes_"  # in front of the names of the arrays that say what is a spike
-
-
-@dataclass(frozen=True, eq=False)
-class Stored:
-    """A model read from a tree.
-
-    Attributes
-    ----------
-    model : PairModel
-    space : SpectrumSpace
-    channels : numpy.ndarray of int, or None
-        Channels of the spectrum that are predicted; None: all.
-    attrs : dict
-        Attributes of the node, JSON decoded.
-    spikes : Spikes, optional
-        What was repaired in the spectra of the training, and is in those to come; None: nothing.
-    """
-
-    model: PairModel
-    space: SpectrumSpace
-    channels: np.ndarray | None
-    attrs: dict
-    spikes: Spikes | None = None
-
-    @property
-    def output(self) -> SpectrumOutput:
-        """How outputs become spectra."""
-        return SpectrumOutput(self.space, self.model.correlation.cpu().numpy(), bool(self.model.spectrum))
 
 
 def build_spectrum_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:
-    """The tree that `im2spec` returns."""
+    """The tree that `im2spec` returns for one spectrum image."""
     import xarray as xr
 
+    report, nodes = spectrum_nodes(pair, learned, asked)
+    say_unscored([name for name in asked.edges or {} if name not in report.edges], pair.spectra.signal[0])
+    nodes["/latent"] = latent_node(pair, learned, report.error, ERROR)
+    nodes |= common_nodes([pair], [learned], [pair.spectra])
+    return xr.DataTree.from_dict({name: nodes[name] for name in ORDER if name in nodes}, name=KIND)
+
+
+def spectrum_nodes(pair: Pair, learned: Learned, asked: PairRequest) -> tuple[SpectrumReport, dict[str, xr.Dataset]]:
+    """What is scored and kept of one spectrum image."""
     energy = pair.spectra.signal[0]
     edges = asked.edges if asked.edges is not None else edges_of(pair)
     report = score_spectra(learned, energy.coordinates(), edges, asked.seed)
-    _say_unscored([name for name in asked.edges or {} if name not in report.edges], energy)
     nodes = {
         "/": _root(KIND, pair, learned, asked),
-        "/latent": _latent(pair, learned, report.error, "error over that of the noise alone"),
         "/metrics": _metrics(report, energy, learned),
-        "/history": _history(learned.paired.histories),
         "/traversal": _traversal(learned, energy),
         "/examples": _examples(learned, report.error, energy, pair),
-        "/model": _model_node(pair, learned, pair.spectra),
     }
     if not learned.paired.model.spectrum:  # else as large as the spectra themselves
         nodes["/held_out"] = _held_out_outputs(pair, learned)
-    return xr.DataTree.from_dict(nodes, name=KIND)
+    return report, nodes
 
 
-def _say_unscored(edges: list[str], energy: Axis) -> None:
+def common_nodes(pairs: list[Pair], learned: list[Learned], predicted: list[Source]) -> dict[str, xr.Dataset]:
+    """What all spectra have in common."""
+    return {"/history": _history(learned[0].paired.histories), "/model": model_node(pairs, learned, predicted)}
+
+
+def say_unscored(edges: list[str], energy: Axis) -> None:
     if edges:
         low, high = np.sort(energy.coordinates())[[0, -1]]
         reach = f"spectra from {low:g} to {high:g} {energy.units} do not reach far enough to both sides"
         warn_user(f"edges {', '.join(edges)} are not scored: {reach}")
 
 
-def build_image_tree(pair: Pair, learned: Learned, asked: PairRequest) -> xr.DataTree:
+def build_image_tree(pairs: list[Pair], learned: list[Learned], asked: list[PairRequest]) -> xr.DataTree:
     """The tree that `spec2im` returns."""
     import xarray as xr
 
-    report = score_images(learned, asked.seed)
+    pair, first = pairs[0], learned[0]
+    report = score_images(first, asked[0].seed)
+    means = [_mean_spectra(one, own.spectra.signal[0]) for one, own in zip(learned, pairs, strict=True)]
+    if len(means) > 1:
+        means = [one.rename(spectrum=name_of(k), energy=f"energy_{k}") for k, one in enumerate(means)]
     nodes = {
-        "/": _root(REVERSE, pair, learned, asked),
-        "/latent": _latent(pair, learned, report.error, "error over the standard deviation of the image"),
-        "/metrics": _image_metrics(report, learned),
-        "/history": _history(learned.paired.histories),
-        "/held_out": _held_out_image(pair, learned),
-        "/traversal": _mean_spectra(learned, pair.spectra.signal[0]),
-        "/model": _model_node(pair, learned, pair.image),
+        "/": _root(REVERSE, pair, first, asked[0]),
+        "/latent": latent_node(pair, first, report.error, "error over the standard deviation of the image"),
+        "/metrics": _image_metrics(report, first),
+        "/held_out": _held_out_image(pair, first),
+        "/traversal": xr.merge(means),
+        **common_nodes(pairs, learned, [pair.image]),
     }
+    if len(pairs) > 1:
+        nodes["/"].attrs |= several_attrs(pairs, learned, asked, REVERSE)
     return xr.DataTree.from_dict(nodes, name=REVERSE)
+
+
+def several_attrs(pairs: list[Pair], learned: list[Learned], asked: list[PairRequest], kind: str) -> dict[str, str]:
+    """Attributes of a tree of several spectra, which name all of them."""
+    entries = [one.spectra.provenance for one in pairs] if kind == KIND else [pairs[0].image.provenance]
+    said = [_parameters(*one) for one in zip(learned, asked, strict=True)]
+    parameters = {name: value if _alike([one[name] for one in said]) else [one[name] for one in said]
+                  for name, value in said[0].items()}  # fmt: skip
+    entry = provenance_entry(kind, parameters, seed=asked[0].seed, device=asked[0].device)
+    return {"spectra": joined_titles([one.spectra for one in pairs]),
+            "provenance": json.dumps(plain([*(entry for one in entries for entry in one), entry]))}  # fmt: skip
+
+
+def _alike(values: list[Any]) -> bool:
+    return all(json.dumps(plain(one), sort_keys=True) == json.dumps(plain(values[0]), sort_keys=True) for one in values)
+
+
+def _parameters(learned: Learned, asked: PairRequest) -> dict[str, Any]:
+    parameters = {one.name: getattr(asked, one.name) for one in fields(asked)}
+    return parameters | {"window_px": learned.window, **learned.notes, "steps_used": learned.paired.steps}
 
 
 def _root(kind: str, pair: Pair, learned: Learned, asked: PairRequest) -> xr.Dataset:
     import xarray as xr
 
-    parameters = {one.name: getattr(asked, one.name) for one in fields(asked)}
-    parameters |= {"window_px": learned.window, **learned.notes, "steps_used": learned.paired.steps}
-    entry = provenance_entry(kind, parameters, seed=asked.seed, device=asked.device)
+    entry = provenance_entry(kind, _parameters(learned, asked), seed=asked.seed, device=asked.device)
     source = pair.spectra if kind == KIND else pair.image
     return xr.Dataset(attrs={"kind": kind, "format_version": FORMAT_VERSION, "method": kind,
                              "image": pair.image.title, "spectra": pair.spectra.title,
@@ -146,63 +144,7 @@ def edges_of(pair: Pair) -> dict[str, float]:
     return found
 
 
-def stored_model(tree: xr.DataTree) -> Stored:
-    """The model in a tree, in eval mode on the CPU; kept per process.
-
-    Raises
-    ------
-    ModelFileError
-        If its bytes are not those that were written.
-    """
-    node = tree["model"].to_dataset()
-    model, arrays = _modules(model_content(node, "a tree of im2spec"))
-    attrs = {
-        key: json.loads(node.attrs[key]) for key in ("navigation", "image_axes", "lines", "normalised", "spectral")
-    }
-    attrs["template"] = node.attrs["template"]
-    attrs["sha256"] = node.attrs["sha256"]
-    values = arrays.as_dict()
-    channels = values.pop("channels")
-    rule = {name.removeprefix(SPIKE): values.pop(name) for name in list(values) if name.startswith(SPIKE)}
-    spikes = Spikes.from_state(rule) if rule else None
-    return Stored(model, SpectrumSpace.from_state(values), channels if len(channels) else None, attrs, spikes)
-
-
-@lru_cache(maxsize=4)
-def _modules(content: bytes) -> tuple[PairModel, Arrays]:
-    from hs_deepatoms.modelfile.files import modules_from_bytes
-
-    modules, _ = modules_from_bytes(content)
-    return modules["pair"], modules["space"]
-
-
-def _model_node(pair: Pair, learned: Learned, predicted: Source) -> xr.Dataset:
-    import xarray as xr
-
-    from hs_deepatoms.modelfile.files import modules_to_bytes
-
-    channels = learned.rows.channels
-    own = {name: np.atleast_1d(value) if value.ndim == 0 else value for name, value in learned.space.state().items()}
-    own["channels"] = np.zeros(0, np.int64) if channels is None else channels
-    if learned.rows.spikes is not None:
-        own |= {SPIKE + name: value for name, value in learned.rows.spikes.state().items()}
-    arrays, model = Arrays.of(own), learned.paired.model
-    content = modules_to_bytes({"pair": ("PairModel", model.config, model), "space": ("Arrays", arrays.config, arrays)})
-    attrs = {
-        "architecture": "PairModel",
-        "template": template_of(predicted),
-        "navigation": json.dumps([axis.as_dict() for axis in pair.spectra.navigation]),
-        "image_axes": json.dumps([axis.as_dict() for axis in pair.image.signal]),
-        "lines": json.dumps([asdict(line) | {"forced": max(one.step for one in pair.lines)} for line in pair.lines]),
-        "spectral": json.dumps(pair.spectra.signal[0].as_dict()),
-        "normalised": json.dumps(learned.space.normalised),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "format_version": FORMAT_VERSION,
-    }
-    return xr.Dataset({"weights": ("byte", np.frombuffer(content, np.uint8))}, attrs=attrs)
-
-
-def _latent(pair: Pair, learned: Learned, error: np.ndarray, meaning: str) -> xr.Dataset:
+def latent_node(pair: Pair, learned: Learned, error: np.ndarray, meaning: str) -> xr.Dataset:
     import xarray as xr
 
     z = applied(learned.paired.model, learned.image, what="latents")
@@ -232,7 +174,7 @@ def _held_out_outputs(pair: Pair, learned: Learned) -> xr.Dataset:
     """What the networks that have not seen a spectrum say of it; NaN where there are none."""
     import xarray as xr
 
-    outputs = learned.paired.held_out[: 2 * learned.output.n_outputs].copy()
+    outputs = learned.held_out[: 2 * learned.output.n_outputs].copy()
     outputs[:, ~learned.part(TEST)] = np.nan
     said = "scores (and the logarithm of the total), then their standard deviations"
     return xr.Dataset(
@@ -246,8 +188,8 @@ def _held_out_image(pair: Pair, learned: Learned) -> xr.Dataset:
 
     k, step = len(learned.tiles), pair.lines[0].step
     test = learned.part(TEST)
-    parts = {"measured": learned.tiles, "predicted": learned.paired.held_out[:k],
-             "std": learned.paired.held_out[k : 2 * k]}  # fmt: skip
+    parts = {"measured": learned.tiles, "predicted": learned.held_out[:k],
+             "std": learned.held_out[k : 2 * k]}  # fmt: skip
     images = {name: untiled(np.where(test, tiles, np.nan).astype(np.float32), step, False)
               for name, tiles in parts.items()}  # fmt: skip
     dims = ("channel", "y", "x") if images["measured"].ndim == 3 else ("y", "x")
@@ -271,7 +213,7 @@ def _traversal(learned: Learned, energy: Axis) -> xr.Dataset:
     d, steps = len(z), np.linspace(-SPAN, SPAN, NODES, dtype=np.float32)
     codes = np.zeros((d, NODES, d), np.float32)
     codes[np.arange(d), :, np.arange(d)] = steps
-    out = model.decode(torch.from_numpy(codes.reshape(-1, d))).numpy().T
+    out = learned.slot.of_decoded(model.decode(torch.from_numpy(codes.reshape(-1, d))).numpy().T)
     k = output.n_outputs
     spectra = output.spectra(np.concatenate([out[:k], np.zeros((k, out.shape[1]), np.float32), out[k:]]))
     places = np.argwhere(train)
@@ -325,7 +267,7 @@ def _examples(learned: Learned, error: np.ndarray, energy: Axis, pair: Pair) -> 
     held = np.argwhere(learned.part(TEST) & np.isfinite(error))
     order = np.argsort(error[held[:, 0], held[:, 1]])
     chosen = held[order[[min(len(order) - 1, int(q * len(order))) for q in EXAMPLES]]]
-    out = learned.paired.held_out[:, chosen[:, 0], chosen[:, 1]]
+    out = learned.held_out[:, chosen[:, 0], chosen[:, 1]]
     measured = np.concatenate([learned.rows.read((slice(y, y + 1), slice(x, x + 1)))[0] for y, x in chosen])
     output = learned.output
     dims = ("example", "energy")

@@ -17,15 +17,11 @@ from hs_deepatoms.bridge.convert import to_xarray
 from hs_deepatoms.bridge.lengths import unit_factor
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
 from hs_deepatoms.bridge.source import Source, read_source
-from hs_deepatoms.bridge.spectrum_results import axis_dictionary, map_signal, signal_like
+from hs_deepatoms.bridge.spectrum_results import map_signal, signal_like
 from hs_deepatoms.methods.pair_lazy import CHUNK, AskedImage, lazy_spectra, outputs_of, padded_frame
 from hs_deepatoms.methods.pair_sources import read_images
-from hs_deepatoms.methods.pair_tiles import finer_axis, untiled
-from hs_deepatoms.methods.pair_training import padded, spectral_maps
-from hs_deepatoms.methods.pair_tree import Stored, stored_model
+from hs_deepatoms.methods.pair_stored import Stored, stored_model
 from hs_deepatoms.spectra.grid import WHOLE, Line
-from hs_deepatoms.spectra.model import applied
-from hs_deepatoms.spectra.rows import SpectrumRows
 
 SCALES_DIFFER = 0.02
 KINDS = ("total", "epistemic")
@@ -51,17 +47,20 @@ def predict(tree: Any, image: Any, *, lazy_output: bool | None = None, std: bool
     hyperspy signal or xarray.DataArray
         Spectra on the axes of the image, of the type of the spectra that were learned; counts.
     """
-    asked = _asked(tree, image, device)
-    lazy = yes_or_no("lazy_output", lazy_output, asked.source.lazy)
-    stored = asked.stored
-    if lazy:
-        data = lazy_spectra(asked, partial(spectra_of, stored))
-        variance = lazy_spectra(asked, partial(variance_of, stored, noise=True)) if std else None
-    else:
-        maps = _mapped(asked)
-        data = decoded(stored, maps, partial(spectra_of, stored))
-        variance = decoded(stored, maps, partial(variance_of, stored, noise=True)) if std else None
-    return _result(tree, asked, data, variance, "predicted")
+    return predict_each([tree], image, lazy_output=lazy_output, std=std, device=device)[0]
+
+
+def predict_each(trees: list, image: Any, *, lazy_output: bool | None = None, std: bool = True,
+                 device: str = "auto") -> list:  # fmt: skip
+    """As `predict`, of trees with one model: each of several spectra."""
+    asked, stored = _asked(trees[0], image, device), [stored_model(tree) for tree in trees]
+    wanted = [(one, partial(spectra_of, one)) for one in stored]
+    if std:
+        wanted += [(one, partial(variance_of, one, noise=True)) for one in stored]
+    made = _made(asked, wanted, yes_or_no("lazy_output", lazy_output, asked.source.lazy))
+    data, variances = made[: len(trees)], made[len(trees) :] or [None] * len(trees)
+    every = zip(trees, stored, data, variances, strict=True)
+    return [_result(tree, replace(asked, stored=own), values, wide, "predicted") for tree, own, values, wide in every]
 
 
 def predict_std(tree: Any, image: Any, *, kind: str = "total", lazy_output: bool | None = None,
@@ -75,18 +74,38 @@ def predict_std(tree: Any, image: Any, *, kind: str = "total", lazy_output: bool
 
     Other parameters and the result as for `predict`.
     """
+    return predict_std_each([tree], image, kind=kind, lazy_output=lazy_output, device=device)[0]
+
+
+def predict_std_each(trees: list, image: Any, *, kind: str = "total", lazy_output: bool | None = None,
+                     device: str = "auto") -> list:  # fmt: skip
+    """As `predict_std`, of trees with one model: each of several spectra."""
     if kind not in KINDS:
         raise InvalidArgumentError(explain(f"kind={kind!r}", f"one of {KINDS}", "Choose one of these."))
-    asked = _asked(tree, image, device)
-    function = partial(_deviation, asked.stored, noise=kind == "total")
-    lazy = yes_or_no("lazy_output", lazy_output, asked.source.lazy)
-    data = lazy_spectra(asked, function) if lazy else decoded(asked.stored, _mapped(asked), function)
-    return _result(tree, asked, data, None, f"{kind} standard deviation of predicted")
+    asked, stored = _asked(trees[0], image, device), [stored_model(tree) for tree in trees]
+    wanted = [(one, partial(_deviation, one, noise=kind == "total")) for one in stored]
+    made = _made(asked, wanted, yes_or_no("lazy_output", lazy_output, asked.source.lazy))
+    what = f"{kind} standard deviation of predicted"
+    every = zip(trees, stored, made, strict=True)
+    return [_result(tree, replace(asked, stored=own), values, None, what) for tree, own, values in every]
+
+
+def _made(asked: AskedImage, wanted: list[tuple[Stored, Any]], lazy: bool) -> list:
+    """What functions of the outputs of a spectrum say of an image, (*frames, ny, nx, n) each."""
+    if lazy:
+        return lazy_spectra(asked, [(partial(_of_slot, own, function), own.n) for own, function in wanted])
+    maps = _mapped(asked)
+    return [decoded(own, own.slot.of(maps), function) for own, function in wanted]
+
+
+def _of_slot(stored: Stored, function: Any, out: np.ndarray) -> np.ndarray:
+    return function(stored.slot.of(out))
 
 
 def mapped_outputs(tree: Any, image: Any, device: str = "auto") -> np.ndarray:
     """What the model says of an image before it is decoded: (k, *frames, ny, nx), see `SpectrumOutput`."""
-    return _mapped(_asked(tree, image, device))
+    asked = _asked(tree, image, device)
+    return asked.stored.slot.of(_mapped(asked))
 
 
 def _asked(tree: Any, image: Any, device: str) -> AskedImage:
@@ -100,15 +119,14 @@ def _asked(tree: Any, image: Any, device: str) -> AskedImage:
         source = replace(first, data=data, navigation=several, lazy=False)
     else:
         source = read_source(image, n_signal=2, operation="predict")
-    _check_numbers(source, "an image")
+    check_numbers(source, "an image")
     frames, stack = _stack(source, stored)
     lines, axes = _grid(source, stored)
     _check_pixels(source, stored)
-    n = len(stored.space.mean) if stored.channels is None else _length(stored)
-    return AskedImage(stored, source, stack, lines, frames, axes, choose_device(device), n)
+    return AskedImage(stored, source, stack, lines, frames, axes, choose_device(device))
 
 
-def _check_numbers(source: Source, what: str) -> None:
+def check_numbers(source: Source, what: str) -> None:
     """Refuse what holds nothing, or no real numbers."""
     if 0 in source.data.shape or source.data.dtype.kind not in "buif":
         got = f"{what} of shape {source.data.shape} and type {source.data.dtype} for predict"
@@ -180,16 +198,23 @@ def _check_pixels(source: Source, stored: Stored) -> None:
         return
     for axis, fields in zip(source.signal, stored.attrs["image_axes"], strict=True):
         known = Axis.from_dict(fields)
-        ratio = axis.step * unit_factor(axis.units, known.units) / known.step
-        if abs(ratio - 1) > SCALES_DIFFER:
+        if _ratio(axis, known) is None or abs(_ratio(axis, known) - 1) > SCALES_DIFFER:
             got = f"pixels of {axis.step:.4g} {axis.units} along {axis.name}"
-            todo = "Rebin or interpolate the image first."
+            todo = "Rebin or interpolate the image first; calibrate it, or give its data, if it has no units."
             raise InvalidArgumentError(explain(got, f"those of the training, {known.step:.4g} {known.units}", todo))
+
+
+def _ratio(axis: Axis, known: Axis) -> float | None:
+    """Of their pixels; None for units of other things."""
+    try:
+        return axis.step * unit_factor(axis.units, known.units) / known.step
+    except InvalidArgumentError:
+        return None
 
 
 def decoded(stored: Stored, maps: np.ndarray, function: Any) -> np.ndarray:
     """Spectra (*navigation, n) of maps of outputs."""
-    n = len(stored.space.mean) if stored.channels is None else _length(stored)
+    n = stored.n
     out = np.empty((*maps.shape[1:], n), np.float32)
     flat, rows = out.reshape(-1, n), maps.reshape(len(maps), -1)
     step = max(1, CHUNK // (16 * n))
@@ -198,18 +223,12 @@ def decoded(stored: Stored, maps: np.ndarray, function: Any) -> np.ndarray:
     return out
 
 
-def _length(stored: Stored) -> int:
-    from hs_deepatoms.bridge.encode import decode_json
-
-    return int(decode_json(stored.attrs["template"])["axes"][0]["size"])
-
-
 def _spread(stored: Stored, values: np.ndarray) -> np.ndarray:
     """Values of the channels that are predicted at their places, NaN in the others."""
     values = values.astype(np.float32, copy=False)
     if stored.channels is None:
         return values
-    out = np.full((*values.shape[:-1], _length(stored)), np.nan, np.float32)
+    out = np.full((*values.shape[:-1], stored.n), np.nan, np.float32)
     out[..., stored.channels] = values
     return out
 
@@ -241,97 +260,6 @@ def _result(tree: Any, asked: AskedImage, data, variance, what: str) -> Any:
         return signal
     array = to_xarray(signal)
     return array if variance is None else array.assign_coords(std=(array.dims, np.sqrt(variance)))
-
-
-def predict_image(tree: Any, spectra: Any, *, std: bool = True, lazy_output: bool | None = None, device: str = "auto",
-                  num_workers: int | None = None) -> Any:  # fmt: skip
-    """The image of spectra.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        From `spec2im`.
-    spectra : Signal1D, xarray.DataArray, numpy or dask array
-        A spectrum image with the energy axis of the training, which an array is taken to have; read block by block.
-    std, lazy_output, device
-        As for `predict`.
-    num_workers : int, optional
-        Threads that dask uses.
-
-    Returns
-    -------
-    hyperspy signal or xarray.DataArray
-        With as many pixels per spectrum as the image of the training had.
-    """
-    stored, source, maps = _mapped_spectra(tree, spectra, device, num_workers)
-    k = stored.model.outputs
-    return _image(tree, stored, source, maps[:k], maps[k:] ** 2 if std else None, lazy_output, "predicted image")
-
-
-def predict_image_std(tree: Any, spectra: Any, *, lazy_output: bool | None = None, device: str = "auto",
-                      num_workers: int | None = None) -> Any:  # fmt: skip
-    """Standard deviation of a predicted image; as `predict_image`."""
-    stored, source, maps = _mapped_spectra(tree, spectra, device, num_workers)
-    what = "standard deviation of the predicted image"
-    return _image(tree, stored, source, maps[stored.model.outputs :], None, lazy_output, what)
-
-
-def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | None):
-    """The model's outputs (2 * k, ny, nx) of a spectrum image; NaN where there is no spectrum."""
-    stored = stored_model(tree)
-    device = choose_device(device)
-    source = read_source(spectra, n_signal=1, operation="predict")
-    if len(source.navigation) != 2:
-        got = f"spectra with {len(source.navigation)} navigation dimensions for predict"
-        raise InvalidAxesError(explain(got, "two: rows and columns of a map", "Give a spectrum image."))
-    _check_numbers(source, "spectra")
-    check_energy(source, Axis.from_dict(stored.attrs["spectral"]))
-    rows = SpectrumRows(source.data, stored.channels, stored.spikes, num_workers)
-    valid, totals = np.zeros(rows.shape, bool), np.ones(rows.shape, np.float32)
-    scores = np.zeros((stored.space.k, *rows.shape), np.float32)
-    for place, block in rows.blocks():
-        totals[place] = stored.space.totals(block)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found = stored.space.scores(stored.space.shapes(block))
-        good = np.isfinite(block).all(-1) & (totals[place] > 0)
-        scores[(slice(None), *place)] = np.where(good[..., None], found, 0).transpose(2, 0, 1)
-        valid[place] = good
-    maps = spectral_maps(stored.space, scores, totals, valid)
-    model = stored.model.to(device)
-    out = applied(model, padded(maps, model.window), device=device)
-    out[:, ~valid] = np.nan
-    return stored, source, out
-
-
-def check_energy(source: Source, known: Axis) -> None:
-    """Refuse another energy axis; that of a bare array, which has none, is taken for that of the training."""
-    axis = source.signal[0]
-    first, second = axis.coordinates(), known.coordinates()
-    bare = source.kind == "array"
-    factor = 1.0 if bare or axis.units == known.units else unit_factor(axis.units, known.units)
-    if axis.size != known.size or (not bare and np.abs(first * factor - second).max() > 0.5 * known.step):
-        got = f"spectra of {axis.size} channels from {first[0]:.6g} to {first[-1]:.6g} {axis.units}"
-        allowed = f"those of the training: {known.size} from {second[0]:.6g} to {second[-1]:.6g} {known.units}"
-        raise InvalidAxesError(explain(got, allowed, "Crop, rebin or interpolate the spectra first."))
-
-
-def _image(tree, stored: Stored, source: Source, maps: np.ndarray, variance, lazy_output, what: str) -> Any:
-    history = read_provenance(tree.attrs.get("provenance"))
-    entry = provenance_entry(
-        "predict", {"spectra": source.title, "what": what}, model={"sha256": stored.attrs["sha256"]}
-    )
-    step = stored.attrs["lines"][0]["forced"]
-    axes = [finer_axis(axis, step) for axis in source.navigation]
-    lazy = yes_or_no("lazy_output", lazy_output, source.lazy)
-    data, wide = (None if one is None else untiled(one, step, lazy) for one in (maps, variance))
-    channels = [] if data.ndim == 2 else [Axis("channel", len(data), navigate=True)]
-    title = f"{what} from {source.title or 'spectra'}" + (f" ({tree.attrs['image']})" if tree.attrs["image"] else "")
-    signal = signal_like(stored.attrs["template"], data, channels, title=title, provenance=[*history, entry],
-                         variance=wide, signal_axes=[axis_dictionary(axis) for axis in axes])  # fmt: skip
-    if source.kind == "signal":
-        return signal
-    array = to_xarray(signal)
-    return array if wide is None else array.assign_coords(std=(array.dims, np.sqrt(wide)))
 
 
 def latent_map(tree: Any, latent: int = 0, image: Any = None, *, device: str = "auto") -> Any:
@@ -390,45 +318,16 @@ def decode_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -
     import xarray as xr
 
     stored = stored_model(tree)
-    steps, out = _outputs_along(stored, latent, n, span)
-    k = stored.output.n_outputs
+    steps, out = outputs_along(stored, latent, n, span)
+    k, out = stored.output.n_outputs, stored.slot.of_decoded(out)
     spectra = stored.output.spectra(np.concatenate([out[:k], np.zeros((k, n), np.float32), out[k:]]))
     kept = tree["traversal"].to_dataset().isel(latent=latent)
     windows = kept["window"].interp(step=steps)
-    coords = {"step": _step_coordinate(latent, steps), "energy": kept["energy"]}
+    coords = {"step": step_coordinate(latent, steps), "energy": kept["energy"]}
     return xr.Dataset({"spectrum": (("step", "energy"), spectra), "window": (windows.dims, windows.values)}, coords)
 
 
-def decode_image_along(tree: Any, latent: int = 0, *, n: int = 9, span: float = 2.0) -> Any:
-    """Pixels of the image along one latent, the others at their mean, and the mean spectra that have it.
-
-    Parameters
-    ----------
-    tree : xarray.DataTree
-        From `spec2im`.
-    latent, n, span
-        As for `decode_along`.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``image`` (step, channel, pixel_y, pixel_x): the pixels of a spectrum; ``spectrum`` (step, energy) in counts,
-        NaN beyond what the training had.
-    """
-    import xarray as xr
-
-    stored = stored_model(tree)
-    steps, out = _outputs_along(stored, latent, n, span)
-    side = stored.attrs["lines"][0]["forced"]
-    images = out[: stored.model.outputs].T.reshape(n, -1, side, side)
-    kept = tree["traversal"].to_dataset().isel(latent=latent)
-    coords = {"step": _step_coordinate(latent, steps), "energy": kept["energy"]}
-    spectra = kept["spectrum"].interp(step=steps).values
-    dims = ("step", "channel", "pixel_y", "pixel_x")
-    return xr.Dataset({"image": (dims, images), "spectrum": (("step", "energy"), spectra)}, coords)
-
-
-def _outputs_along(stored: Stored, latent: int, n: int, span: float) -> tuple[np.ndarray, np.ndarray]:
+def outputs_along(stored: Stored, latent: int, n: int, span: float) -> tuple[np.ndarray, np.ndarray]:
     """Steps (n,) of a latent, and what the model says there (k, n)."""
     import torch
 
@@ -445,5 +344,5 @@ def _outputs_along(stored: Stored, latent: int, n: int, span: float) -> tuple[np
     return steps, stored.model.to("cpu").decode(torch.from_numpy(codes)).numpy().T
 
 
-def _step_coordinate(latent: int, steps: np.ndarray) -> tuple[str, np.ndarray, dict]:
+def step_coordinate(latent: int, steps: np.ndarray) -> tuple[str, np.ndarray, dict]:
     return "step", steps, {"long_name": f"latent {latent}, standard deviations"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, InvalidImageError, explain
-from hs_deepatoms._core.numbers import check_count
+from hs_deepatoms._core.numbers import check_count, is_number
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.signal_dims import signal_dims_of
@@ -85,6 +85,7 @@ def decompose_spectra(signal: Any, method: Any, n_components: int | None, option
     from hs_deepatoms.methods.unmixing_tree import build_unmixing_tree
 
     method = method if method is not None else DEFAULT
+    _check_options(options)
     wish = Wish(method, n_components, options.poisson, bool(options.sum_to_one), float(options.smoothness),
                 bool(options.spikes), seed)  # fmt: skip
     _check(wish, options)
@@ -200,6 +201,17 @@ def _mask(mask: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
     return values
 
 
+def _check_options(options: Options) -> None:
+    if not is_number(options.smoothness) or not 0 <= options.smoothness < np.inf:
+        got = f"smoothness={options.smoothness!r}"
+        raise InvalidArgumentError(explain(got, "0 (none) or more", "Give another number."))
+    for name in ("sum_to_one", "spikes"):
+        value = getattr(options, name)
+        if not isinstance(value, bool | np.bool_):
+            raise InvalidArgumentError(explain(f"{name}={value!r}", "True or False", "Choose one of these."))
+    check_count("num_workers", options.num_workers)
+
+
 def _check(wish: Wish, options: Options) -> None:
     from hs_deepatoms.decompose.fit import check_method
 
@@ -212,10 +224,6 @@ def _check(wish: Wish, options: Options) -> None:
         check_method("nmf", wish.n_components)
     else:
         check_method(wish.method, wish.n_components)
-    if not (np.isfinite(wish.smoothness) and wish.smoothness >= 0):
-        got = f"smoothness={options.smoothness!r}"
-        raise InvalidArgumentError(explain(got, "0 (none) or more", "Give another number."))
-    check_count("num_workers", options.num_workers)
     if wish.poisson not in (None, True, False):
         raise InvalidArgumentError(explain(f"poisson={wish.poisson!r}", "True, False or None", "Choose one of these."))
     mixture = options.endmembers is not None or (isinstance(wish.method, str) and wish.method in MIXTURES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from hs_deepatoms.spectra.learn import PairedMaps, train_pairs
 from hs_deepatoms.spectra.model import PairModel, applied, rotate_latents
 from hs_deepatoms.spectra.network import PairLoss
 from hs_deepatoms.spectra.scores import sum_over_blocks
+from hs_deepatoms.spectra.targets import Slot, Targets, slots
 from hs_deepatoms.training.recipe import Recipe
 
 TELLING = 0.1  # of the variance that must be explained on held-out blocks, for a target to be predicted at all
@@ -29,33 +31,59 @@ class Pairing:
     ----------
     image : numpy.ndarray, float32, shape (c, H, W)
         Padded input map.
-    targets : numpy.ndarray, float32, shape (k, ny, nx)
-    noise : numpy.ndarray, float32, shape (k, ny, nx)
-        Variance of the targets from noise.
-    weights : numpy.ndarray, shape (k,)
-        What the squared error of each target, over its variance, counts; the sum is 1.
+    parts : list of Targets
+        Of every spectrum, or of an image. All of them count the same.
     window, step : int
-    spectra : callable, optional
-        ``spectra(y0, y1, x0, x1)``: whole spectra of a tile; ``spread``: variance of the noise of each channel, None
-        for counts; ``start``: what their decoder says at first; ``tied``: how many targets, the first ones, follow from
-        these spectra.
-    channel_noise : numpy.ndarray, float32, shape (ny, nx), optional
-        Variance, relative to its mean, of the noise of a single channel, if the last target is the logarithm of the
-        total: its intervals are for channels.
     """
 
     image: np.ndarray
-    targets: np.ndarray
-    noise: np.ndarray
-    weights: np.ndarray
+    parts: list[Targets]
     window: int
     step: int
-    spectra: Any = None
-    n_spectrum: int = 0
-    spread: np.ndarray | None = None
-    start: np.ndarray | None = None
-    tied: int = 0
-    channel_noise: np.ndarray | None = None
+
+    @cached_property
+    def slots(self) -> list[Slot]:
+        """Where each of the parts is among all targets."""
+        return slots([len(one.values) for one in self.parts], [one.length for one in self.parts])
+
+    @cached_property
+    def owner(self) -> np.ndarray:
+        """The part (k,) that each target is of."""
+        return np.repeat(np.arange(len(self.parts)), [len(one.values) for one in self.parts])
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """Of all parts (k, ny, nx)."""
+        return _joined([one.values for one in self.parts])
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        """Their variance from noise (k, ny, nx)."""
+        return _joined([one.noise for one in self.parts])
+
+    @property
+    def weights(self) -> np.ndarray:
+        """What each target counts (k,); the sum is 1."""
+        return _joined([one.weights / len(self.parts) for one in self.parts])
+
+    @property
+    def tied(self) -> np.ndarray:
+        """Targets (k,) that follow from spectra which are decoded whole."""
+        return _joined([np.arange(len(one.values)) < one.tied for one in self.parts])
+
+    @property
+    def lengths(self) -> int | list[int]:
+        """Channels that are decoded whole: of the only spectrum, or of each of several that there are."""
+        found = [one.length for one in self.parts]
+        return found[0] if len(found) == 1 else found if any(found) else 0
+
+    def spectra(self, *box: int) -> np.ndarray:
+        """Whole spectra (h, w, n) of a tile, of all parts."""
+        return _joined([one.spectra(*box) for one in self.parts if one.length], -1)
+
+
+def _joined(parts: list[np.ndarray], axis: int = 0) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +128,7 @@ def fit_pairing(pairing: Pairing, splits: list[Split], recipe: Recipe, options: 
     used = np.any([split.of(TRAIN) | split.of(LOOK) | split.of(TEST) for split in splits], axis=0)
     k = len(pairing.targets)
     net = {"channels": len(pairing.image), "window": pairing.window, "step": pairing.step, "outputs": k,
-           "latent_dim": options.latent_dim, "width": options.width, "spectrum": pairing.n_spectrum,
+           "latent_dim": options.latent_dim, "width": options.width, "spectrum": pairing.lengths,
            "variational": options.variational, "spread": options.spread}  # fmt: skip
     scaling = _scaling(pairing, splits)
     models, histories, steps = [], [], []
@@ -146,14 +174,17 @@ def _maps_and_loss(pairing: Pairing, model: PairModel, used: np.ndarray, options
     targets = (pairing.targets - model.target_centre.numpy()[:, None, None]) / width[:, None, None]
     noise = pairing.noise / (width**2)[:, None, None]
     level = noise[:, used].mean(1)
-    base = noise.sum(0) / max(float(level.sum()), 1e-30)  # all targets of a pixel have noise in the same proportion
+    own = [pairing.owner == part for part in range(len(pairing.parts))]
+    base = [noise[one].sum(0) / max(float(level[one].sum()), 1e-30) for one in own]
     image = (pairing.image - model.centre.numpy()[:, None, None]) / model.width.numpy()[:, None, None]
-    stacked = np.concatenate([targets, base[None], used[None]]).astype(np.float32)
-    maps = PairedMaps(image.astype(np.float32), stacked, pairing.window, pairing.step, pairing.spectra,
-                      pairing.start)  # fmt: skip
+    stacked = np.concatenate([targets, base, used[None]]).astype(np.float32)
+    whole = [one for one in pairing.parts if one.length]
+    maps = PairedMaps(image.astype(np.float32), stacked, pairing.window, pairing.step,
+                      pairing.spectra if whole else None, [one.start for one in whole], len(own))  # fmt: skip
+    spreads = [None if one.spread is None else torch.tensor(one.spread).float() for one in pairing.parts]
     loss = PairLoss(torch.tensor(pairing.weights, dtype=torch.float32), torch.tensor(level, dtype=torch.float32),
-                    pairing.n_spectrum, None if pairing.spread is None else torch.tensor(pairing.spread).float(),
-                    options.beta if options.variational else 0.0)  # fmt: skip
+                    pairing.lengths, spreads, options.beta if options.variational else 0.0,
+                    pairing.owner.tolist())  # fmt: skip
     return maps, loss
 
 
@@ -250,7 +281,8 @@ def _widths(
     block = small_blocks(pairing.targets.shape[1:], max(2, -(-pairing.window // pairing.step)))
     own, measured, noise = block[where], pairing.targets[:, where], pairing.noise[:, where]
     centre = pairing.targets[:, known].mean(1, dtype=float)
-    told = np.array([one < pairing.tied or _tells(measured[one], held_out[one, where], centre[one], noise[one], own)
+    tied = pairing.tied
+    told = np.array([tied[one] or _tells(measured[one], held_out[one, where], centre[one], noise[one], own)
                      for one in range(k)])  # fmt: skip
     spread = np.array([1.0 if told[one] else _spread(pairing.targets[one, known], pairing.noise[one, known],
                                                      region[known], block[known])
@@ -258,8 +290,10 @@ def _widths(
     residual = measured - np.where(told, held_out[:k, where].T, centre).T
     deviation = np.where(told, held_out[k : 2 * k, where].T, spread).T
     extra: list[np.ndarray | None] = [None] * k
-    if pairing.channel_noise is not None:
-        extra[-1] = pairing.channel_noise[where] / width[-1] ** 2
+    for part, slot in zip(pairing.parts, pairing.slots, strict=True):
+        if part.channel_noise is not None:
+            total = slot.first + slot.count - 1
+            extra[total] = part.channel_noise[where] / width[total] ** 2
     unit = width[:, None]
     stretch, factors, root = calibrate(residual / unit, deviation / unit, noise / unit**2, own, extra)
     return _Widths(told, stretch, factors, centre, spread, root)

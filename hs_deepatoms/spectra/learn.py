@@ -27,13 +27,15 @@ class PairedMaps:
     ----------
     image : numpy.ndarray, float32, shape (c, (ny - 1) * step + window, (nx - 1) * step + window)
         Scaled, and padded so that the window of every output pixel is inside.
-    targets : numpy.ndarray, float32, shape (k + 2, ny, nx)
-        Targets, variance of noise, and 1 where there is a measured target.
+    targets : numpy.ndarray, float32, shape (k + p + 1, ny, nx)
+        Targets, variance of noise in each of p spectra, and 1 where there is a measured target.
     window, step : int
     spectra : callable, optional
-        ``spectra(y0, y1, x0, x1)`` gives whole spectra (h, w, n) of a tile.
-    start : numpy.ndarray, shape (n,), optional
-        What a decoder of whole spectra says at first: the mean spectrum, or its logarithm.
+        ``spectra(y0, y1, x0, x1)`` gives whole spectra (h, w, n) of a tile, those of several one after the other.
+    starts : list of numpy.ndarray, optional
+        What each decoder of whole spectra says at first: the mean spectrum, or its logarithm.
+    parts : int
+        p.
     """
 
     image: np.ndarray
@@ -41,7 +43,8 @@ class PairedMaps:
     window: int
     step: int
     spectra: Callable[[int, int, int, int], np.ndarray] | None = None
-    start: np.ndarray | None = None
+    starts: list[np.ndarray] | None = None
+    parts: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -56,7 +59,8 @@ class PairedMaps:
         target[-1] *= use[y0:y1, x0:x1]
         if self.spectra is not None:
             whole = self.spectra(y0, y1, x0, x1).transpose(2, 0, 1)
-            target = np.concatenate([target[:-2], whole, target[-2:]])
+            k = len(target) - self.parts - 1
+            target = np.concatenate([target[:k], whole, target[k:]])
         return np.ascontiguousarray(image), np.nan_to_num(target)
 
 
@@ -127,10 +131,10 @@ def train_pairs(net: PairNet, maps: PairedMaps, train: np.ndarray, look: np.ndar
         for layer in (net.log_variance, net.mean, net.direct):
             layer.weight.mul_(0.1)
         net.log_variance.bias.fill_(-2.0)
-        if net.decoder is not None and maps.start is not None:
-            net.decoder.head.weight.mul_(0.1)
-            net.decoder.direct.weight.mul_(0.1)
-            net.decoder.direct.bias.copy_(torch.from_numpy(maps.start.astype(np.float32)))
+        for decoder, start in zip(net.decoders, maps.starts or [], strict=False):
+            decoder.head.weight.mul_(0.1)
+            decoder.direct.weight.mul_(0.1)
+            decoder.direct.bias.copy_(torch.from_numpy(start.astype(np.float32)))
     side = TILE if maps.spectra is None else max(4, TILE // 4)
     batches = Batches(Tiles(maps, train, side), batch, seed=recipe.seed, device=device)
     validation = Looked(maps, look, WIDE if maps.spectra is None else 16) if look.any() else None

@@ -70,8 +70,14 @@ class PairModel(nn.Module):
 
     @property
     def spectrum(self) -> int:
-        """Channels of a spectrum that is decoded whole; 0: none."""
-        return self.config["net"]["spectrum"]
+        """Channels of the spectra that are decoded whole; 0: none."""
+        return sum(self.lengths)
+
+    @property
+    def lengths(self) -> list[int]:
+        """The same of each spectrum, where there are such."""
+        found = self.config["net"]["spectrum"]
+        return [found] if isinstance(found, int) else list(found)
 
     def scaled(self, image: torch.Tensor) -> torch.Tensor:
         """Input (n, c, H, W) as the networks take it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -28,8 +29,9 @@ class PairNet(nn.Module):
     latent_dim : int
     width : int
         Of hidden layers.
-    spectrum : int
-        Channels of a whole spectrum that is decoded by dilated convolutions, in front of the targets; 0: none.
+    spectrum : int or list of int
+        Channels of a whole spectrum that is decoded by dilated convolutions, behind the targets; 0: none. Of several
+        spectra, each with a decoder of its own, a list.
     variational : bool
         Latents with a distribution (a variational encoder-decoder).
     spread : int
@@ -49,13 +51,13 @@ class PairNet(nn.Module):
         outputs: int,
         latent_dim: int,
         width: int = 48,
-        spectrum: int = 0,
+        spectrum: int | list[int] = 0,
         variational: bool = False,
         spread: int = 0,
     ):
         super().__init__()
         self.config = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        self.outputs, self.latent_dim, self.spectrum, self.variational = outputs, latent_dim, spectrum, variational
+        self.outputs, self.latent_dim, self.variational = outputs, latent_dim, variational
         self.encoder = PatchEncoder(channels, window, (2 if variational else 1) * latent_dim, width, step)
         self.head = nn.Sequential(
             nn.Conv2d(latent_dim, 2 * width, 1), nn.SiLU(), nn.Conv2d(2 * width, 2 * width, 1), nn.SiLU()
@@ -65,8 +67,13 @@ class PairNet(nn.Module):
         own = [nn.Conv2d(2 * width, spread, 1), nn.SiLU(), nn.Conv2d(spread, spread, 1), nn.SiLU()] if spread else []
         self.spread = nn.Sequential(*own)
         self.log_variance = nn.Conv2d(spread or 2 * width, outputs, 1)
-        self.decoder = SpectrumDecoder(latent_dim, 1, spectrum) if spectrum else None
+        self.decoder = _decoder(latent_dim, spectrum)
         self.noise = SeededNoise()
+
+    @property
+    def decoders(self) -> list[SpectrumDecoder]:
+        """Those of whole spectra."""
+        return [self.decoder] if isinstance(self.decoder, SpectrumDecoder) else list(self.decoder or [])
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         z, divergence = self.sampled(image)
@@ -96,11 +103,17 @@ class PairNet(nn.Module):
         # the variance must not pull at the features that the mean needs
         log = self.log_variance(self.spread(x.detach() if self.training else x))
         parts = [self.mean(x) + self.direct(z), log.clamp(LEAST_LOG, MOST_LOG)]
-        if self.decoder is not None:
-            n, d, h, w = z.shape
-            flat = self.decoder(z.permute(0, 2, 3, 1).reshape(-1, d))[:, 0]
+        n, d, h, w = z.shape
+        for decoder in self.decoders:
+            flat = decoder(z.permute(0, 2, 3, 1).reshape(-1, d))[:, 0]
             parts.append(flat.reshape(n, h, w, -1).permute(0, 3, 1, 2))
         return torch.cat(parts, 1)
+
+
+def _decoder(latent_dim: int, spectrum: int | list[int]) -> nn.Module | None:
+    if isinstance(spectrum, int):
+        return SpectrumDecoder(latent_dim, 1, spectrum) if spectrum else None
+    return nn.ModuleList(SpectrumDecoder(latent_dim, 1, length) for length in spectrum)
 
 
 class PairLoss:
@@ -114,40 +127,47 @@ class PairLoss:
     weights : Tensor, shape (outputs,)
         What each target counts; their sum is 1.
     noise : Tensor, shape (outputs,)
-        Variance of the measured targets from noise, over the last but one channel of the target.
-    spectrum : int
-        Channels of a whole spectrum.
-    spread : Tensor, optional, shape (spectrum,)
+        Variance of the measured targets from noise, over the one in the target that is its spectrum's.
+    spectrum : int or list of int
+        Channels of whole spectra, as in `PairNet`.
+    spread : Tensor, shape (spectrum,), optional; or a list
         Variance of noise of each channel, where spectra are no counts: squared errors then.
     beta : float
         Weight of the divergence of the latents.
+    owner : list of int, optional
+        Of several spectra, the one that each target is of.
 
     Notes
     -----
-    The target is (n, outputs + spectrum + 2, h, w): targets, spectrum, noise, weight of the pixel (0: not used).
+    The target is (n, outputs + spectrum + p + 1, h, w): targets, spectra, noise of each of p spectra, and the weight of
+    the pixel (0: not used).
     """
 
-    def __init__(self, weights, noise, spectrum: int = 0, spread=None, beta: float = 0.0):
-        self.weights, self.noise, self.spectrum, self.spread, self.beta = weights, noise, spectrum, spread, beta
+    def __init__(self, weights, noise, spectrum: int | Sequence[int] = 0, spread=None, beta: float = 0.0, owner=None):
+        self.weights, self.noise, self.beta = weights, noise, beta
+        self.owner = [0] * len(weights) if owner is None else list(owner)
+        self.lengths = [spectrum] if isinstance(spectrum, int) else list(spectrum)
+        self.spreads = list(spread) if isinstance(spread, list | tuple) else [spread]
 
     def __call__(self, out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        k = len(self.weights)
+        k, parts = len(self.weights), max(self.owner) + 1
         weights, noise = (one.to(out.device)[:, None, None] for one in (self.weights, self.noise))
-        use, base = target[:, -1:], target[:, -2:-1]
+        use, base = target[:, -1:], target[:, -1 - parts : -1][:, self.owner]
         mean, log = out[:, :k], out[:, k : 2 * k]
         error = torch.where(use > 0, target[:, :k] - mean, 0)
         fit = (weights * error**2).sum(1, keepdim=True)
         variance = log.exp() + noise * base
         likelihood = 0.5 * (variance.log() + error.detach() ** 2 / variance).mean(1, keepdim=True)
         total = fit + 0.1 * likelihood + self.beta * out[:, -1:]
-        if self.spectrum:
-            total = total + self._spectral(out[:, 2 * k : -1], target[:, k:-2], use)
+        if sum(self.lengths):
+            said, wanted = (one.split(self.lengths, 1) for one in (out[:, 2 * k : -1], target[:, k : -1 - parts]))
+            for each in zip(said, wanted, self.spreads, strict=True):
+                total = total + self._spectral(*each, use) / len(self.lengths)
         return (total * use).sum() / use.sum().clamp(min=1)
 
-    def _spectral(self, out: torch.Tensor, spectrum: torch.Tensor, use: torch.Tensor) -> torch.Tensor:
+    def _spectral(self, out: torch.Tensor, spectrum: torch.Tensor, spread, use: torch.Tensor) -> torch.Tensor:
         spectrum = torch.where(use > 0, spectrum, 0)
-        if self.spread is not None:
-            spread = self.spread.to(out.device)[:, None, None]
-            return ((out - spectrum) ** 2 / spread).mean(1, keepdim=True)
+        if spread is not None:
+            return ((out - spectrum) ** 2 / spread.to(out.device)[:, None, None]).mean(1, keepdim=True)
         share = spectrum / spectrum.sum(1, keepdim=True).clamp(min=1e-12)
-        return -(share * torch.log_softmax(out, 1)).sum(1, keepdim=True) * math.sqrt(self.spectrum)
+        return -(share * torch.log_softmax(out, 1)).sum(1, keepdim=True) * math.sqrt(out.shape[1])

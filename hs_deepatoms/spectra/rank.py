@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 MOST = 20
+ROUNDING = 1e-12  # of the largest eigenvalue: what rounding makes of spectra that are all alike
 BEHIND = 5  # eigenvalues that the distance of those of noise is measured from
 
 
@@ -25,6 +26,7 @@ def count_components(values: np.ndarray, n: int) -> Rank:
     channels would be (Onatski, Rev. Econ. Stat. 92, 1004 (2010), doi:10.1162/REST_a_00043).
     """
     p = values.size
+    values = np.where(values > ROUNDING * values.max(initial=0), values, 0)
     most = int(min(MOST, max(1, (min(n, p) - BEHIND - 2) // 2)))
     above = above_edge(values, n, most)
     apart, step = _apart(values, most)

@@ -163,7 +163,7 @@ def fit_space(
         scale = np.ones(n)
     if poisson:
         scale = np.sqrt(np.maximum(mean, FLOOR * np.abs(mean).mean()))
-    covariance, weight, squares = np.zeros((n, n)), 0.0, 0.0
+    covariance, weight = np.zeros((n, n)), 0.0
     for place, block in rows.blocks(chosen):
         some = block[chosen[place]]
         totals = some[:, counted].sum(-1) if counted.any() else np.ones(len(some), np.float32)
@@ -172,10 +172,9 @@ def fit_space(
         scaled *= amplify[:, None]
         covariance += scaled.T @ scaled
         weight += float((amplify.astype(float) ** 2).sum())
-        squares += len(some)
-    covariance /= squares
-    k, axes, values, gain = _principal(covariance, squares, n_components)
-    variance = values[:k] * squares / weight
+    covariance /= count
+    k, axes, values, gain = _principal(covariance, count, n_components)
+    variance = values[:k] * count / weight
     spread = _spread(scale, gain, inverse / count if poisson else 1.0, count)
     space = SpectrumSpace(mean, scale, axes[:k], np.sqrt(np.maximum(variance, 1e-30)), counted, gain, poisson, spread,
                           gain * scale**2, poisson)  # fmt: skip
@@ -230,9 +229,7 @@ def noise_level(values: np.ndarray, count: int) -> float:
     (2014), doi:10.1109/TIT.2014.2323359.
     """
     ratio = len(values) / count
-    if ratio >= 1:
-        values = values[: count - 1]
-        ratio = len(values) / count
+    values = values[: max(1, count - 1)]  # the others are 0 where there are fewer samples than values
     low, high = (1 - np.sqrt(ratio)) ** 2, (1 + np.sqrt(ratio)) ** 2
     x = np.linspace(low, high, 20001)[1:-1]
     density = np.sqrt((high - x) * (x - low)) / x

@@ -15,39 +15,11 @@ import xarray as xr
 import hs_deepatoms
 from hs_deepatoms.errors import InvalidArgumentError, InvalidAxesError, InvalidImageError, TableError
 from hs_deepatoms.simulate.spectrum_images import hysteresis_loops, planted_cube
+from tests.methods.maps import calibrated, eels_of, image_of
 
 matplotlib.use("Agg")
 QUICK = {"show_progressbar": False, "window": 5, "steps": 100, "batch_size": 2, "folds": 1, "latent_dim": 5}
 SHORT = {**QUICK, "steps": 8, "batch_size": 1}
-INSTRUMENT = {
-    "TEM": {
-        "beam_energy": 200.0,
-        "convergence_angle": 29.0,
-        "Detector": {"EELS": {"collection_angle": 36.0, "spectrometer": "GIF", "nested": {"a": [1, 2.5, None]}}},
-    }
-}
-
-
-def calibrated(signal, scale=0.1, offset=(3.0, -2.0), units="nm"):
-    for axis, name, start in zip(signal.axes_manager._axes[:2], ("y", "x"), offset, strict=True):
-        axis.name, axis.units, axis.scale, axis.offset = name, units, scale, start
-    return signal
-
-
-def eels_of(counts, energy, lazy=False):
-    signal = hs.signals.Signal1D(counts)
-    axis = calibrated(signal).axes_manager[-1]
-    axis.name, axis.units, axis.offset, axis.scale = "Energy loss", "eV", energy[0], energy[1] - energy[0]
-    signal.set_signal_type("EELS")
-    signal.metadata.General.title = "core loss"
-    signal.metadata.add_dictionary({"Acquisition_instrument": INSTRUMENT})
-    return signal.as_lazy() if lazy else signal
-
-
-def image_of(data, **where):
-    signal = calibrated(hs.signals.Signal2D(data), **where)
-    signal.metadata.General.title = "HAADF"
-    return signal
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +46,7 @@ def test_beats_its_baselines_and_says_so(learned, cube):
 
 
 def test_spectra_and_widths_against_the_truth(learned, cube):
-    from hs_deepatoms.methods.pair_tree import stored_model
+    from hs_deepatoms.methods.pair_stored import stored_model
     from hs_deepatoms.methods.pair_use import mapped_outputs
 
     image = image_of(cube.image)
@@ -618,6 +590,24 @@ def test_an_axis_without_even_steps_is_kept(cube):
         tree = image_of(cube.image).im2spec(signal, **SHORT)
     predicted = tree.deepatoms.predict(image_of(cube.image))
     np.testing.assert_array_equal(predicted.axes_manager[-1].axis, energy)
+
+
+def test_fewer_spectra_than_channels():
+    small = planted_cube((16, 20), 400, endmembers=3, counts=(80, 300), link="pointwise", seed=2)
+    image, spectra = image_of(small.image), eels_of(small.counts, small.energy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tree = image.im2spec(spectra, **{**SHORT, "window": 3, "folds": 4})
+        back = spectra.spec2im(image, **{**SHORT, "window": 3})
+    assert tree["metrics"].attrs["data_components"] == 2
+    assert tree["metrics"].attrs["data_gain"] == pytest.approx(1, rel=0.05)
+    np.testing.assert_allclose(tree.deepatoms.predict(image).data.mean((0, 1)), small.counts.mean((0, 1)), rtol=0.2)
+    assert back.deepatoms.predict(spectra).data.shape == (16, 20)
+
+
+def test_pixels_in_other_units_are_refused(learned, cube):
+    with pytest.raises(InvalidArgumentError, match=r"pixels of 1 px along y\. Allowed: those of the training, 0\.1 nm"):
+        learned.deepatoms.predict(hs.signals.Signal2D(cube.image))
 
 
 def test_loading_something_else_is_refused(tmp_path):

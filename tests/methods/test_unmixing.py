@@ -150,6 +150,9 @@ def test_arrays_and_line_scans_and_non_uniform_axes():
         ({"n_components": 0}, "whole number"),
         ({"method": "gmm", "sum_to_one": True}, "abundances"),
         ({"smoothness": -1}, "smoothness"),
+        ({"smoothness": "much"}, "smoothness='much'"),
+        ({"spikes": "no"}, "spikes='no'"),
+        ({"sum_to_one": 1}, "sum_to_one=1"),
         ({"poisson": "yes"}, "poisson"),
         ({"num_workers": 0}, "num_workers=0"),
         ({"descriptor": "fft"}, "descriptor"),
@@ -164,6 +167,13 @@ def test_arrays_and_line_scans_and_non_uniform_axes():
 def test_refusals(options, match):
     with pytest.raises(InvalidArgumentError, match=match):
         eels().decompose_local(**options, **QUIET)
+
+
+def test_spectra_that_are_all_alike_are_one_component():
+    for data in (np.full((NY, NX, CHANNELS), 7), np.ones((NY, NX, 1)) * np.linspace(1, 9, CHANNELS)):
+        tree = eels(data).decompose_local(**QUIET)
+        assert tree["components"].sizes["component"] == 1
+        np.testing.assert_allclose(tree["abundances/abundances"], 1, rtol=1e-5)
 
 
 def test_refusals_of_data():

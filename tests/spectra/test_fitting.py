@@ -8,6 +8,7 @@ import torch
 from hs_deepatoms.simulate.spectrum_images import smooth_field
 from hs_deepatoms.spectra.blocks import TEST, block_splits
 from hs_deepatoms.spectra.fitting import Options, Pairing, fit_pairing
+from hs_deepatoms.spectra.targets import Targets
 from hs_deepatoms.training.recipe import Recipe
 
 
@@ -17,7 +18,7 @@ def test_what_the_input_does_not_tell_is_its_mean_and_spread():
     rng = np.random.default_rng(0)
     image = np.pad(rng.normal(size=shape), 1, mode="edge")[None].astype(np.float32)
     targets = np.stack([np.tanh(image[0, 1:-1, 1:-1]), 5 + 0.3 * smooth_field(shape, 3, rng)]).astype(np.float32)
-    pairing = Pairing(image, targets, np.full_like(targets, 1e-4), np.array([0.8, 0.2]), window, 1)
+    pairing = Pairing(image, [Targets(targets, np.full_like(targets, 1e-4), np.array([0.8, 0.2]))], window, 1)
     splits = block_splits(np.ones(shape, bool), window, 3, 0)
     done = fit_pairing(pairing, splits, Recipe(steps=50, learning_rate=8e-3), Options(latent_dim=2, width=8,
                        batch_size=2, show_progressbar=False))  # fmt: skip

@@ -48,10 +48,20 @@ def test_numbers_that_are_no_counts():
     assert space.channel_variance[x < -0.5].mean() == pytest.approx(0.0025, rel=0.4)
 
 
-def test_level_of_noise_without_signal():
-    rows = np.random.default_rng(0).normal(0, 1.5, (400, 100))
-    values = np.linalg.eigvalsh(rows.T @ rows / 400)[::-1]
-    assert noise_level(values, 400) == pytest.approx(2.25, rel=0.03)
+@pytest.mark.parametrize(("spectra", "channels"), [(400, 100), (300, 300), (100, 250), (64, 900)])
+def test_level_of_noise_without_signal(spectra, channels):
+    rows = np.random.default_rng(0).normal(0, 1.5, (spectra, channels))
+    values = np.maximum(np.linalg.eigvalsh(rows.T @ rows / spectra)[::-1], 0)
+    assert noise_level(values, spectra) == pytest.approx(2.25, rel=0.03)
+
+
+def test_more_channels_than_spectra():
+    data, shapes, _ = cube(12, 14, 600, counts=30)
+    used = np.ones((12, 14), bool)
+    space, _ = fit_space(SpectrumRows(data), used, poisson=True, counted=np.ones(600, bool))
+    assert space.k == 2 and space.gain == pytest.approx(1, rel=0.05)
+    back = space.spectra(space.scores(shapes.astype(np.float32)))
+    assert ((back - shapes) ** 2).sum() < 0.1 * ((shapes - shapes.mean((0, 1))) ** 2).sum()
 
 
 def test_state_makes_the_same_space():
