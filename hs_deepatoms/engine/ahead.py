@@ -27,7 +27,8 @@ def in_threads(
     blocks : iterable of tuple
         Read in the thread of the caller, at most two for each thread ahead.
     num_workers : int, optional
-        Threads, beside which BLAS has none of its own. None: as many as there are cores, at most 8.
+        Threads; BLAS has none of its own, so that results do not depend on this. None: as many as there are cores, at
+        most 8.
 
     Examples
     --------
@@ -36,7 +37,8 @@ def in_threads(
     """
     workers = min(cores(), MOST) if num_workers is None else num_workers
     if workers == 1:
-        yield from (work(*block) for block in blocks)
+        with one_core_blas():  # or sums would be taken in another order than beside other threads
+            yield from (work(*block) for block in blocks)
         return
     pool, waiting = ThreadPoolExecutor(workers), deque()
     try:

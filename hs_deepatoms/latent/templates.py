@@ -55,7 +55,8 @@ def class_averages(
         # an average that is off its middle does not reach the patches that are shifted the other way
         motifs, count = averaged(patches, motifs, frame, far, 1)
     motifs = motifs[torch.argsort(count, descending=True)]
-    motifs = agreeing(motifs, frame, lattice, blur)  # about their middles: farther off some match amiss
+    # averages of turned patches are about their middles already: looked for farther off, some match amiss
+    motifs = agreeing(motifs, frame, lattice if lattice.rotation else far, blur)
     if not lattice.movable:
         return motifs
     which, pose, _ = search_all(patches, motifs, frame, lattice)  # what was moved in from beyond the rim is not there
