@@ -64,13 +64,14 @@ def _mapped_spectra(tree: Any, spectra: Any, device: str, num_workers: int | Non
     device = choose_device(device)
     sources = _read(tree, spectra)
     stored = [stored_model(tree, number) for number in range(len(sources))]
-    valid, maps = np.ones([axis.size for axis in sources[0].navigation], bool), []
+    valid, found = np.ones([axis.size for axis in sources[0].navigation], bool), []
     for source, own in zip(sources, stored, strict=True):
         check_numbers(source, "spectra")
         check_energy(source, Axis.from_dict(own.attrs["spectral"]))
         scores, totals, good = _scores(SpectrumRows(source.data, own.channels, own.spikes, num_workers), own)
-        maps.append(spectral_maps(own.space, scores, totals, good))
+        found.append((own.space, scores, totals))
         valid &= good
+    maps = [spectral_maps(*one, valid) for one in found]  # as in the training, where one of them is none
     model = stored[0].model.to(device)
     out = applied(model, padded(np.concatenate(maps), model.window), device=device)
     out[:, ~valid] = np.nan

@@ -174,7 +174,7 @@ def _scored(measured: Measured, asked: PairRequest, valid: np.ndarray, splits: l
     _check_components(asked, rows, int(train.sum()))
     space, values = fit_space(rows, train, poisson=poisson, counted=measured.counted, n_components=asked.n_components)
     if asked.likelihood == "learned":
-        space = with_channel_variance(space, rows, train)
+        space = with_channel_variance(space, rows, train, asked.n_components)
     space = replace(space, non_negative=measured.non_negative)
     scores = scores_of(space, rows, valid)
     notes = {**measured.notes, "spikes": rows.repaired, "components": space.k, "gain": float(space.gain),

@@ -18,6 +18,7 @@ from hs_deepatoms.structure.rings import SMALLEST, Rings, check_planar, check_sp
 from hs_deepatoms.tables import schema
 from hs_deepatoms.tables.categories import flag_attributes
 from hs_deepatoms.tables.frames import frame_grid
+from hs_deepatoms.tables.neighbours import nearest
 from hs_deepatoms.tables.select import of_species
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def rings(
     """
     _check_sizes(largest, regular)
     net = read_network(ds, elements=elements, factor=factor, cutoff=cutoff, cell=cell)
+    _say_overlaps(net)
     net, crossed = uncrossed(net)
     found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
     check_planar(found, crossed, net.bonds.first.size + crossed)
@@ -106,7 +108,6 @@ def rings(
         net, crossed = uncrossed(net.of(np.flatnonzero(~left_out)))
         found = find_rings(net.plane.y, net.plane.x, net.bonds, largest=largest)
     _say_small_cell(net, found)
-    _say_overlaps(net)
     if net.frame.any() and found.size.size:
         found = found.at(np.argsort(net.frame[found.atoms[:, 0]], kind="stable"))
     length = float(np.median(net.bonds.length)) if net.bonds.first.size else np.nan
@@ -135,12 +136,18 @@ def _say_small_cell(net: Network, found: Rings) -> None:
 
 def _say_overlaps(net: Network) -> None:
     """Two detections of one atom have the same bonds, which do not cross, and close rings of nothing between them."""
-    usual = float(np.median(net.bonds.length)) if net.bonds.first.size else 0.0
-    near = net.bonds.length < OVERLAP * usual
-    number = np.unique(net.bonds.second[near]).size + _at_one_place(net)
+    if net.parameters["elements"] is None and net.parameters["cutoff"] is None:
+        # bonds by shape are as long as neighbours are far: where most atoms are there twice, as these two are apart
+        apart = nearest(net.plane.y, net.plane.x, net.frame, k=2)[0]
+        known = np.isfinite(apart[:, 1])
+        usual = float(np.median(apart[known, 1])) if known.any() else 0.0
+        number = -(-np.count_nonzero(apart[known, 0] < OVERLAP * usual) // 2)
+    else:
+        usual = float(np.median(net.bonds.length)) if net.bonds.first.size else 0.0
+        number = np.unique(net.bonds.second[net.bonds.length < OVERLAP * usual]).size + _at_one_place(net)
     if number:
-        todo = f"Take them out first: atoms.deepatoms.remove_overlaps({OVERLAP * usual:.2g})."
-        warn_user(f"{number} atoms are nearer to another one than a tenth of a bond, and rings there are wrong. {todo}")
+        todo = f"Take the worse ones out first: atoms.deepatoms.remove_overlaps({OVERLAP * usual:.2g})."
+        warn_user(f"{number} atoms are nearer to another one than a tenth of a bond, which may spoil rings. {todo}")
 
 
 def _at_one_place(net: Network) -> int:

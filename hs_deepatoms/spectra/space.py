@@ -181,7 +181,9 @@ def fit_space(
     return space, values / gain
 
 
-def with_channel_variance(space: SpectrumSpace, rows: SpectrumRows, used: np.ndarray) -> SpectrumSpace:
+def with_channel_variance(
+    space: SpectrumSpace, rows: SpectrumRows, used: np.ndarray, n_components: int | None = None
+) -> SpectrumSpace:
     """A space scaled by the noise of each channel, which is measured from what the scores leave of the spectra."""
     total, count = np.zeros(rows.n_channels), 0.0
     for place, block in rows.blocks(used):
@@ -194,7 +196,7 @@ def with_channel_variance(space: SpectrumSpace, rows: SpectrumRows, used: np.nda
     kept = np.maximum(1 - (space.components**2).sum(0), 0.05)  # of the noise of a channel, not taken up by the scores
     variance = total / max(count, 1.0) / kept
     scale = np.sqrt(np.maximum(variance, 1e-6 * variance.mean() + 1e-30))
-    return fit_space(rows, used, poisson=False, counted=space.counted, scale=scale)[0]
+    return fit_space(rows, used, poisson=False, counted=space.counted, scale=scale, n_components=n_components)[0]
 
 
 def _thinned(used: np.ndarray) -> np.ndarray:

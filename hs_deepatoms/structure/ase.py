@@ -179,7 +179,7 @@ def joined_in_cif(atoms: Atoms) -> int:
     """
     from scipy.spatial import cKDTree
 
-    tree = cKDTree(atoms.get_scaled_positions(wrap=True) % 1.0, boxsize=1.0)
+    tree = cKDTree(atoms.get_scaled_positions(wrap=True) % 1.0 % 1.0, boxsize=1.0)  # -1e-17 % 1 is 1
     pairs = tree.query_pairs(SAME_SITE, p=np.inf, output_type="ndarray")
     return np.unique(pairs.max(axis=1, initial=0)).size if len(pairs) else 0
 

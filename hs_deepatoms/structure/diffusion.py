@@ -64,12 +64,14 @@ def diffusion(track, time, y, x, *, drift: bool = True) -> Diffusion:
         return Diffusion(np.nan, np.nan, np.nan, 0)
     square = step**2 / left
     product = step[:, pairs] * step[:, pairs + 1]
+    share = np.ones(pairs.size)
     if drift:
-        pairs, product = _of_products(product, pairs, time, left)
+        pairs, product, share = _of_products(product, pairs, time, left)
     mean_square = square[:, follows].mean()
     mean_product = product.mean() if pairs.size else np.nan
     constant = mean_square / 2 + mean_product
-    free = left[follows].sum()  # steps, less one per frame whose mean was taken off
+    # steps, less one per frame whose mean was taken off; where atoms are missed fewer of them follow each other
+    free = min(left[follows].sum(), share.sum()) if pairs.size else left[follows].sum()
     own = _of_estimator(constant, -mean_product, free)
     std = float(np.fmax(own, _scatter(track, follows, pairs, square, product)))
     return Diffusion(float(constant), std, float(-mean_product), int(follows.sum()))
@@ -91,8 +93,8 @@ def _without_drift(step: np.ndarray, time: np.ndarray, follows: np.ndarray) -> t
     return step - mean[:, which], left[which], follows & (number > 1)[which]
 
 
-def _of_products(product, pairs, time, left) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of successive steps, and their products without what the drift took of them.
+def _of_products(product, pairs, time, left) -> tuple[np.ndarray, ...]:
+    """Pairs of successive steps, their products without what the drift took of them, and the share that it left.
 
     The means of two frames share the noise of the atoms that are seen in both, K of N and M: that many only.
     """
@@ -101,7 +103,7 @@ def _of_products(product, pairs, time, left) -> tuple[np.ndarray, np.ndarray]:
     rest = 1 - left[pairs], 1 - left[pairs + 1]  # 1/N and 1/M
     share = 1 - rest[0] - rest[1] + both * rest[0] * rest[1]
     some = share > 1e-9
-    return pairs[some], product[:, some] / share[some]
+    return pairs[some], product[:, some] / share[some], share[some]
 
 
 def _scatter(track, follows, pairs, square, product) -> float:

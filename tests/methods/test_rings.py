@@ -119,10 +119,23 @@ def test_two_detections_of_one_atom_are_said(off):
     atoms = hs_deepatoms.positions(y + 3.05, x + 3.05, signal=_image(), units="nm")
     with pytest.warns(UserWarning, match="2 atoms are nearer to another one than a tenth of a bond"):
         atoms.deepatoms.rings(cutoff=0.18)
+    with pytest.warns(UserWarning, match="2 atoms are nearer"):
+        atoms.deepatoms.rings()
     clean = atoms.deepatoms.remove_overlaps(0.014)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert (clean.deepatoms.rings(cutoff=0.18)["size"] == 6).all()
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_a_sheet_that_was_found_twice_is_said(share):
+    rows = np.arange(int(share * PERFECT.y.size))
+    y, x = (np.append(w, w[rows] + 0.01) * 0.142 for w in (PERFECT.y, PERFECT.x))
+    atoms = hs_deepatoms.positions(y + 3.05, x + 3.05, signal=_image(), units="nm")
+    with pytest.warns(UserWarning, match=f"{rows.size} atoms are nearer"):
+        atoms.deepatoms.rings()
+    with pytest.warns(UserWarning, match=f"{rows.size} atoms are nearer"), pytest.raises(TableError):
+        atoms.deepatoms.rings(cutoff=0.18)
 
 
 def test_named_errors():

@@ -74,7 +74,7 @@ def test_cif_says_which_atoms_its_readers_take_for_one(tmp_path):
     image = xr.DataArray(np.zeros((900, 2000), np.float32), dims=("y", "x"))
     for dim in "yx":
         image = image.assign_coords({dim: (dim, 0.01 * np.arange(image.sizes[dim]), {"units": "nm"})})
-    atoms = hs_deepatoms.positions([400.0, 400, 400, 700], [0.0, 20, 1999, 900], signal=image)
+    atoms = hs_deepatoms.positions([400.0, 400, 400, -0.5 - 1e-15], [0.0, 20, 1999, 900], signal=image)
     with pytest.warns(UserWarning, match="1 atoms in a.cif"):
         path = atoms.deepatoms.export(tmp_path / "a.cif", species="C")
     assert len(read(path)) == 3

@@ -46,6 +46,7 @@ def test_numbers_that_are_no_counts():
     space = with_channel_variance(space, rows, used)
     assert space.channel_variance[x > 0.5].mean() == pytest.approx(0.04, rel=0.15)
     assert space.channel_variance[x < -0.5].mean() == pytest.approx(0.0025, rel=0.4)
+    assert with_channel_variance(space, rows, used, 5).k == 5
 
 
 @pytest.mark.parametrize(("spectra", "channels"), [(400, 100), (300, 300), (100, 250), (64, 900)])

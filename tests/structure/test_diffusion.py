@@ -36,7 +36,7 @@ def test_errors_are_right_for_few_atoms_too(n_atoms):
     assert 0.8 < np.sqrt(np.mean(np.square(pulls))) < 1.25
 
 
-@pytest.mark.parametrize("n_atoms, n_frames, missed", [(5, 2400, 0.1), (10, 900, 0.3)])
+@pytest.mark.parametrize("n_atoms, n_frames, missed", [(5, 2400, 0.1), (10, 900, 0.3), (3, 3000, 0.3)])
 def test_atoms_that_are_missed_do_not_bias(n_atoms, n_frames, missed):
     found = []
     for seed in range(40):
@@ -47,7 +47,7 @@ def test_atoms_that_are_missed_do_not_bias(n_atoms, n_frames, missed):
         track, frame = (k.ravel()[there] for k in np.indices((n_atoms, n_frames)))
         found.append(diffusion(track, frame, *(w.ravel()[there] for w in walk)))
     off = np.array([one.constant for one in found]) / 0.125 - 1
-    assert abs(off.mean()) < 3 * off.std() / np.sqrt(off.size) < 0.05
+    assert abs(off.mean()) < 3 * off.std() / np.sqrt(off.size) < 0.08
     assert 0.75 < np.sqrt(np.mean([((one.constant - 0.125) / one.constant_std) ** 2 for one in found])) < 1.3
 
 
