@@ -19,10 +19,10 @@ def cells(y, x, side):
             low_y, high_y, low_x, high_x = min(low_y, y[k]), max(high_y, y[k]), min(low_x, x[k]), max(high_x, x[k])
     if n == 0:
         low_y = high_y = low_x = high_x = 0.0
-    side = max(  # a hair wider than asked: or rounding may put two points as far apart as that two cells apart
-        side * (1 + 1e-9), sqrt((high_y - low_y) * (high_x - low_x) / (4 * n + 64)), max(high_y - low_y, high_x - low_x) / 1e5, 1e-9
-    )
-    rows, columns = int((high_y - low_y) / side) + 1, int((high_x - low_x) / side) + 1
+    side = side * (1 + 1e-9)  # or rounding may put two points exactly as far apart two cells apart
+    wide, high = high_x - low_x, high_y - low_y
+    side = max(side, sqrt(high * wide / (4 * n + 64)), max(high, wide) / 1e5, 1e-9)
+    rows, columns = int(high / side) + 1, int(wide / side) + 1
     which = np.full(len(y), -1)
     ends = np.zeros(rows * columns + 1, np.int64)
     for k in range(len(y)):
