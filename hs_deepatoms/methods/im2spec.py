@@ -95,7 +95,8 @@ def im2spec(
     members : int
         Networks per split.
     steps : int, optional
-        Batches of the training at most; it stops when validation gets no better. None: 300 to 2000.
+        Batches of the training at most; it stops when validation gets no better. None: 300 to 1000, of whole spectra to
+        2000.
     batch_size : int
         Tiles of the map in a batch.
     learning_rate : float

@@ -24,6 +24,7 @@ from hs_deepatoms.training.recipe import Recipe
 
 LOG_WEIGHT = 0.2  # what the logarithm of the total counts in the training, next to the shape
 LEAST = 64  # spectra
+MOST_STEPS = {"scores": 1000, "spectrum": 2000}  # tiles of whole spectra are smaller, so that a step sees less
 
 
 @dataclass(eq=False)
@@ -232,7 +233,8 @@ def target_weights(space: SpectrumSpace) -> np.ndarray:
 def recipe_of(asked: PairRequest, learned: Learned) -> Recipe:
     """Length and schedule of the training."""
     count = int(learned.splits[0].of(TRAIN).sum())
-    steps = asked.steps or int(np.clip(count / 16, 300, 2000))
+    most = MOST_STEPS["spectrum" if asked.target == "spectrum" else "scores"]
+    steps = asked.steps or int(np.clip(count / 16, 300, most))
     return Recipe(steps=steps, learning_rate=asked.learning_rate, seed=asked.seed, patience=7, weight_decay=1e-3,
                   validate_every=max(1, steps // 24))  # fmt: skip
 
