@@ -92,7 +92,8 @@ def _stage(stage: str, keeper: Keeper, data, blocks, function, arguments, near=N
         if i % TIDY == TIDY - 1:
             trim_heap()
 
-    map_blocks(data, [blocks[k] for k in todo], function, arguments=arguments, each=each, collect=collect, **how)
+    map_blocks(data, [blocks[k] for k in todo], function, arguments=arguments, each=each, collect=collect,
+               of=len(blocks), **how)  # fmt: skip
     if len(todo) >= TIDY:
         trim_heap()
 

@@ -17,6 +17,7 @@ from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.progress import Share, progress
 from hs_deepatoms.engine.boxes import Assembly, assemble, frame_boxes
 from hs_deepatoms.engine.plan import MEBIBYTE, Block
+from hs_deepatoms.engine.serial import on_cores
 from hs_deepatoms.engine.supply import Supply, check_blocks, eager_supply, graph_of, is_lazy, lazy_supply
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def map_blocks(
     memory: int = MEMORY,
     collect: Callable[[int, Any], None] | None = None,
     share: Share | None = None,
+    of: int | None = None,
 ) -> list:
     """Call ``function(array, block, *arguments)`` once per block; results in the order of the blocks.
 
     Each call is one dask task under the scheduler that is current: threads (default), processes, synchronous or a
     cluster. Lazy data is loaded in waves: while the blocks of one wave run (or of two, the first of which is nearly
     done), the chunks of the next are loaded beside them; a chunk is loaded once and dropped after its last block,
-    whatever the order of the blocks.
+    whatever the order of the blocks. Blocks that run side by side on this machine share its cores.
 
     Parameters
     ----------
@@ -74,6 +76,8 @@ def map_blocks(
         is kept then.
     share : Share, optional
         Of a bar over a longer job, which counts the blocks; no other bar is shown then.
+    of : int, optional
+        How many blocks the whole job has, if these are what is left of it: they get as many cores as in the whole.
 
     Returns
     -------
@@ -99,10 +103,11 @@ def map_blocks(
 
     blocks = list(blocks)
     own = each if each is not None else [()] * len(blocks)
-    calls = [_Call(function, block, (*arguments, *more)) for block, more in zip(blocks, own, strict=True)]
     total, unit = _counted(data, blocks)
     shown = show_progressbar if share is None else False
     with current_runner(num_workers) as runner, progress(total, description, shown, unit) as bar:
+        cores = runner.cores_each(len(blocks) if of is None else of)
+        calls = [_Call(function, block, (*arguments, *more), cores) for block, more in zip(blocks, own, strict=True)]
         share = share or Share(bar, len(blocks), total)
         return _run(_supply(data, blocks, runner, memory), runner, calls, share, collect)
 
@@ -185,11 +190,13 @@ def map_to_array(
 class _Call:
     """The function with everything but its array, as one object that dask does not look into."""
 
-    def __init__(self, function: Callable, block: Block, arguments: tuple):
-        self.function, self.block, self.arguments = function, block, arguments
+    def __init__(self, function: Callable, block: Block, arguments: tuple, cores: int | None = None):
+        self.function, self.block, self.arguments, self.cores = function, block, arguments, cores
 
     def __call__(self, array: np.ndarray):
-        return self.function(array, self.block, *self.arguments)
+        if self.cores is None:
+            return self.function(array, self.block, *self.arguments)
+        return on_cores(self.cores, self.function, array, self.block, *self.arguments)
 
 
 class _Cut:

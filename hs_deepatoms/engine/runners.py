@@ -19,6 +19,7 @@ import numpy as np
 from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 
+from hs_deepatoms._core.cores import cores
 from hs_deepatoms.engine.boxes import Assembly
 
 #: What runs on the array of one block.
@@ -86,6 +87,11 @@ class LocalRunner:
             return self._stack.enter_context(ThreadPoolExecutor(self.n_workers))
         return _lasting_threads(os.getpid(), self.n_workers)
 
+    def cores_each(self, blocks: int) -> int | None:
+        """Cores for each of some blocks, of which as many run at once as there are workers; None: as it is."""
+        share = max(1, cores() // max(1, min(blocks, self.n_workers)))
+        return share if share < cores() else None
+
     def load(self, graph: dict, keys: Sequence, at_once: int) -> Future:
         """Start loading, at most some tasks at once; a future of ``{key: array}``."""
         if keys and self.threads and self._load_pool is None and not dask.config.get("pool", None):
@@ -149,6 +155,9 @@ class ClusterRunner:
 
     def __exit__(self, *error):
         return None
+
+    def cores_each(self, blocks: int) -> None:
+        """As its workers were set up: dask gives them one core per thread."""
 
     def load(self, graph: dict, keys: Sequence, at_once: int) -> Future:
         """Start loading on the cluster; a finished future of ``{key: distributed future}``."""

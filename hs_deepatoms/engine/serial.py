@@ -1,13 +1,16 @@
-"""Run a call on one core: where many small tensor operations follow each other, sharing each one costs more than it
-saves."""
+"""Run a call on one core, or on a share of them: where many small tensor operations follow each other, or others work
+beside it, sharing each operation costs more than it saves."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from functools import cache
 from threading import Lock, Thread
 from typing import TypeVar
+
+from hs_deepatoms._core.cores import limited_to
 
 Result = TypeVar("Result")
 _LOCK = Lock()
@@ -26,20 +29,58 @@ def on_one_core(call: Callable[..., Result], *arguments, **options) -> Result:
     >>> on_one_core(torch.get_num_threads)
     1
     """
+    with _BLAS:
+        return _with_threads(1, call, *arguments, **options)
+
+
+def on_cores(count: int, call: Callable[..., Result], *arguments, **options) -> Result:
+    """``call(*arguments, **options)`` with so many cores for torch, where it is loaded, and for compiled loops.
+
+    For calls beside others: more threads than there are cores wait for each other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> on_cores(1, torch.get_num_threads)
+    1
+    """
+    with limited_to(count):
+        if "torch" not in sys.modules:
+            return call(*arguments, **options)
+        return _with_threads(count, call, *arguments, **options)
+
+
+def _with_threads(count: int, call: Callable[..., Result], *arguments, **options) -> Result:
+    """A call with at most so many threads of torch."""
     import torch
 
-    with _LOCK:  # or another call would take the limit of this one for the usual one
+    with _LOCK:  # while another thread is changing its own, this one might take that for the usual number
         usual = torch.get_num_threads()
-        torch.set_num_threads(1)
-        # the limit is each thread's own, but setting it also sets that of threads yet to come: put back by another
-        others = Thread(target=torch.set_num_threads, args=(usual,))
-        others.start()
-        others.join()
+        if count < usual:
+            _set_threads(count)
     try:
-        with _BLAS:
-            return call(*arguments, **options)
+        return call(*arguments, **options)
     finally:
-        torch.set_num_threads(usual)
+        if count < usual:
+            with _LOCK:
+                _set_threads(usual)
+
+
+def _set_threads(count: int) -> None:
+    """Threads that torch uses in this thread: setting them also sets those of threads yet to come, put back here."""
+    import torch
+
+    found: list = []
+    _in_another(lambda: found.append(torch.get_num_threads()))
+    torch.set_num_threads(count)
+    if count != found[0]:
+        _in_another(lambda: torch.set_num_threads(found[0]))
+
+
+def _in_another(call: Callable[[], None]) -> None:
+    other = Thread(target=call)
+    other.start()
+    other.join()
 
 
 @cache

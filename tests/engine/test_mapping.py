@@ -10,6 +10,8 @@ import dask.array as da
 import numpy as np
 import pytest
 
+import hs_deepatoms._core.cores
+from hs_deepatoms._core.cores import cores
 from hs_deepatoms._core.errors import DeepAtomsError, InvalidArgumentError
 from hs_deepatoms.engine import mapping
 from hs_deepatoms.engine.mapping import map_blocks, map_to_array
@@ -112,6 +114,17 @@ def test_threads_stay_for_the_next_job():
 
     seen = {thread for _ in range(4) for thread in map_blocks(data, blocks, who, num_workers=2, **quiet)}
     assert len(seen) <= 2 and threading.get_ident() not in seen
+
+
+@pytest.mark.parametrize(("blocks", "workers", "each"), [(6, 3, 2), (2, 3, 4), (1, 3, 8), (6, 1, 8), (6, 16, 1)])
+def test_blocks_side_by_side_share_the_cores(monkeypatch, blocks, workers, each):
+    monkeypatch.setattr(hs_deepatoms._core.cores, "all_cores", lambda: 8)
+    stack = np.zeros((blocks, 4, 5))
+    grid = plan_blocks(blocks, (4, 5), tile=8, halo=0, frames_per_block=1)
+    options = {"num_workers": workers, "show_progressbar": False}
+    assert map_blocks(stack, grid, lambda array, block: cores(), **options) == [each] * blocks
+    rest = map_blocks(stack, grid[:1], lambda array, block: cores(), of=blocks, **options)
+    assert rest == [each]  # what is left of a job is done as the whole
 
 
 @pytest.mark.parametrize("lazy", [True, False])

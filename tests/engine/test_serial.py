@@ -3,7 +3,8 @@ import threading
 import pytest
 import torch
 
-from hs_deepatoms.engine.serial import on_one_core
+from hs_deepatoms._core.cores import all_cores, cores
+from hs_deepatoms.engine.serial import on_cores, on_one_core
 from tests.fresh import run_fresh
 
 
@@ -110,3 +111,30 @@ with threadpool_limits(2, user_api="blas"):
     print(blas_threads())
 """
     assert run_fresh(code).split() == ["{1}", "{2}", "{1}", "{2}"]
+
+
+def test_a_share_of_the_cores_for_torch_and_compiled_loops():
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        inside = on_cores(2, lambda: (torch.get_num_threads(), cores(), on_one_core(torch.get_num_threads)))
+        assert inside == (2, min(2, all_cores()), 1)
+        nested = on_cores(3, lambda: (on_one_core(len, ()), torch.get_num_threads(), in_a_new_thread(cores)))
+        assert nested == (0, 3, all_cores())
+        assert (torch.get_num_threads(), in_a_new_thread(torch.get_num_threads)) == (5, 5)
+        assert on_cores(9, torch.get_num_threads) == 5
+        with pytest.raises(ZeroDivisionError):
+            on_cores(2, divmod, 1, 0)
+        assert (torch.get_num_threads(), cores()) == (5, all_cores())
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_a_share_without_torch_loads_none():
+    code = """
+import sys
+from hs_deepatoms._core.cores import cores
+from hs_deepatoms.engine.serial import on_cores
+print(on_cores(1, cores), "torch" in sys.modules)
+"""
+    assert run_fresh(code).split() == ["1", "False"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from numba import njit
 from numba.core import event
 
-from hs_deepatoms._core.cores import cores
+from hs_deepatoms._core.cores import all_cores, cores
 
 _logger = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).parents[2]
@@ -100,4 +100,4 @@ def side_by_side(call: Callable, items: Sequence) -> list:
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
     """Waiting threads; a forked process has none of those of its parent."""
-    return ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="columns")
+    return ThreadPoolExecutor(max(1, all_cores() - 1), thread_name_prefix="columns")
