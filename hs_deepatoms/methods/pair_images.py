@@ -94,7 +94,7 @@ def _scores(rows: SpectrumRows, stored: Stored) -> tuple[np.ndarray, np.ndarray,
     """Scores (k, ny, nx), totals (ny, nx), and where there is a spectrum."""
     valid, totals = np.zeros(rows.shape, bool), np.ones(rows.shape, np.float32)
     scores = np.zeros((stored.space.k, *rows.shape), np.float32)
-    for place, block in rows.blocks():
+    for place, block in rows.first_blocks():
         totals[place] = stored.space.totals(block)
         with np.errstate(invalid="ignore", divide="ignore"):
             found = stored.space.scores(stored.space.shapes(block))

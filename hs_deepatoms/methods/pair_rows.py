@@ -13,6 +13,7 @@ from hs_deepatoms.methods.pair_request import PairRequest
 from hs_deepatoms.methods.pair_sources import Pair
 from hs_deepatoms.spectra.noise import noise_of
 from hs_deepatoms.spectra.rows import SpectrumRows
+from hs_deepatoms.spectra.search import many
 from hs_deepatoms.spectra.spikes import learn_spikes
 
 COUNTED = ("EELS", "EDS_TEM", "EDS_SEM", "EDS")
@@ -71,23 +72,22 @@ def measure(pair: Pair, asked: PairRequest) -> Measured:
     counted = _counted(mean, normalisation)
     if asked.spikes and poisson:
         rows.spikes = learn_spikes(sample, noise_of(sample, poisson))
-    valid, totals = pair.inside.copy(), np.ones(pair.inside.shape, np.float32)
-    masked = _navigation_mask(asked.navigation_mask, valid.shape)
-    nan = empty = 0
-    for place, block in rows.blocks():
-        fine = np.isfinite(block).all(-1)
+    masked = _navigation_mask(asked.navigation_mask, pair.inside.shape)
+    fine, totals = np.ones(pair.inside.shape, bool), np.ones(pair.inside.shape, np.float32)
+    for place, block in rows.first_blocks():
+        fine[place] = np.isfinite(block).all(-1)
         if counted.any():
             with np.errstate(invalid="ignore"):
-                totals[place] = np.where(fine, block[..., counted].sum(-1), 0)
-        nan += int((~fine & valid[place]).sum())
-        full = totals[place] > 0
-        empty += int((fine & ~full & valid[place]).sum())
-        valid[place] &= fine & full
-    valid &= ~masked
+                totals[place] = np.where(fine[place], block[..., counted].sum(-1), 0)
+    nan, empty = int((~fine & pair.inside).sum()), int((fine & ~(totals > 0) & pair.inside).sum())
+    valid = pair.inside & fine & (totals > 0) & ~masked
     if nan:
         warn_user(f"{nan} spectra with NaN are left out{pair.whose}")
     if empty:
         warn_user(f"{empty} spectra whose counts do not add up to more than 0 are left out{pair.whose}")
+    doubt = many(rows.repairs, fine.size, rows.n_channels) if rows.repairs is not None else ""
+    if doubt:
+        warn_user(doubt + pair.whose)
     notes = {"nan": nan, "empty": empty, "masked": int(masked.sum()), "normalisation": normalisation}
     non_negative = counts if asked.non_negative is None else bool(asked.non_negative)
     return Measured(rows, valid, totals, counted, poisson, non_negative, notes)

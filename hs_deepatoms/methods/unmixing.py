@@ -14,6 +14,7 @@ from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.signal_dims import signal_dims_of
 from hs_deepatoms.bridge.source import Source, is_dask, read_source
 from hs_deepatoms.spectra.cube import Cube
+from hs_deepatoms.spectra.search import many
 from hs_deepatoms.spectra.unmix import METHODS, MIXTURES, Wish, unmix
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ def decompose_spectra(signal: Any, method: Any, n_components: int | None, option
     cube = cube_of(source, options.navigation_mask, options.signal_mask, show_progressbar, options.num_workers)
     known = None if options.endmembers is None else read_endmembers(options.endmembers, source.signal[0])
     found = unmix(cube, wish, known)
+    doubt = many(found.repairs, len(found.places), int(found.channels.sum())) if found.repairs is not None else ""
+    if doubt:
+        warn_user(doubt)
     lost = int(cube.used.sum()) - len(found.places)
     if lost:
         message = f"{lost} of {int(cube.used.sum())} spectra have NaN and get no abundances"

@@ -129,7 +129,7 @@ def encode(tree: xr.DataTree, signal: Any, *, navigation_mask: Any = None, signa
         found = unmix_known(cube, arrays["spectra"], noise, Wish(**wish))
         places, scores = found.places, found.scores
     else:
-        places, scores = encode_blocks(cube, _projector(node, arrays))
+        places, scores = encode_blocks(cube, _projector(node, arrays), noise, wish["spikes"])
     if len(places) < cube.used.sum():
         warn_user(f"{int(cube.used.sum()) - len(places)} spectra have NaN and get no abundances")
     values = np.full((scores.shape[1], cube.n), np.nan)

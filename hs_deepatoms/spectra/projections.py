@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from hs_deepatoms.decompose.model import Model, encode_samples
 from hs_deepatoms.decompose.result import Decomposition
 from hs_deepatoms.decompose.samples import survey_samples
 from hs_deepatoms.spectra.cube import Cube
-from hs_deepatoms.spectra.reduce import Reduced, brightness_of
+from hs_deepatoms.spectra.noise import Noise
+from hs_deepatoms.spectra.reduce import Reduced, brightness_of, find_repairs, look_over
 
 NUMBERED = ("pca", "ica", "kmeans")  # methods whose None means: as many as stand out of the noise
 
@@ -46,8 +47,12 @@ class Projector:
         return points[:, : self.k] if self.model is None else encode_samples(self.model, points)
 
 
-def encode_blocks(cube: Cube, projector: Projector) -> tuple[np.ndarray, np.ndarray]:
-    """Places (m,) and scores (m, k) of the spectra of a cube."""
+def encode_blocks(cube: Cube, projector: Projector, noise: Noise, spikes: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Places (m,) and scores (m, k) of the spectra of a cube; with ``spikes`` a pass before repairs these."""
+    if spikes:
+        survey = look_over(cube, noise.poisson, True)
+        if survey.cube.n_channels == cube.n_channels:  # else every spectrum has NaN
+            cube = replace(cube, repair=find_repairs(survey)[1].repair)
     parts = [(index, projector.scores(rows)) for index, rows in cube.blocks("encoding")]
     if not parts:
         return np.empty(0, int), np.empty((0, projector.k))

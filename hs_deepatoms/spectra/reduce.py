@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -13,9 +14,11 @@ from hs_deepatoms.spectra.cube import Cube
 from hs_deepatoms.spectra.exact_sum import ExactSum
 from hs_deepatoms.spectra.noise import Noise, noise_of
 from hs_deepatoms.spectra.rank import Rank, count_components
+from hs_deepatoms.spectra.search import Looked, Search
 from hs_deepatoms.spectra.spikes import Repairs, Spikes, learn_spikes
 
 KEPT = 20  # projections that are kept
+TOGETHER = 512  # spectra whose spikes are judged last, worked on together
 FAINT = 0.05  # of the mean: fainter spectra and channels are not weighed up further
 
 
@@ -106,7 +109,7 @@ def look_over(cube: Cube, poisson: bool | None, spikes: bool) -> Survey:
     return Survey(replace(cube, channels=channels), noise, known, typical, np.abs(some).max(0).astype(float))
 
 
-def reduce_cube(survey: Survey) -> tuple[Cube, Reduced, int]:
+def reduce_cube(survey: Survey) -> tuple[Cube, Reduced, Repairs]:
     """Two passes over the spectra, second moments and then projections.
 
     Returns
@@ -114,8 +117,8 @@ def reduce_cube(survey: Survey) -> tuple[Cube, Reduced, int]:
     cube : Cube
         With its spikes repaired.
     reduced : Reduced
-    spikes : int
-        How many.
+    spikes : Repairs
+        What was repaired.
     """
     cube, spikes, places, total, moments = _moments(survey)
     values, axes = _axes(moments)
@@ -151,14 +154,14 @@ def brightness_of(total: np.ndarray, mean: float) -> np.ndarray:
     return np.maximum(total / mean, FAINT)
 
 
-def _moments(survey: Survey) -> tuple[Cube, int, np.ndarray, np.ndarray, _Moments]:
+def _moments(survey: Survey) -> tuple[Cube, Repairs, np.ndarray, np.ndarray, _Moments]:
     """One pass: spikes, which pixels count, their sums, and the second moments over the brightness of each."""
     cube, poisson = survey.cube, survey.noise.poisson
     f, top = cube.n_channels, np.maximum(survey.largest, 1e-9 * survey.largest.max() + 1e-100)
     square, level, mean = (ExactSum(cube.n * bound) for bound in (np.outer(top, top), top, top))
-    places, totals, spikes = [], [], []
-    for found in cube.worked("surveying", partial(_sums, survey)):
-        spikes.append(found.spikes)
+    places, totals = [], []
+    search = None if survey.spikes is None else Search(survey.spikes, cube.scan)
+    for found in _all_sums(survey, search):
         mean.add(found.mean)
         level.add(found.level)
         square.add(found.square)
@@ -171,43 +174,84 @@ def _moments(survey: Survey) -> tuple[Cube, int, np.ndarray, np.ndarray, _Moment
     n, order = len(places), np.argsort(places)
     level = level.value() / n
     level = np.maximum(level, 1e-3 * level[level > 0].mean()) if poisson else np.ones(f)
-    repairs = joined(spikes)
+    repairs = Repairs.none() if search is None else search.repairs()
     cube = replace(cube, repair=repairs.repair)
     moments = _Moments(n, mean.value() / n, level, square.value() / n)
-    return cube, len(repairs.places), places[order], np.concatenate(totals)[order], moments
+    return cube, repairs, places[order], np.concatenate(totals)[order], moments
 
 
 class _Sums(NamedTuple):
-    """Of a block: places, what was repaired, the sum of each spectrum, and the block's part of the moments."""
+    """Of some spectra: places, the sum of each, and their part of the moments."""
 
     index: np.ndarray
-    spikes: Repairs
     total: np.ndarray
     mean: np.ndarray
     level: np.ndarray
     square: np.ndarray
 
 
+def _all_sums(survey: Survey, search: Search | None) -> Iterator[_Sums]:
+    """Of all spectra without spikes; last of those that could not be judged before their neighbours were seen."""
+    index, rows = [], []
+    for found, looked, left in survey.cube.worked("surveying", partial(_block_sums, survey, search)):
+        if looked is not None:
+            search.add(looked)
+        if left.size:
+            index.append(left)
+            rows.append(looked.rows[looked.doubted])
+        if found.index.size:
+            yield found
+    if not index:
+        return
+    index, rows = np.concatenate(index), np.concatenate(rows)
+    order, doubts = np.argsort(index), search.doubts()
+    for start in range(0, len(order), TOGETHER):
+        some = order[start : start + TOGETHER]
+        yield _sums(survey, index[some], doubts.repair(index[some], rows[some]))
+
+
+def _block_sums(
+    survey: Survey, search: Search | None, index: np.ndarray, rows: np.ndarray
+) -> tuple[_Sums, Looked | None, np.ndarray]:
+    """Of a block without the spectra that are in doubt, and the places of these."""
+    if search is None:
+        return _sums(survey, index, rows), None, index[:0]
+    looked = search.look(index, rows)
+    if not looked.doubted.any():
+        return _sums(survey, index, looked.rows), looked._replace(rows=None), index[:0]
+    sure, doubted = ~looked.doubted, looked.doubted
+    kept = looked._replace(rows=looked.rows[doubted], doubted=np.ones(int(doubted.sum()), bool))
+    return _sums(survey, index[sure], looked.rows[sure]), kept, index[doubted]
+
+
 def _sums(survey: Survey, index: np.ndarray, rows: np.ndarray) -> _Sums:
-    index, rows, spikes = without_spikes(survey, index, rows)
     total = rows.sum(1, dtype=float)
     weight = 1 / np.sqrt(brightness_of(total, survey.typical if survey.noise.poisson else 0.0))
     scaled = rows * weight[:, None].astype(np.float32)
-    return _Sums(index, spikes, total, rows.sum(0, dtype=float), (weight**2) @ rows, scaled.T @ scaled)
+    return _Sums(index, total, rows.sum(0, dtype=float), (weight**2) @ rows, scaled.T @ scaled)
 
 
-def without_spikes(survey: Survey, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, Repairs]:
-    """The places again, rows without spikes, and what was repaired."""
-    if survey.spikes is None:
-        return index, rows, Repairs(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))
-    rows, (row, channel, value) = survey.spikes.mend(rows)
-    return index, rows, Repairs(index[row], channel, value)
+def find_repairs(survey: Survey) -> tuple[np.ndarray, Repairs]:
+    """One pass for spikes alone: places of all spectra with numbers, rising, and what is repaired.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such spectrum.
+    """
+    places, search = [], None if survey.spikes is None else Search(survey.spikes, survey.cube.scan)
+    for index, looked in survey.cube.worked("surveying", partial(_looked, search)):
+        places.append(index)
+        if looked is not None:
+            search.add(looked)
+    if not places:
+        got = "spectra that all have NaN"
+        raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
+    return np.sort(np.concatenate(places)), Repairs.none() if search is None else search.repairs()
 
 
-def joined(parts: list[Repairs]) -> Repairs:
-    """The repairs of several blocks as one."""
-    names = ("places", "channels", "values")
-    return Repairs(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+def _looked(search: Search | None, index: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, Looked | None]:
+    return index, None if search is None else search.look(index, rows)._replace(rows=None)
 
 
 def _axes(moments: _Moments) -> tuple[np.ndarray, np.ndarray]:

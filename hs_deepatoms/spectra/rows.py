@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hs_deepatoms.spectra.spikes import Spikes
+from hs_deepatoms.spectra.search import Search
+from hs_deepatoms.spectra.spikes import Repairs, Spikes
 
 BATCH = 32 * 2**20  # bytes of float32 spectra that are read together
 
@@ -24,21 +25,22 @@ class SpectrumRows:
     channels : numpy.ndarray of int, optional
         Those that are used; None: all.
     spikes : Spikes, optional
-        What is a spike, and replaced by what the channels beside it say; None: spikes stay.
+        What stands out; where no neighbour in the scan shows it, too, it is replaced by what the channels beside it
+        say. None: spikes stay.
     num_workers : int, optional
         Threads that dask uses.
 
     Attributes
     ----------
-    repaired : int
-        Channels that were, counted in the last pass over all spectra.
+    repairs : Repairs or None
+        What is replaced; None: no pass over all spectra has looked for it yet.
     """
 
     data: Any
     channels: np.ndarray | None = None
     spikes: Spikes | None = None
     num_workers: int | None = None
-    repaired: int = field(default=0, init=False)
+    repairs: Repairs | None = field(default=None, init=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,23 +54,58 @@ class SpectrumRows:
 
     def blocks(self, wanted: np.ndarray | None = None) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
         """Parts of the map as (place, float32 spectra of shape (h, w, n)), of those with a wanted pixel (ny, nx)."""
-        self.repaired = 0
+        self.find_spikes()
         for place in self._places():
             if wanted is None or wanted[place].any():
                 yield place, self.read(place)
 
+    def first_blocks(self) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+        """As `blocks` of everything, spikes found on the way, so that nothing is read twice.
+
+        Last come single spectra that were given before, without the spikes that only neighbours in other parts tell.
+        """
+        if self.spikes is None or self.repairs is not None:
+            yield from self.blocks()
+            return
+        search, (ny, nx), kept = Search(self.spikes, self.shape), self.shape, []
+        places = np.arange(ny * nx).reshape(ny, nx)
+        for place in self._places():
+            part = self._raw(place)
+            index = places[place].ravel()
+            looked = search.look(index, part.reshape(len(index), -1))
+            kept += zip(index[looked.doubted], looked.rows[looked.doubted], strict=True)
+            search.add(looked)
+            yield place, looked.rows.reshape(part.shape)
+        self.repairs = search.repairs()
+        doubts = search.doubts()
+        spoiled = set(doubts.places.tolist())
+        for at, row in kept:
+            y, x = divmod(int(at), nx)
+            if int(at) in spoiled:
+                yield (slice(y, y + 1), slice(x, x + 1)), doubts.repair(np.array([at]), row[None])[None]
+
+    def find_spikes(self) -> None:
+        """A pass over all spectra for what is replaced, where that is not known yet."""
+        if self.spikes is not None and self.repairs is None:
+            for _ in self.first_blocks():
+                pass
+
     def read(self, place: tuple[slice, slice]) -> np.ndarray:
         """Spectra of a part of the map, float32, shape (h, w, n)."""
+        self.find_spikes()
+        part = self._raw(place)
+        if self.repairs is None or not self.repairs.places.size:
+            return part
+        y, x = (np.arange(size)[one] for size, one in zip(self.shape, place, strict=True))
+        index = (y[:, None] * self.shape[1] + x).ravel()
+        return self.repairs.repair(index, part.reshape(len(index), -1)).reshape(part.shape)
+
+    def _raw(self, place: tuple[slice, slice]) -> np.ndarray:
         part = self.data[place]
         if hasattr(part, "dask"):
             part = part.compute(**({} if self.num_workers is None else {"num_workers": self.num_workers}))
         part = np.asarray(part) if self.channels is None else np.asarray(part)[..., self.channels]
-        part = part.astype(np.float32)
-        if self.spikes is not None:
-            flat, found = self.spikes.mend(part.reshape(-1, part.shape[-1]))
-            part = flat.reshape(part.shape)
-            self.repaired += len(found[0])
-        return part
+        return part.astype(np.float32)
 
     def some(self, most: int, rng: np.random.Generator) -> np.ndarray:
         """At most so many spectra (k, n) from random blocks of neighbours."""

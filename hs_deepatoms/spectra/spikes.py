@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from hs_deepatoms.spectra.noise import Noise
 
 BESIDE = 3  # channels to each side that the neighbours are away
-SIGMA = 8.0
+SIGMA = 8.0  # above what is beside it: a spike
+SHOWS = 4.0  # above it: enough for a pixel to show what its neighbour in the scan has
+HALF = 0.5  # of what is beside it, more than that: there shapes of spectra differ
+LEAST = 0.05  # of it: what differs less is no sign of anything
+SPARSE = 0.5  # of the values are 0
+SINGLE = 0.1  # of the others, the lowest: single counts
 SHARE = 0.004  # of the spectra: a channel that stands out more often is a line of some phase, no spike
 FEWEST = 3
 STEP = 128  # spectra at a time: they stay in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Outstanding:
+    """Channels that stand out of those beside them.
+
+    Attributes
+    ----------
+    row, channel : numpy.ndarray, int, shape (k,)
+    value : numpy.ndarray, float32, shape (k,)
+        What the channels beside it say.
+    excess : numpy.ndarray, float32, shape (k,)
+        How far it is above them.
+    spike : numpy.ndarray, bool, shape (k,)
+        So far that it is a spike, if the neighbours in the scan do not show it; else it only shows what one has.
+    """
+
+    row: np.ndarray
+    channel: np.ndarray
+    value: np.ndarray
+    excess: np.ndarray
+    spike: np.ndarray
+
+    def of(self, chosen: np.ndarray) -> Outstanding:
+        """Those that are chosen."""
+        return Outstanding(*(getattr(self, one.name)[chosen] for one in fields(self)))
+
+    @classmethod
+    def none(cls) -> Outstanding:
+        """Nothing."""
+        return cls(np.empty(0, int), np.empty(0, int), *(np.empty(0, np.float32) for _ in "ve"), np.empty(0, bool))
+
+    @classmethod
+    def joined(cls, parts: list[Outstanding]) -> Outstanding:
+        """Several as one."""
+        parts = parts or [cls.none()]
+        return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,26 +74,16 @@ class Spikes:
     noise: Noise
     kept: np.ndarray
 
-    def mend(self, rows: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Rows (m, channels) without spikes, the same array where there are none; and what `find` found."""
-        row, channel, value = found = self.find(rows)
-        if row.size:
-            rows = rows.copy()
-            rows[row, channel] = value
-        return rows, found
-
-    def find(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row, channel and repaired value of the spikes in rows (m, channels); none in what is NaN."""
-        n = rows.shape[1]
-        if n < 2 * BESIDE + 3:
-            return np.empty(0, int), np.empty(0, int), np.empty(0, np.float32)
+    def find(self, rows: np.ndarray) -> Outstanding:
+        """What stands out of rows (m, channels), row by row, channels rising; none in what is NaN."""
+        if not len(rows) or rows.shape[1] < 2 * BESIDE + 3:
+            return Outstanding.none()
         parts = []
         for start in range(0, len(rows), STEP):
-            row, channel, value = _stand_out(rows[start : start + STEP], self.mean, self.noise)
-            parts.append((row + start, channel, value))
-        row, channel, value = (np.concatenate(one) for one in zip(*parts, strict=True))
-        spike = ~self.kept[channel]
-        return row[spike], channel[spike], value[spike]
+            found = _stand_out(rows[start : start + STEP], self.mean, self.noise)
+            parts.append(replace(found, row=found.row + start))
+        found = Outstanding.joined(parts)
+        return found.of(~self.kept[found.channel])
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything as arrays."""
@@ -72,6 +104,11 @@ class Repairs:
     channels: np.ndarray
     values: np.ndarray
 
+    @classmethod
+    def none(cls) -> Repairs:
+        """Nothing is replaced."""
+        return cls(np.empty(0, int), np.empty(0, int), np.empty(0, np.float32))
+
     def repair(self, index: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Rows (m, channels) of the places ``index`` without spikes; the same array where there is none."""
         if not self.places.size:
@@ -89,13 +126,23 @@ class Repairs:
 def learn_spikes(rows: np.ndarray, noise: Noise) -> Spikes:
     """From spectra (m, channels) of all over the scan."""
     mean = np.maximum(np.median(rows, axis=0), 0).astype(np.float32)
-    spikes = Spikes(mean, noise, np.zeros(rows.shape[1], bool))
-    count = np.bincount(spikes.find(rows)[1], minlength=rows.shape[1])
+    spikes = Spikes(mean, _of_single_counts(rows, noise), np.zeros(rows.shape[1], bool))
+    found = spikes.find(rows)
+    count = np.bincount(found.channel[found.spike], minlength=rows.shape[1])
     kept = count > max(FEWEST, SHARE * len(rows))
-    return Spikes(mean, noise, np.convolve(kept, np.ones(3), mode="same") > 0)
+    return replace(spikes, kept=np.convolve(kept, np.ones(3), mode="same") > 0)
 
 
-def _stand_out(rows: np.ndarray, mean: np.ndarray, noise: Noise) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _of_single_counts(rows: np.ndarray, noise: Noise) -> Noise:
+    """Where most values are 0 and none is less, the rest are single counts, of which a variance says little."""
+    above = rows[rows > 0]
+    if not above.size or above.size > (1 - SPARSE) * rows.size or (rows < 0).any():
+        return noise
+    unit = float(np.quantile(above, SINGLE))
+    return Noise(True, max(noise.factor, unit) if noise.poisson else unit, noise.reason)
+
+
+def _stand_out(rows: np.ndarray, mean: np.ndarray, noise: Noise) -> Outstanding:
     n = rows.shape[1]
     shape = np.maximum(mean, 1e-3 * max(float(mean.mean()), 1e-12))
     left, right = np.arange(n) - BESIDE, np.arange(n) + BESIDE
@@ -104,5 +151,21 @@ def _stand_out(rows: np.ndarray, mean: np.ndarray, noise: Noise) -> tuple[np.nda
     beside = np.maximum(one, two)
     # both neighbours and the channel itself have noise; above half as much again there is no doubt
     level = 2 * noise.factor * (np.maximum(beside, shape) if noise.poisson else np.ones_like(shape))
-    row, channel = np.nonzero(rows > beside + SIGMA * np.sqrt(level) + 0.5 * np.abs(beside))
-    return row, channel, 0.5 * (one[row, channel] + two[row, channel])
+    row, channel = np.nonzero(rows > beside + _limit(SHOWS, level, noise) + LEAST * np.abs(beside))
+    base = beside[row, channel]
+    excess = rows[row, channel] - base
+    level = level[row, channel] if noise.poisson else level[channel]
+    spike = excess > _limit(SIGMA, level, noise) + HALF * np.abs(base)
+    return Outstanding(row, channel, 0.5 * (one[row, channel] + two[row, channel]), excess, spike)
+
+
+def _limit(sigma: float, level: np.ndarray, noise: Noise) -> np.ndarray:
+    """How far above its expectation a value of this variance is so rarely as one of a normal noise is beyond ``sigma``.
+
+    Counts have longer tails, the fewer the longer: Bernstein's bound, exp(-t^2 / (2 level + 2 t / 3)) with the count
+    as the unit, solved for t. Of counts that are 0 beside it, 21 are not enough to be a spike.
+    """
+    if not noise.poisson:
+        return sigma * np.sqrt(level)
+    few = np.float32(noise.factor * sigma**2 / 6)
+    return few + np.sqrt(few * few + np.float32(sigma**2) * level)

@@ -19,8 +19,9 @@ from hs_deepatoms.spectra.factors import fit_factors
 from hs_deepatoms.spectra.noise import Noise
 from hs_deepatoms.spectra.posterior import sample_abundances
 from hs_deepatoms.spectra.projections import project
-from hs_deepatoms.spectra.reduce import Reduced, Survey, joined, look_over, reduce_cube, without_spikes
+from hs_deepatoms.spectra.reduce import Reduced, Survey, find_repairs, look_over, reduce_cube
 from hs_deepatoms.spectra.smoothing import smooth_abundances
+from hs_deepatoms.spectra.spikes import Repairs
 
 CORNERS = ("nfindr", "vca")
 MIXTURES = ("nmf", *CORNERS, "bayes")
@@ -66,6 +67,8 @@ class Unmixed:
         Eigenvalues of the second moments.
     origin : numpy.ndarray, shape (channels,), or None
         What was taken away from the spectra before.
+    repairs : Repairs or None
+        What was taken for spikes.
     arrays : dict
         What new spectra are encoded with.
     notes : dict
@@ -85,6 +88,7 @@ class Unmixed:
     decomposition: Decomposition | None = None
     values: np.ndarray | None = None
     origin: np.ndarray | None = None
+    repairs: Repairs | None = None
     arrays: dict = field(default_factory=dict)
     notes: dict = field(default_factory=dict)
 
@@ -113,20 +117,20 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
         raise InvalidArgumentError(explain(got, "at least 2", "Give more spectra, or the spectra of its components."))
     if wish.method not in MIXTURES:
         found = _projected(cube, reduced, wish)
-        return replace(found, notes={**found.notes, "spikes": spikes})
+        return replace(found, repairs=spikes, notes={**found.notes, "spikes": len(spikes.places)})
     _check_above_zero(reduced, wish.method)
     k, reason = number_of(reduced, wish.n_components)
     rng = generator(wish.seed)
     corners = wish.method if wish.method in CORNERS else "nfindr"
     spectra, error = corner_spectra(reduced, k, corners, rng, sum_to_one=wish.sum_to_one)
-    notes = {"n_components_reason": reason, "spikes": spikes}
+    notes = {"n_components_reason": reason, "spikes": len(spikes.places)}
     if wish.method == "nmf":
         spectra, notes["rounds"] = fit_factors(reduced, spectra, same_sum=not wish.sum_to_one)
     order = _most_first(spectra, reduced)
     spectra, error = spectra[order], error[order][:, order]
     notes["corner_errors"] = np.where(np.isfinite(error), error, -1).tolist()
     found = abundances_of(cube, reduced.noise, spectra, reduced.places, wish, error)
-    return replace(found, values=reduced.values, notes={**notes, **found.notes})
+    return replace(found, values=reduced.values, repairs=spikes, notes={**notes, **found.notes})
 
 
 def _check_above_zero(reduced: Reduced, method: str) -> None:
@@ -264,14 +268,8 @@ def unmix_known(cube: Cube, spectra: np.ndarray, noise: Noise, wish: Wish) -> Un
 
 def _with_known(survey: Survey, spectra: np.ndarray, wish: Wish) -> Unmixed:
     """Abundances of spectra that are known; one pass before for spikes."""
-    parts, places = [], []
-    for index, _, found in survey.cube.worked("surveying", partial(without_spikes, survey)):
-        parts.append(found)
-        places.append(index)
-    repairs = joined(parts)
-    if not places:
-        got = "spectra that all have NaN"
-        raise InvalidArgumentError(explain(got, "at least one of finite numbers", "Check how it was read."))
+    places, repairs = find_repairs(survey)
     cube = replace(survey.cube, repair=repairs.repair)
-    found = abundances_of(cube, survey.noise, spectra, np.sort(np.concatenate(places)), wish)
-    return replace(found, notes={"n_components_reason": "that of the known spectra", "spikes": len(repairs.places)})
+    found = abundances_of(cube, survey.noise, spectra, places, wish)
+    notes = {"n_components_reason": "that of the known spectra", "spikes": len(repairs.places)}
+    return replace(found, repairs=repairs, notes=notes)
