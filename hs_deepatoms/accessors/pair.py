@@ -16,6 +16,24 @@ if TYPE_CHECKING:
 class SpectrumAccessor(TreeAccessor):
     """What a network that predicts spectra can do."""
 
+    def of(self, which: int | str = 0) -> xr.DataTree:
+        """The tree itself: it is of a single spectrum, of which ``which`` is 0 or its title.
+
+        Parameters
+        ----------
+        which
+            As of a tree of several spectra.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If it is another one.
+        """
+        title = str(self._tree.attrs.get("spectra", ""))
+        if isinstance(which, bool) or which not in (0, title):
+            raise InvalidArgumentError(explain(f"which={which!r}", f"0 or {title!r}", "It is of a single spectrum."))
+        return self._tree
+
     def predict(self, image: Any, *, lazy_output: bool | None = None, std: bool = True, device: str = "auto") -> Any:
         """Spectra of an image, of the type and with the energy axis and metadata of those that were learned.
 

@@ -23,4 +23,5 @@ def signal_dims_of(array: DataArray) -> tuple[str, ...] | None:
     if isinstance(found, str):  # netCDF gives a list of one name back as text
         found = json.loads(found) if found.startswith("[") and found not in array.dims else [found]
     renamed = {stored_fields(array, dim).get("dim"): dim for dim in array.dims if dim not in found}
+    renamed |= {dim: dim for dim in found if stored_fields(array, dim).get("dim") == dim}  # it is still itself
     return tuple(renamed.get(str(name), str(name)) for name in np.atleast_1d(np.asarray(found, dtype=object)))

@@ -39,8 +39,8 @@ def encode_samples(model: Model, rows: np.ndarray) -> np.ndarray:
         A method that has no scores for new samples, or samples of another size.
     """
     if model.method not in ENCODERS:
-        got = f"new patches for {model.method!r}"
-        todo = "Decompose all patches together, or choose one of these methods."
+        got = f"new data for {model.method!r}"
+        todo = "Decompose all of them together, or choose one of these methods."
         raise InvalidArgumentError(explain(got, f"a method that can score them: {', '.join(ENCODERS)}", todo))
     expected = model.arrays["mean"].size
     if rows.shape[1] != expected:

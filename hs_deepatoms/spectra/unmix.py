@@ -10,6 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.seeds import generator
+from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.decompose.fit import METHODS as SAMPLE_METHODS
 from hs_deepatoms.decompose.result import Decomposition
 from hs_deepatoms.spectra.abundances import constrained, poisson_abundances, standard_errors
@@ -25,6 +26,9 @@ from hs_deepatoms.spectra.spikes import Repairs
 
 CORNERS = ("nfindr", "vca")
 MIXTURES = ("nmf", *CORNERS, "bayes")
+SURE = 4.0  # standard deviations
+BALANCED = 0.25  # of the sizes of all sums is left of their sum: a mean was taken away
+SOME_BELOW = 0.02  # of the spectra are negative: that is worth a warning
 METHODS = (*MIXTURES, "svd", *(one for one in SAMPLE_METHODS if one not in MIXTURES))
 
 
@@ -106,7 +110,7 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
     Raises
     ------
     InvalidArgumentError
-        Fewer spectra than components, spectra that are all not finite or mostly negative, and what the methods raise.
+        Fewer spectra than components, spectra that are all not finite or whose mean is not above zero, and what the methods raise.
     """
     survey = look_over(cube, wish.poisson, wish.spikes)
     if endmembers is not None:
@@ -134,12 +138,21 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
 
 
 def _check_above_zero(reduced: Reduced, method: str) -> None:
-    """Refuse spectra most of whose sums are negative: no mixture of spectra of 0 and more is like them."""
-    below = float((reduced.total <= 0).mean())
-    if below > 0.5:
-        got = f"spectra of which {100 * below:.0f} % have a sum of 0 or less, for method={method!r}"
-        todo = "Undo what made them negative (a subtracted background), or take method='pca' or 'ica'."
-        raise InvalidArgumentError(explain(got, "spectra of 0 and more, apart from noise", todo))
+    """Refuse spectra that are not above zero: no mixture of spectra of 0 and more is like them. Warn where some are."""
+    total = reduced.total
+    below = float((total <= 0).mean())
+    allowed = "spectra of 0 and more, apart from noise"
+    balanced = total.sum() <= BALANCED * np.abs(total).sum() and total.mean() <= SURE * total.std() / len(total) ** 0.5
+    if below > 0.5 or balanced:
+        got = f"spectra whose mean is not above zero ({100 * below:.0f} % have a sum of 0 or less) for method={method!r}"
+        todo = "Undo what made them negative (a subtracted mean or background), or take method='pca' or 'ica'."
+        raise InvalidArgumentError(explain(got, allowed, todo))
+    noise = np.sqrt(reduced.noise.factor * reduced.level.sum())
+    below = float((total < -SURE * noise).mean())
+    if below > SOME_BELOW:
+        warn_user(f"{100 * below:.0f} % of the spectra have sums below zero by more than their noise, which no mixture "
+                  f"of spectra of 0 and more has (method={method!r}): see their misfit, subtract less, or take "
+                  "method='pca'")  # fmt: skip
 
 
 def _most_first(spectra: np.ndarray, reduced: Reduced) -> np.ndarray:
