@@ -17,6 +17,7 @@ SPARSE = 0.5  # of the values are 0
 SINGLE = 0.1  # of the others, the lowest: single counts
 SHARE = 0.004  # of the spectra: a channel that stands out more often is a line of some phase, no spike
 FEWEST = 3
+HIGHEST = 5.0  # times what half of those have: higher ones are spikes again
 STEP = 128  # spectra at a time: they stay in the cache
 
 
@@ -66,13 +67,13 @@ class Spikes:
     mean : numpy.ndarray, shape (channels,)
         Typical spectrum: features that all spectra have are not mistaken.
     noise : Noise
-    kept : numpy.ndarray, bool, shape (channels,)
-        Channels in which so many stand out that these are lines.
+    lines : numpy.ndarray, shape (channels,)
+        How far above what is beside it a line may be: where so many stand out that these are lines; elsewhere 0.
     """
 
     mean: np.ndarray
     noise: Noise
-    kept: np.ndarray
+    lines: np.ndarray
 
     def find(self, rows: np.ndarray) -> Outstanding:
         """What stands out of rows (m, channels), row by row, channels rising; none in what is NaN."""
@@ -83,17 +84,18 @@ class Spikes:
             found = _stand_out(rows[start : start + STEP], self.mean, self.noise)
             parts.append(replace(found, row=found.row + start))
         found = Outstanding.joined(parts)
-        return found.of(~self.kept[found.channel])
+        return replace(found, spike=found.spike & (found.excess > self.lines[found.channel]))
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything as arrays."""
-        return {"mean": self.mean, "kept": self.kept, "noise": np.array([self.noise.poisson, self.noise.factor], float)}
+        return {"mean": self.mean, "lines": self.lines, "noise": np.array([self.noise.poisson, self.noise.factor], float)}
 
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray]) -> Spikes:
         """The rule of `state`."""
         poisson, factor = state["noise"]
-        return cls(state["mean"], Noise(bool(poisson), float(factor), "kept"), state["kept"].astype(bool))
+        lines = np.where(state["kept"], np.inf, 0) if "kept" in state else state["lines"]  # of older files
+        return cls(state["mean"], Noise(bool(poisson), float(factor), "kept"), lines.astype(float))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +127,16 @@ class Repairs:
 
 def learn_spikes(rows: np.ndarray, noise: Noise) -> Spikes:
     """From spectra (m, channels) of all over the scan."""
+    n = rows.shape[1]
     mean = np.maximum(np.median(rows, axis=0), 0).astype(np.float32)
-    spikes = Spikes(mean, _of_single_counts(rows, noise), np.zeros(rows.shape[1], bool))
+    spikes = Spikes(mean, _of_single_counts(rows, noise), np.zeros(n))
     found = spikes.find(rows)
-    count = np.bincount(found.channel[found.spike], minlength=rows.shape[1])
-    kept = count > max(FEWEST, SHARE * len(rows))
-    return replace(spikes, kept=np.convolve(kept, np.ones(3), mode="same") > 0)
+    channel, excess = found.channel[found.spike], found.excess[found.spike]
+    count, lines = np.bincount(channel, minlength=n), np.zeros(n + 2)
+    for one in np.flatnonzero(count > max(FEWEST, SHARE * len(rows))):
+        beside = lines[one : one + 3]  # the channel and those beside it
+        beside[:] = np.maximum(beside, HIGHEST * np.median(excess[channel == one]))
+    return replace(spikes, lines=lines[1:-1])
 
 
 def _of_single_counts(rows: np.ndarray, noise: Noise) -> Noise:

@@ -195,6 +195,16 @@ def test_transposed_array_keeps_the_meaning_of_its_signal_dims():
     np.testing.assert_array_equal(found.data, signal.data.transpose(1, 0, 2, 3))
 
 
+def test_a_signal_dim_stays_itself_beside_another_that_once_had_its_name():
+    energy = to_xarray(hs.signals.Signal1D(np.zeros((3, 4, 6))))["x"]  # unnamed, as the columns of an image are
+    maps = to_xarray(hs.signals.Signal2D(np.zeros((3, 4)))).rename(y="row", x="column")
+    coords = {"row": maps["row"], "column": maps["column"], "x": energy}
+    array = xr.DataArray(np.zeros((3, 4, 6)), dims=("row", "column", "x"), coords=coords, attrs={"signal_dims": ["x"]})
+    assert from_xarray(array).axes_manager.signal_shape == (6,)
+    swapped = to_xarray(hs.signals.Signal1D(np.zeros((3, 4, 6)))).rename(x="nav_0", nav_0="x")
+    assert from_xarray(swapped).axes_manager.signal_shape == (6,)
+
+
 def test_signal_dims_are_known_without_attributes():
     array = to_xarray(standard(1)).drop_attrs(deep=False)
     assert from_xarray(array).axes_manager.signal_shape == (27, 20)

@@ -227,6 +227,10 @@ def test_a_list_of_one_is_a_list(cube, pair):
     (found,) = tree.deepatoms.predict(image_of(cube.image))
     np.testing.assert_array_equal(found.data, plain.deepatoms.predict(image_of(cube.image)).data)
     assert tree["metrics"].sizes["spectrum"] == 1
+    title = plain.attrs["spectra"]
+    assert plain.deepatoms.of(0) is plain and plain.deepatoms.of(title) is plain
+    with pytest.raises(InvalidArgumentError, match="of a single spectrum"):
+        plain.deepatoms.of(1)
 
 
 def test_arrays_and_data_arrays(cube, lines, pair):

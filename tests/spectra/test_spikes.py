@@ -36,7 +36,8 @@ def test_a_line_that_some_spectra_have_stays_and_a_spike_goes():
     expected[80:105, 40:42] += 220.0  # a phase of 5 % of the map
     data = rng.poisson(expected).astype(np.float32)
     data[300, 70] += 2000
-    assert found_by(learn_spikes(data, Noise(True, 1.0, "")), data)[:2] == ([300], [70])
+    data[90, 41] += 3000  # on the line
+    assert found_by(learn_spikes(data, Noise(True, 1.0, "")), data)[:2] == ([90, 300], [41, 70])
 
 
 def test_state_makes_the_same_rule():
@@ -46,6 +47,9 @@ def test_state_makes_the_same_rule():
     for name, own in vars(spikes.find(rows)).items():
         np.testing.assert_array_equal(own, getattr(Spikes.from_state(spikes.state()).find(rows), name))
     assert found_by(spikes, rows)[:2] == ([5], [9])
+    before = {**spikes.state(), "kept": np.arange(50) == 9}  # as a file had it
+    del before["lines"]
+    assert found_by(Spikes.from_state(before), rows)[:2] == ([], [])
     rows[5, 6] = np.nan  # three channels beside it: nothing to compare with
     assert not len(spikes.find(rows).row)
 
