@@ -86,7 +86,8 @@ def decompose_local(
     smoothness : float
         0: none. 1: abundances are like those of the neighbours as far as the cube says so itself; more: smoother.
     spikes : bool
-        Repair spikes of cosmic rays on the way; the data stay as they are.
+        Repair spikes of cosmic rays on the way; the data stay as they are. What neighbours in the scan show at the
+        same energy is none, nor are few counts; where much is replaced all the same, a warning says so.
     navigation_mask, signal_mask : bool array or signal, optional
         True where pixels or energies are left out, as in HyperSpy.
     seed : int, numpy.random.Generator or None
@@ -120,7 +121,7 @@ def decompose_local(
     ------
     InvalidArgumentError
         An unknown method, fewer patches or spectra than components, patches that are all the same, nothing but NaN,
-        endmembers on another energy axis, spectra most of which are negative for a method whose parts are not, options
+        endmembers on another energy axis, spectra whose mean is not above zero for a method whose parts are, options
         of patches for spectra or the other way round, and all that `extract_patches` raises.
 
     Notes

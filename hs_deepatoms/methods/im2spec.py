@@ -103,7 +103,8 @@ def im2spec(
     navigation_mask, signal_mask : signal or array of bool, optional
         True for spectra, and for channels, that are left out, as in HyperSpy; so are channels of NaN alone.
     spikes : bool
-        Whether one to three channels far out of the noise of counts are repaired.
+        Whether one to three channels far out of the noise of counts are repaired, unless neighbours in the scan show
+        them, too.
     edges : dict of str to float, optional
         Name and onset (units of the energy axis) of edges whose net counts are scored. None: the major edges of the
         elements in the metadata.

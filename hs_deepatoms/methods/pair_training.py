@@ -178,7 +178,7 @@ def _scored(measured: Measured, asked: PairRequest, valid: np.ndarray, splits: l
         space = with_channel_variance(space, rows, train, asked.n_components)
     space = replace(space, non_negative=measured.non_negative)
     scores = scores_of(space, rows, valid)
-    notes = {**measured.notes, "spikes": 0 if rows.repairs is None else len(rows.repairs.places), "components": space.k, "gain": float(space.gain),
+    notes = {**measured.notes, "spikes": rows.repaired, "components": space.k, "gain": float(space.gain),
              "pixels": int(valid.sum()), "likelihood": "poisson" if poisson else "gaussian",
              "eigenvalues": values[: space.k + 5].tolist(), "folds": len(splits)}  # fmt: skip
     return Learned(rows, space, None, splits, image, window, step, measured.totals, scores, valid, notes)

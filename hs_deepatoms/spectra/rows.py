@@ -48,6 +48,11 @@ class SpectrumRows:
         return tuple(self.data.shape[:2])
 
     @property
+    def repaired(self) -> int:
+        """How many values are replaced."""
+        return 0 if self.repairs is None else len(self.repairs.places)
+
+    @property
     def n_channels(self) -> int:
         """Channels of a spectrum that are used."""
         return self.data.shape[2] if self.channels is None else len(self.channels)

@@ -105,7 +105,7 @@ def neighbours(places: np.ndarray, scan: tuple[int, ...]) -> np.ndarray:
     >>> neighbours(np.array([5]), (3, 4)).tolist(), neighbours(np.array([0]), (2, 3)).tolist()
     ([[0, 1, 2, 4, 6, 8, 9, 10]], [[-1, -1, -1, -1, 1, -1, 3, 4]])
     """
-    ny, nx = ((1, 1) + tuple(scan))[-2:]
+    ny, nx = (1, 1, *scan)[-2:]
     y, x = (one[:, None] + step for one, step in zip(((places // nx) % ny, places % nx), OFFSETS.T, strict=True))
     near = places[:, None] + OFFSETS @ (nx, 1)
     return np.where((y >= 0) & (y < ny) & (x >= 0) & (x < nx), near, -1)
@@ -139,15 +139,15 @@ def many(repairs: Repairs, pixels: int, channels: int) -> str:
 
     Examples
     --------
-    >>> many(Repairs(np.arange(40), np.full(40, 7), np.zeros(40)), 1000, 500)
-    '40 values of 500000 were taken for spikes of cosmic rays and replaced, 40 of these in a single channel (1 channel ...
+    >>> many(Repairs(np.arange(4), np.full(4, 7), np.zeros(4)), 1000, 500)
+    ''
     """
     count = len(repairs.places)
     each = np.bincount(repairs.channels, minlength=channels)
     full = int((each > max(FEW, IN_CHANNEL * pixels)).sum())
     if count <= max(FEW, OFTEN * pixels * channels) and not full:
         return ""
-    where = f", {each.max()} of these in a single channel ({full} channel{'s'[: full != 1]} with more than 1 % of the " \
-            "spectra replaced)" if full else ""  # fmt: skip
-    return (f"{count} values of {pixels * channels} were taken for spikes of cosmic rays and replaced{where}: more than "
-            "there are as a rule. Where these are lines of single pixels, give spikes=False.")  # fmt: skip
+    where = f" (in one channel {each.max()}; in {full} of more than 1 % of the spectra)" if full else ""
+    size = pixels * channels
+    return (f"{count} of {size} values were taken for spikes of cosmic rays and replaced{where}, more than "
+            "is usual. If these are lines of single pixels, give spikes=False")  # fmt: skip

@@ -88,7 +88,8 @@ class Spikes:
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything as arrays."""
-        return {"mean": self.mean, "lines": self.lines, "noise": np.array([self.noise.poisson, self.noise.factor], float)}
+        noise = np.array([self.noise.poisson, self.noise.factor], float)
+        return {"mean": self.mean, "lines": self.lines, "noise": noise}
 
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray]) -> Spikes:

@@ -110,7 +110,8 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
     Raises
     ------
     InvalidArgumentError
-        Fewer spectra than components, spectra that are all not finite or whose mean is not above zero, and what the methods raise.
+        Fewer spectra than components, spectra that are all not finite or whose mean is not above zero, and what the
+        methods raise.
     """
     survey = look_over(cube, wish.poisson, wish.spikes)
     if endmembers is not None:
@@ -144,7 +145,8 @@ def _check_above_zero(reduced: Reduced, method: str) -> None:
     allowed = "spectra of 0 and more, apart from noise"
     balanced = total.sum() <= BALANCED * np.abs(total).sum() and total.mean() <= SURE * total.std() / len(total) ** 0.5
     if below > 0.5 or balanced:
-        got = f"spectra whose mean is not above zero ({100 * below:.0f} % have a sum of 0 or less) for method={method!r}"
+        share = f"{100 * below:.0f} % have a sum of 0 or less"
+        got = f"spectra whose mean is not above zero ({share}) for method={method!r}"
         todo = "Undo what made them negative (a subtracted mean or background), or take method='pca' or 'ica'."
         raise InvalidArgumentError(explain(got, allowed, todo))
     noise = np.sqrt(reduced.noise.factor * reduced.level.sum())

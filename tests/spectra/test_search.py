@@ -91,5 +91,5 @@ def test_maps_are_mended_in_one_pass_as_in_two(chunks, monkeypatch):
 
 def test_many_are_said_to_be():
     assert not many(Repairs(np.arange(10), np.arange(10), np.zeros(10)), 100, 50)
-    assert "12 of these in a single channel" in many(Repairs(np.arange(12), np.full(12, 3), np.zeros(12)), 400, 500)
-    assert "60 values of 50000" in many(Repairs(np.arange(60), np.arange(60), np.zeros(60)), 100, 500)
+    assert "in one channel 12" in many(Repairs(np.arange(12), np.full(12, 3), np.zeros(12)), 400, 500)
+    assert "60 of 50000 values" in many(Repairs(np.arange(60), np.arange(60), np.zeros(60)), 100, 500)
