@@ -134,7 +134,7 @@ class _Tally:
         totals = self.learned.totals[place][here]
         measured = spectra / totals[:, None]
         predicted = self.output.shapes(self.learned.held_out[(slice(None), *place)][:, here])
-        return measured, predicted, self.learned.space.noise(measured, totals)
+        return measured, predicted, self.learned.space.shape_noise(measured, totals)
 
 
 def _covered(output, out: np.ndarray, measured: np.ndarray, skip: int, rng) -> tuple[np.ndarray, np.ndarray]:

@@ -84,7 +84,8 @@ class Learned:
 def learn_spectra(pairs: list[Pair], window: int, asked: list[PairRequest]) -> list[Learned]:
     """Train on one image and its spectra, all by one network: from the image to each of the spectra."""
     step = max(line.step for line in pairs[0].lines)
-    prepared = prepare(pairs, window, max(1, -(-window // step)), asked)
+    gap = max(1, -(-window // step)) + max(line.shared for line in pairs[0].lines)
+    prepared = prepare(pairs, window, gap, asked)
     first = prepared[0]
     parts = [_spectral_targets(one, asked[0].target == "spectrum") for one in prepared]
     pairing = Pairing(first.image, parts, window, step)

@@ -223,8 +223,9 @@ def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits:
     width = whole.target_width.cpu().numpy()
     everything = _widths(held_out, pairing, width, np.any(held, axis=0), known, splits[0].block)
     scaled = held_out[: 2 * k].copy()
-    for test, others, block in _judged(splits, -(-pairing.window // pairing.step)):
-        own = _widths(held_out, pairing, width, others, known & ~test, block) if others.any() else everything
+    for test, others, split in _judged(splits, -(-pairing.window // pairing.step)):
+        where = others if others.any() else np.any(held, axis=0)
+        own = _widths(held_out, pairing, width, where, split.of(TRAIN), split.block)
         scaled[:k, test] = np.where(own.told, scaled[:k, test].T, own.centre).T
         wide = (scaled[k:, test].T / width) ** own.stretch * own.factors * width
         scaled[k:, test] = np.where(own.told, wide, own.spread).T
@@ -237,8 +238,8 @@ def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits:
         buffer.copy_(torch.from_numpy(values.astype(np.float32)))
 
 
-def _judged(splits: list[Split], gap: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Parts of the tests, pixels (ny, nx) that say how wide their intervals are, and the blocks of the split.
+def _judged(splits: list[Split], gap: int) -> Iterator[tuple[np.ndarray, np.ndarray, Split]]:
+    """Parts of the tests, pixels (ny, nx) that say how wide their intervals are, and the split.
 
     Of several splits these are the tests of the others; of a single one its validation and all blocks of its test that
     are not near: few blocks are held out, and errors are alike within them, so that none can be spared (leave-one-out
@@ -247,16 +248,16 @@ def _judged(splits: list[Split], gap: int) -> Iterator[tuple[np.ndarray, np.ndar
     tests = [split.of(TEST) for split in splits]
     if len(splits) > 1:
         for number, (split, test) in enumerate(zip(splits, tests, strict=True)):
-            yield test, np.any([one for j, one in enumerate(tests) if j != number], axis=0), split.block
+            yield test, np.any([one for j, one in enumerate(tests) if j != number], axis=0), split
         return
     block, look = splits[0].block, splits[0].of(LOOK)
     names = np.unique(block[tests[0]])
     if len(names) > MOST_BLOCKS:  # pixels drawn at random
-        yield tests[0], look, block
+        yield tests[0], look, splits[0]
         return
     for name in names:
         own = tests[0] & (block == name)
-        yield own, (look | tests[0]) & ~near(own, gap), block
+        yield own, (look | tests[0]) & ~near(own, gap), splits[0]
 
 
 class _Widths(NamedTuple):

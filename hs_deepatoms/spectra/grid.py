@@ -33,6 +33,15 @@ class Line:
         """Pixels of the aligned image per spectrum."""
         return self.forced or max(1, round(abs(self.pitch)))
 
+    @property
+    def shared(self) -> int:
+        """Spectra by which windows have to be farther apart not to share a pixel of the image, as interpolation looks
+        at the next one, too; 0 where pixels are only copied."""
+        if (self.positions(self.step) % 1 == 0).all():
+            return 0
+        pitch = abs(self.pitch)  # places two pixels apart are between other pixels; neighbours in windows are nearer
+        return int(np.ceil((2 - pitch / self.step) / pitch - WHOLE))
+
     def positions(self, window: int) -> np.ndarray:
         """Positions in the image of the pixels of the aligned one, ((size - 1) * step + window,).
 

@@ -89,10 +89,21 @@ class SpectrumSpace:
         return own[(..., *(None,) * np.ndim(totals))] / totals**2
 
     def noise(self, shapes: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        """Variance (..., n) of the noise of normalised spectra (..., n)."""
+        """Variance (..., n) of the noise of spectra, over the square of their expected totals (...)."""
         if self.poisson:
             return np.maximum(shapes, 0) * (self.gain / totals)[..., None]
         return self.channel_variance / totals[..., None] ** 2
+
+    def shape_noise(self, shapes: np.ndarray, totals: np.ndarray) -> np.ndarray:
+        """Variance (..., n) of the noise of normalised spectra, which are divided by totals with noise of their own.
+
+        To first order in the noise. Where all channels are counted, that of Poisson counts is multinomial.
+        """
+        noise = self.noise(shapes, totals)
+        if not self.normalised:
+            return noise
+        shared = (noise * np.where(self.counted, 2, 0).astype(np.float32)) * shapes  # of a channel and the total
+        return np.maximum(noise - shared + shapes**2 * noise[..., self.counted].sum(-1, keepdims=True), 0)
 
     def spectra(self, scores: np.ndarray) -> np.ndarray:
         """Normalised spectra (..., n) of scores (..., k)."""
@@ -151,12 +162,12 @@ def fit_space(
     """
     n = rows.n_channels
     chosen = used & _thinned(used)
-    count, total, inverse = 0, np.zeros(n), 0.0
+    count, total, inverse = 0, np.zeros(n), 0.0  # the last: what the noise of a spectrum is divided by
     for place, block in rows.blocks(chosen):
         some = block[chosen[place]]
         totals = some[:, counted].sum(-1) if counted.any() else np.ones(len(some), np.float32)
         total += (some / totals[:, None]).sum(0, dtype=float)
-        inverse += float((1 / totals.astype(float)).sum())
+        inverse += float((totals.astype(float) ** (-1 if poisson else -2)).sum())
         count += len(some)
     mean = total / count
     if scale is None:
@@ -175,7 +186,7 @@ def fit_space(
     covariance /= count
     k, axes, values, gain = _principal(covariance, count, n_components)
     variance = values[:k] * count / weight
-    spread = _spread(scale, gain, inverse / count if poisson else 1.0, count)
+    spread = _spread(scale, gain, inverse / count, count)
     space = SpectrumSpace(mean, scale, axes[:k], np.sqrt(np.maximum(variance, 1e-30)), counted, gain, poisson, spread,
                           gain * scale**2, poisson)  # fmt: skip
     return space, values / gain

@@ -409,6 +409,20 @@ def test_a_model_that_is_no_better_says_so(cube):
     assert tree["metrics"].attrs["beats_baselines"] == 0
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_image_that_has_nothing_to_do_with_the_spectra_predicts_the_mean_of_the_training(reverse):
+    """Not that of all but the test: gaps and validation would be a hint that no baseline has."""
+    cube = planted_cube((34, 40), 24, endmembers=3, counts=(80, 300), link="pointwise", seed=2)
+    image = image_of(np.random.default_rng(5).normal(50.0, 7.0, cube.image.shape).astype(np.float32))
+    spectra, options = eels_of(cube.counts, cube.energy), {**QUICK, "folds": 3, "steps": 12}
+    with pytest.warns(UserWarning, match="does not beat its baselines"):
+        tree = spectra.spec2im(image, **options) if reverse else image.im2spec(spectra, **options)
+    metrics = tree["metrics"].to_dataset()
+    assert not tree["metrics"].attrs["beats_baselines"]
+    assert abs(float(metrics["r2"].sel(predictor="model"))) < 0.02
+    assert abs(float(metrics["gain"])) < 0.05
+
+
 def test_images_from_spectra(cube, tmp_path):
     spectra, image = eels_of(cube.counts, cube.energy), image_of(cube.image)
     tree = spectra.spec2im(image, window=3, steps=80, batch_size=2, folds=1, show_progressbar=False)

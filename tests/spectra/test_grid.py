@@ -39,3 +39,17 @@ def test_spectra_outside_of_the_image():
 
 def test_mirrored_indices():
     assert mirrored(np.arange(-3, 7), 4).tolist() == [2, 1, 0, 0, 1, 2, 3, 3, 2, 1]
+
+
+@pytest.mark.parametrize("pitch", [1.0, 2.0, 0.5, 0.3, 1.37, 2.6, -1.0, -0.7])
+@pytest.mark.parametrize("first", [20.0, 20.4])
+@pytest.mark.parametrize("window", [1, 4, 7])
+def test_windows_as_far_apart_as_the_gap_share_no_pixel_of_the_image(pitch, first, window):
+    line = Line(first, pitch, 40)
+    if window < line.step:
+        return
+    gap = -(-window // line.step) + line.shared
+    places = line.positions(window)
+    looked_at = [{*np.floor(own), *np.ceil(own)} for own in (places[k * line.step :][:window] for k in range(40))]
+    assert all(looked_at[k].isdisjoint(looked_at[k + gap]) for k in range(40 - gap))
+    assert (line.shared == 0) == (places % 1 == 0).all()

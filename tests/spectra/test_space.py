@@ -34,6 +34,35 @@ def test_components_and_gain_of_counts(gain):
     assert space.shapes(data)[0, 0].sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("poisson", [True, False])
+@pytest.mark.parametrize("counted", [slice(None), slice(3, 9)])
+def test_noise_of_spectra_over_their_own_totals(poisson, counted):
+    """Of few channels: what the total has of the noise of each counts."""
+    rng, some = np.random.default_rng(2), np.zeros(12, bool)
+    some[counted] = True
+    expected = np.linspace(40.0, 900.0, 12)
+    measured = rng.poisson(expected, (40000, 12)) if poisson else rng.normal(expected, 7.0, (40000, 12))
+    one, none = np.ones(12), np.zeros((0, 12))
+    space = SpectrumSpace(one, one, none, np.ones(0), some, 1.0, poisson, one, 49.0 * one)
+    shapes = space.shapes(measured.astype(float))
+    said = space.shape_noise(expected / expected[some].sum(), expected[some].sum())
+    np.testing.assert_allclose(said, shapes.var(0), rtol=0.03)
+
+
+@pytest.mark.parametrize("poisson", [True, False])
+def test_how_badly_the_mean_shape_is_known(poisson):
+    """Whatever the unit of the counts: the noise of means of maps of one shape."""
+    rng, shape, means, said = np.random.default_rng(4), np.linspace(0.5, 1.5, 30) / 30, [], []
+    for _ in range(60):
+        totals = 6000 * rng.uniform(0.5, 2.0, (12, 15, 1))
+        data = rng.poisson(shape * totals) if poisson else rng.normal(shape * totals, 14.0)
+        every = np.ones(30, bool)
+        space, _ = fit_space(SpectrumRows(data), np.ones((12, 15), bool), poisson=poisson, counted=every)
+        means.append(space.mean)
+        said.append(space.spread)
+    assert np.mean(said) == pytest.approx(np.var(means, axis=0).mean(), rel=0.15)
+
+
 def test_numbers_that_are_no_counts():
     rng = np.random.default_rng(0)
     x = np.linspace(-3, 3, 60)
