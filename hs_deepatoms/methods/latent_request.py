@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
 from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.bridge.lengths import read_length
 from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.methods.image_stack import grid_layout
 from hs_deepatoms.methods.patch_rows import Labels
 from hs_deepatoms.methods.patch_set import PatchSet, Request
+from hs_deepatoms.methods.square_pixels import check_square
 
 INVARIANCES = ("rotation", "shift", "scale")
 LIKELIHOODS = ("gaussian", "bernoulli")
@@ -172,7 +173,8 @@ def largest_shift(found: PatchSet, max_shift: Any) -> tuple[float, float]:
     shape = found.data.shape[-2:]
     if max_shift is None:
         return tuple(float(SHIFT * n) for n in shape)
-    reach = tuple(float(read_length(max_shift, axis)) for axis in found.axes[-1:] * 2)
+    axes = found.axes if shape[0] > 1 else found.axes[-1:] * 2  # of spectra only the energy is an axis
+    reach = tuple(float(read_length(max_shift, axis)) for axis in axes)
     for size, one in zip(shape, reach, strict=True):
         if size > 1 and not 0 < one < size / 2:
             got = f"max_shift={max_shift!r}, {one:g} pixels"
@@ -208,6 +210,21 @@ def check_asked(asked: Asked) -> None:
         value = getattr(asked, name)
         if value is not None and not value > above:
             _refuse(name, asked, f"above {max(above, 0):g}")
+
+
+def check_axes(asked: Asked, found: PatchSet, operation: str) -> None:
+    """Refuse axes along which patches cannot be moved, scaled or turned.
+
+    Raises
+    ------
+    InvalidAxesError
+        Invariances along an axis whose steps differ, or turns of pixels that are not square.
+    """
+    if asked.invariances and not all(axis.is_uniform for axis in found.axes):
+        got = f"invariances={asked.invariances!r} along an axis whose steps differ"
+        raise InvalidAxesError(explain(got, "a uniform axis", "Interpolate the data on one first."))
+    if "rotation" in asked.invariances and found.data.shape[-2] > 1:
+        check_square(found.axes, operation)
 
 
 def _check_schedules(asked: Asked) -> None:

@@ -29,6 +29,7 @@ from hs_deepatoms.methods.latent_tree import (
 )
 from hs_deepatoms.methods.patch_rows import PatchRows
 from hs_deepatoms.methods.patch_set import PatchSet, Request
+from hs_deepatoms.methods.square_pixels import check_square
 from hs_deepatoms.tables.flatten import flat_table
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def encode_latent(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: An
     ------
     InvalidArgumentError
         Pixels or patches of another size, or a condition that is missing.
+    InvalidAxesError
+        Pixels that are not square, of a tree of before with the invariance ``"rotation"``.
     ModelFileError
         A damaged model.
     """
@@ -69,6 +72,8 @@ def encode_latent(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: An
     found = read_samples(signal, atoms, request, operation="encode", spectra=bool(node.attrs["one_dimensional"]))
     _check_shape(found, model)
     check_pixels(found, node)
+    if 0 in model.prior.free:
+        check_square(found.axes, "encode")
     labels = None
     if model.labelled or model.quantity:
         labels = np.full(found.data.shape[1], -1.0 if model.labelled else np.nan)

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
-from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.conditions import learn_conditions
 from hs_deepatoms.methods.image_stack import read_samples
 from hs_deepatoms.methods.latent_presets import with_preset
-from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of, request_of
+from hs_deepatoms.methods.latent_request import (
+    Asked,
+    check_asked,
+    check_axes,
+    model_config,
+    physics_of,
+    recipe_of,
+    request_of,
+)
 from hs_deepatoms.methods.latent_watch import Watched
 from hs_deepatoms.methods.patch_rows import PatchRows, kept_rows, read_labels, scaling_of
 from hs_deepatoms.methods.patch_set import Request
@@ -75,7 +83,8 @@ def rvae(
     latent_dim : int
         Continuous latents.
     invariances : sequence of {"rotation", "shift", "scale"}
-        What is taken out of the latents, and given as the pose of each patch instead.
+        What is taken out of the latents, and given as the pose of each patch instead. ``"rotation"`` needs square
+        pixels.
     discrete : int
         Classes of a discrete latent (joint rVAE); 0: none.
     condition : str, sequence of str, or array of shape (n_patches,) or (n_patches, k), optional
@@ -89,7 +98,7 @@ def rvae(
     decoder : {"dense", "conv", "spatial"}
         ``spatial`` makes every pixel from its coordinates, and is many times slower.
     max_shift : int, float or str, optional
-        Largest shift: pixels, axis units or text. None: 7 % of the window.
+        Largest shift along each axis: pixels, axis units or text. None: 7 % of the window.
     max_scale : float
         Largest scale factor, with the invariance ``"scale"``.
     max_angle : float, optional
@@ -148,6 +157,9 @@ def rvae(
     InvalidArgumentError
         Options that are none, fewer than two patches without NaN, patches that are all the same, and all that
         `extract_patches` raises.
+    InvalidAxesError
+        ``"rotation"`` where the steps of y and x differ by more than 5 % (from 1 % on there is a warning; of units that
+        cannot be compared pixels are taken as square, with a warning); invariances along an axis whose steps differ.
     TrainingError
         If the loss is no longer finite.
 
@@ -246,7 +258,7 @@ device, seed, signal_dims, show_progressbar
     InvalidArgumentError, TrainingError
         As for :func:`~hs_deepatoms.rvae`.
     InvalidAxesError
-        Invariances along an energy axis whose steps differ.
+        As for :func:`~hs_deepatoms.rvae`; invariances along an energy axis whose steps differ.
 
     Notes
     -----
@@ -275,9 +287,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     check_asked(asked)
     device = choose_device(asked.device)
     found = read_samples(signal, atoms, request, operation=operation, spectra=spectra)
-    if asked.invariances and not all(axis.is_uniform for axis in found.axes):
-        got = f"invariances={asked.invariances!r} along an axis whose steps differ"
-        raise InvalidAxesError(explain(got, "a uniform axis", "Interpolate the data on one first."))
+    check_axes(asked, found, operation)
     condition, recipe = learn_conditions(asked.condition, found)
     labels = read_labels(asked.labels, found)
     unseen = held_out(labels.values, asked.seed) if labels.quantity else None
