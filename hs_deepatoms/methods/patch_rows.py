@@ -141,11 +141,19 @@ class Movable:
         return len(self.wide)
 
     def take(self, index: np.ndarray, offset: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Rows (k, f), the patches moved by ``offset`` (y, x), pixels."""
-        y, x = (slice(reach + one, size - reach + one)
-                for reach, one, size in zip(self.reach, offset, self.wide.shape[2:], strict=True))  # fmt: skip
-        patches = normalise(self.wide[index][..., y, x], self.normalisation)
+        """Rows (k, f), the patches moved by ``offset`` (y, x), pixels; those that would have NaN then stay in place."""
+        wide = self.wide[index]
+        patches = self._window(wide, offset)
+        lost = ~np.isfinite(patches).all((1, 2, 3))
+        if lost.any():
+            patches = np.where(lost[:, None, None, None], self._window(wide, (0, 0)), patches)
+        patches = normalise(patches, self.normalisation)
         return np.concatenate([self.scaling.apply(patches).reshape(len(patches), -1), self.more[index]], 1)
+
+    def _window(self, wide: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+        y, x = (slice(reach + one, size - reach + one)
+                for reach, one, size in zip(self.reach, offset, wide.shape[2:], strict=True))  # fmt: skip
+        return wide[..., y, x]
 
 
 def kept_rows(rows: PatchRows, index: np.ndarray, patches: np.ndarray, scaling: Scaling, jitter: tuple[int, int]):

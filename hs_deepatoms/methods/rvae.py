@@ -122,13 +122,13 @@ def rvae(
     physics_latents : sequence of int, optional
         Latents that it acts on. None: all.
     physics_block : int or (int, int)
-        Height and width of a block, nodes.
+        Height and width of a block, nodes; some block must have two patches without NaN.
     physics_combine : {"add", "multiply"}
         Add the weighted loss, or multiply by the loss to the power of the weight; the latter with
         ``likelihood="bernoulli"`` only, whose term is never below 0.
     physics_jitter : int, float or str
         Largest offset of the origins of the patches while the model learns, drawn anew for every block: pixels, axis
-        units or text.
+        units or text. A patch that would have NaN there stays where it is.
     physics_watch : int or callable
         How often to cut the first of ``physics_latents`` into phases while the model learns: kept in ``/watch`` as
         ``z`` and ``phase`` (watch_step, atom). A function is called with the table and the step instead, ten times.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hyperspy.api as hs
 import numpy as np
-import pytest
 
 QUICK = {"show_progressbar": False, "steps": 2, "grid": 6, "window": 9}
 

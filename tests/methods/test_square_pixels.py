@@ -48,7 +48,7 @@ def test_rvae_refuses_and_says_both_steps(lazy):
 def test_of_a_dataarray():
     data = np.random.default_rng(0).random((40, 46)).astype(np.float32)
     coords = {"y": ("y", 0.5 * np.arange(40), {"units": "Å"}), "x": ("x", 0.02 * np.arange(46), {"units": "nm"})}
-    with pytest.raises(InvalidAxesError, match="0.5 Å along y and 0.02 nm"):
+    with pytest.raises(InvalidAxesError, match=r"0.5 Å along y and 0.02 nm"):
         xr.DataArray(data, coords).deepatoms.rvae(**QUICK)
 
 
