@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from hs_deepatoms.latent.physics import LOSSES
 TERMS = 3  # columns of the model's output before the latents
 COMBINE = ("add", "multiply")
 FEWEST = 2  # patches of a block
+CONTRACT = "loss(maps, mask=mask) -> tensor"
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +135,24 @@ def map_losses(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> tor
     flat = places[:, 0] * w + places[:, 1]
     maps = torch.zeros(latents.shape[1], h * w, device=out.device).index_copy(1, flat, latents.T)
     mask = torch.zeros(h * w, device=out.device).index_fill(0, flat, 1.0)
-    return physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w))).reshape(-1)
+    found = physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w)))
+    _check_found(found, latents)
+    return found.reshape(-1)
+
+
+def _check_found(found: object, latents: torch.Tensor) -> None:
+    """Refuse what a loss of the user's gives if nothing can be learned from it."""
+    n = latents.shape[1]
+    if not isinstance(found, torch.Tensor):
+        got = f"a loss of maps that gives {type(found).__name__}"
+    elif found.numel() not in (1, n) or not found.is_floating_point():
+        got = f"a loss of maps that gives a tensor of {found.dtype} and shape {tuple(found.shape)}"
+    elif latents.requires_grad and not found.requires_grad:
+        got = "a loss of maps without a gradient"
+    else:
+        return
+    todo = "Compute it by torch, without detach, item or NumPy."
+    raise InvalidArgumentError(explain(got, f"{CONTRACT}: one number for each of {n} maps, or one", todo))
 
 
 def together(own: torch.Tensor, found: torch.Tensor, physics: Physics) -> torch.Tensor:
@@ -159,11 +178,26 @@ def loss_named(loss: str | Callable) -> Callable:
     Raises
     ------
     InvalidArgumentError
-        If there is no such loss.
+        If there is no such loss, or a function that cannot be called so.
     """
     if callable(loss):
+        _check_call(loss)
         return loss
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         allowed = f"{', '.join(map(repr, LOSSES))} or a function"
         raise InvalidArgumentError(explain(f"physics={loss!r}", allowed, "Choose one of these."))
     return LOSSES[loss]
+
+
+def _check_call(loss: Callable) -> None:
+    """Refuse a function without the keyword ``mask``."""
+    try:
+        signature = inspect.signature(loss)
+    except ValueError:  # some built-in functions do not say
+        return
+    try:
+        signature.bind(None, mask=None)
+    except TypeError as error:
+        got = f"physics={getattr(loss, '__name__', loss)!r} with the arguments {signature}"
+        todo = "Add the keyword mask: 1 where there is a patch, 0 elsewhere."
+        raise InvalidArgumentError(explain(got, CONTRACT, todo)) from error

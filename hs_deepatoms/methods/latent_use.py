@@ -10,7 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
-from hs_deepatoms._core.numbers import is_whole
+from hs_deepatoms._core.numbers import check_number, check_whole, is_whole
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
@@ -178,11 +178,13 @@ def traverse(tree: xr.DataTree, latent: int, n: int = 9, span: float = SPAN, cho
     Raises
     ------
     InvalidArgumentError
-        If there is no such latent.
+        If there is no such latent, ``n`` is no whole number of 1 or more, or ``span`` none above 0.
     """
     node = tree["model"].to_dataset()
     model = model_in(node)
     _check_latent(latent, model.latent_dim)
+    check_whole("n", n, 1)
+    check_number("span", span)
     values = tree["latent/z"].values
     values = values[np.isfinite(values).all(1)]
     middle, width = np.median(values, 0), values.std(0)

@@ -92,7 +92,8 @@ def rvae(
         named classes (``"species"``) are classes, other numbers a quantity.
     labels : str or sequence, optional
         A column or values with what is known of some patches (semi-supervised). Text, whole numbers or bool are
-        classes; NaN, None, "" or -1: unknown. Numbers that are not all whole are a quantity; NaN or None: unknown.
+        classes (all text, or all numbers); NaN, None, "" or -1: unknown. Numbers that are not all whole are a
+        quantity; NaN or None: unknown.
     likelihood : {"gaussian", "bernoulli"}
     encoder : {"dense", "conv"}
     decoder : {"dense", "conv", "spatial"}
@@ -117,6 +118,9 @@ def rvae(
     physics : {"edges", "scharr", "spectrum", "periodicity"} or callable, optional
         A loss of the maps of the latents, of patches on a grid or the frames of a scan; batches are then blocks of
         neighbours. See :mod:`hs_deepatoms.latent.physics`; ``"scharr"``: edges as published, blind to checkerboards.
+        A function is called as ``loss(maps, mask=mask)``, tensors (n, h, w) of n latents and (h, w), 1 where there is
+        a patch, and returns a tensor (n,), or one number, through which torch can differentiate. The other ``physics_``
+        options are refused without ``physics``.
     physics_weight : float or sequence of float
         Of that loss beside the evidence lower bound per pixel, or of that of each latent; below 0 it is maximised.
     physics_latents : sequence of int, optional
