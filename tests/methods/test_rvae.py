@@ -208,6 +208,27 @@ def test_channels():
     assert tree.deepatoms.reconstruct().shape == (40, 2, 21, 24)
 
 
+def test_channels_keep_their_name_and_values(tmp_path):
+    s = hs.signals.Signal2D(np.random.default_rng(0).random((3, 40, 45)).astype(np.float32))
+    s.axes_manager[0].name, s.axes_manager[0].units = "detector", "mrad"
+    s.axes_manager[0].scale, s.axes_manager[0].offset = 20.0, 35.0
+    tree = s.rvae(grid=8, window=9, channels="detector", steps=2, **QUICK)
+    back = hs_deepatoms.load(tree.deepatoms.save(tmp_path / "tree.zarr"))
+    for images in (tree["manifold/manifold"], back.deepatoms.manifold(3), tree.deepatoms.traverse(0),
+                   tree.deepatoms.reconstruct()):  # fmt: skip
+        assert images.dims[-3:] == ("detector", "window_y", "window_x")
+        assert images["detector"].values.tolist() == [35, 55, 75] and images["detector"].attrs["units"] == "mrad"
+    tree.deepatoms.plot()
+    plt.close("all")
+    s.axes_manager[0].name = "step"  # a dim of the manifold's own
+    assert s.rvae(grid=8, window=9, channels="step", latent_dim=1, steps=2, **QUICK)["manifold/manifold"].dims == (
+        "latent", "step", "channel", "window_y", "window_x")  # fmt: skip
+    node = tree["model"].to_dataset()
+    from hs_deepatoms.methods.latent_tree import axes_in
+
+    assert axes_in(node.assign_attrs(channel='"detector"'))[1][0] == "channel"  # trees of before
+
+
 def test_discrete_labels_and_condition():
     data, kinds, _ = planted(200)
     tree = patches_of(data).rvae(discrete=2, latent_dim=1, steps=60, **QUICK)
