@@ -208,27 +208,6 @@ def test_channels():
     assert tree.deepatoms.reconstruct().shape == (40, 2, 21, 24)
 
 
-def test_channels_keep_their_name_and_values(tmp_path):
-    s = hs.signals.Signal2D(np.random.default_rng(0).random((3, 40, 45)).astype(np.float32))
-    s.axes_manager[0].name, s.axes_manager[0].units = "detector", "mrad"
-    s.axes_manager[0].scale, s.axes_manager[0].offset = 20.0, 35.0
-    tree = s.rvae(grid=8, window=9, channels="detector", steps=2, **QUICK)
-    back = hs_deepatoms.load(tree.deepatoms.save(tmp_path / "tree.zarr"))
-    for images in (tree["manifold/manifold"], back.deepatoms.manifold(3), tree.deepatoms.traverse(0),
-                   tree.deepatoms.reconstruct()):  # fmt: skip
-        assert images.dims[-3:] == ("detector", "window_y", "window_x")
-        assert images["detector"].values.tolist() == [35, 55, 75] and images["detector"].attrs["units"] == "mrad"
-    tree.deepatoms.plot()
-    plt.close("all")
-    s.axes_manager[0].name = "step"  # a dim of the manifold's own
-    assert s.rvae(grid=8, window=9, channels="step", latent_dim=1, steps=2, **QUICK)["manifold/manifold"].dims == (
-        "latent", "step", "channel", "window_y", "window_x")  # fmt: skip
-    node = tree["model"].to_dataset()
-    from hs_deepatoms.methods.latent_tree import axes_in
-
-    assert axes_in(node.assign_attrs(channel='"detector"'))[1][0] == "channel"  # trees of before
-
-
 def test_discrete_labels_and_condition():
     data, kinds, _ = planted(200)
     tree = patches_of(data).rvae(discrete=2, latent_dim=1, steps=60, **QUICK)
@@ -475,40 +454,6 @@ def test_jitter_watch_and_history_of_the_physics_loss():
         hs.signals.Signal2D(planted(42)[0].reshape(6, 7, 21, 24)).rvae(physics="edges", physics_jitter=2, steps=2)
     with pytest.raises(InvalidArgumentError, match="watched"):
         patches_of(planted(40)[0]).rvae(steps=2, **QUICK).deepatoms.plot_watch()
-
-
-def test_moved_origins_are_other_parts_of_the_image():
-    from hs_deepatoms.methods.patch_rows import Movable, Scaling
-
-    wide = np.arange(2 * 7 * 8, dtype=float).reshape(2, 1, 7, 8)
-    rows = Movable(wide, (2, 1), np.zeros((2, 0), np.float32), Scaling(), None)
-    np.testing.assert_array_equal(rows.take(np.array([1]), (-2, 1))[0].reshape(3, 6), wide[1, 0, :3, 2:])
-    assert rows.take(np.array([0, 1])).shape == (2, 18)
-
-
-@pytest.mark.parametrize("lazy", [False, True])
-def test_moved_origins_beside_a_hole(lazy):
-    """Patches that would reach into the NaN stay where they are: none gets into the network."""
-    data = phase_image().astype(np.float32)
-    data[30:37, 40:45] = np.nan
-    s = hs.signals.Signal2D(data)
-    s = s.as_lazy(chunks=(50, 60)) if lazy else s
-    options = {"grid": 6, "window": 13, "physics": "edges", "physics_block": 6, "steps": 10, **QUICK}
-    with pytest.warns(UserWarning, match="have NaN"):
-        tree = s.rvae(physics_jitter=3, **options)
-    assert np.isfinite(tree["history/loss"]).all() and np.isfinite(tree["history/physics"]).all()
-
-
-def test_moved_patches_with_nan_stay():
-    from hs_deepatoms.methods.patch_rows import Movable, Scaling
-
-    wide = np.random.default_rng(0).random((3, 1, 7, 8))
-    wide[1, 0, 6, 3] = np.nan
-    rows = Movable(wide, (2, 1), np.zeros((3, 0), np.float32), Scaling(), "mean")
-    moved, kept = rows.take(np.arange(3), (2, 1)), rows.take(np.arange(3))
-    assert np.isfinite(moved).all()
-    np.testing.assert_array_equal(moved[1], kept[1])
-    assert (np.abs(moved - kept).max(1) > 0).tolist() == [True, False, True]
 
 
 def test_capacity_and_beta_schedules():

@@ -17,6 +17,7 @@ from hs_deepatoms.plot.latent import plot_latent, plot_manifold
 
 matplotlib.use("Agg")
 RNG = np.random.default_rng(0)
+GAP = 30  # pixels between two titles
 
 
 @pytest.fixture(autouse=True)
@@ -83,4 +84,4 @@ def test_titles_of_a_comparison_keep_to_their_panels():
     figure.canvas.draw()
     spans = [[ax.title.get_window_extent() for ax in row] for row in np.reshape(figure.axes, (2, 4))]
     for row in spans:
-        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(row))
+        assert all(left.x1 + GAP < right.x0 for left, right in itertools.pairwise(row))
