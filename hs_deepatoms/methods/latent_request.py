@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,8 @@ def _check_schedules(asked: Asked) -> None:
     if len(beta) not in (1, 2) or not all(is_number(one) and one >= 0 for one in beta):
         _refuse("beta", asked, "0 or more, or two such numbers: at the beginning and from the middle on")
     check_number("capacity", asked.capacity, zero=True, optional=True)
+    if asked.checkpoint is not None and not isinstance(asked.checkpoint, str | PathLike):
+        _refuse("checkpoint", asked, "None, or the path of a file")
     if asked.checkpoint is not None and asked.restarts > 1:
         _refuse("restarts", asked, "1 with a checkpoint, which is that of one training")
 

@@ -132,7 +132,7 @@ def _check(request: Request) -> None:
     choices = {"edge": EDGES, "centring": (None, *CENTRINGS), "normalisation": (None, *NORMALISATIONS)}
     for name, allowed in choices.items():
         value = getattr(request, name)
-        if value not in allowed:
+        if not isinstance(value, str | None) or value not in allowed:
             message = explain(f"{name}={value!r}", ", ".join(map(repr, allowed)), "Choose one of these.")
             raise InvalidArgumentError(message)
 

@@ -38,7 +38,8 @@ def test_the_largest_shift_is_read_along_each_axis():
                                    {"physics": "edges", "physics_latents": []}, {"physics_jitter": "a"},
                                    {"physics": "edges", "physics_latents": ["a"]}, {"physics": ["edges"]},
                                    {"encoder": ["dense"]}, {"grid": (3, 4, 5)}, {"grid": np.array([3, 4, 5])},
-                                   {"window": (9, 9, 9)}])  # fmt: skip
+                                   {"window": (9, 9, 9)}, {"checkpoint": 3},
+                                   {"edge": np.array(["drop", "mask"])}])  # fmt: skip
 def test_wrong_types_are_refused_by_name(wrong):
     name = list(wrong)[-1]
     with pytest.raises(InvalidArgumentError, match=name):
@@ -98,7 +99,7 @@ def test_a_loss_of_the_users_own():
     tree = image().rvae(physics=lambda maps, mask=None: (maps[:, 1:] - maps[:, :-1]).abs().mean((1, 2)), **options)
     assert np.isfinite(tree["history/physics"]).all()
     wrong = {r"loss\(maps, mask=mask\)": lambda maps: maps.mean((1, 2)),
-             "gives float": lambda maps, mask: float(maps.mean()),
+             "gives float": lambda maps, mask: maps.mean().item(),
              r"shape \(2, 4, 4\)": lambda maps, mask: maps,
              "without a gradient": lambda maps, mask: maps.detach().mean((1, 2))}  # fmt: skip
     for said, loss in wrong.items():
