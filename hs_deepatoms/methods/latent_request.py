@@ -209,16 +209,17 @@ def check_asked(asked: Asked) -> None:
         check_whole(name, getattr(asked, name), least)
     if asked.discrete == 1 or (asked.discrete and asked.labels is not None):
         _refuse("discrete", asked, "0, or 2 and more classes; left out with labels, whose classes it then has")
-    check_whole("steps", asked.steps, 1, optional=True)
-    check_number("learning_rate", asked.learning_rate)
+    _check_reach(asked)
+    _check_schedules(asked)
+    _check_physics(asked)
+
+
+def _check_reach(asked: Asked) -> None:
+    """How far motifs may be scaled and turned; what is given of an invariance that is not asked for is said."""
     if not is_number(asked.max_scale) or not asked.max_scale > 1:
         _refuse("max_scale", asked, "a finite number above 1")
     if asked.max_angle is not None and not (is_number(asked.max_angle) and 0 < asked.max_angle <= 180):
         _refuse("max_angle", asked, "None, or degrees above 0 up to 180")
-    if not isinstance(asked.variational, bool | np.bool_):
-        _refuse("variational", asked, "True or False")
-    _check_schedules(asked)
-    _check_physics(asked)
     for name, needs in {"max_shift": "shift", "max_scale": "scale", "max_angle": "rotation"}.items():
         if needs not in asked.invariances and not _same(getattr(asked, name), DEFAULTS[name]):
             warn_user(f"{name} has no effect without the invariance {needs!r}")
@@ -245,6 +246,10 @@ def _check_schedules(asked: Asked) -> None:
     beta = asked.beta if isinstance(asked.beta, tuple | list) else (asked.beta,)
     if len(beta) not in (1, 2) or not all(is_number(one) and one >= 0 for one in beta):
         _refuse("beta", asked, "0 or more, or two such numbers: at the beginning and from the middle on")
+    check_whole("steps", asked.steps, 1, optional=True)
+    check_number("learning_rate", asked.learning_rate)
+    if not isinstance(asked.variational, bool | np.bool_):
+        _refuse("variational", asked, "True or False")
     check_number("capacity", asked.capacity, zero=True, optional=True)
     if asked.checkpoint is not None and not isinstance(asked.checkpoint, str | PathLike):
         _refuse("checkpoint", asked, "None, or the path of a file")
