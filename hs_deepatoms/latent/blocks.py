@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from hs_deepatoms.latent.physics import LOSSES
 
 TERMS = 3  # columns of the model's output before the latents
 COMBINE = ("add", "multiply")
+FEWEST = 2  # patches of a block
+CONTRACT = "loss(maps, mask=mask) -> tensor"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class Physics:
         of the losses to the power ``weight`` (as published; for a bound that is never below 0).
     jitter : (int, int)
         Largest offset along y and x, pixels, of the origins of a block's patches: all of a block move together, drawn
-        anew each time. The rows must then have ``take(index, offset)``.
+        anew each time, but those that would have NaN stay. The rows must then have ``take(index, offset)``.
     """
 
     loss: Callable
@@ -57,6 +60,11 @@ class BlockBatches:
     physics : Physics
     seed : int
     device : str
+
+    Raises
+    ------
+    InvalidArgumentError
+        If no block holds two rows: there is no map.
     """
 
     def __init__(self, rows, physics: Physics, *, seed: int = 0, device: str = "cpu"):
@@ -65,6 +73,11 @@ class BlockBatches:
         self.index = np.full(shape, -1)
         self.index[tuple(physics.layout.T)] = np.arange(len(physics.layout))
         self.block = tuple(int(min(one, n)) for one, n in zip(physics.block, shape[1:], strict=True))
+        self.corners = np.argwhere(_counts(self.index >= 0, self.block) >= FEWEST)
+        if not len(self.corners):
+            got = f"a grid on which no block of {self.block[0]} x {self.block[1]} nodes has two patches without NaN"
+            todo = "Give a larger physics_block, or leave physics out."
+            raise InvalidArgumentError(explain(got, "blocks of at least two", todo))
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         return self.starting(0)
@@ -75,9 +88,8 @@ class BlockBatches:
         while True:
             rng = np.random.default_rng([self.seed, step * size + rank, 5])
             rows, places = self._block(rng)
-            if len(rows) > 1:
-                values = torch.from_numpy(self._taken(rows, rng)).to(self.device)
-                yield values, torch.from_numpy(places).to(self.device)
+            values = torch.from_numpy(self._taken(rows, rng)).to(self.device)
+            yield values, torch.from_numpy(places).to(self.device)
             step += 1
 
     def _taken(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -89,9 +101,22 @@ class BlockBatches:
         frames, *grid = self.index.shape
         frame = rng.integers(frames)
         at = [int(rng.integers(n - one + 1)) for n, one in zip(grid, self.block, strict=True)]
-        part = self.index[frame, at[0] : at[0] + self.block[0], at[1] : at[1] + self.block[1]]
+        rows, places = self._rows_in(frame, *at)
+        if len(rows) < FEWEST:
+            return self._rows_in(*self.corners[rng.integers(len(self.corners))])
+        return rows, places
+
+    def _rows_in(self, frame: int, top: int, left: int) -> tuple[np.ndarray, np.ndarray]:
+        part = self.index[frame, top : top + self.block[0], left : left + self.block[1]]
         places = np.argwhere(part >= 0)
         return part[tuple(places.T)], places
+
+
+def _counts(there: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+    """How many nodes (frames, h, w) every block holds, by its upper left corner."""
+    total = np.pad(there.astype(np.int64), ((0, 0), (1, 0), (1, 0))).cumsum(1).cumsum(2)
+    h, w = block
+    return total[:, h:, w:] - total[:, :-h, w:] - total[:, h:, :-w] + total[:, :-h, :-w]
 
 
 def map_losses(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> torch.Tensor:
@@ -110,7 +135,24 @@ def map_losses(out: torch.Tensor, places: torch.Tensor, physics: Physics) -> tor
     flat = places[:, 0] * w + places[:, 1]
     maps = torch.zeros(latents.shape[1], h * w, device=out.device).index_copy(1, flat, latents.T)
     mask = torch.zeros(h * w, device=out.device).index_fill(0, flat, 1.0)
-    return physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w))).reshape(-1)
+    found = physics.loss(maps.unflatten(1, (h, w)), mask=mask.unflatten(0, (h, w)))
+    _check_found(found, latents)
+    return found.reshape(-1)
+
+
+def _check_found(found: object, latents: torch.Tensor) -> None:
+    """Refuse what a loss of the user's gives if nothing can be learned from it."""
+    n = latents.shape[1]
+    if not isinstance(found, torch.Tensor):
+        got = f"a loss of maps that gives {type(found).__name__}"
+    elif found.numel() not in (1, n) or not found.is_floating_point():
+        got = f"a loss of maps that gives a tensor of {found.dtype} and shape {tuple(found.shape)}"
+    elif latents.requires_grad and not found.requires_grad:
+        got = "a loss of maps without a gradient"
+    else:
+        return
+    todo = "Compute it by torch, without detach, item or NumPy."
+    raise InvalidArgumentError(explain(got, f"{CONTRACT}: one number for each of {n} maps, or one", todo))
 
 
 def together(own: torch.Tensor, found: torch.Tensor, physics: Physics) -> torch.Tensor:
@@ -136,11 +178,26 @@ def loss_named(loss: str | Callable) -> Callable:
     Raises
     ------
     InvalidArgumentError
-        If there is no such loss.
+        If there is no such loss, or a function that cannot be called so.
     """
     if callable(loss):
+        _check_call(loss)
         return loss
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         allowed = f"{', '.join(map(repr, LOSSES))} or a function"
         raise InvalidArgumentError(explain(f"physics={loss!r}", allowed, "Choose one of these."))
     return LOSSES[loss]
+
+
+def _check_call(loss: Callable) -> None:
+    """Refuse a function without the keyword ``mask``."""
+    try:
+        signature = inspect.signature(loss)
+    except ValueError:  # some built-in functions do not say
+        return
+    try:
+        signature.bind(None, mask=None)
+    except TypeError as error:
+        got = f"physics={getattr(loss, '__name__', loss)!r} with the arguments {signature}"
+        todo = "Add the keyword mask: 1 where there is a patch, 0 elsewhere."
+        raise InvalidArgumentError(explain(got, CONTRACT, todo)) from error

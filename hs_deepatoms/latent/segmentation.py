@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
+from hs_deepatoms._core.numbers import is_whole
 
 METHODS = ("otsu", "chan_vese")
 ROUNDS = 10
@@ -90,7 +91,7 @@ def explained(values: np.ndarray, labels: np.ndarray) -> float:
 def _check(values: np.ndarray, method: str, classes: int) -> None:
     if method not in METHODS:
         raise InvalidArgumentError(explain(f"method={method!r}", ", ".join(map(repr, METHODS)), "Choose one of these."))
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 2 or (method != "otsu" and classes != 2):
+    if not is_whole(classes, 2) or (method != "otsu" and classes != 2):
         raise InvalidArgumentError(explain(f"classes={classes!r}", "2 or more; 2 for chan_vese", "Choose another."))
     if method == "chan_vese" and values.ndim != 2:
         todo = 'Use patches on a grid, or method="otsu".'

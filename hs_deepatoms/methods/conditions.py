@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
-from hs_deepatoms.methods.patch_rows import check_length
+from hs_deepatoms.methods.patch_rows import check_length, class_names
 from hs_deepatoms.methods.patch_set import PatchSet
 from hs_deepatoms.tables.categories import category_names
 
@@ -147,7 +147,7 @@ def _recipe(column: np.ndarray) -> dict[str, Any]:
     """Names and shares of the classes, or mean and deviation of numbers, of a column."""
     if _is_class(column):
         values = column.astype(object)
-        names = sorted({value for value in values.tolist() if not _unknown(value)})
+        names = class_names([value for value in values.tolist() if not _unknown(value)], "condition")
         if len(names) < 2:
             got = f"condition of the classes {names}"
             raise InvalidArgumentError(explain(got, "two or more classes", "Leave it out: it says nothing."))

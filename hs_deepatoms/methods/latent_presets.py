@@ -57,4 +57,6 @@ def with_preset(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unset(key: str, value: Any) -> bool:
-    return not len(value) if key == "invariances" else value == UNSET[key]
+    if key == "invariances":
+        return hasattr(value, "__len__") and not len(value)
+    return value == UNSET[key]

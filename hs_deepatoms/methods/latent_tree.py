@@ -34,6 +34,8 @@ FORMAT_VERSION = 1
 NODES = 9
 SPECTRA = 20  # fewer do not say what they have in common
 MOST_OF_THEM = 0.9
+CHANNEL = "channel"
+DIMS = frozenset({"z", "z_0", "z_1", "latent", "step", "sample", "atom", "class_index", *WINDOW_DIMS})  # of pictures
 SPAN = 2.0  # standard deviations to either side that a traversal goes
 
 
@@ -191,7 +193,7 @@ def manifold(model: VAE, node: xr.Dataset, latent: xr.Dataset, n: int = NODES,
 
 def picture_array(model: VAE, node: xr.Dataset, z: np.ndarray, dims: tuple[str, ...], *, chosen: Any = None,
                   condition: Any = None, pose: np.ndarray | None = None) -> xr.DataArray:  # fmt: skip
-    """Pictures of latents (..., d) as a DataArray (*dims, [channel,] window_y, window_x) in the units of the data.
+    """Pictures of latents (..., d) as a DataArray (*dims, [channels,] window_y, window_x) in the units of the data.
 
     ``chosen``: a class, or one per picture; ``condition`` standardised, (..., k); ``pose`` (..., 4) in pixels.
     """
@@ -209,7 +211,7 @@ def picture_array(model: VAE, node: xr.Dataset, z: np.ndarray, dims: tuple[str, 
     images = scaling_in(node).undo(pictures(model, flat, kinds, given, where))
     images = images.reshape(*shape, *images.shape[1:])
     coords, inner = axes_in(node)
-    if "channel" not in inner:
+    if len(inner) < 3:
         images = images[..., 0, :, :] if len(inner) == 2 else images[..., 0, 0, :]
     return xr.DataArray(images, dims=(*dims, *inner), coords=coords)
 
@@ -235,7 +237,18 @@ def axes_in(node: xr.Dataset) -> tuple[dict[str, Any], tuple[str, ...]]:
                               for dim, axis in zip(WINDOW_DIMS, (y, x), strict=True)}  # fmt: skip
     if channel is None:
         return coords, WINDOW_DIMS
-    return coords, ("channel", *WINDOW_DIMS)
+    if isinstance(channel, str):  # trees of before
+        return coords, (CHANNEL, *WINDOW_DIMS)
+    axis = Axis.from_dict(channel)
+    coords[axis.name] = (axis.name, axis.coordinates(), {"units": axis.units})
+    return coords, (axis.name, *WINDOW_DIMS)
+
+
+def _channel_fields(axis: Axis | None) -> dict[str, Any] | None:
+    """The axis of the channels; with a name of ours where it has none, or one of another dim of pictures."""
+    if axis is None:
+        return None
+    return axis.as_dict() | ({} if axis.named and axis.name not in DIMS else {"name": CHANNEL})
 
 
 def scaling_in(node: xr.Dataset) -> Scaling:
@@ -278,7 +291,7 @@ def _model_node(rows: PatchRows, model: VAE, scaling: Scaling, extras: dict) -> 
         "architecture": "VAE",
         "cutting": json.dumps({key: found.notes.get(key) for key in CUTTING}),
         "axes": json.dumps([axis.as_dict() for axis in found.axes]),
-        "channel": json.dumps(None if found.channel is None else found.channel.name),
+        "channel": json.dumps(_channel_fields(found.channel)),
         "one_dimensional": int(one),
         "spectral_name": found.source.signal[0].name,
         "scaling": json.dumps(asdict(scaling)),

@@ -10,7 +10,7 @@ import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
 from hs_deepatoms._core.errors import InvalidArgumentError, TableError, explain
-from hs_deepatoms._core.numbers import is_whole
+from hs_deepatoms._core.numbers import check_number, check_whole, is_whole
 from hs_deepatoms.bridge.axes import Axis
 from hs_deepatoms.bridge.patches import is_patches
 from hs_deepatoms.bridge.provenance import provenance_entry, read_provenance
@@ -29,6 +29,7 @@ from hs_deepatoms.methods.latent_tree import (
 )
 from hs_deepatoms.methods.patch_rows import PatchRows
 from hs_deepatoms.methods.patch_set import PatchSet, Request
+from hs_deepatoms.methods.square_pixels import check_square
 from hs_deepatoms.tables.flatten import flat_table
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def encode_latent(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: An
     ------
     InvalidArgumentError
         Pixels or patches of another size, or a condition that is missing.
+    InvalidAxesError
+        Pixels that are not square, of a tree of before with the invariance ``"rotation"``.
     ModelFileError
         A damaged model.
     """
@@ -69,6 +72,8 @@ def encode_latent(tree: xr.DataTree, signal: Any, atoms: Any = None, *, grid: An
     found = read_samples(signal, atoms, request, operation="encode", spectra=bool(node.attrs["one_dimensional"]))
     _check_shape(found, model)
     check_pixels(found, node)
+    if 0 in model.prior.free:
+        check_square(found.axes, "encode")
     labels = None
     if model.labelled or model.quantity:
         labels = np.full(found.data.shape[1], -1.0 if model.labelled else np.nan)
@@ -173,11 +178,13 @@ def traverse(tree: xr.DataTree, latent: int, n: int = 9, span: float = SPAN, cho
     Raises
     ------
     InvalidArgumentError
-        If there is no such latent.
+        If there is no such latent, ``n`` is no whole number of 1 or more, or ``span`` none above 0.
     """
     node = tree["model"].to_dataset()
     model = model_in(node)
     _check_latent(latent, model.latent_dim)
+    check_whole("n", n, 1)
+    check_number("span", span)
     values = tree["latent/z"].values
     values = values[np.isfinite(values).all(1)]
     middle, width = np.median(values, 0), values.std(0)

@@ -43,7 +43,7 @@ class Watched:
         """Latents and phases of all patches by the model as it is."""
         from hs_deepatoms.methods.latent_tree import infer_all
 
-        latent = (self.asked.physics_latents or [0])[0]
+        latent = 0 if self.asked.physics_latents is None else self.asked.physics_latents[0]
         z = infer_all(model, self.rows, self.scaling, self.device).z[:, latent]
         phase = phases_of_nodes(z.astype(float), layout_of(self.rows.found.table), least=0.0)
         if not callable(self.asked.physics_watch):

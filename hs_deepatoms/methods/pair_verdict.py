@@ -10,6 +10,7 @@ from hs_deepatoms.methods.pair_scores import OWN, ImageReport, SpectrumReport
 from hs_deepatoms.methods.pair_training import Learned
 
 ONE_SIGMA, OFF = 0.683, 0.1  # share inside an interval of one sigma; from which difference on it is said
+LEAST = 0.01  # of the error of the best baseline: what removes less is no better
 FARTHER = 1.5  # times as far off as another's peaks: that is said
 NOTES = ("pixels", "spikes", "nan", "empty", "masked", "components", "gain", "likelihood", "normalisation", "folds",
          "not_told")  # fmt: skip
@@ -17,7 +18,7 @@ NOTES = ("pixels", "spikes", "nan", "empty", "masked", "components", "gain", "li
 
 def judged(report: SpectrumReport | ImageReport, learned: Learned) -> dict[str, Any]:
     """Attributes of ``/metrics``: whether baselines are beaten, the verdict, and what was decided about the data."""
-    won = report.gain > max(0.0, report.gain_std)
+    won = report.gain > max(LEAST, report.gain_std)
     return {"beats_baselines": int(won), "best_baseline": report.best,
             "verdict": _verdict(report, won, learned.notes["not_told"]),
             **{f"data_{name}": learned.notes[name] for name in NOTES}}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from hs_deepatoms.patches.normalise import ROUNDINGS, normalise, rounding_of
 
 MEMORY = 256 * 2**20  # bytes of float32 patches that a training keeps
 BATCH = 32 * 2**20  # bytes of float32 patches that are read together
-QUANTILES = (0.001, 0.999)
+QUANTILES = {0.001: "lower", 0.999: "higher"}  # values that are there: a mask stays 0 and 1
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,19 @@ class Movable:
         return len(self.wide)
 
     def take(self, index: np.ndarray, offset: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Rows (k, f), the patches moved by ``offset`` (y, x), pixels."""
-        y, x = (slice(reach + one, size - reach + one)
-                for reach, one, size in zip(self.reach, offset, self.wide.shape[2:], strict=True))  # fmt: skip
-        patches = normalise(self.wide[index][..., y, x], self.normalisation)
+        """Rows (k, f), the patches moved by ``offset`` (y, x), pixels; those that would have NaN then stay in place."""
+        wide = self.wide[index]
+        patches = self._window(wide, offset)
+        lost = ~np.isfinite(patches).all((1, 2, 3))
+        if lost.any():
+            patches = np.where(lost[:, None, None, None], self._window(wide, (0, 0)), patches)
+        patches = normalise(patches, self.normalisation)
         return np.concatenate([self.scaling.apply(patches).reshape(len(patches), -1), self.more[index]], 1)
+
+    def _window(self, wide: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+        y, x = (slice(reach + one, size - reach + one)
+                for reach, one, size in zip(self.reach, offset, wide.shape[2:], strict=True))  # fmt: skip
+        return wide[..., y, x]
 
 
 def kept_rows(rows: PatchRows, index: np.ndarray, patches: np.ndarray, scaling: Scaling, jitter: tuple[int, int]):
@@ -178,7 +186,9 @@ def scaling_of(patches: np.ndarray, likelihood: str) -> Scaling:
         If all values are the same.
     """
     if likelihood == "bernoulli":
-        low, high = (float(one) for one in np.quantile(patches, QUANTILES))
+        low, high = (float(np.quantile(patches, share, method=how)) for share, how in QUANTILES.items())
+        if not high > low:  # a mask of few ones
+            low, high = float(patches.min()), float(patches.max())
         scaling = Scaling(low, high - low, True)
     else:
         scaling = Scaling(float(patches.mean()), float(patches.std()))
@@ -228,21 +238,45 @@ def read_labels(labels: Any, found: PatchSet) -> Labels:
     Raises
     ------
     InvalidArgumentError
-        If the length differs, or fewer than two classes or values are known.
+        If the length differs, fewer than two classes or values are known, or text and numbers are mixed.
     """
     if labels is None:
         return Labels()
-    values = list(_column(found, labels) if isinstance(labels, str) else labels)
+    values = _plain_values(_column(found, labels) if isinstance(labels, str) else labels)
     check_length(values, found.data.shape[1], "labels")
     amount = _quantity(values)
     if amount is not None:
         return amount
     plain = [None if _unknown(value) else value.item() if hasattr(value, "item") else value for value in values]
-    names = sorted({value for value in plain if value is not None})
+    names = class_names([value for value in plain if value is not None], "labels")
     if len(names) < 2:
         todo = "Label some patches of every class; the others are NaN, None or -1."
         raise InvalidArgumentError(explain(f"labels of the classes {names}", "two or more classes", todo))
     return Labels(np.array([-1 if value is None else names.index(value) for value in plain]), names)
+
+
+def _plain_values(labels: Any) -> list:
+    values = list(labels) if isinstance(labels, Iterable) and np.ndim(labels) != 0 else None
+    if values is None or any(isinstance(value, list | tuple | set | dict | np.ndarray) for value in values):
+        got = f"labels={labels!r}" if values is None else "labels that are lists"
+        raise InvalidArgumentError(explain(got, "a column, or one value per patch", "Give one value for each."))
+    return values
+
+
+def class_names(known: list, name: str) -> list:
+    """What the classes are called, in order.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If text and numbers are mixed.
+    """
+    try:
+        return sorted(set(known))
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(value).__name__ for value in known}))
+        got = f"{name} of several types ({kinds})"
+        raise InvalidArgumentError(explain(got, "all of them text, or all numbers", "Convert them.")) from error
 
 
 def _quantity(values: list) -> Labels | None:

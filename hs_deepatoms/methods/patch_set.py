@@ -132,7 +132,7 @@ def _check(request: Request) -> None:
     choices = {"edge": EDGES, "centring": (None, *CENTRINGS), "normalisation": (None, *NORMALISATIONS)}
     for name, allowed in choices.items():
         value = getattr(request, name)
-        if value not in allowed:
+        if not isinstance(value, str | None) or value not in allowed:
             message = explain(f"{name}={value!r}", ", ".join(map(repr, allowed)), "Choose one of these.")
             raise InvalidArgumentError(message)
 
@@ -187,9 +187,7 @@ def _window(images: _Images, atoms: Any, request: Request, operation: str) -> tu
         raise InvalidArgumentError(explain(f"window=None for {operation}", "a length, or two (along y and x)", todo))
     if window is None:
         window = _spacing_window(_positions(atoms), images)
-    pair = tuple(window) if isinstance(window, tuple | list | np.ndarray) else (window, window)
-    if len(pair) != 2:
-        raise InvalidArgumentError(explain(f"window={window!r}", "a length, or two (along y and x)", "Give two."))
+    pair = _pair("window", window)
     shape = tuple(round(read_length(one, axis)) for one, axis in zip(pair, images.axes, strict=True))
     sizes = tuple(axis.size for axis in images.axes)
     if min(shape) < 1 or shape[0] > sizes[0] or shape[1] > sizes[1]:
@@ -199,6 +197,14 @@ def _window(images: _Images, atoms: Any, request: Request, operation: str) -> tu
     if images.spectral and atoms is None and request.grid is None:
         request = replace(request, grid=shape)
     return shape, request
+
+
+def _pair(name: str, given: Any) -> tuple:
+    """Lengths along y and x, of one for both or two."""
+    pair = tuple(given) if isinstance(given, tuple | list | np.ndarray) and np.ndim(given) else (given, given)
+    if len(pair) != 2:
+        raise InvalidArgumentError(explain(f"{name}={given!r}", "a length, or two (along y and x)", "Give two."))
+    return pair
 
 
 def _spacing_window(table: xr.Dataset, images: _Images) -> int:
@@ -257,8 +263,8 @@ def _rows(images: _Images, atoms: Any, request: Request, shape, operation: str) 
 def _grid_table(images: _Images, request: Request, shape) -> tuple[xr.Dataset, tuple]:
     from hs_deepatoms.tables.build import build_table
 
-    grid = request.grid if isinstance(request.grid, tuple | list) else (request.grid, request.grid)
-    steps = [read_length(one, axis) for one, axis in zip(grid, images.axes, strict=True)]
+    pair = _pair("grid", request.grid)
+    steps = [read_length(one, axis) for one, axis in zip(pair, images.axes, strict=True)]
     if min(steps) <= 0:
         raise InvalidArgumentError(explain(f"grid={request.grid!r}", "a step above 0", "Give a longer step."))
     nodes = tuple(grid_nodes(size, axis.size, step, edge=request.edge)

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hs_deepatoms._core.devices import choose_device
-from hs_deepatoms._core.errors import InvalidArgumentError, InvalidAxesError, explain
+from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.warn import warn_user
 from hs_deepatoms.methods.conditions import learn_conditions
 from hs_deepatoms.methods.image_stack import read_samples
 from hs_deepatoms.methods.latent_presets import with_preset
-from hs_deepatoms.methods.latent_request import Asked, check_asked, model_config, physics_of, recipe_of, request_of
+from hs_deepatoms.methods.latent_request import (
+    Asked,
+    check_asked,
+    check_axes,
+    model_config,
+    physics_of,
+    recipe_of,
+    request_of,
+)
 from hs_deepatoms.methods.latent_watch import Watched
 from hs_deepatoms.methods.patch_rows import PatchRows, kept_rows, read_labels, scaling_of
 from hs_deepatoms.methods.patch_set import Request
@@ -75,7 +83,8 @@ def rvae(
     latent_dim : int
         Continuous latents.
     invariances : sequence of {"rotation", "shift", "scale"}
-        What is taken out of the latents, and given as the pose of each patch instead.
+        What is taken out of the latents, and given as the pose of each patch instead. ``"rotation"`` needs square
+        pixels.
     discrete : int
         Classes of a discrete latent (joint rVAE); 0: none.
     condition : str, sequence of str, or array of shape (n_patches,) or (n_patches, k), optional
@@ -83,13 +92,14 @@ def rvae(
         named classes (``"species"``) are classes, other numbers a quantity.
     labels : str or sequence, optional
         A column or values with what is known of some patches (semi-supervised). Text, whole numbers or bool are
-        classes; NaN, None, "" or -1: unknown. Numbers that are not all whole are a quantity; NaN or None: unknown.
+        classes (all text, or all numbers); NaN, None, "" or -1: unknown. Numbers that are not all whole are a
+        quantity; NaN or None: unknown.
     likelihood : {"gaussian", "bernoulli"}
     encoder : {"dense", "conv"}
     decoder : {"dense", "conv", "spatial"}
         ``spatial`` makes every pixel from its coordinates, and is many times slower.
     max_shift : int, float or str, optional
-        Largest shift: pixels, axis units or text. None: 7 % of the window.
+        Largest shift along each axis: pixels, axis units or text. None: 7 % of the window.
     max_scale : float
         Largest scale factor, with the invariance ``"scale"``.
     max_angle : float, optional
@@ -108,18 +118,21 @@ def rvae(
     physics : {"edges", "scharr", "spectrum", "periodicity"} or callable, optional
         A loss of the maps of the latents, of patches on a grid or the frames of a scan; batches are then blocks of
         neighbours. See :mod:`hs_deepatoms.latent.physics`; ``"scharr"``: edges as published, blind to checkerboards.
+        A function is called as ``loss(maps, mask=mask)``, tensors (n, h, w) of n latents and (h, w), 1 where there is
+        a patch, and returns a tensor (n,), or one number, through which torch can differentiate. The other ``physics_``
+        options are refused without ``physics``.
     physics_weight : float or sequence of float
         Of that loss beside the evidence lower bound per pixel, or of that of each latent; below 0 it is maximised.
     physics_latents : sequence of int, optional
         Latents that it acts on. None: all.
     physics_block : int or (int, int)
-        Height and width of a block, nodes.
+        Height and width of a block, nodes; some block must have two patches without NaN.
     physics_combine : {"add", "multiply"}
         Add the weighted loss, or multiply by the loss to the power of the weight; the latter with
         ``likelihood="bernoulli"`` only, whose term is never below 0.
     physics_jitter : int, float or str
         Largest offset of the origins of the patches while the model learns, drawn anew for every block: pixels, axis
-        units or text.
+        units or text. A patch that would have NaN there stays where it is.
     physics_watch : int or callable
         How often to cut the first of ``physics_latents`` into phases while the model learns: kept in ``/watch`` as
         ``z`` and ``phase`` (watch_step, atom). A function is called with the table and the step instead, ten times.
@@ -148,6 +161,9 @@ def rvae(
     InvalidArgumentError
         Options that are none, fewer than two patches without NaN, patches that are all the same, and all that
         `extract_patches` raises.
+    InvalidAxesError
+        ``"rotation"`` where the steps of y and x differ by more than 5 % (from 1 % on there is a warning; of units that
+        cannot be compared pixels are taken as square, with a warning); invariances along an axis whose steps differ.
     TrainingError
         If the loss is no longer finite.
 
@@ -246,7 +262,7 @@ device, seed, signal_dims, show_progressbar
     InvalidArgumentError, TrainingError
         As for :func:`~hs_deepatoms.rvae`.
     InvalidAxesError
-        Invariances along an energy axis whose steps differ.
+        As for :func:`~hs_deepatoms.rvae`; invariances along an energy axis whose steps differ.
 
     Notes
     -----
@@ -275,9 +291,7 @@ def learn(signal: Any, atoms: Any, request: Request, asked: Asked, *, operation:
     check_asked(asked)
     device = choose_device(asked.device)
     found = read_samples(signal, atoms, request, operation=operation, spectra=spectra)
-    if asked.invariances and not all(axis.is_uniform for axis in found.axes):
-        got = f"invariances={asked.invariances!r} along an axis whose steps differ"
-        raise InvalidAxesError(explain(got, "a uniform axis", "Interpolate the data on one first."))
+    check_axes(asked, found, operation)
     condition, recipe = learn_conditions(asked.condition, found)
     labels = read_labels(asked.labels, found)
     unseen = held_out(labels.values, asked.seed) if labels.quantity else None

@@ -46,7 +46,8 @@ def plot_comparison(tree: xr.DataTree) -> matplotlib.figure.Figure:
 
 def _draw_learned(ax: matplotlib.axes.Axes, node: xr.DataTree) -> None:
     images = node["components/components"] if "components" in node.children else node["manifold/manifold"]
-    values = images.isel(channel=0).values if "channel" in images.dims else images.values
+    values = images.values
+    values = values[..., 0, :, :] if values.ndim == 5 else values  # the first of the channels
     if values.ndim == 3:  # averages: in one row
         values = values[None]
     draw_mosaic(ax, values)
@@ -65,4 +66,5 @@ def _draw_classes(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:
 
 def _figures(scores: xr.Dataset) -> str:
     names = {"explained": "explained", "ari": "ARI", "orientation": "orientation"}
-    return ", ".join(f"{text} {float(scores[name]):z.2f}" for name, text in names.items() if np.isfinite(scores[name]))
+    known = [f"{text} {float(scores[name]):z.2f}" for name, text in names.items() if np.isfinite(scores[name])]
+    return "\n".join(filter(None, (", ".join(known[:2]), ", ".join(known[2:]))))  # as wide as a panel

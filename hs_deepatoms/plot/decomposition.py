@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import matplotlib.figure
     import xarray as xr
 
+CLASSES = 9  # that are drawn: as many as a self-organising map has by itself
 NOISE = 0.2  # of the largest value: what is no further below zero is noise
 
 
@@ -28,7 +29,8 @@ def plot_components(
     tree : xarray.DataTree
         From `decompose_local`.
     components : int or list of int, optional
-        How many, or which. None: the first eight.
+        How many, or which. None: the first eight; of classes the first nine that have patches. What is left out then
+        is said above.
     frame : int
         Flattened frame whose scores are drawn.
 
@@ -43,7 +45,7 @@ def plot_components(
     """
     import matplotlib.pyplot as plt
 
-    chosen = chosen_components(components, tree["components"].sizes["component"])
+    chosen = _chosen(tree, components)
     figure, axes = plt.subplots(2, len(chosen), figsize=(SIDE * len(chosen), 2 * SIDE), layout="constrained",
                                 squeeze=False)  # fmt: skip
     values = tree["components/components"]
@@ -56,6 +58,7 @@ def plot_components(
         if ax.images or ax.collections:  # they have the rows of the first
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
+    _name_left_out(figure, tree, chosen, components)
     return figure
 
 
@@ -70,6 +73,25 @@ def plot_scree(tree: xr.DataTree) -> matplotlib.figure.Figure:
     todo = 'Use method="pca".'
     return draw_scree(tree, "explained_variance_ratio", ("principal component", "share of the variance"),
                       allowed=("one with principal components", todo))  # fmt: skip
+
+
+def _chosen(tree: xr.DataTree, components: int | list[int] | None) -> list[int]:
+    """Which are drawn: of classes none without patches, if nobody asks for it."""
+    if components is None and "classes" in tree.children:
+        there = np.flatnonzero(tree["classes/count"].values > 0)
+        if there.size:
+            return there[:CLASSES].tolist()
+    return chosen_components(components, tree["components"].sizes["component"])
+
+
+def _name_left_out(figure, tree: xr.DataTree, chosen: list[int], components: int | list[int] | None) -> None:
+    n = tree["components"].sizes["component"]
+    if components is not None or len(chosen) == n:
+        return
+    classes = "classes" in tree.children
+    empty = int((tree["classes/count"].values == 0).sum()) if classes else 0
+    text = f"{len(chosen)} of {n} {'classes' if classes else 'components'}"
+    figure.suptitle(f"{text}; {empty} without patches" if empty else text, fontsize="medium")
 
 
 def _title(tree: xr.DataTree, k: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 SIDE = 3.2  # inches of a panel
 LABELS = 0.9  # inches of a title and the words of an axis
 MANY = 20_000  # points of a scatter
+KINDS = 4  # classes whose manifolds are drawn beside each other
 
 
 def plot_latent(tree: xr.DataTree, *, frame: int = 0) -> matplotlib.figure.Figure:
-    """The manifold, where the patches lie in it, and up to three columns as maps over the image.
+    """The manifold (of each of up to four classes), where the patches lie in it, and up to three columns as maps.
 
     Parameters
     ----------
@@ -41,14 +43,17 @@ def plot_latent(tree: xr.DataTree, *, frame: int = 0) -> matplotlib.figure.Figur
 
     table = flat_table(tree["latent"].to_dataset())
     maps = [name for name in ("z_0", "z_1", "angle", "class") if name in table][:3] if "y" in table.variables else []
-    n = 2 + len(maps)
     images = tree["manifold/manifold"]
-    wide = 1.8 if "window_y" in images.dims and images.shape[0] == 1 else 1.0  # one row of pictures
-    figure, axes = plt.subplots(1, n, figsize=(SIDE * (n - 1 + wide), SIDE), layout="constrained", squeeze=False,
-                                width_ratios=(wide, *[1] * (n - 1)))  # fmt: skip
-    _draw_manifold(axes[0, 0], tree, 0)
-    _draw_latents(axes[0, 1], table)
-    for ax, name in zip(axes[0, 2:], maps, strict=True):
+    kinds = min(images.sizes.get("class_index", 1), KINDS)
+    rows = images.sizes.get("z_0", images.sizes.get("latent"))
+    wide = 1.8 if "window_y" in images.dims and rows == 1 else 1.0  # one row of pictures
+    ratios = [*[wide] * kinds, *[1.0] * (1 + len(maps))]
+    figure, axes = plt.subplots(1, len(ratios), figsize=(SIDE * sum(ratios), SIDE), layout="constrained", squeeze=False,
+                                width_ratios=ratios)  # fmt: skip
+    for k in range(kinds):
+        _draw_manifold(axes[0, k], tree, k)
+    _draw_latents(axes[0, kinds], table)
+    for ax, name in zip(axes[0, kinds + 1 :], maps, strict=True):
         _draw_map(ax, table, name, frame)
     return figure
 
@@ -88,27 +93,32 @@ def plot_history(tree: xr.DataTree) -> matplotlib.figure.Figure:
 
 
 def _draw_manifold(ax: matplotlib.axes.Axes, tree: xr.DataTree, chosen: int) -> None:
-    images = tree["manifold/manifold"]
+    images, title = tree["manifold/manifold"], "manifold"
     if "class_index" in images.dims:
         k = images.sizes["class_index"]
         if not 0 <= chosen < k:
             raise InvalidArgumentError(explain(f"chosen={chosen!r}", f"0 to {k - 1}", "Choose one of these."))
-        images = images.isel(class_index=chosen)
-    values = images.isel(channel=0).values if "channel" in images.dims else images.values
+        images, title = images.isel(class_index=chosen), f"manifold, {_class_name(tree, chosen)} of {k}"
+    values = images.values[..., 0, :, :] if images.ndim == 5 else images.values  # the first of the channels
     if values.ndim == 3:  # spectra: a line each
         lines = values.reshape(-1, values.shape[-1])
         along = images[images.dims[-1]]
         ax.plot(along, lines.T, lw=0.6)
-        ax.set(xlabel=f"{along.name} ({along.attrs.get('units', 'px')})", title="manifold")
+        ax.set(xlabel=f"{along.name} ({along.attrs.get('units', 'px')})", title=title)
         return
     rows, columns, _, w = values.shape
     draw_mosaic(ax, values)
     named = images.dims[0] == "z_0"
-    ax.set(xticks=[], yticks=[], ylabel="z 0" if named else "latent", xlabel="z 1" if named else "", title="manifold")
+    ax.set(xticks=[], yticks=[], ylabel="z 0" if named else "latent", xlabel="z 1" if named else "", title=title)
     if not named and rows == 1:
         few = slice(None, None, max(1, columns // 2))
         ax.set(xlabel="z 0", ylabel="")
         ax.set_xticks(((np.arange(columns) + 0.5) * w - 0.5)[few], [f"{z:.3g}" for z in images["z"].values[0, few]])
+
+
+def _class_name(tree: xr.DataTree, k: int) -> str:
+    names = json.loads(tree["latent/class"].attrs.get("names", "[]"))
+    return f"class {k} ({names[k]})" if names else f"class {k}"
 
 
 def _draw_latents(ax: matplotlib.axes.Axes, table: xr.Dataset) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 from hs_deepatoms._core.errors import InvalidArgumentError, explain
 from hs_deepatoms._core.numbers import check_whole
 from hs_deepatoms.bridge.provenance import provenance_entry
+from hs_deepatoms.bridge.source import read_source
+from hs_deepatoms.methods.square_pixels import check_square
 from hs_deepatoms.workflows.latent_scores import METHODS, agreement, classes_of, explained, match, orientation
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ def compare_latents(
     InvalidArgumentError
         No window, an unknown method, fewer than two classes, labels of another number; and all that these methods
         raise.
+    InvalidAxesError
+        Pixels that are not square, with the method ``"rvae"``, which turns them.
 
     Notes
     -----
@@ -91,6 +95,8 @@ def compare_latents(
     ('window', 'model')
     """
     _check(windows, methods, classes)
+    if "rvae" in methods:
+        check_square(read_source(signal, n_signal=2, operation="compare_latents").signal, "rvae")
     shared = {"grid": grid, "edge": edge, "seed": seed}
     trained = {"steps": steps, "latent_dim": latent_dim, "device": device, "show_progressbar": show_progressbar}
     nodes: dict[str, Any] = {}

@@ -49,6 +49,22 @@ def test_missing_nodes_are_masked():
     assert len(rows) == len(places) == (61, 62)[int(rows[0, 0])]
 
 
+def test_few_nodes_far_apart():
+    """Of a sparse grid blocks with two nodes are found, each step has one, and where there is none it is said."""
+    pair = np.array([[0, 0, 0], [0, 59, 59], [1, 30, 31], [1, 33, 30]])
+    source = BlockBatches(Numbers(pair), physics(layout=pair, block=(4, 5)), seed=0)
+    batches = source.starting(0)
+    found = [next(batches) for _ in range(6)]
+    for rows, places in found:
+        np.testing.assert_array_equal(rows, pair[2:])
+        np.testing.assert_array_equal(places[1] - places[0], [3, -1])
+    np.testing.assert_array_equal(next(source.starting(4))[1], found[4][1])
+    starts = {tuple(places[0].tolist()) for _, places in found}
+    assert len(starts) > 1  # (0, 1), (0, 2), (0, 3)
+    with pytest.raises(InvalidArgumentError, match="no block of 4 x 5 nodes has two patches"):
+        BlockBatches(Numbers(pair[:2]), physics(layout=pair[:2], block=(4, 5)))
+
+
 def test_loss_of_the_map():
     places = torch.from_numpy(LAYOUT[:63, 1:])
     latents = torch.rand(63, 2, generator=torch.Generator().manual_seed(0))

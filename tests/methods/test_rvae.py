@@ -456,15 +456,6 @@ def test_jitter_watch_and_history_of_the_physics_loss():
         patches_of(planted(40)[0]).rvae(steps=2, **QUICK).deepatoms.plot_watch()
 
 
-def test_moved_origins_are_other_parts_of_the_image():
-    from hs_deepatoms.methods.patch_rows import Movable, Scaling
-
-    wide = np.arange(2 * 7 * 8, dtype=float).reshape(2, 1, 7, 8)
-    rows = Movable(wide, (2, 1), np.zeros((2, 0), np.float32), Scaling(), None)
-    np.testing.assert_array_equal(rows.take(np.array([1]), (-2, 1))[0].reshape(3, 6), wide[1, 0, :3, 2:])
-    assert rows.take(np.array([0, 1])).shape == (2, 18)
-
-
 def test_capacity_and_beta_schedules():
     data = planted(80)[0]
     held = [float((patches_of(data).rvae(steps=60, capacity=c, beta=b, **QUICK)["latent/z"] ** 2).mean())
