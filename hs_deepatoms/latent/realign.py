@@ -8,8 +8,10 @@ import numpy as np
 
 ROUNDS = 4
 MOST = 6  # components in which aligned spectra may differ
-ABOVE = 3  # of the median of the components' variances: less is noise
-SPREADS = 2  # rounds of fit and spread, at first and again in every round
+ABOVE = 1.5  # times the largest variance that noise may have (Marchenko-Pastur), in terms of the median: less is noise
+ALIKE = 1e-8  # spectra that differ by less are the same
+LEVELS = 1.5  # times the variance that noise gives to a level
+SPREADS = 4  # rounds of fit and spread, at first and again in every round
 OWN = 0.05  # of the noise of a channel, at least, is left by a fit
 LARGEST = 0.5  # channels, in one round
 FAR = 1.0  # channels in all, for which a spectrum has to show a reason
@@ -116,11 +118,12 @@ def _rim(shift: np.ndarray, n: int) -> tuple[int, int]:
 def _common(rows: np.ndarray, known: np.ndarray, before: _Common | None) -> _Common:
     """What aligned rows (m, channels) are made of, beside slope and mean (2, channels)."""
     spread = np.ones(rows.shape[1]) if before is None else before.spread
+    known = _with_level(rows, known, None if before is None else before.noise)
     for _ in range(SPREADS):
-        alike = 1 / spread if before is None else before.noise / spread**2
+        alike = 1 / spread if before is None else before.noise / spread / spread
         spread = _variance(rows - rows @ _readers(known, alike).T @ known)
     noise = spread if before is None else before.noise
-    alike = noise / spread**2
+    alike = noise / spread / spread
     for _ in range(SPREADS if before is None else 1):
         more = _components(rows, known, noise)
         # of the derivative a component has no part, or it would take the shift's
@@ -132,10 +135,20 @@ def _common(rows: np.ndarray, known: np.ndarray, before: _Common | None) -> _Com
     return _Common(basis, noise, spread)
 
 
+def _with_level(rows: np.ndarray, known: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+    """And a constant (3, channels), where spectra have levels of their own: these vary by more than noise does."""
+    more = np.concatenate([known, np.ones((1, rows.shape[1]))])
+    readers = _readers(more, np.ones(rows.shape[1]) if noise is None else 1 / noise)
+    found = rows @ readers.T
+    noise = _variance(rows - found @ more) if noise is None else noise
+    return more if found[:, 2].var() > LEVELS * (readers[2] ** 2 @ noise) else known
+
+
 def _readers(basis: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Rows (p, channels) that give the coefficients of a weighted fit of the basis."""
-    scaled = basis * weight
-    return np.linalg.solve(scaled @ basis.T, scaled)
+    scaled = basis * np.sqrt(weight)
+    size = np.maximum(np.linalg.norm(scaled, axis=1), 1e-300)[:, None]
+    return np.linalg.pinv(scaled / size, rcond=ALIKE).T * np.sqrt(weight) / size
 
 
 def _components(rows: np.ndarray, known: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -143,9 +156,10 @@ def _components(rows: np.ndarray, known: np.ndarray, noise: np.ndarray) -> np.nd
     root = np.sqrt(noise)
     left = (rows - rows @ _readers(known, 1 / noise).T @ known) / root
     values, axes = np.linalg.eigh(left.T @ left)
-    values, axes = values[::-1], axes[:, ::-1]
-    level = np.median(values[values > 0]) if (values > 0).any() else 0.0
-    k = int(min(MOST, (values[:MOST] > ABOVE * level).sum()))
+    rank = max(1, min(rows.shape) - len(known))
+    values, axes = values[::-1][:rank], axes[:, ::-1]
+    highest = (1 + np.sqrt(min(rows.shape) / max(rows.shape))) ** 2
+    k = int(min(MOST, (values[:MOST] > ABOVE * highest * np.median(values)).sum()))
     return axes[:, :k].T * root
 
 
@@ -155,4 +169,5 @@ def _fit(rows: np.ndarray, common: _Common) -> tuple[np.ndarray, np.ndarray]:
     found = rows @ readers.T
     bright = np.where(np.abs(found[:, 1]) > 1e-12, found[:, 1], 1.0)
     row = ((rows - found @ common.basis) ** 2 / common.noise).mean(1)
-    return -found[:, 0] / bright, np.sqrt(row * (readers[0] ** 2 @ common.noise)) / np.abs(bright)
+    std = np.sqrt(row * (readers[0] ** 2 @ common.noise)) / np.abs(bright)
+    return -found[:, 0] / bright, np.where(std > 0, std, np.nan)  # 0: there is no derivative
