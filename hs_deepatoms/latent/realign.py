@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 ROUNDS = 4
 MOST = 6  # components in which aligned spectra may differ
-PART = 0.01  # of the variance of the first: below, a component is not taken
+ABOVE = 1.5  # times the largest variance that noise may have (Marchenko-Pastur), in terms of the median: less is noise
+ALIKE = 1e-8  # spectra that differ by less are the same
+LEVELS = 1.5  # times the variance that noise gives to a level
+SPREADS = 4  # rounds of fit and spread, at first and again in every round
+OWN = 0.05  # of the noise of a channel, at least, is left by a fit
 LARGEST = 0.5  # channels, in one round
 FAR = 1.0  # channels in all, for which a spectrum has to show a reason
+
+
+class _Common(NamedTuple):
+    """What aligned spectra share: slope, mean and components (2 + r, channels); variances (channels,)."""
+
+    basis: np.ndarray
+    noise: np.ndarray
+    spread: np.ndarray
 
 
 def realign(spectra: np.ndarray, shift: np.ndarray, rounds: int = ROUNDS) -> tuple[np.ndarray, np.ndarray]:
@@ -31,32 +45,35 @@ def realign(spectra: np.ndarray, shift: np.ndarray, rounds: int = ROUNDS) -> tup
 
     Notes
     -----
-    Aligned spectra are their mean and a few principal components. A component is made orthogonal to the derivative of
-    the mean, or it would take the shift's part; both are fitted to every spectrum where it lies (Gauss-Newton).
+    Aligned spectra are their mean, brighter or fainter, and a few principal components; the derivative of the mean and
+    these are fitted to every spectrum where it lies (Gauss-Newton), by the noise of each channel. Brightness is taken
+    out before noise is looked at: of spectra of varying thickness it is most of the variance, and most where the peak
+    is that says where a spectrum lies.
+
+    How far classes of spectra lie from one another is a choice: their difference may have a part of the derivative. It
+    has none by the channels in which spectra differ no more than by noise; the more they differ, the less they count.
     """
     inside = slice(*_rim(shift, spectra.shape[1]))
     given, middle = shift.astype(float), float(shift.mean())
-    shift, std = given.copy(), np.full(len(shift), np.nan)
+    shift, std, common = given.copy(), np.full(len(shift), np.nan), None
     for _ in range(rounds):
         straight = moved(spectra, -shift)
-        mean = straight.mean(0)
-        # channels in which the spectra differ count less: there the derivative does, too
-        weight = _inverse((straight - mean) ** 2)
-        basis = _basis(straight, mean, np.gradient(mean), weight, inside)
-        step, std = _fit(straight[:, inside], basis[:, inside], weight[inside])
+        mean, rows = straight.mean(0), straight[:, inside]
+        common = _common(rows, np.stack([np.gradient(mean), mean])[:, inside], common)
+        step, std = _fit(rows, common)
         std /= np.sqrt(_evenness(shift))
         shift += np.clip(step, -LARGEST, LARGEST)
         shift += middle - shift.mean()
     far = np.flatnonzero(np.abs(shift - given) > FAR)
-    lost = far[~_nearer(spectra[far], shift[far], given[far], basis[1:, inside], weight[inside], inside)]
+    lost = far[~_nearer(spectra[far], shift[far], given[far], common, inside)]
     shift[lost], std[lost] = given[lost], np.nan
     return shift, std
 
 
-def _nearer(spectra, shift, given, basis, weight, inside: slice) -> np.ndarray:
+def _nearer(spectra, shift, given, common: _Common, inside: slice) -> np.ndarray:
     """Whether spectra (m,) moved back by ``shift`` are more like what all have in common than by ``given``."""
-    root = np.sqrt(weight)
-    axes = np.linalg.qr(basis.T * root[:, None])[0]
+    root = 1 / np.sqrt(common.noise)
+    axes = np.linalg.qr(common.basis[1:].T * root[:, None])[0]
     left = []
     for by in (shift, given):
         rows = moved(spectra, -by)[:, inside] * root
@@ -64,10 +81,10 @@ def _nearer(spectra, shift, given, basis, weight, inside: slice) -> np.ndarray:
     return left[0] <= left[1]
 
 
-def _inverse(square: np.ndarray) -> np.ndarray:
-    """One over the mean over spectra (m, channels), where that is not far too small."""
-    mean = square.mean(0)
-    return 1 / np.maximum(mean, max(1e-6 * float(mean.mean()), 1e-300))
+def _variance(left: np.ndarray) -> np.ndarray:
+    """Mean square over spectra (m, channels), where that is not far too small."""
+    mean = (left**2).mean(0)
+    return np.maximum(mean, max(1e-6 * float(mean.mean()), 1e-300))
 
 
 def _evenness(shift: np.ndarray) -> np.ndarray:
@@ -98,29 +115,59 @@ def _rim(shift: np.ndarray, n: int) -> tuple[int, int]:
     return edge, n - edge
 
 
-def _basis(straight, mean, slope, weight, inside: slice) -> np.ndarray:
-    """Rows: slope, mean, and the components (r, channels) that have no part of the slope."""
-    root = np.sqrt(weight[inside])
-    known = np.linalg.qr(np.stack([slope, mean])[:, inside].T * root[:, None])[0]
-    rows = straight[:, inside] * root
-    rows = rows - (rows @ known) @ known.T
-    values, axes = np.linalg.eigh(rows.T @ rows)
-    values, axes = values[::-1], axes[:, ::-1]
-    level = np.median(values[values > 0]) if (values > 0).any() else 0.0
-    k = int(min(MOST, (values[:MOST] > 3 * level).sum()))
-    out = np.zeros((2 + k, mean.size))
-    out[0], out[1] = slope, mean
-    out[2:, inside] = (axes[:, :k] / root[:, None]).T
-    return out
+def _common(rows: np.ndarray, known: np.ndarray, before: _Common | None) -> _Common:
+    """What aligned rows (m, channels) are made of, beside slope and mean (2, channels)."""
+    spread = np.ones(rows.shape[1]) if before is None else before.spread
+    known = _with_level(rows, known, None if before is None else before.noise)
+    for _ in range(SPREADS):
+        alike = 1 / spread if before is None else before.noise / spread / spread
+        spread = _variance(rows - rows @ _readers(known, alike).T @ known)
+    noise = spread if before is None else before.noise
+    alike = noise / spread / spread
+    for _ in range(SPREADS if before is None else 1):
+        more = _components(rows, known, noise)
+        # of the derivative a component has no part, or it would take the shift's
+        basis = np.concatenate([known, more - more @ _readers(known, alike).T @ known])
+        readers = _readers(basis, 1 / noise)
+        # a component that is the noise of one channel leaves none in it: the share of the noise that a fit takes
+        taken = (readers * basis).sum(0)
+        noise = _variance((rows - rows @ readers.T @ basis) / np.sqrt(np.maximum(1 - taken, OWN)))
+    return _Common(basis, noise, spread)
 
 
-def _fit(rows: np.ndarray, basis: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Steps (m,) that are left and their standard errors, from the residuals as they are by channel and by row."""
-    scaled = basis * weight
-    readers = np.linalg.inv(scaled @ basis.T) @ scaled
+def _with_level(rows: np.ndarray, known: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+    """And a constant (3, channels), where spectra have levels of their own: these vary by more than noise does."""
+    more = np.concatenate([known, np.ones((1, rows.shape[1]))])
+    readers = _readers(more, np.ones(rows.shape[1]) if noise is None else 1 / noise)
     found = rows @ readers.T
-    square = (rows - found @ basis) ** 2
+    noise = _variance(rows - found @ more) if noise is None else noise
+    return more if found[:, 2].var() > LEVELS * (readers[2] ** 2 @ noise) else known
+
+
+def _readers(basis: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Rows (p, channels) that give the coefficients of a weighted fit of the basis."""
+    scaled = basis * np.sqrt(weight)
+    size = np.maximum(np.linalg.norm(scaled, axis=1), 1e-300)[:, None]
+    return np.linalg.pinv(scaled / size, rcond=ALIKE).T * np.sqrt(weight) / size
+
+
+def _components(rows: np.ndarray, known: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Principal components (r, channels) of what the known rows leave, in units of the noise."""
+    root = np.sqrt(noise)
+    left = (rows - rows @ _readers(known, 1 / noise).T @ known) / root
+    values, axes = np.linalg.eigh(left.T @ left)
+    rank = max(1, min(rows.shape) - len(known))
+    values, axes = values[::-1][:rank], axes[:, ::-1]
+    highest = (1 + np.sqrt(min(rows.shape) / max(rows.shape))) ** 2
+    k = int(min(MOST, (values[:MOST] > ABOVE * highest * np.median(values)).sum()))
+    return axes[:, :k].T * root
+
+
+def _fit(rows: np.ndarray, common: _Common) -> tuple[np.ndarray, np.ndarray]:
+    """Steps (m,) that are left and their standard errors, from the residuals as they are by channel and by row."""
+    readers = _readers(common.basis, 1 / common.noise)
+    found = rows @ readers.T
     bright = np.where(np.abs(found[:, 1]) > 1e-12, found[:, 1], 1.0)
-    noise = 1 / _inverse(square)
-    row = (square / noise).mean(1)
-    return -found[:, 0] / bright, np.sqrt(row * (readers[0] ** 2 @ noise)) / np.abs(bright)
+    row = ((rows - found @ common.basis) ** 2 / common.noise).mean(1)
+    std = np.sqrt(row * (readers[0] ** 2 @ common.noise)) / np.abs(bright)
+    return -found[:, 0] / bright, np.where(std > 0, std, np.nan)  # 0: there is no derivative

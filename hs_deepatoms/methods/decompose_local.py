@@ -84,7 +84,8 @@ def decompose_local(
     sum_to_one : bool
         Abundances that sum to one: for spectra of one thickness.
     smoothness : float
-        0: none. 1: abundances are like those of the neighbours as far as the cube says so itself; more: smoother.
+        0: none. 1: abundances are like those of the neighbours, as far as the least expected error says so itself,
+        component by component; more: smoother, less: rougher.
     spikes : bool
         Repair spikes of cosmic rays on the way; the data stay as they are. What neighbours in the scan show at the
         same energy is none, nor are few counts; where much is replaced all the same, a warning says so.

@@ -33,6 +33,43 @@ def test_shifts_reach_the_bound(counts):
     assert 0.55 < (np.abs(error) < std).mean() < 0.75
 
 
+def thick_and_thin(counts, classes, seed=0, m=600, channels=96):
+    """Counts of whole spectra of varying thickness, one class or two, and their classes, shifts and bound."""
+    rng = np.random.default_rng(seed)
+    label, shift = rng.integers(0, classes, m), rng.uniform(-5, 5, m)
+    thickness = rng.uniform(0.5, 2, (m, 1))
+
+    def at(shift):
+        energy = np.arange(channels) - shift[:, None]
+        zero, one, two = (np.exp(-0.5 * ((energy - a) / b) ** 2) for a, b in ((25, 2.5), (50, 5), (65, 8)))
+        return thickness * (counts * (zero + 0.15 * np.where(label[:, None] == 0, one, two)) + 3)
+
+    mean, slope = at(shift), (at(shift + 1e-3) - at(shift - 1e-3)) / 2e-3
+    known = (slope**2 / mean).sum(1) - slope.sum(1) ** 2 / mean.sum(1)  # the thickness is not known
+    return rng.poisson(mean).astype(float), label, shift, np.sqrt((1 / known).mean())
+
+
+@pytest.mark.parametrize("level", [0, 200])
+@pytest.mark.parametrize(("counts", "classes"), [(400, 1), (400, 2), (50, 2), (5000, 2)])
+def test_thickness_classes_and_levels_cost_nothing(counts, classes, level):
+    """Neither what varies in brightness nor the classes' own shapes move a spectrum: not even all of one class."""
+    spectra, label, truth, bound = thick_and_thin(counts, classes)
+    rng = np.random.default_rng(1)
+    rough = truth + rng.normal(scale=0.15, size=truth.size) + 0.2 * label
+    found, std = realign(spectra + rng.uniform(-level, level, (len(spectra), 1)), rough)
+    error = found - truth
+    error -= error.mean()
+    assert error.std() < 1.1 * bound
+    assert abs(error[label == 0].mean()) < 0.3 * bound
+    assert 0.6 < (np.abs(error) < std).mean() < 0.75
+
+
+def test_spectra_that_say_nothing_have_no_error():
+    shift, std = realign(np.zeros((30, 40)), np.linspace(-1, 1, 30))
+    np.testing.assert_array_equal(shift, np.linspace(-1, 1, 30))
+    assert np.isnan(std).all()
+
+
 def test_spectra_given_far_off_are_found_and_those_without_a_reason_stay():
     spectra, truth, bound = drifting(1000)
     rng = np.random.default_rng(1)
