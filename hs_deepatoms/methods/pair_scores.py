@@ -20,7 +20,8 @@ from hs_deepatoms.spectra.blocks import LOOK, TEST, TRAIN, Split, small_blocks
 from hs_deepatoms.spectra.intervals import inside_one_sigma, random_pit
 from hs_deepatoms.spectra.scores import HeldOut, SpectrumScores, beats, edge_strength, sum_over_blocks
 
-FOR_PIT = 4_000_000  # measured channels that a coverage is counted on
+FOR_PIT = 2_000_000  # measured channels that a coverage is counted on
+FOR_PEAKS = 10_000  # spectra that a peak is looked for in
 WHOLE = 0.99  # of the measured channels: they are counts, and the rest of them repaired
 FOR_PARTS = 3000  # spectra that non-negative components are made of
 OWN = "model"
@@ -91,6 +92,7 @@ class _Tally:
         self.strengths = {name: one for name, one in made.items() if one is not None}
         self.errors_of_edges = {name: dict.fromkeys(names, 0.0) for name in self.strengths}
         self.skip = max(1, int(learned.part(TEST).sum()) * len(energy) // FOR_PIT)
+        self.every = max(1, int(learned.part(TEST).sum()) // FOR_PEAKS)
         self.inside: dict[int, np.ndarray] = {}
 
     def errors(self, place: tuple, here: np.ndarray, spectra: np.ndarray) -> np.ndarray:
@@ -102,7 +104,7 @@ class _Tally:
         """Test pixels of one split with the baselines that were fitted on its training."""
         measured, predicted, noise = self._pair(place, here, spectra)
         where = tuple(axis + piece.start for axis, piece in zip(np.nonzero(here), place, strict=True))
-        held = HeldOut(self.energy, measured, noise, self.block[where], baselines["mean"].offset)
+        held = HeldOut(self.energy, measured, noise, self.block[where], baselines["mean"].offset, self.every)
         guesses = {OWN: predicted, **{name: one.at(where) for name, one in baselines.items()}}
         for name, guess in guesses.items():
             self.scores[name].add(held, guess)

@@ -26,6 +26,8 @@ class HeldOut:
     block : numpy.ndarray of int, shape (m,)
     reference : numpy.ndarray, shape (n,)
         The mean spectrum of the training that these pixels were held out from: what R2 is against.
+    every : int
+        Peaks are looked for in every so many pixels.
     """
 
     energy: np.ndarray
@@ -33,11 +35,12 @@ class HeldOut:
     noise: np.ndarray
     block: np.ndarray
     reference: np.ndarray
+    every: int = 1
 
     @cached_property
     def peaks(self) -> MeasuredPeaks:
-        """Where the peaks of the measured spectra may be."""
-        return measured_peaks(self.measured, self.noise, self.energy)
+        """Where the peaks of the measured spectra may be, of every ``every``-th."""
+        return measured_peaks(self.measured[:: self.every], self.noise[:: self.every], self.energy)
 
 
 @dataclass(eq=False)
@@ -75,7 +78,7 @@ class SpectrumScores:
             sums = self.blocks.setdefault(int(key), np.zeros(2))
             sums += [square[mine].sum(dtype=float), held.noise[mine].sum(dtype=float)]
         self.angles.append(spectral_angle(held.measured, predicted))
-        self.shifts.append(held.peaks.distance(predicted))
+        self.shifts.append(held.peaks.distance(predicted[:: held.every]))
 
     def result(self) -> dict[str, float]:
         """The scores; R2 also without the part of the error and of the variance that is the noise of the spectra."""
