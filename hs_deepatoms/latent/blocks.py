@@ -147,7 +147,7 @@ def _check_found(found: object, latents: torch.Tensor) -> None:
         got = f"a loss of maps that gives {type(found).__name__}"
     elif found.numel() not in (1, n) or not found.is_floating_point():
         got = f"a loss of maps that gives a tensor of {found.dtype} and shape {tuple(found.shape)}"
-    elif latents.requires_grad and not found.requires_grad:
+    elif latents.requires_grad and not found.requires_grad and bool((found != 0).any()):  # 0: nothing of this block
         got = "a loss of maps without a gradient"
     else:
         return

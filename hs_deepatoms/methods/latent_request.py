@@ -262,8 +262,7 @@ def _check_physics(asked: Asked) -> None:
     given = {name: getattr(asked, name) for name in names}
     idle = [name for name, value in given.items() if not (value is None or _same(value, DEFAULTS[name]))]
     if asked.physics is None and idle:
-        todo = 'Give physics, for example physics="edges", or leave them out.'
-        raise InvalidArgumentError(explain(f"{', '.join(idle)} without physics", "these with a loss of maps", todo))
+        warn_user(f'{", ".join(idle)} without physics has no effect: give one, for example physics="edges"')
     latents = asked.physics_latents
     some = (
         isinstance(latents, tuple) and len(latents) and all(is_whole(one, 0, asked.latent_dim - 1) for one in latents)
@@ -279,7 +278,7 @@ def _check_physics(asked: Asked) -> None:
         got = f'physics_combine="multiply" with likelihood={asked.likelihood!r}'
         raise InvalidArgumentError(explain(got, "a likelihood term that is never below 0", todo))
     watch = asked.physics_watch
-    if not callable(watch) and not is_whole(watch) and watch is not False:
+    if not callable(watch) and not is_whole(watch) and not isinstance(watch, bool | np.bool_):
         _refuse("physics_watch", asked, "how often, or a function of a table and a step")
 
 

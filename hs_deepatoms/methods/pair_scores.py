@@ -48,6 +48,8 @@ class SpectrumReport:
         edge -> method -> R2 of net counts, against those of the mean spectrum.
     error : numpy.ndarray, float32, shape (ny, nx)
         Root of the squared error over that expected from noise alone; NaN where not measured.
+    channel : float
+        Width of a channel, in the units of the energy.
     """
 
     table: dict
@@ -59,6 +61,7 @@ class SpectrumReport:
     coverage_std: float
     edges: dict
     error: np.ndarray
+    channel: float = 0.0
 
 
 def score_spectra(learned: Learned, energy: np.ndarray, edges: dict[str, float], seed: int) -> SpectrumReport:
@@ -78,7 +81,8 @@ def score_spectra(learned: Learned, energy: np.ndarray, edges: dict[str, float],
     best = max((name for name in table if name != OWN), key=lambda name: table[name]["r2"])
     gain, gain_std = beats(tally.scores[OWN].blocks, tally.scores[best].blocks)
     per_energy = {name: one.per_energy() for name, one in tally.scores.items()}
-    return SpectrumReport(table, per_energy, gain, gain_std, best, *tally.coverage(), tally.edges(), error)
+    width = float(np.median(np.abs(np.diff(energy)))) if len(energy) > 1 else 0.0
+    return SpectrumReport(table, per_energy, gain, gain_std, best, *tally.coverage(), tally.edges(), error, width)
 
 
 class _Tally:

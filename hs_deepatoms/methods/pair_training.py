@@ -84,11 +84,11 @@ class Learned:
 def learn_spectra(pairs: list[Pair], window: int, asked: list[PairRequest]) -> list[Learned]:
     """Train on one image and its spectra, all by one network: from the image to each of the spectra."""
     step = max(line.step for line in pairs[0].lines)
-    gap = max(1, -(-window // step)) + max(line.shared for line in pairs[0].lines)
-    prepared = prepare(pairs, window, gap, asked)
+    shared = max(line.shared for line in pairs[0].lines)
+    prepared = prepare(pairs, window, max(1, -(-window // step)) + shared, asked)
     first = prepared[0]
     parts = [_spectral_targets(one, asked[0].target == "spectrum") for one in prepared]
-    pairing = Pairing(first.image, parts, window, step)
+    pairing = Pairing(first.image, parts, window, step, shared)
     paired = fit_pairing(pairing, first.splits, recipe_of(asked[0], first), options_of(asked[0]))
     every = paired.model.told.numpy() > 0
     for one, slot in zip(prepared, pairing.slots, strict=True):
@@ -114,11 +114,12 @@ def learn_image(pairs: list[Pair], window: int, asked: list[PairRequest]) -> lis
     All spectra of a place are looked at together.
     """
     step = max(line.step for line in pairs[0].lines)
-    prepared = prepare(pairs, step, window, asked)
+    shared = max(line.shared for line in pairs[0].lines)
+    prepared = prepare(pairs, step, window + shared, asked)
     tiles = image_tiles(prepared[0].image, step)
     maps = np.concatenate([spectral_maps(one.space, one.scores, one.totals, one.valid) for one in prepared])
     weights = np.full(len(tiles), 1 / len(tiles))
-    pairing = Pairing(padded(maps, window), [Targets(tiles, np.zeros_like(tiles), weights)], window, 1)
+    pairing = Pairing(padded(maps, window), [Targets(tiles, np.zeros_like(tiles), weights)], window, 1, shared)
     paired = fit_pairing(pairing, prepared[0].splits, recipe_of(asked[0], prepared[0]), options_of(asked[0]))
     for one in prepared:
         one.image, one.window, one.step, one.tiles = pairing.image, window, 1, tiles

@@ -31,20 +31,20 @@ def _verdict(report: SpectrumReport | ImageReport, won: bool, silent: str) -> st
         name, said = "r2", "R2"
     change = f"{said} {first[name]:.3f} against {second[name]:.3f} of {report.best} on held-out blocks"
     share = f"{100 * report.gain:.0f} +- {100 * report.gain_std:.0f} % of its error"
-    rest = _of_peaks(report.table) + _of_edges(getattr(report, "edges", {}))
+    rest = _of_peaks(report.table, getattr(report, "channel", 0.0)) + _of_edges(getattr(report, "edges", {}))
     rest += _of_what_is_not_told(silent) + _of_intervals(report)
     if won:
         return f"The model beats every baseline: {change}; it removes {share}.{rest}"
     return f"The model does not beat its baselines: {change}; it removes {share}. Use the baseline, or more data.{rest}"
 
 
-def _of_peaks(table: dict[str, dict[str, float]]) -> str:
-    """Whether peaks are farther off than those of another baseline, or of the mean spectrum."""
+def _of_peaks(table: dict[str, dict[str, float]], channel: float) -> str:
+    """Whether peaks are farther off than those of a baseline, by more than a channel."""
     errors = {name: row["peak_error"] for name, row in table.items() if np.isfinite(row.get("peak_error", np.nan))}
     if OWN not in errors or len(errors) < 2:
         return ""
     best = min((name for name in errors if name != OWN), key=errors.__getitem__)
-    if errors[OWN] <= FARTHER * errors[best]:
+    if errors[OWN] <= max(FARTHER * errors[best], errors[best] + channel):
         return ""
     off = f"{errors[OWN]:.3g} off on average, those of {best} {errors[best]:.3g}"
     return f" Peaks of its spectra are {off} (in the units of the energy): no use for where a peak is."

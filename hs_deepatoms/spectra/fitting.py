@@ -34,12 +34,15 @@ class Pairing:
     parts : list of Targets
         Of every spectrum, or of an image. All of them count the same.
     window, step : int
+    shared : int
+        Places by which windows have to be farther apart, as pixels were interpolated.
     """
 
     image: np.ndarray
     parts: list[Targets]
     window: int
     step: int
+    shared: int = 0
 
     @cached_property
     def slots(self) -> list[Slot]:
@@ -223,7 +226,7 @@ def _calibrate(whole: PairModel, held_out: np.ndarray, pairing: Pairing, splits:
     width = whole.target_width.cpu().numpy()
     everything = _widths(held_out, pairing, width, np.any(held, axis=0), known, splits[0].block)
     scaled = held_out[: 2 * k].copy()
-    for test, others, split in _judged(splits, -(-pairing.window // pairing.step)):
+    for test, others, split in _judged(splits, -(-pairing.window // pairing.step) + pairing.shared):
         where = others if others.any() else np.any(held, axis=0)
         own = _widths(held_out, pairing, width, where, split.of(TRAIN), split.block)
         scaled[:k, test] = np.where(own.told, scaled[:k, test].T, own.centre).T

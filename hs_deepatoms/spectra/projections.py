@@ -49,8 +49,10 @@ class Projector:
 
 def encode_blocks(cube: Cube, projector: Projector, noise: Noise, spikes: bool) -> tuple[np.ndarray, np.ndarray]:
     """Places (m,) and scores (m, k) of the spectra of a cube; with ``spikes`` a pass before repairs these."""
-    if spikes:
-        survey = look_over(cube, noise.poisson, True)
+    some = cube.some()
+    some = some[np.isfinite(some).all(1)]
+    if spikes and some.size:
+        survey = look_over(cube, noise.poisson and bool(some.mean() > 0), True)
         if survey.cube.n_channels == cube.n_channels:  # else every spectrum has NaN
             cube = replace(cube, repair=find_repairs(survey)[1].repair)
     parts = [(index, projector.scores(rows)) for index, rows in cube.blocks("encoding")]

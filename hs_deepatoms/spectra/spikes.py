@@ -15,6 +15,7 @@ HALF = 0.5  # of what is beside it, more than that: there shapes of spectra diff
 LEAST = 0.05  # of it: what differs less is no sign of anything
 SPARSE = 0.5  # of the values are 0
 SINGLE = 0.1  # of the others, the lowest: single counts
+FEW_COUNTS = 3  # of these, at most, are half of the others
 SHARE = 0.004  # of the spectra: a channel that stands out more often is a line of some phase, no spike
 FEWEST = 3
 HIGHEST = 5.0  # times what half of those have: higher ones are spikes again
@@ -142,10 +143,13 @@ def learn_spikes(rows: np.ndarray, noise: Noise) -> Spikes:
 
 def _of_single_counts(rows: np.ndarray, noise: Noise) -> Noise:
     """Where most values are 0 and none is less, the rest are single counts, of which a variance says little."""
+    rows = rows[rows.any(1)][:, rows.any(0)]  # rims of aligned scans and channels that were cut say nothing
     above = rows[rows > 0]
     if not above.size or above.size > (1 - SPARSE) * rows.size or (rows < 0).any():
         return noise
     unit = float(np.quantile(above, SINGLE))
+    if np.median(above) > FEW_COUNTS * unit:
+        return noise
     return Noise(True, max(noise.factor, unit) if noise.poisson else unit, noise.reason)
 
 

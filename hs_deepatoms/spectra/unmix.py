@@ -141,11 +141,11 @@ def unmix(cube: Cube, wish: Wish, endmembers: np.ndarray | None = None) -> Unmix
 def _check_above_zero(reduced: Reduced, method: str) -> None:
     """Refuse spectra that are not above zero: no mixture of spectra of 0 and more is like them. Warn where some are."""
     total = reduced.total
-    below = float((total <= 0).mean())
+    below = float((total < 0).mean())
     allowed = "spectra of 0 and more, apart from noise"
     balanced = total.sum() <= BALANCED * np.abs(total).sum() and total.mean() <= SURE * total.std() / len(total) ** 0.5
     if below > 0.5 or balanced:
-        share = f"{100 * below:.0f} % have a sum of 0 or less"
+        share = f"{100 * below:.0f} % have a sum below 0"
         got = f"spectra whose mean is not above zero ({share}) for method={method!r}"
         todo = "Undo what made them negative (a subtracted mean or background), or take method='pca' or 'ica'."
         raise InvalidArgumentError(explain(got, allowed, todo))

@@ -7,6 +7,7 @@ import warnings
 import hyperspy.api as hs
 import numpy as np
 import pytest
+import torch
 
 import hs_deepatoms
 from hs_deepatoms.errors import InvalidArgumentError
@@ -69,7 +70,7 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
 def test_what_has_no_effect_is_said():
     s = image()
     for idle in ({"physics_weight": 0.3}, {"physics_watch": 2}, {"physics_jitter": "3 px"}, {"physics_latents": [0]}):
-        with pytest.raises(InvalidArgumentError, match=f"{next(iter(idle))} without physics"):
+        with pytest.warns(UserWarning, match=f"{next(iter(idle))} without physics has no effect"):
             s.rvae(**QUICK | idle)
     for idle, needs in (({"max_scale": 1.1}, "scale"), ({"max_shift": 2}, "shift"), ({"max_angle": 9}, "rotation")):
         with pytest.warns(UserWarning, match=f"{next(iter(idle))} has no effect without the invariance '{needs}'"):
@@ -98,6 +99,8 @@ def test_a_loss_of_the_users_own():
     options = QUICK | {"physics_block": 4}
     tree = image().rvae(physics=lambda maps, mask=None: (maps[:, 1:] - maps[:, :-1]).abs().mean((1, 2)), **options)
     assert np.isfinite(tree["history/physics"]).all()
+    tree = image().rvae(physics=lambda maps, mask: torch.zeros(len(maps)), **options)  # says nothing of these blocks
+    assert (tree["history/physics"] == 0).all()
     wrong = {r"loss\(maps, mask=mask\)": lambda maps: maps.mean((1, 2)),
              "gives float": lambda maps, mask: maps.mean().item(),
              r"shape \(2, 4, 4\)": lambda maps, mask: maps,

@@ -11,10 +11,10 @@ NOTES = dict.fromkeys(("pixels", "spikes", "nan", "empty", "masked", "components
     "likelihood": "poisson", "normalisation": "area", "not_told": ""}  # fmt: skip
 
 
-def verdict(edges, coverage=(0.68, 0.03), not_told="", peaks=(np.nan,) * 3):
+def verdict(edges, coverage=(0.68, 0.03), not_told="", peaks=(np.nan,) * 3, channel=0.2):
     rows = zip(("model", "mean", "knn"), (0.6, 0.0, 0.3), peaks, strict=True)
     table = {name: {"r2": r2, "r2_noise_removed": r2, "peak_error": peak} for name, r2, peak in rows}
-    report = SpectrumReport(table, {}, 0.4, 0.1, "knn", *coverage, edges, np.zeros((2, 2)))
+    report = SpectrumReport(table, {}, 0.4, 0.1, "knn", *coverage, edges, np.zeros((2, 2)), channel)
     learned = type("Learned", (), {"notes": {**NOTES, "not_told": not_told}})()
     return judged(report, learned)
 
@@ -39,5 +39,5 @@ def test_intervals_that_do_not_hold_and_what_is_not_told():
 
 def test_peaks_that_are_farther_off_than_those_of_a_baseline():
     assert "8.1 off on average, those of mean 1.4" in verdict({}, peaks=(8.1, 1.4, 3.0))["verdict"]
-    for peaks in ((1.5, 1.4, 3.0), (8.1, np.nan, np.nan), (np.nan, 1.0, 1.0)):
+    for peaks in ((1.5, 1.4, 3.0), (8.1, np.nan, np.nan), (np.nan, 1.0, 1.0), (0.1, 0.0, 0.3)):
         assert "Peaks" not in verdict({}, peaks=peaks)["verdict"]

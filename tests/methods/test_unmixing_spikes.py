@@ -76,6 +76,40 @@ def test_single_photons_stay_and_cosmic_rays_among_them_go():
         assert tree["components/mean"].values[125:156].sum() * 84 * 77 == pytest.approx(line, abs=5)
 
 
+def test_zeros_around_a_scan_do_not_hide_spikes():
+    """Rims of an aligned scan and channels that were cut: most values are 0, the others no single counts."""
+    rng = np.random.default_rng(0)
+    bright = 1 + 0.5 * np.linspace(0, 1, 34)[:, None] * np.sin(CHANNEL / 20)
+    data = rng.poisson(300 * np.linspace(2, 1, 200) * np.broadcast_to(bright, (40, 34, 200))).astype(float)
+    data[:18] = 0
+    data[..., :30] = 0
+    at = 25 + np.arange(10), 3 * np.arange(10) + 2, 40 + 10 * np.arange(10)
+    data[at] += 9000
+    tree = x_rays(data).decompose_local(method="nfindr", n_components=2, **QUIET)
+    assert repaired(tree) == 10
+    assert np.nanmax(tree["abundances/misfit"]) < 10
+
+
+@pytest.mark.parametrize("change", [-100.0, np.nan])
+def test_spectra_that_are_no_counts_are_encoded_as_they_were(change):
+    rng = np.random.default_rng(1)
+    data = rng.poisson(30 + 20 * rng.random((20, 21, 1)) * np.linspace(0, 1, 60)).astype(float)
+    tree = x_rays(data).decompose_local(method="pca", n_components=2, **QUIET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = tree.deepatoms.encode(x_rays(data + change), **QUIET).data
+    assert found.shape == (2, 20, 21) and np.isfinite(found).all() == np.isfinite(change)
+
+
+def test_a_map_of_few_photons_is_unmixed():
+    """More than half of the spectra without a count."""
+    rng, expected = np.random.default_rng(2), np.zeros((40, 42, 100))
+    expected[:, :, 20:30] += 0.05
+    expected[:, 20:, 60:70] += 0.02
+    tree = x_rays(rng.poisson(expected).astype(float)).decompose_local(n_components=2, **QUIET)
+    assert np.isfinite(tree["abundances"].to_dataset().to_array().values).any()
+
+
 def test_many_spikes_are_said_to_be_many():
     rng = np.random.default_rng(0)
     data = rng.poisson(20, (60, 61, 200)).astype(np.uint16)
@@ -114,7 +148,7 @@ def test_spectra_whose_mean_was_taken_away_are_refused_or_warned_of():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         for taken in (data.mean((0, 1)), data.mean(-1, keepdims=True)):
             for method in ("nfindr", "vca", "nmf", "bayes"):
-                with pytest.raises(InvalidArgumentError, match=r"mean is not above zero \([0-9]+ % have a sum of 0 or"):
+                with pytest.raises(InvalidArgumentError, match=r"mean is not above zero \([0-9]+ % have a sum below 0"):
                     hs.signals.Signal1D(data - taken).decompose_local(method=method, **QUIET)
             hs.signals.Signal1D(data - taken).decompose_local(method="pca", **QUIET)
     with pytest.warns(UserWarning, match="sums below zero by more than their noise"):
