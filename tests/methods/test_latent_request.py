@@ -36,7 +36,7 @@ def test_the_largest_shift_is_read_along_each_axis():
                                    {"invariances": 3}, {"invariances": [["shift"]]}, {"beta": "a"},
                                    {"physics": "edges", "physics_weight": "a"}, {"physics_block": "a"},
                                    {"physics": "edges", "physics_block": ("a", 4)}, {"physics_latents": 0},
-                                   {"physics": "edges", "physics_latents": []}, {"physics_jitter": "a"},
+                                   {"physics": "edges", "physics_latents": []}, {"physics": "edges", "physics_jitter": "a"},
                                    {"physics": "edges", "physics_latents": ["a"]}, {"physics": ["edges"]},
                                    {"encoder": ["dense"]}, {"grid": (3, 4, 5)}, {"grid": np.array([3, 4, 5])},
                                    {"window": (9, 9, 9)}, {"checkpoint": 3},

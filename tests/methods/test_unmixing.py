@@ -186,7 +186,7 @@ def test_refusals_of_data():
     with pytest.raises(InvalidArgumentError, match="mean is not above zero"):
         eels(-truth()[0]).decompose_local(poisson=True, **QUIET)
     for method in ("nmf", "nfindr", "vca", "bayes"):
-        with pytest.raises(InvalidArgumentError, match="100 % have a sum of 0 or less"):
+        with pytest.raises(InvalidArgumentError, match="100 % have a sum below 0"):
             eels(truth()[0] - truth()[0].max()).decompose_local(method=method, n_components=2, **QUIET)
     with pytest.raises(InvalidArgumentError, match="without a window"):
         eels().decompose_local(edge="reflect", **QUIET)
