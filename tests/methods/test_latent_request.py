@@ -36,7 +36,7 @@ def test_the_largest_shift_is_read_along_each_axis():
                                    {"invariances": 3}, {"invariances": [["shift"]]}, {"beta": "a"},
                                    {"physics": "edges", "physics_weight": "a"}, {"physics_block": "a"},
                                    {"physics": "edges", "physics_block": ("a", 4)}, {"physics_latents": 0},
-                                   {"physics": "edges", "physics_latents": []}, {"physics": "edges", "physics_jitter": "a"},
+                                   {"physics": "edges", "physics_latents": []},
                                    {"physics": "edges", "physics_latents": ["a"]}, {"physics": ["edges"]},
                                    {"encoder": ["dense"]}, {"grid": (3, 4, 5)}, {"grid": np.array([3, 4, 5])},
                                    {"window": (9, 9, 9)}, {"checkpoint": 3},
@@ -45,6 +45,11 @@ def test_wrong_types_are_refused_by_name(wrong):
     name = list(wrong)[-1]
     with pytest.raises(InvalidArgumentError, match=name):
         image().rvae(**QUICK | wrong)
+
+
+def test_a_jitter_that_is_no_length_is_refused():
+    with pytest.raises(InvalidArgumentError, match="the length 'a'"):
+        image().rvae(physics="edges", physics_jitter="a", **QUICK)
 
 
 def test_wrong_types_of_vae():
