@@ -85,8 +85,7 @@ def measure(pair: Pair, asked: PairRequest) -> Measured:
         warn_user(f"{nan} spectra with NaN are left out{pair.whose}")
     if empty:
         warn_user(f"{empty} spectra whose counts do not add up to more than 0 are left out{pair.whose}")
-    doubt = many(rows.repairs, fine.size, rows.n_channels) if rows.repairs is not None else ""
-    if doubt:
+    if doubt := many(rows.repairs, fine.size, rows.n_channels):
         warn_user(doubt + pair.whose)
     notes = {"nan": nan, "empty": empty, "masked": int(masked.sum()), "normalisation": normalisation}
     non_negative = counts if asked.non_negative is None else bool(asked.non_negative)

@@ -94,8 +94,7 @@ def decompose_spectra(signal: Any, method: Any, n_components: int | None, option
     cube = cube_of(source, options.navigation_mask, options.signal_mask, show_progressbar, options.num_workers)
     known = None if options.endmembers is None else read_endmembers(options.endmembers, source.signal[0])
     found = unmix(cube, wish, known)
-    doubt = many(found.repairs, len(found.places), int(found.channels.sum())) if found.repairs is not None else ""
-    if doubt:
+    if doubt := many(found.repairs, len(found.places), int(found.channels.sum())):
         warn_user(doubt)
     lost = int(cube.used.sum()) - len(found.places)
     if lost:

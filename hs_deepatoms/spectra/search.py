@@ -134,7 +134,7 @@ def _in_order(places: np.ndarray, channels: np.ndarray, values: np.ndarray) -> R
     return Repairs(places[order], channels[order], values[order])
 
 
-def many(repairs: Repairs, pixels: int, channels: int) -> str:
+def many(repairs: Repairs | None, pixels: int, channels: int) -> str:
     """What to say where so much was taken for spikes that it may be none; empty where it was not.
 
     Examples
@@ -142,6 +142,8 @@ def many(repairs: Repairs, pixels: int, channels: int) -> str:
     >>> many(Repairs(np.arange(4), np.full(4, 7), np.zeros(4)), 1000, 500)
     ''
     """
+    if repairs is None:
+        return ""
     count = len(repairs.places)
     each = np.bincount(repairs.channels, minlength=channels)
     full = int((each > max(FEW, IN_CHANNEL * pixels)).sum())
