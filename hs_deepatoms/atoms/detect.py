@@ -13,7 +13,7 @@ from hs_deepatoms.atoms.decode import APART, Points, decode
 from hs_deepatoms.atoms.ground import KNOT
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.engine.plan import Block
-from hs_deepatoms.engine.resident import at_most, one_at_a_time
+from hs_deepatoms.engine.resident import at_most, networks_at_once, turn_of_network
 from hs_deepatoms.modelfile.cache import cached_module
 from hs_deepatoms.prepare.lone import lone_pixels
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
@@ -201,10 +201,15 @@ def block_views(frames: np.ndarray, block: Block, job: Detection):
 
 def network_maps(views, windows, job: Detection):
     """Yield (numbers of the frames, network output) for batches of views that fit the memory budget."""
-    most = max(1, int(job.batch_pixels // np.prod([w.stop - w.start for w in windows])))
-    for batch in batched(views, most):
+    for batch in batched(views, views_at_once(windows, job)):
         numbers, images = zip(*batch, strict=True)
         yield numbers, run_detector(np.stack(images), job)
+
+
+def views_at_once(windows, job: Detection) -> int:
+    """Views in a batch, such that all networks at work stay in the budget."""
+    pixels = np.prod([w.stop - w.start for w in windows])
+    return max(1, int(job.batch_pixels // networks_at_once(job.device) // pixels))
 
 
 def batched(items, n: int):
@@ -314,7 +319,7 @@ def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="constant"))[:, None]
     module = cached_module(job.model, job.sha256, job.device, name="detector")
     half = job.device.startswith("cuda")
-    with one_at_a_time(job.device), torch.inference_mode():
+    with turn_of_network(job.device), torch.inference_mode():
         tensor = tensor.to(job.device, memory_format=torch.channels_last)
         with torch.autocast(job.device.split(":")[0], dtype=torch.bfloat16, enabled=half):
             out = module(tensor, views.shape[1:]).float()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hs_deepatoms.atoms.detect import Detection, batched, block_views
+from hs_deepatoms.atoms.detect import Detection, batched, block_views, views_at_once
 from hs_deepatoms.engine.plan import Block
-from hs_deepatoms.engine.resident import at_most, one_at_a_time
+from hs_deepatoms.engine.resident import at_most, turn_of_network
 from hs_deepatoms.prepare.resample import resample, resampled_size, resampling_matrix
 
 if TYPE_CHECKING:
@@ -66,9 +66,8 @@ def maps_block(frames: np.ndarray, block: Block, job: MapJob) -> np.ndarray:
     windows, views = block_views(frames, block, view)
     out = np.zeros((job.n_maps, len(frames), *block.core_shape), np.float32)
     back = [_to_pixels(block.core[2 * k : 2 * k + 2], windows[k], view.shape[k], view.zoom) for k in (0, 1)]
-    most = max(1, int(view.batch_pixels // np.prod([w.stop - w.start for w in windows])))
     with at_most(2, "detect"):
-        for batch in batched(views, most):
+        for batch in batched(views, views_at_once(windows, view)):
             numbers, images = zip(*batch, strict=True)
             for number, maps in zip(numbers, probabilities(np.stack(images), job), strict=True):
                 for k, own in enumerate(maps):
@@ -84,7 +83,7 @@ def probabilities(views: np.ndarray, job: MapJob) -> np.ndarray:
     pad = [-n % job.view.multiple for n in views.shape[1:]]
     tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="edge"))[:, None]
     device = job.view.device
-    with one_at_a_time(device), torch.inference_mode():
+    with turn_of_network(device), torch.inference_mode():
         tensor = tensor.to(device, memory_format=torch.channels_last)
         with torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=device.startswith("cuda")):
             net = job.net.on(device)

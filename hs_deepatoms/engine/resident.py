@@ -1,4 +1,4 @@
-"""One network at a time on a device: other tasks go on loading and preparing meanwhile."""
+"""One network at a time on a device, few on a processor: other tasks go on loading and preparing meanwhile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hs_deepatoms._core.cores import all_cores, cores
+from hs_deepatoms.engine.serial import torch_threads
+
+NETWORKS = 2  # at once on the cores that blocks share: what more of them hold would be too much memory
 _making = threading.Lock()
 _locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
 _places: dict[str, threading.Semaphore] = {}
@@ -27,6 +31,36 @@ def one_at_a_time(device: str = "any") -> Iterator[None]:
     with _making:
         lock = _locks[str(device)]
     with lock:
+        yield
+
+
+def networks_at_once(device: str) -> int:
+    """How many networks may run at once on a device: one, or `NETWORKS` where blocks share a processor's cores.
+
+    Examples
+    --------
+    >>> networks_at_once("cuda")
+    1
+    """
+    return NETWORKS if device == "cpu" and cores() < all_cores() else 1
+
+
+@contextmanager
+def turn_of_network(device: str) -> Iterator[None]:
+    """Run a network in the body, alone on its device or with its part of all cores: blocks beside it prepare and fit,
+    each on its own share of the cores, which one network would leave idle. Not re-entrant.
+
+    Examples
+    --------
+    >>> with turn_of_network("cpu"):
+    ...     pass
+    """
+    at_once = networks_at_once(device)
+    if at_once == 1:
+        with one_at_a_time(device):
+            yield
+        return
+    with at_most(at_once, "networks"), torch_threads(max(cores(), all_cores() // at_once)):
         yield
 
 

@@ -4,8 +4,8 @@ beside it, sharing each operation costs more than it saves."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator, contextmanager
 from functools import cache
 from threading import Lock, Thread
 from typing import TypeVar
@@ -55,13 +55,32 @@ def _with_threads(count: int, call: Callable[..., Result], *arguments, **options
     import torch
 
     with _LOCK:  # while another thread is changing its own, this one might take that for the usual number
+        fewest = min(count, torch.get_num_threads())
+    with torch_threads(fewest):
+        return call(*arguments, **options)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch uses so many threads for what this thread asks of it in the body.
+
+    Examples
+    --------
+    >>> import torch
+    >>> with torch_threads(3):
+    ...     torch.get_num_threads()
+    3
+    """
+    import torch
+
+    with _LOCK:
         usual = torch.get_num_threads()
-        if count < usual:
+        if count != usual:
             _set_threads(count)
     try:
-        return call(*arguments, **options)
+        yield
     finally:
-        if count < usual:
+        if count != usual:
             with _LOCK:
                 _set_threads(usual)
 
