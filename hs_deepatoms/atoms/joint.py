@@ -33,6 +33,7 @@ FINE = 5e-4  # pixels: who has farther to go than this has not converged either,
 # signal-to-noise ratio of a height beyond the rim, all else free: from where it counts at all, and fully; and from
 # where the place is fitted as well, and as free as that of any other new column
 DOUBT, PLACED = (3.0, 8.0), (12.0, 50.0)
+FEW = 0.1  # share of the columns for which an old matrix is mended rather than made anew
 STALE = 0.1  # change of a column that still moves, from where it needs a matrix of its own place
 NOTHING = 0.01  # of a height
 AT_END = 1 - 1e-6  # of a reach
@@ -56,6 +57,40 @@ def matrix(state: State) -> Normal:
     """The matrix of the normal equations at a state."""
     weight, weighed, _ = _weighed(state, judged=False)
     return _assembled(state, weight, weighed, _prior(state), _stiffness(state), free_parameters(state))[0]
+
+
+def matrix_within(state: State, within: float) -> Normal:
+    """The matrix at a state: that of an earlier step, made anew around columns that have changed by more than
+    ``within`` since, relative to their size; all of it where these are many or others are free."""
+    near = state.before[1] if state.before is not None and state.before[0].free is state.free else None
+    if near is None or not torch.equal(near.kept, free_parameters(state)):
+        return matrix(state)
+    changed = _changes(near.at, state.columns) > within
+    if not changed.any():
+        return near.normal
+    i, j = touching(state)
+    around = changed.clone()
+    around[i[changed[j]]] = True
+    around[j[changed[i]]] = True
+    return matrix(state) if around.sum() > FEW * len(around) else _renewed(near, state, around, (i, j))
+
+
+def _renewed(near: Equations, state: State, which: torch.Tensor, pairs: tuple[torch.Tensor, torch.Tensor]) -> Normal:
+    """An earlier matrix with the blocks of some columns (n,), and of the ``pairs`` that they are part of, made anew."""
+    weight, weighed, _ = _weighed(state, judged=False)
+    old, work, rows, (i, j) = near.normal, kernels(weight), torch.nonzero(which)[:, 0], pairs
+    few, prior, shape = state.columns[rows], _prior(state), (state.window, state.sigma, state.elliptical)
+    total = work.sums(few, weighed, weight, *shape)
+    _held(total.hessian, replace(prior, hessian=prior.hessian[rows]))
+    new, kept = which[i] | which[j], ~(which[old.pairs[0]] | which[old.pairs[1]])
+    blocks = work.blocks(state.columns, i[new], j[new], weight, *shape)
+    some = work.assemble(total, blocks, few, state.ground, old.splines, state.sigma)
+    own, index, ground = (v.clone() for v in (old.own, old.index, old.ground))
+    own[rows], index[rows], ground[rows] = some.own, some.index, some.ground
+    joined = tuple(torch.cat([a[kept], b]) for a, b in zip(old.pairs, blocks, strict=True))
+    normal = Normal(own, joined, index, ground, old.splines)
+    _freeze(normal, near.kept)
+    return normal
 
 
 def _weighed(state: State, judged: bool = True) -> tuple[torch.Tensor, torch.Tensor, float]:

@@ -12,10 +12,8 @@ from hs_deepatoms.atoms.belief import known, trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
 from hs_deepatoms.atoms.joint import (
     arrived,
-    free_parameters,
     held_by_doubt,
-    matrix,
-    matrix_near,
+    matrix_within,
     settle,
     step,
     still_moving,
@@ -179,9 +177,7 @@ def fit_columns(
     state = replace(state, least=LEAST[how])
     state, source = _with_rim(_converge(state, 1), source, AT_RIM)
     state, source = _with_rim(_converge(state, 2), source, STILL_AT_RIM)
-    # as many steps in every tile: heights beyond the rim are still on their way when most columns are there
-    more, there = (MORE, 0.0) if state.beyond.any() else (0, THERE[how])
-    state = _arrive(_converge(state, STEPS[how] - state.taken + more, there))
+    state = _arrive(_steps_left(state, how))
     if (good := without_odd(state)) is not state:
         state = _arrive(_converge(good, STEPS[how], there=THERE[how]))
     if how == "full":
@@ -236,6 +232,16 @@ def _converge(state: State, most: int, there: float = 0.0) -> State:
     return verified(state)
 
 
+def _steps_left(state: State, how: str) -> State:
+    """The state after all the steps that it is worth."""
+    if not state.beyond.any():
+        return _converge(state, STEPS[how] - state.taken, THERE[how])
+    if how == "quick" and arrived(state, THERE[how]) and not still_moving(state):
+        return state  # heights beyond the rim that are still on their way move hardly anyone: those go on by themselves
+    # as many steps in every tile: else these heights are on their way when most columns are there
+    return _converge(state, STEPS[how] - state.taken + MORE)
+
+
 def _arrive(state: State) -> State:
     """Further steps until hardly a column has any farther to go, or one had to be taken back; hardly damped, as what
     damping holds back is all that is left."""
@@ -287,8 +293,7 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
-    near = matrix_near(state, 1.0, SAME)
-    normal = near.normal if near is not None and torch.equal(near.kept, free_parameters(state)) else matrix(state)
+    normal = matrix_within(state, SAME)
     covariance = kernels(normal.own).covariances(normal)
     c, variance = state.columns, covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
     variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
