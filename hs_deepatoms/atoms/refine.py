@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from hs_deepatoms.atoms.belief import known, trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
+from hs_deepatoms.atoms.equations import matrix_within
 from hs_deepatoms.atoms.joint import (
     arrived,
     held_by_doubt,
-    matrix_within,
     settle,
     step,
     still_moving,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hs_deepatoms.atoms.joint import matrix, matrix_within, settle, step, touching
+from hs_deepatoms.atoms.equations import matrix, matrix_within, touching
+from hs_deepatoms.atoms.joint import settle, step
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.normal import damped
 from hs_deepatoms.atoms.peaks import Columns

@@ -1,0 +1,252 @@
+"""The normal equations of all columns of a window at a state of their fit, and earlier matrices that will do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hs_deepatoms.atoms.belief import near_pairs
+from hs_deepatoms.atoms.kernels import kernels
+from hs_deepatoms.atoms.normal import Normal
+from hs_deepatoms.atoms.peaks import Columns
+from hs_deepatoms.atoms.state import FIRM, LEEWAY, STIFFNESS, State, expected
+
+# widths of a pair: columns nearer than this share normal equations, or those of dense columns would not be positive
+FAR = 7.2
+WIDE = 1.6  # of the usual width: pairs of columns that grow beyond all bounds are not looked for
+WIDTH_SPREAD, SHAPE_SPREAD = 0.3, 0.15  # weak priors: log width and ellipticity around the frame's own
+MANY = 0.9  # share of the columns that are looked at to tell how far they are
+ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
+RESTLESS = 0.01  # standard deviations: who has farther to go in the end has not converged
+STALE = 0.1  # change of a column that still moves, from where it needs a matrix of its own place
+FEW = 0.1  # share of the columns for which an old matrix is mended rather than made anew
+AT_END = 1 - 1e-6  # of a reach
+
+
+@dataclass
+class Equations:
+    """Normal equations and gradients at a state, and how badly the state fits (twice the negative log likelihood)."""
+
+    normal: Normal
+    columns: torch.Tensor  # (n, k)
+    splines: torch.Tensor  # (m,)
+    misfit: float
+    at: Columns  # where the matrix is that of
+    kept: torch.Tensor  # (n, k), 1 for parameters that it is free in
+
+
+def matrix(state: State) -> Normal:
+    """The matrix of the normal equations at a state."""
+    weight, weighed, _ = weights_of(state, judged=False)
+    return _assembled(state, weight, weighed, pulls(state), stiffness_of(state), free_parameters(state))[0]
+
+
+def matrix_within(state: State, within: float) -> Normal:
+    """The matrix at a state: that of an earlier step, made anew around columns that have changed by more than
+    ``within`` since, relative to their size; all of it where these are many or others are free."""
+    near = state.before[1] if state.before is not None and state.before[0].free is state.free else None
+    if near is None or not torch.equal(near.kept, free_parameters(state)):
+        return matrix(state)
+    changed = changes_between(near.at, state.columns) > within
+    if not changed.any():
+        return near.normal
+    around, pairs = _with_neighbours(changed, state)
+    return matrix(state) if around.sum() > FEW * len(around) else _renewed(near, state, around, pairs)
+
+
+def carried(now: Equations, rows: torch.Tensor, state: State) -> Equations | None:
+    """Equations of a state that are near those of ``state``, which has only some ``rows`` (n,) of its columns left and
+    holds those beyond the rim otherwise; None where the matrix would have to be made anew."""
+    at, old = now.at[rows], now.normal
+    around, pairs = _with_neighbours(state.beyond, state)
+    if around.sum() > FEW * len(around) or not of_most(changes_between(at, state.columns)) < ALIKE:
+        return None
+    number, (i, j, blocks) = torch.cumsum(rows, 0) - 1, old.pairs
+    both = rows[i] & rows[j]
+    left = (number[i[both]], number[j[both]], blocks[both])
+    kept = torch.where(state.beyond[:, None], free_parameters(state), now.kept[rows])
+    near = replace(now, normal=Normal(old.own[rows], left, old.index[rows], old.ground[rows], old.splines), kept=kept)
+    table = torch.where(around[:, None], state.columns.table, at.table)
+    return replace(near, normal=_renewed(near, state, around, pairs), at=Columns.of(table))
+
+
+def _with_neighbours(which: torch.Tensor, state: State) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """Some columns (n,) and all that they touch, and all pairs that touch."""
+    i, j = touching(state)
+    around = which.clone()
+    around[i[which[j]]] = True
+    around[j[which[i]]] = True
+    return around, (i, j)
+
+
+def _renewed(near: Equations, state: State, which: torch.Tensor, pairs: tuple[torch.Tensor, torch.Tensor]) -> Normal:
+    """An earlier matrix with the blocks of some columns (n,), and of the ``pairs`` that they are part of, made anew."""
+    weight, weighed, _ = weights_of(state, judged=False)
+    old, work, rows, (i, j) = near.normal, kernels(weight), torch.nonzero(which)[:, 0], pairs
+    few, prior, shape = state.columns[rows], pulls(state), (state.window, state.sigma, state.elliptical)
+    total = work.sums(few, weighed, weight, *shape)
+    hold(total.hessian, replace(prior, hessian=prior.hessian[rows]))
+    new, kept = which[i] | which[j], ~(which[old.pairs[0]] | which[old.pairs[1]])
+    blocks = work.blocks(state.columns, i[new], j[new], weight, *shape)
+    some = work.assemble(total, blocks, few, state.ground, old.splines, state.sigma)
+    own, index, ground = (v.clone() for v in (old.own, old.index, old.ground))
+    own[rows], index[rows], ground[rows] = some.own, some.index, some.ground
+    joined = tuple(torch.cat([a[kept], b]) for a, b in zip(old.pairs, blocks, strict=True))
+    normal = Normal(own, joined, index, ground, old.splines)
+    _freeze(normal, near.kept)
+    return normal
+
+
+def weights_of(state: State, judged: bool = True) -> tuple[torch.Tensor, torch.Tensor, float]:
+    return kernels(state.image).weigh(state.noise, state.image, expected(state), state.valid, judged=judged)
+
+
+def stiffness_of(state: State) -> float:
+    return STIFFNESS / (state.noise.offset + state.noise.gain + state.noise.least)
+
+
+def equations(state: State, near: Equations | None = None) -> Equations:
+    """Normal equations at a state; only the gradients are new where the matrix ``near`` will do."""
+    weight, weighed, misfit = weights_of(state)
+    stiffness = stiffness_of(state)
+    pull = state.ground.smoothness(state.splines, stiffness)
+    prior = pulls(state)
+    misfit += float(state.splines @ pull) + prior.misfit
+    if near is not None:
+        gradient = kernels(weighed).slopes(state.columns, weighed, state.window, state.sigma, state.elliptical)
+        kept = free_parameters(state, gradient + prior.gradient)
+    if near is not None and torch.equal(kept, near.kept):
+        normal, at = near.normal, near.at
+    else:
+        normal, gradient, kept = _assembled(state, weight, weighed, prior, stiffness)
+        at = state.columns
+    gradient = (gradient + prior.gradient) * kept
+    return Equations(normal, gradient, kernels(weighed).project(state.ground, weighed) - pull, misfit, at, kept)
+
+
+def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float, kept: torch.Tensor | None = None):
+    """The matrix, the slopes of the likelihood, and which parameters are free."""
+    c, work = state.columns, kernels(weight)
+    total = work.sums(c, weighed, weight, state.window, state.sigma, state.elliptical)
+    hold(total.hessian, prior)
+    splines = work.hessian(state.ground, weight, stiffness)
+    normal = work.assemble(total, touching_pairs(state, weight), c, state.ground, splines, state.sigma)
+    kept = free_parameters(state, total.gradient + prior.gradient) if kept is None else kept
+    _freeze(normal, kept)
+    return normal, total.gradient, kept
+
+
+def hold(hessian: torch.Tensor, prior: Prior) -> None:
+    """Add the pulls, and enough for a matrix that is positive where hardly a pixel is valid."""
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    diagonal += prior.hessian
+    diagonal *= 1 + 1e-6  # moments are of single precision
+    if len(diagonal):
+        diagonal[:, 2] += 1e-12 + 1e-9 * diagonal[:, 2].mean()
+
+
+def touching_pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pairs of columns that touch, and their blocks of the normal equations."""
+    i, j = touching(state)
+    return kernels(weight).blocks(state.columns, i, j, weight, state.window, state.sigma, state.elliptical)
+
+
+def touching(state: State) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pairs (p,), (p,) of columns that touch, by their own widths along their longer axes."""
+    c = state.columns
+    width = torch.exp(c.log_width + torch.hypot(c.plus, c.cross) / 2) if state.elliptical else torch.exp(c.log_width)
+    most = min(float(width.max()), WIDE * state.sigma) if len(c) else 0.0
+    i, j = near_pairs(c, FAR * most)
+    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < FAR / 2 * (width[i] + width[j])
+    return i[near], j[near]
+
+
+@dataclass
+class Prior:
+    """Weak pulls to the typical shape and to where the detector saw a column; nothing beside a column plain to see.
+    Heights are pulled to nothing where it is in doubt whether there is a column at all."""
+
+    hessian: torch.Tensor  # (n, k), diagonal
+    gradient: torch.Tensor  # (n, k)
+    misfit: float
+
+
+def pulls(state: State) -> Prior:
+    c, start = state.columns, state.start or state.columns
+    one, known = torch.ones_like(state.leeway), 1 / state.leeway**2
+    middle, precision = [start.y, start.x, 0 * one, np.log(state.sigma) * one], [known, known, state.held]
+    precision.append(one / WIDTH_SPREAD**2)
+    if state.elliptical and len(c):
+        middle += [shape * one for shape in state.shape or (c.plus.median(), c.cross.median())]
+        precision += [one / SHAPE_SPREAD**2] * 2
+    elif state.elliptical:
+        middle, precision = middle + [one] * 2, precision + [one] * 2
+    away, precision = torch.stack(middle, 1) - c.table[:, : len(middle)], torch.stack(precision, 1)
+    gradient = away * precision
+    return Prior(precision, gradient, float((gradient * away).sum()))
+
+
+def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
+    """Normal equations of an earlier step that will do: of the same free parameters, and of columns much the same.
+
+    ``share`` of the columns have not changed by more than ``within`` since, relative to their size, and none that still
+    moves by more than ``STALE``.
+    """
+    earlier = state.near
+    if state.before is not None and state.before[0].free is state.free:
+        earlier = state.before[1]
+    if earlier is None:
+        return None
+    changes = changes_between(earlier.at, state.columns)
+    if not of_most(changes, share) < within:
+        return None
+    old = changes > STALE
+    return earlier if state.ahead is None or not bool((old & (state.ahead > RESTLESS)).any()) else None
+
+
+def of_most(values: torch.Tensor, share: float = MANY) -> float:
+    """The largest of the values (n,) but for a few."""
+    return float(values.kthvalue(max(1, int(share * len(values))))[0]) if len(values) else 0.0
+
+
+def changes_between(old: Columns, new: Columns) -> torch.Tensor:
+    """How much columns (n,) have changed, relative to their size."""
+    width, one = torch.exp(new.log_width), torch.ones_like(new.y)
+    size = torch.stack([width, width, new.height, one, one, one], 1)
+    return ((new.table - old.table) / size).abs().amax(1).nan_to_num(1.0)
+
+
+def placed(state: State) -> torch.Tensor:
+    """True (n,) for columns whose places are fitted; those beyond the rim have to be plain to see."""
+    return state.free | (state.beyond & (state.leeway > 2 * FIRM * LEEWAY[1] * state.sigma))
+
+
+def free_parameters(state: State, gradient: torch.Tensor | None = None) -> torch.Tensor:
+    """1 for parameters (n, k) in the equations, 0 for others: of frozen columns only the height is free, of those
+    beyond the rim the height and, as far as they are let, the place. With a ``gradient`` (n, k) neither are places of
+    those that it would take farther than they may go: all others would make way for a step that is not taken."""
+    keep = state.free[:, None].double().repeat(1, 6 if state.elliptical else 4)
+    keep[:, 2] = 1.0
+    out = placed(state)
+    keep[:, :2] = (out if gradient is None else out & ~_at_the_end(state, gradient))[:, None].double()
+    return keep
+
+
+def _at_the_end(state: State, gradient: torch.Tensor) -> torch.Tensor:
+    """True (n,) for columns that are as far from where they came as they may go, and would go on."""
+    way = state.columns.table[:, :2] - state.start.table[:, :2]
+    return (way.norm(dim=1) > AT_END * state.reach) & ((way * gradient[:, :2]).sum(1) > 0)
+
+
+def _freeze(normal: Normal, keep: torch.Tensor) -> None:
+    held = ~keep.all(1)
+    if not held.any():
+        return
+    rows, few = torch.nonzero(held)[:, 0], keep[held]
+    normal.ground[rows] *= few[:, :, None]
+    normal.own[rows] = normal.own[rows] * few[:, :, None] * few[:, None, :] + torch.diag_embed(1 - few)
+    i, j, block = normal.pairs
+    rows = torch.nonzero(held[i] | held[j])[:, 0]
+    block[rows] *= keep[i[rows]][:, :, None] * keep[j[rows]][:, None, :]
