@@ -105,9 +105,9 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float) -> tuple[Colum
 def _in_holes(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:
     """The same for columns on pixels without a value, whose flanks show beside these."""
     none = _like(state, *(mean.new_zeros(0, dtype=torch.float64) for _ in range(3)))
-    if state.valid.all():
-        return none, none.y
     side = 2 * int(state.sigma) + 1
+    if int((~state.valid).sum()) <= HOLE * (side // 2 + 1) ** 2:  # too few for half of any square, cut by corners
+        return none, none.y
     lost = F.avg_pool2d((~state.valid).float()[None], side, 1, side // 2, count_include_pad=False)[0]
     if not (lost > HOLE).any():
         return none, none.y

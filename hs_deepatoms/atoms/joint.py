@@ -64,14 +64,17 @@ def step(state: State) -> State:
         state = replace(state, damping=max(0.2 * state.damping, state.least))
     normal = now.normal
     accuracy = ROUGH if state.change < LONG else EXACT
-    da, db = kernels(normal.own).solve(damped(normal, state.damping), now.columns, now.splines, accuracy=accuracy)
+    system = damped(normal, state.damping)
+    root = system.eliminated.root if state.root is None else state.root
+    da, db = kernels(normal.own).solve(system, now.columns, now.splines, root=root, accuracy=accuracy)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
     da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
     before = (replace(state, before=None, near=None, drawn=None), now)
     columns = _moved(state, da)
+    change = of_most(changes_between(state.columns, columns))
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
                   ahead=_ahead(da * scale, state.last), taken=state.taken + 1,
-                  change=of_most(changes_between(state.columns, columns)), before=before, near=None)  # fmt: skip
+                  change=change, before=before, root=root if change < LONG else None, near=None)  # fmt: skip
     return _called_back(new, normal)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -115,7 +116,20 @@ class Elimination:
         index, outer = self._by_cell()
         first, second = np.triu_indices(index.shape[1])
         self.schur.add(index[:, first], index[:, second], -outer[:, first, second])
-        self.root = self.schur.root(normal.splines)
+        self._safe = normal.splines
+
+    @cached_property
+    def root(self) -> np.ndarray:
+        """Factor of the splines' matrix, made when first asked for."""
+        return self.schur.root(self._safe)
+
+    def over(self, root: np.ndarray | None) -> Elimination:
+        """With the factor of a splines' matrix much like this one."""
+        if root is None:
+            return self
+        other = copy(self)
+        other.root = root
+        return other
 
     def _by_cell(self) -> tuple[np.ndarray, np.ndarray]:
         """What the columns over the same splines take from these together: splines (c, 16) and matrices (c, 16, 16)."""
@@ -133,9 +147,10 @@ class Elimination:
         return first - _times(self.lean, under[self.index]), under
 
 
-def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float = 1e-3, most: int = 40):
-    """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner."""
-    inverse = normal.eliminated
+def solve(normal: Normal, a, b, *, root: np.ndarray | None = None, accuracy: float = 1e-3, most: int = 40):
+    """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner. The ``root`` of
+    a system much like this one, if given, saves the factorisation of its own."""
+    inverse = normal.eliminated.over(root)
     x, y = torch.zeros_like(a), torch.zeros_like(b)
     r, s = a.clone(), b.clone()
     z, w = inverse(r, s)

@@ -21,7 +21,7 @@ FEW_SHAPES = 20  # columns that do not tell their common shape
 
 def measured(state: State) -> State:
     """The state with its noise estimated anew, from its own residual."""
-    return replace(state, noise=pooled([residue(state)], state.noise_kind), before=None)
+    return replace(state, noise=pooled([residue(state)], state.noise_kind), before=None, root=None)
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Residue:
 def residue(state: State) -> Residue:
     mean = expected(state)
     # what travels between processes is small
-    state = replace(state, before=None, last=None, drawn=None, ground=replace(state.ground, numbers=None))
+    state = replace(state, before=None, last=None, drawn=None, root=None, ground=replace(state.ground, numbers=None))
     return Residue(mean, state.image - mean, state.parameters, state)
 
 

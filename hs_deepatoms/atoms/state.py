@@ -58,6 +58,7 @@ class State:
     change: float = np.inf  # of most columns in the last step, relative to their size
     drawn: tuple | None = None  # columns and splines whose image was made last, and the image
     before: tuple[State, Equations] | None = None  # the last step, to go back to if it was a mistake
+    root: np.ndarray | None = None  # of the background's matrix in a step that changed little, for the next ones
     near: Equations | None = None  # those of a state before others were left out, whose matrix will do for a step
 
     @property
@@ -159,7 +160,7 @@ def guessed(state: State) -> State:
     """The state with the noise that its residual shows, whatever else that may be."""
     mean = expected(state)
     mean, rest = (picked(values, state.valid) for values in (mean, state.image - mean))
-    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind), before=None)
+    return replace(state, noise=noise_of(mean, rest, state.parameters, state.noise_kind), before=None, root=None)
 
 
 def picked(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

@@ -185,7 +185,7 @@ def test_fits(how, elliptical, monkeypatch):
     image, y, x = lattice(13.0)
     fits = []
     for kind in KINDS:
-        for name in ("joint", "normal", "refine", "belief"):
+        for name in ("equations", "joint", "normal", "refine", "belief"):
             monkeypatch.setattr(f"hs_deepatoms.atoms.{name}.kernels", lambda _, kind=kind: kind)
         fits.append(fit_columns(image, y, x, 2.1, how=how, elliptical=elliptical))
     one, other = fits

@@ -211,12 +211,14 @@ class Elimination:
         return self._root
 
 
-def solve(normal: Normal, a: torch.Tensor, b: torch.Tensor, *, accuracy: float = 1e-3, most: int = 40):
-    """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner."""
+def solve(normal: Normal, a, b, *, root: np.ndarray | None = None, accuracy: float = 1e-3, most: int = 40):
+    """Preconditioned conjugate gradients; ``accuracy`` is relative, in the norm of the preconditioner. The ``root`` of
+    a system much like this one, if given, saves the factorisation of its own."""
     x, y, inverse = np.zeros(a.shape), np.zeros(b.shape), normal.eliminated
     _system.solve(normal.own.contiguous().numpy(), *(v.numpy() for v in normal.pairs), normal.index.numpy(),
-                  normal.ground.numpy(), normal.splines.values, normal.splines.nx, inverse.inverse, inverse.root,
-                  a.contiguous().numpy(), b.contiguous().numpy(), accuracy, most, x, y)  # fmt: skip
+                  normal.ground.numpy(), normal.splines.values, normal.splines.nx, inverse.inverse,
+                  inverse.root if root is None else root, a.contiguous().numpy(), b.contiguous().numpy(), accuracy,
+                  most, x, y)  # fmt: skip
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
