@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 
 from hs_deepatoms._core.cores import all_cores, cores
 from hs_deepatoms.engine.serial import torch_threads
@@ -35,14 +36,16 @@ def one_at_a_time(device: str = "any") -> Iterator[None]:
 
 
 def networks_at_once(device: str) -> int:
-    """How many networks may run at once on a device: one, or `NETWORKS` where blocks share a processor's cores.
+    """How many networks this process may run at once on a device: one, or `NETWORKS` where its blocks share a
+    processor's cores. In one of several processes there is one block, which has its share.
 
     Examples
     --------
     >>> networks_at_once("cuda")
     1
     """
-    return NETWORKS if device == "cpu" and cores() < all_cores() else 1
+    shared = device == "cpu" and cores() < all_cores() and parent_process() is None
+    return NETWORKS if shared else 1
 
 
 @contextmanager

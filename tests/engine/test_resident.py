@@ -68,6 +68,12 @@ def test_networks_at_once(four_cores, device, share, expected):
     assert networks_at_once(device) == expected
 
 
+def test_one_of_several_processes_has_its_share_alone(four_cores, monkeypatch):
+    four_cores.share = 1
+    monkeypatch.setattr(resident, "parent_process", lambda: "another")
+    assert networks_at_once("cpu") == 1
+
+
 def test_a_network_that_has_all_cores_runs_alone(four_cores):
     with turn_of_network("cpu"), ThreadPoolExecutor(1) as pool:
         assert not pool.submit(resident._locks["cpu"].acquire, blocking=False).result()
