@@ -60,8 +60,8 @@ def carried(now: Equations, rows: torch.Tensor, state: State) -> Equations | Non
     """Equations of a state that are near those of ``state``, which has only some ``rows`` (n,) of its columns left and
     holds those beyond the rim otherwise; None where the matrix would have to be made anew."""
     at, old = now.at[rows], now.normal
-    around, pairs = _with_neighbours(state.beyond, state)
-    if around.sum() > FEW * len(around) or not of_most(changes_between(at, state.columns)) < ALIKE:
+    around, pairs = _with_neighbours(state.beyond | (changes_between(at, state.columns) > ALIKE), state)
+    if around.sum() > FEW * len(around):
         return None
     number, (i, j, blocks) = torch.cumsum(rows, 0) - 1, old.pairs
     both = rows[i] & rows[j]

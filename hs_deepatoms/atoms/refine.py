@@ -37,7 +37,7 @@ MORE = 2  # steps with columns beyond the rim: their heights are free, and then 
 # background hardly told apart, steps are slow, and windows that stopped after as many would differ
 FURTHER = 3
 ALONE = 4  # further steps of those that have not settled then
-SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
+SAME = 0.005  # relative change of a column for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
