@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 
 from hs_deepatoms._core.cores import all_cores, cores
-from hs_deepatoms.engine.serial import torch_threads
+from hs_deepatoms.engine.serial import torch_threads, usual_threads
 
 NETWORKS = 2  # at once on the cores that blocks share: what more of them hold would be too much memory
 _making = threading.Lock()
@@ -63,7 +63,8 @@ def turn_of_network(device: str) -> Iterator[None]:
         with one_at_a_time(device):
             yield
         return
-    with at_most(at_once, "networks"), torch_threads(max(cores(), all_cores() // at_once)):
+    part = max(cores(), all_cores() // at_once)
+    with at_most(at_once, "networks"), torch_threads(min(part, usual_threads())):
         yield
 
 

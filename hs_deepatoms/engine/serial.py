@@ -89,11 +89,19 @@ def _set_threads(count: int) -> None:
     """Threads that torch uses in this thread: setting them also sets those of threads yet to come, put back here."""
     import torch
 
+    usual = usual_threads()
+    torch.set_num_threads(count)
+    if count != usual:
+        _in_another(lambda: torch.set_num_threads(usual))
+
+
+def usual_threads() -> int:
+    """Threads that torch uses in a thread that nobody has limited: as many as the user, or torch itself, has set."""
+    import torch
+
     found: list = []
     _in_another(lambda: found.append(torch.get_num_threads()))
-    torch.set_num_threads(count)
-    if count != found[0]:
-        _in_another(lambda: torch.set_num_threads(found[0]))
+    return found[0]
 
 
 def _in_another(call: Callable[[], None]) -> None:

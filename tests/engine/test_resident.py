@@ -47,7 +47,11 @@ def four_cores(monkeypatch):
     return here
 
 
-def test_blocks_that_share_the_cores_run_two_networks_at_once_with_half_of_them_each(four_cores):
+@pytest.mark.parametrize(("allowed", "each"), [(3, 2), (1, 1)])
+def test_blocks_that_share_the_cores_run_two_networks_at_once_with_half_of_them_each(
+    allowed, each, four_cores, monkeypatch
+):
+    monkeypatch.setattr(resident, "usual_threads", lambda: allowed)  # what the user has set for torch
     both, threads = threading.Barrier(2), []
 
     def work(_):
@@ -59,7 +63,7 @@ def test_blocks_that_share_the_cores_run_two_networks_at_once_with_half_of_them_
 
     with ThreadPoolExecutor(4) as pool:
         after = list(pool.map(lambda _: on_cores(1, work, _), range(4)))
-    assert threads == [2] * 4 and after == [1] * 4
+    assert threads == [each] * 4 and after == [1] * 4
 
 
 @pytest.mark.parametrize(("device", "share", "expected"), [("cpu", 4, 1), ("cpu", 1, 2), ("cuda", 1, 1)])
