@@ -13,7 +13,7 @@ from hs_deepatoms.atoms.decode import APART, Points, decode
 from hs_deepatoms.atoms.ground import KNOT
 from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.engine.plan import Block
-from hs_deepatoms.engine.resident import at_most, networks_at_once, turn_of_network
+from hs_deepatoms.engine.resident import at_most, turn_of_network
 from hs_deepatoms.modelfile.cache import cached_module
 from hs_deepatoms.prepare.lone import lone_pixels
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
@@ -207,9 +207,8 @@ def network_maps(views, windows, job: Detection):
 
 
 def views_at_once(windows, job: Detection) -> int:
-    """Views in a batch, such that all networks at work stay in the budget."""
-    pixels = np.prod([w.stop - w.start for w in windows])
-    return max(1, int(job.batch_pixels // networks_at_once(job.device) // pixels))
+    """Views in a batch."""
+    return max(1, int(job.batch_pixels // np.prod([w.stop - w.start for w in windows])))
 
 
 def batched(items, n: int):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ MANY = 0.9  # share of the columns that are looked at to tell how far they are
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 RESTLESS = 0.01  # standard deviations: who has farther to go in the end has not converged
 STALE = 0.1  # change of a column that still moves, from where it needs a matrix of its own place
-FEW = 0.1  # share of the columns for which an old matrix is mended rather than made anew
 AT_END = 1 - 1e-6  # of a reach
 
 
@@ -41,62 +40,6 @@ def matrix(state: State) -> Normal:
     """The matrix of the normal equations at a state."""
     weight, weighed, _ = weights_of(state, judged=False)
     return _assembled(state, weight, weighed, pulls(state), stiffness_of(state), free_parameters(state))[0]
-
-
-def matrix_within(state: State, within: float) -> Normal:
-    """The matrix at a state: that of an earlier step, made anew around columns that have changed by more than
-    ``within`` since, relative to their size; all of it where these are many or others are free."""
-    near = state.before[1] if state.before is not None and state.before[0].free is state.free else None
-    if near is None or not torch.equal(near.kept, free_parameters(state)):
-        return matrix(state)
-    changed = changes_between(near.at, state.columns) > within
-    if not changed.any():
-        return near.normal
-    around, pairs = _with_neighbours(changed, state)
-    return matrix(state) if around.sum() > FEW * len(around) else _renewed(near, state, around, pairs)
-
-
-def carried(now: Equations, rows: torch.Tensor, state: State) -> Equations | None:
-    """Equations of a state that are near those of ``state``, which has only some ``rows`` (n,) of its columns left and
-    holds those beyond the rim otherwise; None where the matrix would have to be made anew."""
-    at, old = now.at[rows], now.normal
-    around, pairs = _with_neighbours(state.beyond | (changes_between(at, state.columns) > ALIKE), state)
-    if around.sum() > FEW * len(around):
-        return None
-    number, (i, j, blocks) = torch.cumsum(rows, 0) - 1, old.pairs
-    both = rows[i] & rows[j]
-    left = (number[i[both]], number[j[both]], blocks[both])
-    kept = torch.where(state.beyond[:, None], free_parameters(state), now.kept[rows])
-    near = replace(now, normal=Normal(old.own[rows], left, old.index[rows], old.ground[rows], old.splines), kept=kept)
-    table = torch.where(around[:, None], state.columns.table, at.table)
-    return replace(near, normal=_renewed(near, state, around, pairs), at=Columns.of(table))
-
-
-def _with_neighbours(which: torch.Tensor, state: State) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """Some columns (n,) and all that they touch, and all pairs that touch."""
-    i, j = touching(state)
-    around = which.clone()
-    around[i[which[j]]] = True
-    around[j[which[i]]] = True
-    return around, (i, j)
-
-
-def _renewed(near: Equations, state: State, which: torch.Tensor, pairs: tuple[torch.Tensor, torch.Tensor]) -> Normal:
-    """An earlier matrix with the blocks of some columns (n,), and of the ``pairs`` that they are part of, made anew."""
-    weight, weighed, _ = weights_of(state, judged=False)
-    old, work, rows, (i, j) = near.normal, kernels(weight), torch.nonzero(which)[:, 0], pairs
-    few, prior, shape = state.columns[rows], pulls(state), (state.window, state.sigma, state.elliptical)
-    total = work.sums(few, weighed, weight, *shape)
-    hold(total.hessian, replace(prior, hessian=prior.hessian[rows]))
-    new, kept = which[i] | which[j], ~(which[old.pairs[0]] | which[old.pairs[1]])
-    blocks = work.blocks(state.columns, i[new], j[new], weight, *shape)
-    some = work.assemble(total, blocks, few, state.ground, old.splines, state.sigma)
-    own, index, ground = (v.clone() for v in (old.own, old.index, old.ground))
-    own[rows], index[rows], ground[rows] = some.own, some.index, some.ground
-    joined = tuple(torch.cat([a[kept], b]) for a, b in zip(old.pairs, blocks, strict=True))
-    normal = Normal(own, joined, index, ground, old.splines)
-    _freeze(normal, near.kept)
-    return normal
 
 
 def weights_of(state: State, judged: bool = True) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -194,11 +137,9 @@ def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equ
     ``share`` of the columns have not changed by more than ``within`` since, relative to their size, and none that still
     moves by more than ``STALE``.
     """
-    earlier = state.near
-    if state.before is not None and state.before[0].free is state.free:
-        earlier = state.before[1]
-    if earlier is None:
+    if state.before is None or state.before[0].free is not state.free:
         return None
+    earlier = state.before[1]
     changes = changes_between(earlier.at, state.columns)
     if not of_most(changes, share) < within:
         return None

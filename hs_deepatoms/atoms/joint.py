@@ -13,7 +13,6 @@ from hs_deepatoms.atoms.equations import (
     MANY,
     RESTLESS,
     Equations,
-    carried,
     changes_between,
     equations,
     free_parameters,
@@ -39,6 +38,7 @@ TOLERANCE = 1e-3  # of misfit per column
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 # of a step, relative, after a long one and after a short one: the next step corrects it
 EXACT, ROUGH = 1e-3, 0.02
+LENT = 0.3  # of that where the accuracy is measured by the background's factor of an earlier step
 SETTLED = 0.005  # standard deviations: a smaller step changes nothing
 FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
 # signal-to-noise ratio of a height beyond the rim, all else free: from where it counts at all, and fully; and from
@@ -64,17 +64,20 @@ def step(state: State) -> State:
         state = replace(state, damping=max(0.2 * state.damping, state.least))
     normal = now.normal
     accuracy = ROUGH if state.change < LONG else EXACT
-    system = damped(normal, state.damping)
-    root = system.eliminated.root if state.root is None else state.root
+    system, root = damped(normal, state.damping), state.root
+    if root is None:
+        root = system.eliminated.root
+    else:
+        accuracy *= LENT
     da, db = kernels(normal.own).solve(system, now.columns, now.splines, root=root, accuracy=accuracy)
     scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
     da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
-    before = (replace(state, before=None, near=None, drawn=None), now)
+    before = (replace(state, before=None, drawn=None), now)
     columns = _moved(state, da)
     change = of_most(changes_between(state.columns, columns))
     new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
                   ahead=_ahead(da * scale, state.last), taken=state.taken + 1,
-                  change=change, before=before, root=root if change < LONG else None, near=None)  # fmt: skip
+                  change=change, before=before, root=root if change < LONG else None)  # fmt: skip
     return _called_back(new, normal)
 
 
@@ -105,9 +108,8 @@ def held_by_doubt(state: State, shown: torch.Tensor) -> State:
     held[new] = torch.where(share > NOTHING, sure * (1 - share) / share, torch.inf)
     leeway[new] *= (shown * (ratio - PLACED[0]) / (PLACED[1] - PLACED[0])).clamp(FIRM, 1.0) / FIRM
     # what neighbours find back in the next step is no swinging
-    state, keep = replace(state, held=held, leeway=leeway, before=None, last=None), torch.isfinite(held)
-    state = state if keep.all() else state.kept(keep)
-    return replace(state, near=carried(now, keep, state))
+    state = replace(state, held=held, leeway=leeway, before=None, last=None)
+    return state if (keep := torch.isfinite(held)).all() else state.kept(keep)
 
 
 def _marginal(now: Equations, which: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from hs_deepatoms.atoms.belief import known, trust, unseen
 from hs_deepatoms.atoms.census import births, births_at_rim, doubles, sent_back
-from hs_deepatoms.atoms.equations import matrix_within
+from hs_deepatoms.atoms.equations import free_parameters, matrix, matrix_near
 from hs_deepatoms.atoms.joint import (
     arrived,
     held_by_doubt,
@@ -37,7 +37,7 @@ MORE = 2  # steps with columns beyond the rim: their heights are free, and then 
 # background hardly told apart, steps are slow, and windows that stopped after as many would differ
 FURTHER = 3
 ALONE = 4  # further steps of those that have not settled then
-SAME = 0.005  # relative change of a column for which error bars of an earlier matrix will do
+SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
@@ -293,7 +293,8 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
-    normal = matrix_within(state, SAME)
+    near = matrix_near(state, 1.0, SAME)
+    normal = near.normal if near is not None and torch.equal(near.kept, free_parameters(state)) else matrix(state)
     covariance = kernels(normal.own).covariances(normal)
     c, variance = state.columns, covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
     variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])

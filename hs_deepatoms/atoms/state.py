@@ -59,7 +59,6 @@ class State:
     drawn: tuple | None = None  # columns and splines whose image was made last, and the image
     before: tuple[State, Equations] | None = None  # the last step, to go back to if it was a mistake
     root: np.ndarray | None = None  # of the background's matrix in a step that changed little, for the next ones
-    near: Equations | None = None  # those of a state before others were left out, whose matrix will do for a step
 
     @property
     def parameters(self) -> int:
@@ -71,8 +70,7 @@ class State:
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
                        reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows],
-                       settled=settled, last=last, ahead=ahead, before=None, near=None,
-                       change=np.inf)  # fmt: skip
+                       settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns, beyond: bool = False) -> State:
         """With further columns, of which little is known. They are free to move, but those ``beyond`` the rim are
@@ -86,7 +84,7 @@ class State:
         reach = torch.where(out, WANDER * self.sigma, _reach(start, leeway, self.sigma))
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway, reach=reach,
                         free=free, held=held, beyond=out, settled=None, last=None, ahead=None, before=None,
-                        near=None, change=np.inf)  # fmt: skip
+                        change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)

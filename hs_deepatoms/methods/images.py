@@ -202,6 +202,7 @@ def plan(
     """Blocks for the engine, and the job completed with what tiles need (by default, those of the detector)."""
     from hs_deepatoms.atoms.detect import BYTES_PER_GRID_PIXEL
     from hs_deepatoms.engine.plan import choose_tile, plan_blocks
+    from hs_deepatoms.engine.resident import NETWORKS
 
     shape = source.data.shape[-2:]
     per_pixel = (bytes_per_grid_pixel or BYTES_PER_GRID_PIXEL) * job.zoom**2 + (40 if job.refine == "none" else 80)
@@ -220,6 +221,8 @@ def plan(
     if batch_size is not None:
         grid = int(np.prod([np.ceil(s * job.zoom) + 8 for s in shape]))
         job = replace(job, batch_pixels=batch_size * grid)
+    elif job.device == "cpu":  # several networks may be at work; as many or not, or a bit of the result would change
+        job = replace(job, batch_pixels=job.batch_pixels // NETWORKS)
     if blocks and blocks[0].core_shape != tuple(shape):
         job = replace(job, scalings=_scalings(source, job.masked))
     return blocks, job

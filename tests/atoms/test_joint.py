@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hs_deepatoms.atoms.equations import matrix, matrix_within, touching
+from hs_deepatoms.atoms.equations import matrix, touching
 from hs_deepatoms.atoms.joint import settle, step
 from hs_deepatoms.atoms.kernels import kernels
 from hs_deepatoms.atoms.normal import damped
@@ -88,26 +88,3 @@ def test_a_solution_keeps_bounds_where_the_matrix_is_not_positive():
     spoilt = replace(normal, pairs=(i, j, 1.3 * blocks), raised={})
     assert np.linalg.eigvalsh(dense(spoilt))[0] < 0
     assert kernels(a).solve(spoilt, a, b, accuracy=1e-6)[0].abs().max() < 1.5 * usual.abs().max()
-
-
-@pytest.mark.parametrize("elliptical", [False, True])
-def test_a_matrix_is_mended_around_the_few_columns_that_have_changed(elliptical):
-    rng = np.random.default_rng(3)
-    y, x = (v.reshape(-1) + rng.normal(0, 0.5, 70) for v in np.mgrid[7:72:10, 7:103:10])
-    image = rng.poisson(100 * draw_columns((78, 111), y, x, np.ones(70), 2.2) + 10) / 100
-    state = begin_fit(image, y, x, 2.2, knot=18.0)
-    state = as_ellipses(state, (0.1, 0.0)) if elliptical else state
-    for _ in range(5):
-        state = step(state)
-    table = state.columns.table.clone()
-    table[33, :4] += torch.tensor([1.0, -0.5, -0.3, 0.1], dtype=table.dtype)
-    state = replace(state, columns=Columns.of(table), drawn=None)
-    earlier, mended, anew = state.before[1].normal, matrix_within(state, 0.05), matrix(state)
-    assert len(mended.pairs[0]) == len(anew.pairs[0])
-    there = dense(anew)
-    assert np.abs(dense(mended) - there).max() < 0.02  # the last step is not nothing for all others
-    assert np.abs(dense(earlier) - there).max() > 0.1
-    diagonal = [n.own[33].diagonal() for n in (earlier, mended, anew)]
-    assert torch.allclose(diagonal[1], diagonal[2], rtol=1e-6) and not torch.allclose(
-        diagonal[0], diagonal[2], rtol=0.1
-    )
