@@ -328,7 +328,7 @@ def killer(client, blocks: int):
     @contextmanager
     def watching():
         victim = next(iter(client.run(os.getpid).values()))
-        killed, seen, whole = [], [], runners.ClusterRunner.run
+        killed, seen, whole = [], [], runners.ClusterRunner._run
 
         def run(self, parts, calls, tick):
             def counted():
@@ -340,11 +340,11 @@ def killer(client, blocks: int):
 
             return whole(self, parts, calls, counted)
 
-        runners.ClusterRunner.run = run
+        runners.ClusterRunner._run = run
         try:
             yield killed
         finally:
-            runners.ClusterRunner.run = whole
+            runners.ClusterRunner._run = whole
 
     return watching()
 
