@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from hs_deepatoms.engine.resident import one_at_a_time
+from hs_deepatoms.engine.resident import turn_of_network
 from hs_deepatoms.modelfile.cache import cached_module
 
 
@@ -16,7 +16,7 @@ def survey_classifier(model: str, sha256: str, device: str) -> tuple[Callable[[n
     module = cached_module(model, sha256, device, name="survey")
 
     def classify(crops: np.ndarray) -> np.ndarray:
-        with one_at_a_time(device), torch.inference_mode():
+        with turn_of_network(device), torch.inference_mode():
             tensor = torch.from_numpy(np.ascontiguousarray(crops, np.float32))[:, None].to(device)
             return torch.softmax(module(tensor), 1).double().cpu().numpy()
 

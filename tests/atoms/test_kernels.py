@@ -167,6 +167,16 @@ def test_solutions(state, monkeypatch):
     alike(torch.cat([p.flatten(), q]), one, 1e-6)
 
 
+def test_a_factor_of_a_system_that_is_much_the_same_gives_the_same_solution(state, monkeypatch):
+    a, b = torch.ones(len(state.columns), 6 if state.elliptical else 4).double(), torch.ones(state.ground.size).double()
+    for kind, normal, other in zip(KINDS, systems(state, 1.0), systems(state, 1.3), strict=True):
+        by_kind(monkeypatch, kind)
+        lent = other.eliminated.root
+        assert not np.allclose(lent, normal.eliminated.root, rtol=1e-3)
+        found = [kind.solve(normal, a, b, root=root, accuracy=1e-9, most=300) for root in (lent, None)]
+        alike(*(torch.cat([x.flatten(), y]) for x, y in found))
+
+
 def test_covariances(state, monkeypatch):
     found = []
     for kind, normal in zip(KINDS, systems(state, 0.0), strict=True):
