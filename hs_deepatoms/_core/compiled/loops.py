@@ -61,11 +61,11 @@ def _sources() -> tuple:
 def in_parts(compiled: Callable, n: int, *arguments, part: int = 512) -> None:
     """``compiled(start, stop, *arguments)`` for all parts of ``range(n)``, on as many threads as there are cores.
 
-    A part writes what no other one does, and is the same part however many threads there are.
+    A part writes what no other one does, and nothing of it depends on where parts begin: one thread takes all at once.
     """
     if n <= 2 * part or cores() == 1:
-        for start in range(0, n, part):
-            compiled(start, min(n, start + part), *arguments)
+        if n:
+            compiled(0, n, *arguments)
         return
     starts = iter(range(0, n, part))
 

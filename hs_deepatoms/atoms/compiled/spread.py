@@ -86,12 +86,14 @@ def filled(matrix, members, count, own, ends, other, pair, i, blocks, index, gro
 
 @kernel
 def reduce(matrix, size, rows, width):
-    """Eliminate the first ``rows`` of ``size`` rows from those after them."""
+    """Eliminate the first ``rows`` of ``size`` rows of a symmetric matrix, and of what stands beside it, from those
+    after them; below its diagonal it stays as it was."""
     for p in range(rows):
-        line = matrix[p, p + 1 : width]
+        inverse = 1 / matrix[p, p]
         for q in range(p + 1, size):
-            factor, to = matrix[q, p] / matrix[p, p], matrix[q, p + 1 : width]
+            factor = matrix[p, q] * inverse
             if factor != 0:
+                line, to = matrix[p, q:width], matrix[q, q:width]
                 for m in range(len(line)):
                     to[m] -= factor * line[m]
 
@@ -144,8 +146,8 @@ def covariances(
         size, before = (count + 1) * k, count * k
         reduce(matrix, size, before, size + 16)
         for p in range(k):
-            for q in range(k):
-                corner[p, q] = matrix[before + p, before + q]
+            for q in range(p, k):
+                corner[p, q] = corner[q, p] = matrix[before + p, before + q]
         inverted(corner, root, inverse, 0.0)
         responses(inverse, matrix[before:size, size : size + 16], factors[cell[n]], response, scaled)
         for p in range(k):

@@ -195,28 +195,36 @@ def strengths(start, stop, i, j, blocks, roots, out):
     k = roots.shape[1]
     inner = np.zeros((k, k))
     for n in range(start, stop):
-        one, two = roots[i[n]], roots[j[n]]
+        if k == 4:  # a number that the compiler knows: loops are written out
+            out[n] = strength(blocks[n], roots[i[n]], roots[j[n]], 4, inner)
+        else:
+            out[n] = strength(blocks[n], roots[i[n]], roots[j[n]], k, inner)
+
+
+@kernel
+def strength(block, one, two, k, inner):
+    for q in range(k):
+        for p in range(k):
+            total = block[p, q]
+            for m in range(p):
+                total -= one[p, m] * inner[m, q]
+            inner[p, q] = total / one[p, p]
+    for q in range(k):
+        inverse = 1 / two[q, q]
+        for p in range(k):
+            total = inner[p, q]
+            for m in range(q):
+                total -= two[q, m] * inner[p, m]
+            inner[p, q] = total * inverse
+    along = across = square = 0.0
+    for p in range(k):
+        row = column = 0.0
         for q in range(k):
-            for p in range(k):
-                total = blocks[n, p, q]
-                for m in range(p):
-                    total -= one[p, m] * inner[m, q]
-                inner[p, q] = total / one[p, p]
-        for p in range(k):
-            for q in range(k):
-                total = inner[p, q]
-                for m in range(q):
-                    total -= two[q, m] * inner[p, m]
-                inner[p, q] = total / two[q, q]
-        along = across = square = 0.0
-        for p in range(k):
-            row = column = 0.0
-            for q in range(k):
-                row += abs(inner[p, q])
-                column += abs(inner[q, p])
-                square += inner[p, q] * inner[p, q]
-            along, across = max(along, row), max(across, column)
-        out[n] = sqrt(min(along * across, square))
+            row += abs(inner[p, q])
+            column += abs(inner[q, p])
+            square += inner[p, q] * inner[p, q]
+        along, across = max(along, row), max(across, column)
+    return sqrt(min(along * across, square))
 
 
 @kernel
@@ -255,10 +263,10 @@ def taken(start, stop, order, ends, inverse, index, ground, nx, values):
             for beside in range(4):
                 at, to = 4 * down + beside, index[n, 0] + down * nx + beside
                 g0, g1, g2, g3 = ground[n, 0, at], ground[n, 1, at], ground[n, 2, at], ground[n, 3, at]
-                for q in range(16):
+                for q in range(4 * down, 16):
                     line[q] = g0 * lean[0, q] + g1 * lean[1, q] + g2 * lean[2, q] + g3 * lean[3, q]
                 for m in range(4, len(lean)):
-                    for q in range(16):
+                    for q in range(4 * down, 16):
                         line[q] += ground[n, m, at] * lean[m, q]
                 for e in range(4 - down):
                     for q in range(4):
