@@ -23,17 +23,22 @@ WEAKEST = 0.1  # of the neighbours' height: what is left beside a strong column 
 
 def births(state: State, ratio: torch.Tensor, height: torch.Tensor, least: float) -> Columns:
     """Columns to add: maxima of the evidence above ``least``, away from what is there."""
-    new, _ = _maxima(state, ratio, height, least)
+    new = _like(state, *_maxima(ratio, height, least, _faintest(state))[:3])
     return new[_in_the_open(state, new)]
 
 
-def _maxima(state: State, ratio, height, least: float, origin=(0, 0)) -> tuple[Columns, torch.Tensor]:
-    """Columns at the maxima of maps that begin at the pixel ``origin``, and the ratio of each."""
-    best = _highest(ratio, 2)
-    lowest = FAINTEST * state.columns.height.median() if len(state.columns) else 0.0
-    y, x = torch.nonzero((ratio == best) & (ratio > least) & (height > lowest), as_tuple=True)
+def _faintest(state: State) -> float:
+    """Height below which nothing is looked for."""
+    return FAINTEST * float(state.columns.height.median()) if len(state.columns) else 0.0
+
+
+def _maxima(ratio: torch.Tensor, height: torch.Tensor, least: float, lowest: float, origin=(0, 0)) -> torch.Tensor:
+    """Where (y, x) maps have maxima, heights and ratios there, (4, n); the maps begin at the pixel ``origin``."""
+    y, x = torch.nonzero((ratio == _highest(ratio, 2)) & (ratio > least) & (height > lowest), as_tuple=True)
+    if not len(y):
+        return ratio.new_zeros(4, 0, dtype=torch.float64)
     there = [p + _to_the_top(ratio, y, x, axis) + origin[axis] for axis, p in enumerate((y, x))]
-    return _like(state, *there, height[y, x].double()), ratio[y, x].double()
+    return torch.stack([*there, height[y, x].double(), ratio[y, x].double()])
 
 
 def _to_the_top(ratio: torch.Tensor, y: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:
@@ -85,37 +90,37 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float) -> tuple[Colum
     """
     deep = int(6 * state.sigma) + 2  # what the outermost pixels' evidence depends on
     rim, out = max(1, int(0.5 * state.sigma)), int(OUTSIDE * state.sigma) + 1
-    found = []
+    found, lowest = [], _faintest(state)
     for side in range(4):
         strip, edge = _side(side, deep), _side(side, rim + out)
         image, valid, there = (F.pad(v[strip], [out] * 4) for v in (state.image, state.valid, mean))
-        ratio, amount = evidence(replace(state, image=image, valid=valid), there)
-        ratio, amount = _no_higher(state, ratio, amount)
+        ratio, amount = (v[edge] for v in evidence(replace(state, image=image, valid=valid), there))
         first = [-out, -out]
         if side % 2:
             first[side // 2] = mean.shape[side // 2] - rim
-        found.append(_maxima(state, ratio[edge], amount[edge], least, first))
-    found.append(_in_holes(state, mean, least))
-    new, ratio = Columns.join(*(f for f, _ in found)), torch.cat([r for _, r in found])
+        found.append(_maxima(*_no_higher(state, ratio, amount), least, lowest, first))
+    found.append(_in_holes(state, mean, least, lowest))
+    *new, ratio = torch.cat(found, 1)
+    if not len(ratio):
+        return state.columns[:0], ratio
+    new = _like(state, *new)
     once = ~doubles(new, state.sigma, -torch.arange(len(new), device=ratio.device))  # corners are seen twice
     once[once.clone()] = _in_the_open(state, new[once], BEYOND)
     return new[once], ratio[once]
 
 
-def _in_holes(state: State, mean: torch.Tensor, least: float) -> tuple[Columns, torch.Tensor]:
-    """The same for columns on pixels without a value, whose flanks show beside these."""
-    none = _like(state, *(mean.new_zeros(0, dtype=torch.float64) for _ in range(3)))
-    side = 2 * int(state.sigma) + 1
-    if int((~state.valid).sum()) <= HOLE * (side // 2 + 1) ** 2:  # too few for half of any square, cut by corners
-        return none, none.y
+def _in_holes(state: State, mean: torch.Tensor, least: float, lowest: float) -> torch.Tensor:
+    """The same for columns on pixels without a value, whose flanks show beside these: as of `_maxima`."""
+    none, side = mean.new_zeros(4, 0, dtype=torch.float64), 2 * int(state.sigma) + 1
+    lost = state.valid.numel() - int(state.valid.count_nonzero())
+    if lost <= HOLE * (side // 2 + 1) ** 2:  # too few for half of any square, cut by corners
+        return none
     lost = F.avg_pool2d((~state.valid).float()[None], side, 1, side // 2, count_include_pad=False)[0]
     if not (lost > HOLE).any():
-        return none, none.y
-    ratio, amount = _no_higher(state, *evidence(state, mean))
-    new, ratio = _maxima(state, ratio, amount, least)
-    y, x = (p.round().long().clamp(0, n - 1) for p, n in zip((new.y, new.x), mean.shape, strict=True))
-    inside = lost[y, x] > HOLE
-    return new[inside], ratio[inside]
+        return none
+    new = _maxima(*_no_higher(state, *evidence(state, mean)), least, lowest)
+    y, x = (p.round().long().clamp(0, n - 1) for p, n in zip(new[:2], mean.shape, strict=True))
+    return new[:, lost[y, x] > HOLE]
 
 
 def _no_higher(state: State, ratio: torch.Tensor, height: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
