@@ -101,9 +101,7 @@ def touching(state: State) -> tuple[torch.Tensor, torch.Tensor]:
     c = state.columns
     width = torch.exp(c.log_width + torch.hypot(c.plus, c.cross) / 2) if state.elliptical else torch.exp(c.log_width)
     most = min(float(width.max()), WIDE * state.sigma) if len(c) else 0.0
-    i, j = near_pairs(c, FAR * most)
-    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < FAR / 2 * (width[i] + width[j])
-    return i[near], j[near]
+    return kernels(c.y).within(c, *near_pairs(c, FAR * most), FAR / 2 * width)
 
 
 @dataclass

@@ -70,7 +70,7 @@ def step(state: State) -> State:
     else:
         accuracy *= LENT
     da, db = kernels(normal.own).solve(system, now.columns, now.splines, root=root, accuracy=accuracy)
-    scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2))
+    scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2).contiguous())
     da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
     before = (replace(state, before=None, drawn=None), now)
     columns = _moved(state, da)

@@ -73,7 +73,8 @@ def damped(normal: Normal, damping: float) -> Normal:
     diagonal = normal.own.diagonal(dim1=1, dim2=2)
     if len(diagonal):
         diagonal = torch.maximum(diagonal, WELL * diagonal.median(0).values)
-    own = normal.own + damping * torch.diag_embed(diagonal)
+    own = normal.own.clone()
+    own.diagonal(dim1=1, dim2=2).add_(diagonal, alpha=damping)
     normal.raised.clear()
     normal.raised[damping] = replace(normal, own=own, splines=normal.splines.raised(damping), raised={})
     return normal.raised[damping]

@@ -196,6 +196,14 @@ def near_pairs(c: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]
     return i, j
 
 
+def within(
+    c: Columns, i: torch.Tensor, j: torch.Tensor, reach: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of pairs (p,), (p,) those that are nearer than what both reach (n,) together."""
+    near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < reach[i] + reach[j]
+    return i[near], j[near]
+
+
 def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
     """An image filtered by a bell along both axes; zeros around it."""
     half = len(bell) // 2

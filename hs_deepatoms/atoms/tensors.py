@@ -14,11 +14,12 @@ from hs_deepatoms.atoms.peaks import (
     pair_blocks,
     slopes,
     sums,
+    within,
 )
 
 __all__ = ["Elimination", "assemble", "beyond", "blocks", "covariances", "draw_on", "far_blocks", "filtered",
            "hessian", "level", "local_heights", "majorant", "near_pairs", "pair_blocks", "project", "slopes", "solve",
-           "sums", "surface", "weigh", "weigh_under"]  # fmt: skip
+           "sums", "surface", "weigh", "weigh_under", "within"]  # fmt: skip
 
 surface, project, hessian, level = Ground.image, Ground.project, Ground.hessian, Ground.level
 weigh, weigh_under, beyond = Noise.weigh, Noise.weigh_under, Noise.beyond

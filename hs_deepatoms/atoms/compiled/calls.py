@@ -130,6 +130,12 @@ def near_pairs(c: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]
     return i, j
 
 
+def within(c: Columns, i, j, reach: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    one, two = np.empty(len(i), np.int64), np.empty(len(i), np.int64)
+    n = _pairs.within(c.table.numpy(), i.numpy(), j.numpy(), reach.numpy(), one, two)
+    return torch.from_numpy(one[:n]), torch.from_numpy(two[:n])
+
+
 def blocks(c: Columns, i, j, weight, window: Window, unit: float, elliptical: bool):
     if elliptical:
         return i, j, pair_blocks(c, i, j, weight, window, unit, True)

@@ -24,6 +24,18 @@ from hs_deepatoms.atoms.compiled.moments import moments, powers, tilted, times_t
 
 
 @kernel
+def within(table, i, j, reach, one, two):
+    """Pairs (i, j) that are nearer than what both reach together, into ``one`` and ``two``; how many these are."""
+    count = 0
+    for n in range(len(i)):
+        a, b = i[n], j[n]
+        dy, dx, most = table[a, Y] - table[b, Y], table[a, X] - table[b, X], reach[a] + reach[b]
+        one[count], two[count] = a, b
+        count += dy * dy + dx * dx < most * most
+    return count
+
+
+@kernel
 def parted(table, i, j, least, tails, rim, shape, one, two):
     """Pairs (i, j) into ``one`` and ``two``: first, and how many these are, those that touch with more than tails, or
     where the image ends."""
