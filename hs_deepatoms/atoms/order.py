@@ -210,8 +210,8 @@ class Sites:
         i, j = (np.rint((end - a) / CELL).astype(np.int32) for end, a in zip(ends, low, strict=True))
         squares = np.stack([(np.clip(w, 0, None) // PITCH).astype(int) for w in (u, v)])
         squares -= squares.min(1, keepdims=True)
-        near = _cells_near((u - low[0]) / CELL, (v - low[1]) / CELL, cells, tolerance / CELL)
-        return Sites(tuple(cells), *_by_cell(near, cells[0] * cells[1]), i * cells[1] + j, inside, squares, vectors)
+        claimed = _by_cell((u - low[0]) / CELL, (v - low[1]) / CELL, cells, tolerance / CELL)
+        return Sites(tuple(cells), *claimed, i * cells[1] + j, inside, squares, vectors)
 
     def evidence(self, p: np.ndarray) -> Evidence:
         """What stands at the equivalents, given the probabilities of all candidates."""
@@ -281,28 +281,16 @@ class Sites:
         return sums.reshape(-1, sums.shape[-1])
 
 
-def _cells_near(a, b, cells, distance: float) -> np.ndarray:
-    """Cells of the map within a distance of each candidate; the map's last cell and one for those too far away."""
-    half = int(np.ceil(distance))
-    di, dj = (d.ravel() for d in np.mgrid[-half : half + 1, -half : half + 1])
-    some = np.hypot(di, dj) <= distance + 0.75  # the others are too far from wherever in its cell a candidate stands
-    i, j = np.rint(a), np.rint(b)
-    rows, columns = ((i - a)[:, None] + di[some]) ** 2, ((j - b)[:, None] + dj[some]) ** 2
-    cell = (i * cells[1] + j).astype(np.int64)[:, None] + (di * cells[1] + dj)[some]
-    return np.where(rows + columns <= distance**2, cell, cells[0] * cells[1])
+def _by_cell(a, b, cells, distance: float) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """``Sites.alone`` and ``Sites.shared``: candidates claim the cells of the map within a distance of them."""
+    from hs_deepatoms.atoms.compiled import sites
 
-
-def _by_cell(near: np.ndarray, cells: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """``Sites.alone`` and ``Sites.shared`` from the cells (n, k) near each candidate."""
-    n, k = near.shape
-    cell, candidate = near.ravel(), np.repeat(np.arange(n, dtype=np.int32), k)
-    number = np.bincount(cell, minlength=cells + 1)
-    number[cells] = 0
-    claims = number[cell]
-    alone = np.full(cells + 1, n, np.int32)
-    alone[cell[claims == 1]] = candidate[claims == 1]
-    several = claims > 1
-    return alone, (cell[several], candidate[several])
+    total = cells[0] * cells[1]
+    alone, number = np.full(total + 1, len(a), np.int32), np.zeros(total, np.int32)
+    several = sites.claimed(a, b, cells[1], distance, number, alone)
+    cell, candidate = np.empty(several, np.int64), np.empty(several, np.int32)
+    sites.shared(a, b, cells[1], distance, number, cell, candidate)
+    return alone, (cell, candidate)
 
 
 def vectors_of_grains(u, v, p) -> np.ndarray:

@@ -10,6 +10,48 @@ from hs_deepatoms._core.compiled.loops import kernel
 
 
 @kernel
+def reached(a, b, row, distance):
+    """The row of the map of a candidate at (a, b), shifted by ``row``, and the first and last column within reach."""
+    i = np.rint(a) + row
+    left = distance * distance - (i - a) * (i - a)
+    if left < 0:
+        return i, 0, -1
+    return i, np.ceil(b - np.sqrt(left)), np.floor(b + np.sqrt(left))
+
+
+@kernel
+def claimed(a, b, width, distance, number, alone):
+    """How many candidates claim each cell of a map, and the one that does where it is one; how many claims there are
+    on cells with several."""
+    half, none = int(np.ceil(distance)), len(a)
+    for n in range(len(a)):
+        for row in range(-half, half + 1):
+            i, first, last = reached(a[n], b[n], row, distance)
+            for cell in range(int(i) * width + int(first), int(i) * width + int(last) + 1):
+                number[cell] += 1
+                alone[cell] = n
+    several = 0
+    for cell in range(len(number)):
+        if number[cell] > 1:
+            alone[cell] = none
+            several += number[cell]
+    return several
+
+
+@kernel
+def shared(a, b, width, distance, number, cells, candidates):
+    """The claims on cells with several."""
+    half, place = int(np.ceil(distance)), 0
+    for n in range(len(a)):
+        for row in range(-half, half + 1):
+            i, first, last = reached(a[n], b[n], row, distance)
+            for cell in range(int(i) * width + int(first), int(i) * width + int(last) + 1):
+                if number[cell] > 1:
+                    cells[place], candidates[place] = cell, n
+                    place += 1
+
+
+@kernel
 def looked_up(start, stop, there, occupant, p, who, found):
     """Who stands in the cells ``there`` of some rows, and with which probability; the last of ``p`` is nobody's."""
     for n in range(start, stop):
