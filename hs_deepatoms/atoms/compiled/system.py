@@ -193,38 +193,32 @@ def invert(start, stop, matrices, roots, out):
 def strengths(start, stop, i, j, blocks, roots, out):
     """How strongly pairs couple: no less than the largest singular value of ``L_i^-1 block L_j^-T``."""
     k = roots.shape[1]
-    inner = np.zeros((k, k))
+    inner, by_one, by_two = np.zeros((k, k)), np.zeros(k), np.zeros(k)
     for n in range(start, stop):
-        if k == 4:  # a number that the compiler knows: loops are written out
-            out[n] = strength(blocks[n], roots[i[n]], roots[j[n]], 4, inner)
-        else:
-            out[n] = strength(blocks[n], roots[i[n]], roots[j[n]], k, inner)
-
-
-@kernel
-def strength(block, one, two, k, inner):
-    for q in range(k):
+        one, two = roots[i[n]], roots[j[n]]
         for p in range(k):
-            total = block[p, q]
-            for m in range(p):
-                total -= one[p, m] * inner[m, q]
-            inner[p, q] = total / one[p, p]
-    for q in range(k):
-        inverse = 1 / two[q, q]
-        for p in range(k):
-            total = inner[p, q]
-            for m in range(q):
-                total -= two[q, m] * inner[p, m]
-            inner[p, q] = total * inverse
-    along = across = square = 0.0
-    for p in range(k):
-        row = column = 0.0
+            by_one[p], by_two[p] = 1 / one[p, p], 1 / two[p, p]
         for q in range(k):
-            row += abs(inner[p, q])
-            column += abs(inner[q, p])
-            square += inner[p, q] * inner[p, q]
-        along, across = max(along, row), max(across, column)
-    return sqrt(min(along * across, square))
+            for p in range(k):
+                total = blocks[n, p, q]
+                for m in range(p):
+                    total -= one[p, m] * inner[m, q]
+                inner[p, q] = total * by_one[p]
+        for p in range(k):
+            for q in range(k):
+                total = inner[p, q]
+                for m in range(q):
+                    total -= two[q, m] * inner[p, m]
+                inner[p, q] = total * by_two[q]
+        along = across = square = 0.0
+        for p in range(k):
+            row = column = 0.0
+            for q in range(k):
+                row += abs(inner[p, q])
+                column += abs(inner[q, p])
+                square += inner[p, q] * inner[p, q]
+            along, across = max(along, row), max(across, column)
+        out[n] = sqrt(min(along * across, square))
 
 
 @kernel
