@@ -50,7 +50,7 @@ def typical_frame(source: Source, look: Look, frames: tuple[int, ...]) -> SeenFr
     """That with the median width, of the frames that are neither emptier nor less decided than others: the crystal may
     have left the field for some, or a film have come into it.
 
-    ``frames`` are in an order that is told by what they show, so that no other order decides.
+    ``frames`` are those first that show columns most clearly, so that what they show decides, not their order in time.
     """
     from hs_deepatoms.atoms.pile import indecision
 
@@ -60,6 +60,6 @@ def typical_frame(source: Source, look: Look, frames: tuple[int, ...]) -> SeenFr
                if doubt <= MORE_DOUBT[0] * min(doubts) + MORE_DOUBT[1]]  # fmt: skip
     most = max(len(one.found.y) for one in decided)
     full = [one for one in decided if 2 * len(one.found.y) >= most]
-    if len(full) == 1:
+    if len(full) < 3:
         return full[0]
-    return sorted(full, key=lambda one: one.width)[(len(full) - 1) // 2]
+    return sorted(full, key=lambda one: one.width)[len(full) // 2]
