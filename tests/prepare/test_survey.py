@@ -125,3 +125,21 @@ def test_frames_that_show_the_columns_best_come_first():
     grain, slope = np.random.default_rng(2).normal(0, 1, (140, 300)), np.linspace(0, 20, 300)
     frames = [grain + height * slope for height in (3, 1, 4, 2)]  # of the range the grain is ever less
     assert shown_of(frames, [0, 1, 2, 3])[1] == [1, 3, 0, 2]
+
+
+def test_the_other_contrast_is_named_where_it_is_nearly_as_likely():
+    sigma, evidence = 0.5 * 2 ** (np.arange(20) / 4), np.zeros((2, 20))
+    evidence[0, 12], evidence[1, 8] = 8.0, 8.4
+    seen = _best(evidence, 0.0, np.zeros((2, 20)), sigma, None)
+    assert seen.dark and not seen.rival.dark and seen.rival.confidence < seen.confidence
+    assert seen.rival.sigma == pytest.approx(4.0, rel=0.1) and seen.sigma == pytest.approx(2.0, rel=0.1)
+    evidence[0, 12] = 4.0
+    assert _best(evidence, 0.0, np.zeros((2, 20)), sigma, None).rival is None
+
+
+def test_nothing_is_refutable_up_to_a_point():
+    sigma, evidence = 0.5 * 2 ** (np.arange(20) / 4), np.zeros((2, 20))
+    evidence[0, 12] = 8.0
+    likely, unlikely, none = (_best(evidence, n, np.zeros((2, 20)), sigma, None) for n in (2.0, 4.7, 6.0))
+    assert not likely.unlikely and unlikely.unlikely and unlikely.doubtful and unlikely.confidence > 0
+    assert none.confidence == 0 and none.sigma == DEFAULT_SIGMA
