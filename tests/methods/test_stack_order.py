@@ -53,7 +53,7 @@ def whole_stack(name):
 
 @pytest.mark.parametrize("name", ["rough films", "three widths", "dead and faint", "one crystal", "other contrast"])
 def test_any_order_of_a_short_stack_gives_the_same_atoms(name):
-    """Its scale was that of whichever good frame came first; of a crystal far from the middle nothing was seen."""
+    """Its scale was that of whichever good frame came first."""
     stack = whole_stack(name)
     n, rng = len(stack), np.random.default_rng(len(name))
     table = find(stack)
