@@ -19,7 +19,7 @@ from hs_deepatoms._core.errors import StoreError, explain
 
 JOB = "job.json"
 DIGITS = 32  # of a hash, at least
-LOADED = 2**28  # bytes that are loaded to tell data from others: far sooner than columns are found in them
+LOADED, AT_ONCE = 2**28, 2**25  # bytes that are loaded to tell data from others, and at a time (or a chunk of more)
 WORDS = {  # for what is told by hashes
     "blocks": "the frames are divided otherwise: other chunks, navigation_chunks or batch_size",
     "sample": "other values of pixels",
@@ -208,8 +208,10 @@ def fingerprint(data, frames: int = 8, lines: int = 512, loaded: int = LOADED) -
 
 
 def _of_chunks(flat, chosen: np.ndarray) -> list[np.ndarray]:
-    """Frames in groups that are loaded together: a chunk of several is loaded once."""
+    """Frames in groups that are loaded together: a chunk of several is loaded once, small ones many at a time."""
     if not hasattr(flat, "chunks"):
         return [chosen[k : k + 1] for k in range(len(chosen))]
-    chunk = np.searchsorted(np.cumsum(flat.chunks[0]), chosen, side="right")
-    return np.split(chosen, np.flatnonzero(np.diff(chunk)) + 1)
+    ends = np.cumsum(flat.chunks[0])
+    chunk = np.searchsorted(ends, chosen, side="right")
+    group = (ends[chunk] - 1) // max(1, int(AT_ONCE // max(flat.dtype.itemsize * np.prod(flat.shape[1:]), 1)))
+    return np.split(chosen, np.flatnonzero(np.diff(group)) + 1)

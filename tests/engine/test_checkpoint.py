@@ -136,7 +136,7 @@ def test_of_more_data_as_many_frames_are_loaded_as_a_part_of_them_holds():
     for bytes_, frames in ((0, 8), (20 * data[0].nbytes + 5, 20), (data.nbytes, 40)):
         lazy, loaded = counted(data, ((1,) * 40, (9,), (11,)))
         fingerprint(lazy, loaded=bytes_)
-        assert len(loaded) == frames and loaded[0] == 0 and loaded[-1] == 39
+        assert len(loaded) == frames and min(loaded) == 0 and max(loaded) == 39
 
 
 @pytest.mark.parametrize("left", [0, 0.5, "zeros", "one byte"])
