@@ -191,8 +191,8 @@ def _short(value: Any) -> str:
 def fingerprint(data, frames: int = 8, lines: int = 512, loaded: int = LOADED) -> dict[str, Any]:
     """Shape, dtype and a hash of some lines: tells other data from the same without reading it all.
 
-    Of arrays in memory lines of every frame; so it is of data that have to be loaded, up to ``loaded`` bytes of them, and
-    beyond that of as many frames as these bytes hold, at least ``frames``, spread over the stack.
+    Of arrays in memory lines of every frame; so it is of data that have to be loaded, up to ``loaded`` bytes of them,
+    and beyond that of as many frames as these bytes hold, at least ``frames``, spread over the stack.
     """
     flat = data.reshape((-1, *data.shape[-2:])) if data.ndim != 3 else data
     n = flat.shape[0]

@@ -174,7 +174,9 @@ def survey(source: Source, model: Model, frames: np.ndarray, *, contrast, limits
     # lazy frames of moderate size are loaded once, not once per window
     @lru_cache(maxsize=int(np.clip(WHOLE_FRAME_BYTES // max(frame_bytes, 1), 1, SURVEY_ALL)))
     def load(frame: int) -> np.ndarray:
-        return np.asarray(frame_of(source, frame))
+        pixels = frame_of(source, frame)
+        # a part of a chunk would keep all of it
+        return pixels if isinstance(pixels, np.ndarray) else np.asarray(pixels).copy()
 
     def read(frame: int, rows: slice, columns: slice) -> np.ndarray:
         return load(frame)[rows, columns] if small else np.asarray(frame_of(source, frame)[rows, columns])

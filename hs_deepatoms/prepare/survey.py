@@ -143,7 +143,7 @@ def _scalings(read, groups, shape, masked, enough: int) -> dict[int, FrameScale]
         for frame in group:
             pixels = read(frame, coarse, coarse)
             scaling = frame_scale(pixels, hidden)
-            if scaling.span > 0:
+            if scaling.span != 0:
                 found[frame], keys[frame] = scaling, (scaling.span, scaling.centre, _mean(pixels))
     if len(set(keys.values())) < len(keys):  # of whole counts many a frame has the same
         keys = {f: (*key, hashlib.blake2b(_bytes(read(f, coarse, coarse))).digest()) for f, key in keys.items()}
@@ -151,7 +151,8 @@ def _scalings(read, groups, shape, masked, enough: int) -> dict[int, FrameScale]
 
 
 def _mean(pixels: np.ndarray) -> float:
-    mean = float(np.mean(pixels, dtype=np.float64))
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinities
+        mean = float(np.mean(pixels, dtype=np.float64))
     return mean if np.isfinite(mean) else 0.0
 
 
