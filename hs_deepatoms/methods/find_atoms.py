@@ -65,10 +65,10 @@ def find_atoms(
     Nothing needs to be set: intensities are scaled per frame by robust percentiles, the width and contrast of the
     columns are measured from the image, the image is resampled to the width the network knows, and columns are read off
     a presence map with a sub-pixel offset and its uncertainty. Of a stack all frames up to twelve, or six of more, are
-    looked at, and one of those that show columns most clearly is measured, for all of them; the order of the frames
-    does not matter. Frames in which columns are found that are less decided, far fewer or of another width are then
-    looked at by themselves. Where the image may as well be noise or a bare film, and what is found is not convincing as
-    a whole, the table is empty, with a warning; such frames of a stack simply have no atoms.
+    looked at, and one of those that show columns most clearly is measured, for all of them; the order of up to twelve,
+    or that of more backwards, does not matter. Frames in which columns are found that are less decided, far fewer or of
+    another width are then looked at by themselves. Where the image may as well be noise or a bare film, and what is
+    found is not convincing as a whole, the table is empty, with a warning; such frames of a stack simply have no atoms.
 
     Parameters
     ----------
