@@ -19,6 +19,7 @@ from hs_deepatoms._core.errors import StoreError, explain
 
 JOB = "job.json"
 DIGITS = 32  # of a hash, at least
+LOADED, AT_ONCE = 2**28, 2**25  # bytes that are loaded to tell data from others, and at a time (or a chunk of more)
 WORDS = {  # for what is told by hashes
     "blocks": "the frames are divided otherwise: other chunks, navigation_chunks or batch_size",
     "sample": "other values of pixels",
@@ -187,17 +188,30 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def fingerprint(data, frames: int = 8, lines: int = 512) -> dict[str, Any]:
+def fingerprint(data, frames: int = 8, lines: int = 512, loaded: int = LOADED) -> dict[str, Any]:
     """Shape, dtype and a hash of some lines: tells other data from the same without reading it all.
 
-    Of arrays in memory lines of every frame, of those that have to be loaded lines of some frames only.
+    Of arrays in memory lines of every frame; so it is of data that have to be loaded, up to ``loaded`` bytes of them,
+    and beyond that of as many frames as these bytes hold, at least ``frames``, spread over the stack.
     """
     flat = data.reshape((-1, *data.shape[-2:])) if data.ndim != 3 else data
-    if isinstance(flat, np.ndarray):
-        frames = flat.shape[0]
-    chosen = np.unique(np.linspace(0, flat.shape[0] - 1, min(frames, flat.shape[0])).astype(int))
+    n = flat.shape[0]
+    if not isinstance(flat, np.ndarray):
+        n = min(n, max(frames, int(loaded // max(data.dtype.itemsize * np.prod(data.shape[-2:]), 1))))
+    chosen = np.unique(np.linspace(0, flat.shape[0] - 1, n).astype(int))
     stride = max(1, flat.shape[1] // lines)
     digest = hashlib.blake2b(digest_size=16)
-    for k in chosen:
-        digest.update(np.ascontiguousarray(flat[int(k), ::stride]).tobytes())
+    for group in _of_chunks(flat, chosen):
+        for frame in np.asarray(flat[group, ::stride]):
+            digest.update(np.ascontiguousarray(frame).tobytes())
     return {"shape": list(data.shape), "dtype": str(data.dtype), "sample": digest.hexdigest()}
+
+
+def _of_chunks(flat, chosen: np.ndarray) -> list[np.ndarray]:
+    """Frames in groups that are loaded together: a chunk of several is loaded once, small ones many at a time."""
+    if not hasattr(flat, "chunks"):
+        return [chosen[k : k + 1] for k in range(len(chosen))]
+    ends = np.cumsum(flat.chunks[0])
+    chunk = np.searchsorted(ends, chosen, side="right")
+    group = (ends[chunk] - 1) // max(1, int(AT_ONCE // max(flat.dtype.itemsize * np.prod(flat.shape[1:]), 1)))
+    return np.split(chosen, np.flatnonzero(np.diff(group)) + 1)

@@ -63,11 +63,12 @@ def find_atoms(
     """Find atomic columns in images of any size, calibration and pixel type.
 
     Nothing needs to be set: intensities are scaled per frame by robust percentiles, the width and contrast of the
-    columns are measured from the image, the image is resampled to the width the network knows, and columns are read
-    off a presence map with a sub-pixel offset and its uncertainty. Of a stack up to three frames are measured, for all
-    of them; frames in which columns are found that are less decided, far fewer or of another width are then looked at
-    by themselves. Where the image may as well be noise or a bare film, and what is found is not convincing as a whole,
-    the table is empty, with a warning; such frames of a stack simply have no atoms.
+    columns are measured from the image, the image is resampled to the width the network knows, and columns are read off
+    a presence map with a sub-pixel offset and its uncertainty. Of a stack all frames up to twelve, or six of more, are
+    looked at, and one of those that show columns most clearly is measured, for all of them; the order of up to twelve,
+    or that of more backwards, does not matter. Frames in which columns are found that are less decided, far fewer or of
+    another width are then looked at by themselves. Where the image may as well be noise or a bare film, and what is
+    found is not convincing as a whole, the table is empty, with a warning; such frames of a stack simply have no atoms.
 
     Parameters
     ----------
@@ -122,11 +123,12 @@ def find_atoms(
         A ``.zarr`` store to write the table to, block by block, for more atoms than memory holds: the result is then
         backed by dask arrays. If the run is stopped, whatever the reason, the same call goes on where it was and ends
         with the same arrays; finished blocks wait in a folder beside the store, ``<store>.parts``. The call after
-        that only opens the store. Whether the data are the same is told by lines of every frame, of lazy data by
-        lines of eight frames. Blocks are in pixels: a run that is taken up with other axes or metadata ends with
-        those of the call that finishes it. A finished store is not opened for axes (scale, offset, units, names) that
-        have changed since; the error says how to give its atoms the axes of now. Its metadata are replaced by the
-        signal's in the table returned, not on disk. One run at a time writes a store (``<store>.lock``).
+        that only opens the store. Whether the data are the same is told by up to a thousand lines of every frame, of
+        lazy data of more than 256 MiB by those of as many frames as that holds (eight at least). Blocks are in pixels:
+        a run that is taken up with other axes or metadata ends with those of the call that finishes it. A finished
+        store is not opened for axes (scale, offset, units, names) that have changed since; the error says how to give
+        its atoms the axes of now. Its metadata are replaced by the signal's in the table returned, not on disk. One run
+        at a time writes a store (``<store>.lock``).
 
     Returns
     -------

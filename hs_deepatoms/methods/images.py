@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from hs_deepatoms.prepare.survey import Appearance
 
 CONTRASTS = ("auto", "bright", "dark")
-SURVEY_FRAMES, SURVEY_TRIES = 3, 12
+# up to so many frames all are looked at before the first block; else this many of the middle half of the stack (an even
+# number: the same of a stack that runs backwards), and more until so many have contrast
+SURVEY_ALL, SURVEY_SOME, SURVEY_ENOUGH = 12, 6, 3
 NARROWEST = 0.72  # pixels, column sigma
 CLOSEST = 2  # pixels, spacing of columns
 LOWEST = 0.05  # probability below which the detector's cells are not looked at
@@ -166,11 +168,15 @@ def survey(source: Source, model: Model, frames: np.ndarray, *, contrast, limits
     from hs_deepatoms.atoms.survey import survey_classifier
     from hs_deepatoms.prepare.survey import survey_images
 
-    small = source.data.dtype.itemsize * np.prod(source.data.shape[-2:]) <= WHOLE_FRAME_BYTES
+    frame_bytes = source.data.dtype.itemsize * np.prod(source.data.shape[-2:])
+    small = frame_bytes <= WHOLE_FRAME_BYTES
 
-    @lru_cache(maxsize=1)  # a lazy frame of moderate size is loaded once, not once per window
+    # lazy frames of moderate size are loaded once, not once per window
+    @lru_cache(maxsize=int(np.clip(WHOLE_FRAME_BYTES // max(frame_bytes, 1), 1, SURVEY_ALL)))
     def load(frame: int) -> np.ndarray:
-        return np.asarray(frame_of(source, frame))
+        pixels = frame_of(source, frame)
+        # a part of a chunk would keep all of it
+        return pixels if isinstance(pixels, np.ndarray) else np.asarray(pixels).copy()
 
     def read(frame: int, rows: slice, columns: slice) -> np.ndarray:
         return load(frame)[rows, columns] if small else np.asarray(frame_of(source, frame)[rows, columns])
@@ -178,7 +184,7 @@ def survey(source: Source, model: Model, frames: np.ndarray, *, contrast, limits
     classify, first, step = survey_classifier(model.path, model.sha256, device)
     return survey_images(
         read,
-        spread_out(frames),
+        together(frames),
         source.data.shape[-2:],
         classify,
         first=first,
@@ -187,7 +193,7 @@ def survey(source: Source, model: Model, frames: np.ndarray, *, contrast, limits
         contrast=contrast,
         limits=limits,
         masked=masked,
-        most_frames=SURVEY_FRAMES,
+        enough=SURVEY_ENOUGH,
     )
 
 
@@ -290,10 +296,26 @@ def spread_out(frames: np.ndarray) -> list[int]:
     """All frames, a dozen that are spread over the whole stack first."""
     if not len(frames):
         return []
-    first = np.unique(np.linspace(0, len(frames) - 1, SURVEY_TRIES).round().astype(int))
+    first = np.unique(np.linspace(0, len(frames) - 1, SURVEY_ALL).round().astype(int))
     # the middle of the stack before its ends, where beams are blanked
     first = first[np.argsort(np.abs(first - (len(frames) - 1) / 2), kind="stable")]
     return [int(f) for f in np.concatenate([frames[first], np.delete(frames, first)])]
+
+
+def together(frames: np.ndarray) -> list[tuple[int, ...]]:
+    """The frames in groups to be looked at as a whole, which are the same for a stack that runs backwards.
+
+    All of a short stack; of a longer one some that are spread around its middle, then pairs: those of a dozen that are
+    spread over all of it, and the rest.
+    """
+    if len(frames) <= SURVEY_ALL:
+        return [tuple(map(int, frames))]
+    spread = spread_out(frames)
+    few, rest = spread[:SURVEY_ALL], spread[SURVEY_ALL:]
+    pairs = [*zip(few[SURVEY_SOME::2], few[SURVEY_SOME + 1 :: 2], strict=True)]
+    half = len(rest) // 2
+    pairs += [*zip(rest[:half], rest[::-1][:half], strict=True), *((f,) for f in rest[half : len(rest) - half])]
+    return [tuple(few[:SURVEY_SOME]), *pairs]
 
 
 def _subset(frames: np.ndarray, block: Block, stride: int) -> list:

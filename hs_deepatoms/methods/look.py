@@ -25,6 +25,7 @@ from hs_deepatoms.methods.sight import (
     resolved,
     sight_at,
 )
+from hs_deepatoms.methods.typical_frame import SeenFrame, seen_in, typical_frame
 from hs_deepatoms.modelfile.registry import AUTO
 from hs_deepatoms.prepare.roundness import Smoothing, to_round
 
@@ -52,7 +53,6 @@ REFUTED, MANY = 0.7, 30  # left unexplained by so many columns: there are column
 # crystal has been asked
 TRIED, ANY_DOUBT, TRIED_WINDOW = (1.0, 2**0.5, 2.0, 2**1.5, 4.0), 0.4, 192  # the last in pixels
 SAME = 0.2  # octaves: widths that are one
-MORE_DOUBT = 1.5, 0.02  # so many times the least share in doubt of several frames, and so much more, is not more
 NEARLY, CLEARER = 1.05, 0.05  # unexplained by the other contrast, relative to this one; and its further indecision
 # whiteness of what the columns leave over below which the other contrast is tried, as bright spots between dense dark
 # columns are no Gaussians; at these shares of their width
@@ -156,11 +156,15 @@ def look_at(
     # the grid that the width is measured on stands still, too; three rungs to one of those: the nearest stays that
     look = replace(look, sigma=on_the_ladder(look.sigma, rungs=30))
     round_ones = replace(look, elliptical=False)  # whose remains tell the shape
-    frame = _full_one(source, round_ones, seen.frames)
-    if len(seen.frames) > 1:
-        round_ones = _of_one(round_ones, survey(np.array([frame])))
-    found = _measured(source, round_ones, frame, limits, contrast)
-    return replace(found, elliptical=elliptical, measured=frame)
+    if len(seen.frames) == 1:
+        one = seen_in(source, round_ones, seen.frames[0])
+    else:
+        one = typical_frame(source, round_ones, seen.frames)
+        alone = _of_one(round_ones, survey(np.array([one.frame])))
+        if alone is not round_ones:
+            round_ones, one = alone, seen_in(source, alone, one.frame)
+    found = _measured(source, round_ones, one, limits, contrast)
+    return replace(found, elliptical=elliptical, measured=one.frame)
 
 
 def _suited(source: Source, look: Look, frame: int, threshold: float | str) -> Look:
@@ -185,20 +189,6 @@ def _of_one(look: Look, alone: Appearance) -> Look:
     if alone.doubtful or alone.dark != look.dark or abs(np.log2(alone.sigma / look.sigma)) < SAME:
         return look
     return replace(look, sigma=on_the_ladder(alone.sigma, rungs=30))
-
-
-def _full_one(source: Source, look: Look, frames: tuple[int, ...]) -> int:
-    """The first of the frames that is neither emptier nor less decided than others: the crystal may have left the field
-    for some, or a film have come into it."""
-    from hs_deepatoms.atoms.pile import indecision
-
-    if len(frames) == 1:
-        return frames[0]
-    seen = [columns_of(source, look, look.sigma, *middle(source, look, frame))[0].probability for frame in frames]
-    doubts = [indecision(p) if len(p) else 1.0 for p in seen]
-    decided = [k for k, doubt in enumerate(doubts) if doubt <= MORE_DOUBT[0] * min(doubts) + MORE_DOUBT[1]]
-    most = max(len(seen[k]) for k in decided)
-    return next(frames[k] for k in decided if 2 * len(seen[k]) >= most)
 
 
 def _compared(source: Source, look: Look, seen: Appearance, contrast: str) -> Look:
@@ -321,7 +311,7 @@ def _still_width(sight: Sight, found: Points, window: np.ndarray, job: Detection
     return float(np.median(seen)) if error < SURE_WIDTH else _on_few_rungs(float(np.median(seen)))
 
 
-def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> Look:
+def _measured(source: Source, look: Look, one: SeenFrame, limits, contrast: str) -> Look:
     """The look at the width that the detector sees in the middle of one frame, and what is to be said of a fit there.
 
     That it leaves over much that is no noise; that the columns are not round.
@@ -329,8 +319,7 @@ def _measured(source: Source, look: Look, frame: int, limits, contrast: str) -> 
     from hs_deepatoms.atoms.residue import oblongness
     from hs_deepatoms.atoms.single_counts import are_single_counts
 
-    window, masked = middle(source, look, frame)
-    found, job = columns_of(source, look, look.sigma, window, masked)
+    window, masked, found, job = one.window, one.masked, one.found, one.job
     sight = best_sight(source, look, found, job, window, masked)
     if contrast == "auto" and (width := _inverted(source, look, sight, job, window, masked)) is not None:
         look = replace(look, dark=not look.dark, sigma=on_the_ladder(width, rungs=30))

@@ -72,14 +72,19 @@ def sight_at(source: Source, look: Look, sigma: float, window: np.ndarray, maske
 
 def best_sight(source: Source, look: Look, found: Points, job: Detection, window, masked) -> Sight:
     """Of what was found in a window its middle, or that at a finer width where it explains the image much better."""
+    rows, columns = (inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
+    here = (found.y > rows.start) & (found.y < rows.stop) & (found.x > columns.start) & (found.x < columns.stop)
+    coarse = Sight(look.sigma, found.keep(here), middle_residue(found, window, job))
+    masked = None if masked is None else masked[rows, columns]
+    return resolved(source, look, coarse, window[rows, columns], masked)
+
+
+def middle_residue(found: Points, window: np.ndarray, job: Detection) -> Residue:
+    """What a fit to the middle of a window leaves over."""
     from hs_deepatoms.atoms.block import whole_residue
 
     rows, columns = (inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
-    box = rows.start, rows.stop, columns.start, columns.stop
-    here = (found.y > rows.start) & (found.y < rows.stop) & (found.x > columns.start) & (found.x < columns.stop)
-    coarse = Sight(look.sigma, found.keep(here), whole_residue(found, window, job, box))
-    masked = None if masked is None else masked[rows, columns]
-    return resolved(source, look, coarse, window[rows, columns], masked)
+    return whole_residue(found, window, job, (rows.start, rows.stop, columns.start, columns.stop))
 
 
 def resolved(source: Source, look: Look, coarse: Sight, window: np.ndarray, masked) -> Sight:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.bridge.source import Source
     from hs_deepatoms.engine.plan import Block
 
-PARTS = 3  # of the unfinished parts of a store: what is kept of each block
+PARTS = 4  # of the unfinished parts of a store: what is kept of each block, and how data are told from others
 JOB = "deepatoms_job"  # attribute of a finished store
 
 

@@ -3,21 +3,26 @@
 A few windows of a few frames are shown, at several magnifications, to the survey network; what it says at each
 magnification is added up on one scale of absolute widths. A calibration, where there is one, is a gentle prior:
 columns are between about 0.02 and 0.2 nm wide whatever the microscope.
+
+Nothing depends on the order in which frames are given: they are put into one that follows from what they show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
 from hs_deepatoms.prepare.resample import resample_frame
-from hs_deepatoms.prepare.scaling import apply_scaling, frame_scale
+from hs_deepatoms.prepare.scaling import FrameScale, apply_scaling, frame_scale
 
 MAGNIFICATIONS = (1, 2, 4, 8)
 WINDOW = 128  # pixels of a window at every magnification
+MOST_WINDOWS = {1: 5, 2: 4, 4: 2, 8: 2}  # of a frame, per magnification
+IN_FULL = 3  # frames of which all windows are shown; of more as many in all, divided among them
 TYPICAL_NM, SPREAD = 0.05, 1.0  # prior of the column sigma: median (nm) and standard deviation of its logarithm
 DARK_CHANCE = 0.25  # prior odds of dark against bright columns
 DOUBT = 0.14  # probability of "no columns" above which a few uncertain ones are not believed
@@ -30,6 +35,7 @@ WIDEST = 8  # a column wider than this part of the frame is no column
 NARROWEST = 0.72  # pixels: what is narrower is a pixel's noise; the detector has never been shown it
 DEFAULT_SIGMA = 2.0  # pixels, where there is nothing to measure
 TRAINED_SHARES = (0.026, 0.026, 0.42)  # of the samples: a width, bright or dark (kept rarer), and no columns
+NEAR = 0.5  # octaves: widths that a frame may have by itself to show what is seen in all
 FLOOR = 2e-3  # no single magnification may rule a width out
 
 
@@ -46,7 +52,7 @@ class Appearance:
     confidence : float
         Probability of this contrast and of widths within a factor 1.4, as the survey sees it.
     frames : tuple of int
-        The frames with contrast that were looked at.
+        The frames with contrast that were looked at, those first that show such columns most clearly.
     doubtful : bool
         It may as well be noise, a film or vacuum: what is found has to be convincing as a whole.
     unlikely : bool
@@ -69,7 +75,7 @@ class Appearance:
 
 def survey_images(
     read: Callable[[int, slice, slice], np.ndarray],
-    frames: list[int],
+    groups: Sequence[tuple[int, ...]],
     shape: tuple[int, int],
     classify: Callable[[np.ndarray], np.ndarray],
     *,
@@ -79,7 +85,7 @@ def survey_images(
     contrast: str = "auto",
     limits: tuple[float, float] | None = None,
     masked: np.ndarray | None = None,
-    most_frames: int = 3,
+    enough: int = 3,
 ) -> Appearance:
     """Estimate column width and contrast.
 
@@ -87,8 +93,8 @@ def survey_images(
     ----------
     read : callable
         ``read(frame, rows, columns)`` returns pixels of one frame.
-    frames : list of int
-        Frames to look at; constant ones are skipped.
+    groups : sequence of tuple of int
+        Frames to look at; constant ones are skipped. Of a group all are looked at or none.
     shape : tuple of int
         (ny, nx) of a frame.
     classify : callable
@@ -102,48 +108,95 @@ def survey_images(
     limits : tuple of float, optional
         Smallest and largest sigma to consider, pixels.
     masked : ndarray, bool, shape (ny, nx), optional
-    most_frames : int
-        Stop after this many frames that are not constant.
+    enough : int
+        No further group is looked at after so many frames that are not constant.
 
     Returns
     -------
     Appearance
     """
-    crops, levels, used = _crops(read, frames, shape, masked, most_frames)
-    if not crops:
+    scalings = _scalings(read, groups, shape, masked, enough)
+    if not scalings:
         return Appearance(_inside(DEFAULT_SIGMA, limits), contrast == "dark", 0.0)
-    evidence, nothing = _add_up(classify(np.stack(crops)), np.array(levels), round(1 / step))
+    crops, levels, owner = _crops(read, scalings, shape, masked)
+    said, levels, octave = classify(np.stack(crops)), np.array(levels), round(1 / step)
+    evidence, nothing = _add_up(said, levels, octave)
     n = evidence.shape[1]
     sigma = first * 2 ** (step * np.arange(n))
     prior = _prior(sigma, pixel_nm, limits)
     prior[:, sigma > min(min(shape) / WIDEST, LARGEST)] -= 50
     if contrast != "auto":
         prior[0 if contrast == "dark" else 1] = -np.inf
-    return replace(_best(evidence, nothing, prior, sigma, limits), frames=tuple(used))
+    seen = _best(evidence, nothing, prior, sigma, limits)
+    alone = {f: _add_up(said[owner == f], levels[owner == f], octave) for f in scalings}
+    return replace(seen, frames=_clearest_first(alone, prior, sigma, seen))
 
 
-def _crops(read, frames, shape, masked, most_frames):
-    """Windows at every magnification that fits the frame, scaled like whole frames are."""
-    crops, levels, used = [], [], []
-    for frame in frames:
-        if len(used) == most_frames:
+def _scalings(read, groups, shape, masked, enough: int) -> dict[int, FrameScale]:
+    """Frames that are not constant and their intensity scales, in an order that is told by the frames alone."""
+    coarse = slice(0, None, _stride(shape))
+    hidden = None if masked is None else masked[coarse, coarse]
+    found, keys = {}, {}
+    for group in groups:
+        if len(found) >= enough:
             break
-        stride = max(1, int(np.sqrt(shape[0] * shape[1] / 2**18)))
-        coarse = slice(0, None, stride)
-        scaling = frame_scale(read(frame, coarse, coarse), None if masked is None else masked[coarse, coarse])
-        if scaling.span == 0:
-            continue
-        used.append(frame)
-        for level in MAGNIFICATIONS:
+        for frame in group:
+            pixels = read(frame, coarse, coarse)
+            scaling = frame_scale(pixels, hidden)
+            if scaling.span != 0:
+                found[frame], keys[frame] = scaling, (scaling.span, scaling.centre, _mean(pixels))
+    if len(set(keys.values())) < len(keys):  # of whole counts many a frame has the same
+        keys = {f: (*key, hashlib.blake2b(_bytes(read(f, coarse, coarse))).digest()) for f, key in keys.items()}
+    return {frame: found[frame] for frame in sorted(found, key=keys.__getitem__)}
+
+
+def _mean(pixels: np.ndarray) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):  # of infinities
+        mean = float(np.mean(pixels, dtype=np.float64))
+    return mean if np.isfinite(mean) else 0.0
+
+
+def _bytes(pixels: np.ndarray) -> bytes:
+    """The same for any type of pixels that holds these numbers."""
+    return np.ascontiguousarray(pixels, np.float64).tobytes()
+
+
+def _stride(shape) -> int:
+    return max(1, int(np.sqrt(shape[0] * shape[1] / 2**18)))
+
+
+def _crops(read, scalings: dict[int, FrameScale], shape, masked):
+    """Windows at every magnification that fits the frame, scaled like whole frames are; and whose they are.
+
+    Of many frames each shows some of its windows, the next frame the next ones: together they cover the field as
+    evenly as a few frames do.
+    """
+    crops, levels, owner = [], [], []
+    for number, (frame, scaling) in enumerate(scalings.items()):
+        for level, most in MOST_WINDOWS.items():
             if level > 1 and min(shape) / level < 24:
                 continue
-            for rows, columns in _windows(shape, WINDOW * level, most=5 if level == 1 else 4 if level == 2 else 2):
+            windows = _windows(shape, WINDOW * level, most=most)
+            share = min(len(windows), -(-IN_FULL * len(windows) // len(scalings)))
+            for k in range(share):
+                rows, columns = windows[(number * share + k) % len(windows)] if share < len(windows) else windows[k]
                 scaled = apply_scaling(read(frame, rows, columns), scaling[:2])
-                hidden = _hidden(masked, scaling.blank, stride, rows, columns)
+                hidden = _hidden(masked, scaling.blank, _stride(shape), rows, columns)
                 scaled = fill_invalid(scaled, invalid_pixels(scaled, hidden))
                 crops.append(_to_window(resample_frame(scaled, 1 / level) if level > 1 else scaled))
                 levels.append(level)
-    return crops, levels, used
+                owner.append(frame)
+    return crops, levels, np.array(owner)
+
+
+def _clearest_first(alone: dict[int, tuple[np.ndarray, float]], prior, sigma, seen: Appearance) -> tuple[int, ...]:
+    """Frames by how much more each by itself looks like these columns, or like any if none are seen, than nothing."""
+    like, near = prior, np.abs(np.log2(sigma / seen.sigma)) <= NEAR
+    if seen.confidence > 0 and near.any():
+        like = np.full_like(prior, -np.inf)
+        like[int(seen.dark), near] = 0
+    clear = {frame: float((evidence + like).max()) - nothing for frame, (evidence, nothing) in alone.items()}
+    return tuple(sorted(clear, key=lambda frame: -clear[frame]))
 
 
 def _hidden(masked, blank, stride: int, rows: slice, columns: slice) -> np.ndarray | None:

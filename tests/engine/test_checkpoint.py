@@ -1,5 +1,6 @@
 """A folder of finished blocks: whole or not there, whatever stopped the process between two lines."""
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -102,6 +103,40 @@ def test_a_change_in_any_frame_of_an_array_shows():
         other = data.copy()
         other[frame] = other[frame, ::-1]
         assert fingerprint(other) != first
+
+
+def counted(data, chunks):
+    """The same data, lazy, and the frames that are loaded of it, each time that they are."""
+    loaded = []
+
+    def load(block_info=None):
+        place = [slice(*span) for span in block_info[None]["array-location"]]
+        loaded.extend(range(place[0].start, place[0].stop))
+        return data[tuple(place)]
+
+    return da.map_blocks(load, chunks=chunks, dtype=data.dtype, meta=data[:0]), loaded
+
+
+@pytest.mark.parametrize("per_chunk", [1, 5, 24])
+def test_a_change_in_any_frame_of_lazy_data_shows_up_to_their_size(per_chunk):
+    """Eight frames were looked at."""
+    data = np.random.default_rng(0).normal(size=(24, 9, 11))
+    chunks = tuple(min(per_chunk, 24 - k) for k in range(0, 24, per_chunk)), (9,), (5, 6)
+    lazy, loaded = counted(data, chunks)
+    first = fingerprint(lazy)
+    assert first == fingerprint(data) and sorted(loaded) == sorted(2 * [*range(24)])
+    for frame in range(24):
+        other = data.copy()
+        other[frame, 4, 3] += 1e-9
+        assert fingerprint(counted(other, chunks)[0]) != first
+
+
+def test_of_more_data_as_many_frames_are_loaded_as_a_part_of_them_holds():
+    data = np.random.default_rng(0).normal(size=(40, 9, 11))
+    for bytes_, frames in ((0, 8), (20 * data[0].nbytes + 5, 20), (data.nbytes, 40)):
+        lazy, loaded = counted(data, ((1,) * 40, (9,), (11,)))
+        fingerprint(lazy, loaded=bytes_)
+        assert len(loaded) == frames and min(loaded) == 0 and max(loaded) == 39
 
 
 @pytest.mark.parametrize("left", [0, 0.5, "zeros", "one byte"])

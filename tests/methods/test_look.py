@@ -12,6 +12,7 @@ from hs_deepatoms import find_atoms
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.reliability import reliable
 from hs_deepatoms.methods import images, look, sight
+from hs_deepatoms.methods.typical_frame import seen_in
 from hs_deepatoms.simulate.columns import draw_columns
 from hs_deepatoms.simulate.scenes import simulate_scene
 from tests.methods.conftest import lattice_image, matched
@@ -153,20 +154,20 @@ def test_a_finer_width_without_a_column_is_not_taken(monkeypatch):
     image = lattice_image((160, 180))[0]
     source = images.read_images(image, operation="find_atoms")
     seen = look.look_at(source, device="cpu")
-    real, calls = sight.columns_of, []
+    real, calls = sight.columns_of, [seen.sigma]
 
     def vanishing(source, look_, sigma, window, masked):
-        """Columns at the width of the survey, and none at finer ones."""
+        """None at finer widths than that of the survey."""
         calls.append(sigma)
-        found, job = real(source, look_, seen.sigma, window, masked)
-        return (Points.none() if len(calls) > 1 else found), job
+        return Points.none(), real(source, look_, seen.sigma, window, masked)[1]
 
+    one = seen_in(source, seen, 0)
     for room in (look, sight):
         monkeypatch.setattr(room, "columns_of", vanishing)
     monkeypatch.setattr(sight, "PURE_NOISE", 100.0)  # look at all of them
     monkeypatch.setattr(sight, "LITTLE", -100.0)
     monkeypatch.setattr(sight, "EXPLAINED", 100.0)
-    width = look._measured(source, seen, 0, None, "auto").sigma
+    width = look._measured(source, seen, one, None, "auto").sigma
     assert len(calls) == 3 and np.isfinite(width) and width > 0.9 * seen.sigma
 
 

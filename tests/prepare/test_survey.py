@@ -25,13 +25,14 @@ def survey(monkeypatch):
     """Runs the survey on frames whose crops carry their magnification."""
     from hs_deepatoms.prepare import survey as module
 
-    def crops(read, frames, shape, masked, most_frames):
+    def crops(read, scalings, shape, masked):
         levels = [1, 2, 4]
-        return [np.full((128, 128), np.log2(n), np.float32) for n in levels], levels, [0]
+        return [np.full((128, 128), np.log2(n), np.float32) for n in levels], levels, np.zeros(3, int)
 
+    monkeypatch.setattr(module, "_scalings", lambda *given: {0: None})
     monkeypatch.setattr(module, "_crops", crops)
     return lambda sigma, dark=False, **options: survey_images(
-        None, [0], (600, 700), classify_like(sigma, dark), **options
+        None, [(0,)], (600, 700), classify_like(sigma, dark), **options
     )
 
 
@@ -58,8 +59,72 @@ def test_constant_frames_are_skipped_and_nothing_gives_the_default():
     def read(k, rows, columns):
         return frames[k, rows, columns]
 
-    seen = survey_images(read, [0, 1, 2], (64, 80), classify_like(2.0))
+    seen = survey_images(read, [(0, 1, 2)], (64, 80), classify_like(2.0))
     assert seen.sigma == DEFAULT_SIGMA and seen.confidence == 0
+
+
+def shown_of(frames, order, groups=None, **options):
+    """The windows that the network is shown of frames in some order, and the frames that come first."""
+    shown = []
+
+    def classify(crops):
+        shown.append(crops)
+        clear = np.clip(np.diff(crops).std(axis=(1, 2), dtype=float), 0.01, 0.9)  # of columns two pixels wide
+        out = np.full((len(crops), 2 * BINS + 1), 1e-4)
+        out[:, 8], out[:, -1] = clear, 1 - clear
+        return out / out.sum(1, keepdims=True)
+
+    def read(k, rows, columns):
+        return frames[order[k]][rows, columns]
+
+    groups = [tuple(range(len(order)))] if groups is None else groups
+    seen = survey_images(read, groups, frames[0].shape, classify, **options)
+    return shown[0], [order[k] for k in seen.frames], seen
+
+
+def whole_counts(n, shape=(140, 300)):
+    """Images of which many have the same percentiles."""
+    rng = np.random.default_rng(8)
+    return [rng.poisson(9.0 + k % 3, shape).astype(np.uint16) for k in range(n)]
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 12])
+def test_windows_and_frames_are_the_same_in_any_order(n):
+    """They were those of the first three frames."""
+    frames, rng = whole_counts(n), np.random.default_rng(n)
+    windows, first, seen = shown_of(frames, list(range(n)))
+    assert sorted(first) == list(range(n))
+    for order in (list(range(n))[::-1], *(list(rng.permutation(n)) for _ in range(3))):
+        others, also, same = shown_of(frames, order)
+        np.testing.assert_array_equal(others, windows)
+        assert also == first and (same.sigma, same.confidence) == (seen.sigma, seen.confidence)
+        others, also, _ = shown_of([frame.astype(float) for frame in frames], order)
+        np.testing.assert_allclose(others, windows, atol=1e-6)
+        assert also == first
+
+
+def test_many_frames_show_hardly_more_windows_than_three_and_all_parts_of_the_field():
+    frames = whole_counts(12)
+    assert len(shown_of(frames, [0, 1, 2])[0]) == 3 * (5 + 3 + 1)
+    assert len(shown_of(frames, list(range(12)))[0]) == 12 * (2 + 1 + 1)
+    part = [np.where(np.arange(300) > 300 - 60, frame, 9) for frame in frames]  # something at one rim only
+    shares = [(shown_of(part, list(range(n)))[0].std(axis=(1, 2)) > 0.01).mean() for n in (3, 12)]
+    assert shares[1] == pytest.approx(shares[0], abs=0.12)
+
+
+def test_a_group_of_frames_is_looked_at_as_a_whole():
+    frames = whole_counts(7)
+    frames[2] = np.full_like(frames[2], 5)
+    for order in ([0, 1, 2, 3, 4, 5, 6], [1, 0, 2, 3, 4, 5, 6], [0, 1, 3, 2, 4, 5, 6]):
+        assert set(shown_of(frames, order, [(0, 1), (2, 3), (4, 5), (6,)])[1]) == {0, 1, 3}
+    assert set(shown_of(frames, [0, 1, 2, 3, 4, 5, 6], [(0,), (1,)])[1]) == {0, 1}
+    assert set(shown_of(frames, [0, 1, 2, 3, 4, 5, 6], [(0,), (1, 3), (4,)], enough=2)[1]) == {0, 1, 3}
+
+
+def test_frames_that_show_the_columns_best_come_first():
+    grain, slope = np.random.default_rng(2).normal(0, 1, (140, 300)), np.linspace(0, 20, 300)
+    frames = [grain + height * slope for height in (3, 1, 4, 2)]  # of the range the grain is ever less
+    assert shown_of(frames, [0, 1, 2, 3])[1] == [1, 3, 0, 2]
 
 
 def test_the_other_contrast_is_named_where_it_is_nearly_as_likely():
