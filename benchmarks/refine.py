@@ -25,12 +25,19 @@ from scipy.spatial import cKDTree
 from scipy.stats import kstest
 
 import hs_deepatoms
+from hs_deepatoms.atoms.block import columns_block, in_light_of_crystal
+from hs_deepatoms.atoms.block import find as find_candidates
+from hs_deepatoms.atoms.detect import measured
+from hs_deepatoms.engine.mapping import map_blocks
+from hs_deepatoms.methods.column_job import planned
+from hs_deepatoms.methods.images import read_images
+from hs_deepatoms.methods.look import look_at
 from hs_deepatoms.simulate.columns import draw_columns
 from hs_deepatoms.simulate.detector import line_shifts
 
 SIGMA, SPACING, LOOSE = 2.5, 14.0, 1.5
 DOSES = ((10, 5), (50, 5), (200, 20), (1000, 10))
-FRAMES = 8  # of the stack that is timed
+FRAMES, RUNS = 8, 3  # of the stack that is timed; of each thing that is timed
 KNOT = 8.0  # sigmas between the knots of the bound's background
 
 
@@ -299,31 +306,58 @@ PEERS = {"atomap": ("ATOMAP_PYTHON", ATOMAP), "atomai": ("ATOMAI_PYTHON", ATOMAI
 
 
 def speed(refine, n):
-    """Columns per second of the fit alone, and of others from the detector's positions on a part of the image.
+    """Columns per second of the fit, and of others' from the detector's positions on a part of the image.
 
-    ``stack_columns_per_s`` is that of a stack of frames, of which each core takes one: one frame keeps them less busy.
+    ``fit`` is timed as others are, from given positions on; ``more`` is what ``find_atoms`` takes longer with a fit
+    than without one, where the detector also looks for what the fit is to judge. A ``stack`` keeps all cores busy, each
+    with frames of its own; a ``frame`` less so. Each the best of ``RUNS`` runs, all in turns.
     """
     image, y, x, _ = lattice(np.random.default_rng(1), 200, 20, n)
-    find(image[:200, :200], refine)
-    rate, plain, fitted = fit_rate(image, refine)
-    row = {"case": "speed", "columns": fitted[0].sizes["atom"], "columns_per_s": rate, "whole_s": fitted[1]}
     frames = np.stack([lattice(np.random.default_rng(k), 200, 20, n)[0] for k in range(FRAMES)])
-    row["stack_columns_per_s"] = stacked = fit_rate(frames, refine)[0]
-    for name, (variable, script) in PEERS.items():
-        if python := os.environ.get(variable):
-            theirs, error = peer(python, script, image, plain[0], y, x)
-            row |= {f"{name}_columns_per_s": theirs, f"times_{name}": rate / theirs}
-            row |= {f"stack_times_{name}": stacked / theirs, f"{name}_rms_px": error}
-    row["rms_px"] = _rms(fitted[0]["y_px"].values, fitted[0]["x_px"].values, y, x)
+    fits = {"frame": (image, given_to_fit(image, refine)), "stack": (frames, given_to_fit(frames, refine))}
+    runs = [one_run(fits, refine, y, x) for _ in range(RUNS)]
+    best = {name: max(run[name] for run in runs) for name in runs[0]}
+    row = {"case": "speed", "columns": len(y), **best}
+    for name in PEERS:
+        if name in best:
+            row |= {f"{kind}_times_{name}": rate / best[name] for kind, rate in best.items() if "_" in kind}
     print(_line(row), flush=True)
     return [row]
 
 
-def fit_rate(images, refine):
-    """Columns per second of the fit, the shortest of three runs less the shortest of three without it; and both."""
-    runs = [(find(images, "none"), find(images, refine)) for _ in range(3)]
-    plain, fitted = (min(ones, key=lambda r: r[1]) for ones in zip(*runs, strict=True))
-    return fitted[0].sizes["atom"] / (fitted[1] - plain[1]), plain, fitted
+def one_run(fits, refine, y, x):
+    """Columns per second of each kind, and of each other program that is there."""
+    rates = {}
+    for name, (images, (source, blocks, arguments)) in fits.items():
+        plain, without = find(images, "none")
+        fitted, whole = find(images, refine)
+        columns = fitted.sizes["atom"]
+        begun = time.perf_counter()
+        map_blocks(source.data, blocks, columns_block, show_progressbar=False, **arguments)
+        rates[f"{name}_fit"] = columns / (time.perf_counter() - begun)
+        rates[f"{name}_more"] = columns / (whole - without)
+        rates[f"{name}_all"] = columns / whole
+        if name == "frame":
+            print(f"rms error of a coordinate {_rms(fitted['y_px'].values, fitted['x_px'].values, y, x):.4f} px")
+            image, atoms = images, plain
+    for name, (variable, script) in PEERS.items():
+        if python := os.environ.get(variable):
+            rates[name], error = peer(python, script, image, atoms, y, x)
+            print(f"  {name} {error:.4f} px", flush=True)
+    return rates
+
+
+def given_to_fit(images, refine):
+    """What the tasks of ``find_atoms`` are told, and the columns that its detector gives to the fit of each block."""
+    source = read_images(images, operation="find_atoms")
+    blocks, job = planned(source, look_at(source, refine=refine), None, None)
+    found = map_blocks(source.data, blocks, candidates, arguments=(job,), show_progressbar=False)
+    return source, blocks, {"arguments": (job, "network"), "each": [(points,) for points in found]}
+
+
+def candidates(frames, block, job):
+    job = measured(frames, block, job)
+    return in_light_of_crystal(find_candidates(frames, block, job, "network"), job)
 
 
 def peer(python, script, image, atoms, y, x, side=310):

@@ -196,9 +196,7 @@ def near_pairs(c: Columns, distance: float) -> tuple[torch.Tensor, torch.Tensor]
     return i, j
 
 
-def within(
-    c: Columns, i: torch.Tensor, j: torch.Tensor, reach: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def within(c: Columns, i: torch.Tensor, j: torch.Tensor, reach: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Of pairs (p,), (p,) those that are nearer than what both reach (n,) together."""
     near = torch.hypot(c.y[i] - c.y[j], c.x[i] - c.x[j]) < reach[i] + reach[j]
     return i[near], j[near]
