@@ -64,7 +64,7 @@ def step(state: State) -> State:
         state = replace(state, damping=max(0.2 * state.damping, state.least))
     normal = now.normal
     accuracy = ROUGH if state.change < LONG else EXACT
-    system, root = damped(normal, state.damping), state.root
+    system, root = damped(normal, state.damping, state.noise.information()), state.root
     if root is None:
         root = system.eliminated.root
     else:

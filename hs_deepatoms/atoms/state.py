@@ -120,7 +120,7 @@ def begin(
     leeway = leeway.clamp(LEEWAY[0] * sigma, LEEWAY[1] * sigma)
     state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
                   window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
-    state = _first_guess(state)
+    state = _first_guess(state, noise)
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool),
         beyond=torch.zeros_like(y, dtype=torch.bool), held=torch.zeros_like(y),
@@ -138,12 +138,14 @@ def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
     return torch.minimum(reach, CROWD * nearest).clamp(min=1e-3 * sigma)
 
 
-def _first_guess(state: State) -> State:
+def _first_guess(state: State, noise: Noise | None = None) -> State:
     """Heights of the columns one by one, and the background under what they leave."""
     window, work = state.window, kernels(state.image)
     inner = replace(window, half=max(3, int(2 * state.sigma) + 1))  # a column's tails say little of its height
     height = work.local_heights(state.columns, state.image, state.valid, inner)
-    typical = height[height > 0].median() if (height > 0).any() else 0.0
+    typical = noise.height if noise else None  # of the frame, or tiles would differ
+    if typical is None:
+        typical = height[height > 0].median() if (height > 0).any() else 0.0
     state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
     drawn = torch.zeros_like(state.image)
     work.draw_on(drawn, state.columns, window)
