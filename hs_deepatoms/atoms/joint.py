@@ -37,7 +37,7 @@ LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 TOLERANCE = 1e-3  # of misfit per column
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 # of a step, relative, after a long one and after a short one: the next step corrects it
-EXACT, ROUGH = 1e-3, 0.02
+EXACT, ROUGH = 1e-4, 0.02
 LENT = 0.3  # of that where the accuracy is measured by the background's factor of an earlier step
 SETTLED = 0.005  # standard deviations: a smaller step changes nothing
 FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
