@@ -35,6 +35,9 @@ LONGEST = (0.6, 0.6, np.inf, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, hei
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
 LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 TOLERANCE = 1e-3  # of misfit per column
+# of the misfit that the first step, from a guess, may add to it: of dense columns it hardly takes anything away, and
+# whether it is taken back would be the whole window's doing, not that of the columns in each part of it
+FIRST = 0.1
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 # of a step, relative, after a long one and after a short one: the next step corrects it
 EXACT, ROUGH = 1e-4, 0.02
@@ -56,7 +59,7 @@ def step(state: State) -> State:
     """
     old = state.before
     now = equations(state, matrix_near(state))
-    if old is not None and not now.misfit <= old[1].misfit + TOLERANCE * len(state.columns):
+    if old is not None and not now.misfit <= _most_misfit(state):
         state, now = replace(old[0], damping=10 * state.damping), old[1]
         if now.at is not state.columns:  # a matrix of another place may have been the mistake
             now = equations(state)
@@ -87,8 +90,13 @@ def verified(state: State) -> State:
         return state
     misfit = weights_of(state)[2] + pulls(state).misfit
     misfit += float(state.splines @ state.ground.smoothness(state.splines, stiffness_of(state)))
-    there = misfit <= state.before[1].misfit + TOLERANCE * len(state.columns)
-    return state if there else replace(state.before[0], change=state.change)
+    return state if misfit <= _most_misfit(state) else replace(state.before[0], change=state.change)
+
+
+def _most_misfit(state: State) -> float:
+    """What the misfit may be after the last step, or it was a mistake."""
+    before = state.before[1].misfit
+    return before * (1 + FIRST * (state.taken <= 1)) + TOLERANCE * len(state.columns)
 
 
 def held_by_doubt(state: State, shown: torch.Tensor) -> State:

@@ -33,9 +33,9 @@ STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
 NEARLY_THERE = 3e-4  # damping of the last steps
 MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
-# further steps at most, until hardly a column moves: where those beyond the rim are hardly seen, or columns and
-# background hardly told apart, steps are slow, and windows that stopped after as many would differ
-FURTHER = 3
+# further steps at most, until hardly a column moves: where columns or those beyond the rim are hardly seen, or columns
+# and background hardly told apart, steps are slow, and windows that stopped after as many would differ
+FURTHER = 12
 ALONE = 4  # further steps of those that have not settled then
 SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
@@ -243,14 +243,14 @@ def _steps_left(state: State, how: str) -> State:
 
 
 def _arrive(state: State) -> State:
-    """Further steps until hardly a column has any farther to go, or one had to be taken back; hardly damped, as what
-    damping holds back is all that is left."""
-    usual, goal, damping = state.least, state.taken + FURTHER, state.damping
+    """Further steps until hardly a column has any farther to go; hardly damped, as what damping holds back is all that
+    is left."""
+    usual, goal = state.least, state.taken + FURTHER
     state = replace(state, least=NEARLY_THERE)
     for _ in range(2 * FURTHER):  # a step in which columns were called back is not counted
-        if state.taken >= goal or state.damping > damping or not still_moving(state):
+        if state.taken >= goal or not still_moving(state):
             break
-        damping, state = state.damping, step(state)
+        state = step(state)
     return replace(verified(state), least=usual)
 
 
