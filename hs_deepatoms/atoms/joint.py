@@ -48,7 +48,7 @@ FINE = 5e-4  # pixels: who has farther to go than this has not converged either,
 # where the place is fitted as well, and as free as that of any other new column
 DOUBT, PLACED = (3.0, 8.0), (12.0, 50.0)
 NOTHING = 0.01  # of a height
-ODD_ONES = 0.2  # of the square root of the number of columns: that many may still move, and go on by themselves
+ODD_ONES = 0.05  # of the square root of the number of columns: that many may still move, and go on by themselves
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -183,9 +183,9 @@ def _ahead(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
 
 def arrived(state: State, within: float) -> bool:
     """Whether most columns have no farther to go than that, in standard deviations."""
-    ahead = state.ahead
-    if ahead is None:
+    if state.ahead is None:
         return False
+    ahead = state.ahead[state.wanted]
     return not len(ahead) or bool(ahead.kthvalue(max(1, int(MANY * len(ahead))))[0] < within)
 
 
@@ -193,7 +193,7 @@ def still_moving(state: State) -> bool:
     """Whether more than a few columns in the image may have farther to go than ``FINE``, or nobody knows."""
     if state.ahead is None or state.before is None:
         return True
-    far = (_pixels_ahead(state) > FINE)[state.free]
+    far = (_pixels_ahead(state) > FINE)[state.free & state.wanted]
     return int(far.sum()) > ODD_ONES * len(far) ** 0.5
 
 
@@ -201,7 +201,7 @@ def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = (state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)
+    rows = ((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & (state.wanted | state.beyond)
     i, j = near_pairs(state.columns, NEAR * state.sigma)
     wider = rows.clone()  # with their neighbours, which have to give way
     wider[i[rows[j]]] = True

@@ -112,6 +112,7 @@ def fit_columns(
     *,
     std: np.ndarray | None = None,
     valid: np.ndarray | None = None,
+    wanted: np.ndarray | None = None,
     how: str = "full",
     origin: tuple[int, int] = (0, 0),
     knot: float | None = None,
@@ -134,6 +135,8 @@ def fit_columns(
         How well their places are known, one sigma; pixels. They are a weak prior.
     valid : ndarray, bool, shape (h, w), optional
         False where pixels are left out.
+    wanted : ndarray, bool, shape (n,), optional
+        Columns that are asked for, by default all: others are fitted for the sake of these, and not to the end.
     how : {"quick", "full"}
         A few steps, or steps until nothing moves, with columns added where the residual shows them.
     origin : tuple of int
@@ -169,6 +172,8 @@ def fit_columns(
     True
     """
     state = begin_fit(image, y, x, sigma, std=std, valid=valid, origin=origin, knot=knot, noise=noise, device=device)
+    if wanted is not None:
+        state = replace(state, wanted=torch.as_tensor(wanted, device=device))
     source = torch.arange(len(y), device=device)
     if elliptical:
         state = as_ellipses(state, ellipse)
@@ -294,10 +299,13 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
     near = matrix_near(state, 1.0, SAME)
-    normal = near.normal if near is not None and torch.equal(near.kept, free_parameters(state)) else matrix(state)
-    covariance = kernels(normal.own).covariances(normal)
-    c, variance = state.columns, covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
-    variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
+    stale = near is not None and torch.equal(near.kept, free_parameters(state))
+    normal = near.normal if stale else matrix(state)
+    covariance, variance = _covariance(state, normal)
+    if stale and ((known(variance[:, :2], state.sigma) % 1 > 0) & state.free & state.wanted).any():
+        normal = matrix(state)  # how far these are believed depends on it, and with that where they are
+        covariance, variance = _covariance(state, normal)
+    c = state.columns
     believed = trust(state) * known(variance[:, :2], state.sigma)
     variance[:, :2] += _left_over(state, normal, believed)[:, None]
     std = torch.sqrt(variance)
@@ -330,6 +338,14 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         table[name] = np.where(fine, table[name], np.nan)
     keep = fine | (source >= 0)  # an added column that did not converge is none
     return Fitted(origin=source[keep], converged=fine[keep], **{name: v[keep] for name, v in table.items()})
+
+
+def _covariance(state: State, normal: Normal) -> tuple[torch.Tensor, torch.Tensor]:
+    """Covariance (n, k, k) of each column's parameters, and their variances, those of places without their priors."""
+    covariance = kernels(normal.own).covariances(normal)
+    variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
+    variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
+    return covariance, variance
 
 
 def _unaided(variance: torch.Tensor, leeway: torch.Tensor) -> torch.Tensor:

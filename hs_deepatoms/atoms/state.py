@@ -48,6 +48,7 @@ class State:
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone; none ``beyond``
     beyond: torch.Tensor | None = None  # (n,) bool: stands beyond the rim, or in a hole
     held: torch.Tensor | None = None  # (n,) precision with which the heights of these are held at zero, as in doubt
+    wanted: torch.Tensor | None = None  # (n,) bool: asked for; steps go on until these are there
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
     damping: float = 0.0
@@ -70,7 +71,7 @@ class State:
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
                        reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows],
-                       settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
+                       wanted=self.wanted[rows], settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns, beyond: bool = False) -> State:
         """With further columns, of which little is known. They are free to move, but those ``beyond`` the rim are
@@ -78,12 +79,12 @@ class State:
         leeway = torch.cat([self.leeway, torch.full_like(new.y, (FIRM if beyond else 1.0) * LEEWAY[1] * self.sigma)])
         held = torch.cat([self.held, torch.zeros_like(new.y)])
         out = torch.cat([self.beyond, torch.full_like(new.y, beyond, dtype=torch.bool)])
-        free = torch.cat([self.free, torch.full_like(out[len(self.free) :], not beyond)])
+        free, wanted = (torch.cat([v, torch.full_like(out[len(v) :], not beyond)]) for v in (self.free, self.wanted))
         start = Columns.join(self.start, new)
         # of those beyond the rim it is known later how well they are placed
         reach = torch.where(out, WANDER * self.sigma, _reach(start, leeway, self.sigma))
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway, reach=reach,
-                        free=free, held=held, beyond=out, settled=None, last=None, ahead=None, before=None,
+                        free=free, held=held, beyond=out, wanted=wanted, settled=None, last=None, ahead=None, before=None,
                         change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
@@ -124,6 +125,7 @@ def begin(
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool),
         beyond=torch.zeros_like(y, dtype=torch.bool), held=torch.zeros_like(y),
+        wanted=torch.ones_like(y, dtype=torch.bool),
     )  # fmt: skip
     return guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 
