@@ -275,7 +275,8 @@ def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Dete
     image = -scaled if job.dark else scaled
     fit = fit_columns(image, *_places(points, chosen, box), job.column_sigma, valid=~bad,
                       std=_spread(points, chosen), wanted=_near_core(points, chosen, block, job), how=job.refine,
-                      origin=(y0, x0), knot=job.knots, noise=noise, elliptical=job.elliptical, ellipse=job.ellipse, device=job.fit_device)  # fmt: skip
+                      origin=(y0, x0), knot=job.knots, noise=noise, elliptical=job.elliptical, ellipse=job.ellipse,
+                      device=job.fit_device)  # fmt: skip
     return FrameFit(image, fit, chosen, noise, box, bad, scaling)
 
 

@@ -21,9 +21,9 @@ class Noise:
 
     Of the columns that it was measured beside, it also keeps what is the same for all parts of a frame: ``faintest``
     and ``usual`` are the signal-to-noise ratios of the faintest (their lowest twentieth) and of most (their median),
-    ``log_width``, ``height`` and ``high`` are their typical width and height and largest height (their medians, their
-    highest twentieth); None where none was fitted. ``peaks`` is the signal-to-noise ratio below which hardly any of the columns is more
-    than one of the peaks that the noise alone has.
+    ``log_width``, ``height`` and ``high`` are their typical width and height (their medians) and largest height (their
+    highest twentieth); None where none was fitted. ``peaks`` is the signal-to-noise ratio below which hardly any of the
+    columns is more than one of the peaks that the noise alone has.
     """
 
     gain: float

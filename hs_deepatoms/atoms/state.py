@@ -71,7 +71,8 @@ class State:
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
                        reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows],
-                       wanted=self.wanted[rows], settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
+                       wanted=self.wanted[rows], settled=settled, last=last, ahead=ahead, before=None,
+                       change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns, beyond: bool = False) -> State:
         """With further columns, of which little is known. They are free to move, but those ``beyond`` the rim are
@@ -84,8 +85,8 @@ class State:
         # of those beyond the rim it is known later how well they are placed
         reach = torch.where(out, WANDER * self.sigma, _reach(start, leeway, self.sigma))
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway, reach=reach,
-                        free=free, held=held, beyond=out, wanted=wanted, settled=None, last=None, ahead=None, before=None,
-                        change=np.inf)  # fmt: skip
+                        free=free, held=held, beyond=out, wanted=wanted, settled=None, last=None, ahead=None,
+                        before=None, change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
