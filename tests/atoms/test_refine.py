@@ -325,10 +325,11 @@ def test_columns_in_a_hole_leave_those_beside_it_alone():
     assert np.sqrt((np.concatenate(errors) ** 2).mean()) < 1.5  # 2.6 without them
 
 
-@pytest.mark.parametrize(("spacing", "peak", "level", "loose"), [(8.8, 5.0, 3.0, 0.3), (5.6, 300.0, 5.0, 0.1)])
-def test_a_part_of_an_image_is_fitted_as_the_whole(spacing, peak, level, loose):
-    """At a low dose steps ended before columns were there; of dense columns the whole image's first step was undone."""
-    rng, sigma, shape = np.random.default_rng(3), 1.6, (270, 300)
+@pytest.mark.parametrize("seed", [4, 5])
+def test_a_part_of_an_image_is_fitted_as_the_whole(seed):
+    """At a low dose steps ended before columns were there."""
+    rng, sigma, shape = np.random.default_rng(seed), 1.6, (270, 300)
+    spacing, peak, level, loose = 8.8, 5.0, 3.0, 0.3
     y, x = np.mgrid[: 270 // spacing + 1, : 300 // spacing + 1].reshape(2, -1) * spacing + 1
     y, x = (v + rng.normal(0, loose, len(v)) for v in (y, x))
     image = rng.poisson(peak * draw_columns(shape, y, x, rng.uniform(0.8, 1.2, len(y)), sigma) + level) / peak
@@ -343,4 +344,5 @@ def test_a_part_of_an_image_is_fitted_as_the_whole(spacing, peak, level, loose):
     mine = part[wanted]
     found = [np.searchsorted(f.origin, o) for f, o in ((whole, mine), (tile, np.flatnonzero(wanted)))]
     away = np.hypot(*(getattr(whole, v)[found[0]] - getattr(tile, v)[found[1]] for v in "yx"))
-    assert (away > 1e-3).sum() <= 0.01 * len(away)
+    assert len(away) > 100
+    assert away.max() < 1e-3
