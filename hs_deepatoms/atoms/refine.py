@@ -37,7 +37,9 @@ MORE = 2  # steps with columns beyond the rim: their heights are free, and then 
 # and background hardly told apart, steps are slow, and windows that stopped after as many would differ
 FURTHER = 12
 ALONE = 4  # further steps of those that have not settled then
-SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
+# relative change of all columns for which error bars of an earlier matrix will do, and the share of columns of which
+# these decide where they are that is worth a new one
+SAME, MANY_VAGUE = 0.05, 0.02
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
@@ -302,7 +304,8 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
     stale = near is not None and torch.equal(near.kept, free_parameters(state))
     normal = near.normal if stale else matrix(state)
     covariance, variance = _covariance(state, normal)
-    if stale and ((known(variance[:, :2], state.sigma) % 1 > 0) & state.free & state.wanted).any():
+    vague = (known(variance[:, :2], state.sigma) % 1 > 0) & state.free & state.wanted
+    if stale and int(vague.sum()) > MANY_VAGUE * len(vague):
         normal = matrix(state)  # how far these are believed depends on it, and with that where they are
         covariance, variance = _covariance(state, normal)
     c = state.columns
