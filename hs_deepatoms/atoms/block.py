@@ -45,6 +45,7 @@ FAINT, FAINTER = 3.0, 0.4
 TEXTURED, TEXTURE = 2.0, 6.0
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
+NEAR = 8.0  # column sigmas around a core: columns there are fitted to the end as well, those beyond for their sake
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
 
 
@@ -244,6 +245,12 @@ def _chosen(points: Points, job: Detection, box, which: np.ndarray) -> np.ndarra
     return np.flatnonzero(near & which)
 
 
+def _near_core(points: Points, chosen: np.ndarray, block: Block, job: Detection) -> np.ndarray:
+    """True for those of the chosen columns that the block owns or that stand beside such."""
+    y, x, rim, (y0, y1, x0, x1) = points.y[chosen], points.x[chosen], NEAR * job.column_sigma, block.core
+    return (y > y0 - rim) & (y < y1 + rim) & (x > x0 - rim) & (x < x1 + rim)
+
+
 def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
     """True for the columns that are certain, and for those that their heights will decide on."""
     certain = points.probability >= job.certain
@@ -267,8 +274,9 @@ def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Dete
         noise = job.noises[block.frames[0] + k]
     image = -scaled if job.dark else scaled
     fit = fit_columns(image, *_places(points, chosen, box), job.column_sigma, valid=~bad,
-                      std=_spread(points, chosen), how=job.refine, origin=(y0, x0), knot=job.knots, noise=noise,
-                      elliptical=job.elliptical, ellipse=job.ellipse, device=job.fit_device)  # fmt: skip
+                      std=_spread(points, chosen), wanted=_near_core(points, chosen, block, job), how=job.refine,
+                      origin=(y0, x0), knot=job.knots, noise=noise, elliptical=job.elliptical, ellipse=job.ellipse,
+                      device=job.fit_device)  # fmt: skip
     return FrameFit(image, fit, chosen, noise, box, bad, scaling)
 
 

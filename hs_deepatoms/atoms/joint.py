@@ -35,9 +35,12 @@ LONGEST = (0.6, 0.6, np.inf, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, hei
 SWING = 0.5  # of the step before: a step back as long as this is more than a correction
 LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 TOLERANCE = 1e-3  # of misfit per column
+# of the misfit that the first step, from a guess, may add to it: of dense columns it hardly takes anything away, and
+# whether it is taken back would be the whole window's doing, not that of the columns in each part of it
+FIRST = 0.1
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 # of a step, relative, after a long one and after a short one: the next step corrects it
-EXACT, ROUGH = 1e-3, 0.02
+EXACT, ROUGH = 1e-4, 0.02
 LENT = 0.3  # of that where the accuracy is measured by the background's factor of an earlier step
 SETTLED = 0.005  # standard deviations: a smaller step changes nothing
 FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
@@ -45,7 +48,7 @@ FINE = 5e-4  # pixels: who has farther to go than this has not converged either,
 # where the place is fitted as well, and as free as that of any other new column
 DOUBT, PLACED = (3.0, 8.0), (12.0, 50.0)
 NOTHING = 0.01  # of a height
-ODD_ONES = 0.2  # of the square root of the number of columns: that many may still move, and go on by themselves
+ODD_ONES = 0.05  # of the square root of the number of columns: that many may still move, and go on by themselves
 SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
@@ -56,7 +59,7 @@ def step(state: State) -> State:
     """
     old = state.before
     now = equations(state, matrix_near(state))
-    if old is not None and not now.misfit <= old[1].misfit + TOLERANCE * len(state.columns):
+    if old is not None and not now.misfit <= _most_misfit(state):
         state, now = replace(old[0], damping=10 * state.damping), old[1]
         if now.at is not state.columns:  # a matrix of another place may have been the mistake
             now = equations(state)
@@ -64,7 +67,7 @@ def step(state: State) -> State:
         state = replace(state, damping=max(0.2 * state.damping, state.least))
     normal = now.normal
     accuracy = ROUGH if state.change < LONG else EXACT
-    system, root = damped(normal, state.damping), state.root
+    system, root = damped(normal, state.damping, state.noise.information()), state.root
     if root is None:
         root = system.eliminated.root
     else:
@@ -87,8 +90,13 @@ def verified(state: State) -> State:
         return state
     misfit = weights_of(state)[2] + pulls(state).misfit
     misfit += float(state.splines @ state.ground.smoothness(state.splines, stiffness_of(state)))
-    there = misfit <= state.before[1].misfit + TOLERANCE * len(state.columns)
-    return state if there else replace(state.before[0], change=state.change)
+    return state if misfit <= _most_misfit(state) else replace(state.before[0], change=state.change)
+
+
+def _most_misfit(state: State) -> float:
+    """What the misfit may be after the last step, or it was a mistake."""
+    before = state.before[1].misfit
+    return before * (1 + FIRST * (state.taken <= 1)) + TOLERANCE * len(state.columns)
 
 
 def held_by_doubt(state: State, shown: torch.Tensor) -> State:
@@ -175,9 +183,9 @@ def _ahead(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
 
 def arrived(state: State, within: float) -> bool:
     """Whether most columns have no farther to go than that, in standard deviations."""
-    ahead = state.ahead
-    if ahead is None:
+    if state.ahead is None:
         return False
+    ahead = state.ahead[state.wanted]
     return not len(ahead) or bool(ahead.kthvalue(max(1, int(MANY * len(ahead))))[0] < within)
 
 
@@ -185,7 +193,7 @@ def still_moving(state: State) -> bool:
     """Whether more than a few columns in the image may have farther to go than ``FINE``, or nobody knows."""
     if state.ahead is None or state.before is None:
         return True
-    far = (_pixels_ahead(state) > FINE)[state.free]
+    far = (_pixels_ahead(state) > FINE)[state.free & state.wanted]
     return int(far.sum()) > ODD_ONES * len(far) ** 0.5
 
 
@@ -193,7 +201,7 @@ def settle(state: State, rounds: int) -> State:
     """Let the few columns that still move go on by themselves, while all others and the background stand still."""
     if state.last is None:
         return state
-    rows = (state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)
+    rows = ((state.ahead > RESTLESS) | (_pixels_ahead(state) > FINE)) & (state.wanted | state.beyond)
     i, j = near_pairs(state.columns, NEAR * state.sigma)
     wider = rows.clone()  # with their neighbours, which have to give way
     wider[i[rows[j]]] = True

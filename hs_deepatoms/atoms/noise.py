@@ -21,9 +21,9 @@ class Noise:
 
     Of the columns that it was measured beside, it also keeps what is the same for all parts of a frame: ``faintest``
     and ``usual`` are the signal-to-noise ratios of the faintest (their lowest twentieth) and of most (their median),
-    ``log_width`` and ``high`` are their typical width and largest height (their median, their highest twentieth);
-    None where none was fitted. ``peaks`` is the signal-to-noise ratio below which hardly any of the columns is more
-    than one of the peaks that the noise alone has.
+    ``log_width``, ``height`` and ``high`` are their typical width and height (their medians) and largest height (their
+    highest twentieth); None where none was fitted. ``peaks`` is the signal-to-noise ratio below which hardly any of the
+    columns is more than one of the peaks that the noise alone has.
     """
 
     gain: float
@@ -34,11 +34,20 @@ class Noise:
     faintest: float = 0.0
     usual: float = 0.0
     log_width: float | None = None
+    height: float | None = None
     high: float | None = None
     peaks: float = 0.0
 
     def variance(self, mean: torch.Tensor) -> torch.Tensor:
         return (mean - self.dark).mul_(self.gain).add_(self.offset).clamp_(min=self.least).mul_(self.excess)
+
+    def information(self) -> tuple[float, ...] | None:
+        """What the image tells of y, x, height, log width, plus and cross of the usual column, were it alone."""
+        if not self.height or not self.height > 0:
+            return None
+        known, square = (self.usual / self.height) ** 2, self.height**2
+        place = square / (2 * np.exp(2 * self.log_width))
+        return tuple(known * v for v in (place, place, 1.0, 2 * square, square / 4, square / 4))
 
     def weigh(
         self, image: torch.Tensor, mean: torch.Tensor, valid: torch.Tensor, *, judged: bool = True

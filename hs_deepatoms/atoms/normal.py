@@ -64,15 +64,19 @@ def assemble(total: Sums, pairs, columns: Columns, ground: Ground, splines: Band
     return Normal(total.hessian, pairs, index, total.ground @ series, splines)
 
 
-def damped(normal: Normal, damping: float) -> Normal:
-    """The system with its diagonal raised by a share (Levenberg-Marquardt); the last one is kept for chord steps."""
+def damped(normal: Normal, damping: float, usual: tuple[float, ...] | None = None) -> Normal:
+    """The system with its diagonal raised by a share (Levenberg-Marquardt); the last one is kept for chord steps.
+
+    ``usual`` is the diagonal of most columns of the frame, by default that of the window's.
+    """
     if not damping:
         return normal
     if damping in normal.raised:
         return normal.raised[damping]
     diagonal = normal.own.diagonal(dim1=1, dim2=2)
     if len(diagonal):
-        diagonal = torch.maximum(diagonal, WELL * diagonal.median(0).values)
+        most = diagonal.median(0).values if usual is None else diagonal.new_tensor(usual[: diagonal.shape[1]])
+        diagonal = torch.maximum(diagonal, WELL * most)
     own = normal.own.clone()
     own.diagonal(dim1=1, dim2=2).add_(diagonal, alpha=damping)
     normal.raised.clear()

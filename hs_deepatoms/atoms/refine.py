@@ -33,11 +33,13 @@ STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
 NEARLY_THERE = 3e-4  # damping of the last steps
 MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
-# further steps at most, until hardly a column moves: where those beyond the rim are hardly seen, or columns and
-# background hardly told apart, steps are slow, and windows that stopped after as many would differ
-FURTHER = 3
+# further steps at most, until hardly a column moves: where columns or those beyond the rim are hardly seen, or columns
+# and background hardly told apart, steps are slow, and windows that stopped after as many would differ
+FURTHER = 12
 ALONE = 4  # further steps of those that have not settled then
-SAME = 0.05  # relative change of all columns for which error bars of an earlier matrix will do
+# relative change of all columns for which error bars of an earlier matrix will do, and the share of columns of which
+# these decide where they are that is worth a new one
+SAME, MANY_VAGUE = 0.05, 0.02
 # standard deviations: who has no farther to go has converged, and is so close that it no longer shows in the residual
 THERE, CLOSE = {"quick": 0.003, "full": 0.0}, 0.3
 SURE = 5.0  # signal-to-noise ratio of a column that the detector did not see
@@ -112,6 +114,7 @@ def fit_columns(
     *,
     std: np.ndarray | None = None,
     valid: np.ndarray | None = None,
+    wanted: np.ndarray | None = None,
     how: str = "full",
     origin: tuple[int, int] = (0, 0),
     knot: float | None = None,
@@ -134,6 +137,8 @@ def fit_columns(
         How well their places are known, one sigma; pixels. They are a weak prior.
     valid : ndarray, bool, shape (h, w), optional
         False where pixels are left out.
+    wanted : ndarray, bool, shape (n,), optional
+        Columns that are asked for, by default all: others are fitted for the sake of these, and not to the end.
     how : {"quick", "full"}
         A few steps, or steps until nothing moves, with columns added where the residual shows them.
     origin : tuple of int
@@ -169,6 +174,8 @@ def fit_columns(
     True
     """
     state = begin_fit(image, y, x, sigma, std=std, valid=valid, origin=origin, knot=knot, noise=noise, device=device)
+    if wanted is not None:
+        state = replace(state, wanted=torch.as_tensor(wanted, device=device))
     source = torch.arange(len(y), device=device)
     if elliptical:
         state = as_ellipses(state, ellipse)
@@ -243,14 +250,14 @@ def _steps_left(state: State, how: str) -> State:
 
 
 def _arrive(state: State) -> State:
-    """Further steps until hardly a column has any farther to go, or one had to be taken back; hardly damped, as what
-    damping holds back is all that is left."""
-    usual, goal, damping = state.least, state.taken + FURTHER, state.damping
+    """Further steps until hardly a column has any farther to go; hardly damped, as what damping holds back is all that
+    is left."""
+    usual, goal = state.least, state.taken + FURTHER
     state = replace(state, least=NEARLY_THERE)
     for _ in range(2 * FURTHER):  # a step in which columns were called back is not counted
-        if state.taken >= goal or state.damping > damping or not still_moving(state):
+        if state.taken >= goal or not still_moving(state):
             break
-        damping, state = state.damping, step(state)
+        state = step(state)
     return replace(verified(state), least=usual)
 
 
@@ -294,10 +301,14 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
     near = matrix_near(state, 1.0, SAME)
-    normal = near.normal if near is not None and torch.equal(near.kept, free_parameters(state)) else matrix(state)
-    covariance = kernels(normal.own).covariances(normal)
-    c, variance = state.columns, covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
-    variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
+    stale = near is not None and torch.equal(near.kept, free_parameters(state))
+    normal = near.normal if stale else matrix(state)
+    covariance, variance = _covariance(state, normal)
+    vague = (known(variance[:, :2], state.sigma) % 1 > 0) & state.free & state.wanted
+    if stale and int(vague.sum()) > MANY_VAGUE * len(vague):
+        normal = matrix(state)  # how far these are believed depends on it, and with that where they are
+        covariance, variance = _covariance(state, normal)
+    c = state.columns
     believed = trust(state) * known(variance[:, :2], state.sigma)
     variance[:, :2] += _left_over(state, normal, believed)[:, None]
     std = torch.sqrt(variance)
@@ -330,6 +341,14 @@ def _result(state: State, source: torch.Tensor) -> Fitted:
         table[name] = np.where(fine, table[name], np.nan)
     keep = fine | (source >= 0)  # an added column that did not converge is none
     return Fitted(origin=source[keep], converged=fine[keep], **{name: v[keep] for name, v in table.items()})
+
+
+def _covariance(state: State, normal: Normal) -> tuple[torch.Tensor, torch.Tensor]:
+    """Covariance (n, k, k) of each column's parameters, and their variances, those of places without their priors."""
+    covariance = kernels(normal.own).covariances(normal)
+    variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).clone()
+    variance[:, :2] = _unaided(variance[:, :2], state.leeway[:, None])
+    return covariance, variance
 
 
 def _unaided(variance: torch.Tensor, leeway: torch.Tensor) -> torch.Tensor:

@@ -80,7 +80,9 @@ def _peaks(parts: list[Residue], clear: torch.Tensor) -> float:
 def _usual(parts: list[Residue]) -> dict[str, float]:
     """Typical width and largest height of the columns of all parts."""
     columns = Columns.join(*(p.state.columns[~p.state.beyond] for p in parts))
-    return {"log_width": float(columns.log_width.median()), "high": float(columns.height.quantile(0.95))}
+    height = columns.height
+    usual = {"log_width": columns.log_width.median(), "height": height.median(), "high": height.quantile(0.95)}
+    return {name: float(value) for name, value in usual.items()}
 
 
 def _noise_and_ratio(parts: list[Residue], used: list[torch.Tensor], kind: str):

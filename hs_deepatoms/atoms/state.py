@@ -48,6 +48,7 @@ class State:
     free: torch.Tensor | None = None  # (n,) bool: place and shape are fitted, not the height alone; none ``beyond``
     beyond: torch.Tensor | None = None  # (n,) bool: stands beyond the rim, or in a hole
     held: torch.Tensor | None = None  # (n,) precision with which the heights of these are held at zero, as in doubt
+    wanted: torch.Tensor | None = None  # (n,) bool: asked for; steps go on until these are there
     settled: torch.Tensor | None = None  # (n,) bool
     judged: bool = False  # the noise is that of a fit, not of a first guess
     damping: float = 0.0
@@ -70,7 +71,8 @@ class State:
         last, settled, ahead = (None if v is None else v[rows] for v in (self.last, self.settled, self.ahead))
         return replace(self, columns=self.columns[rows], start=self.start[rows], leeway=self.leeway[rows],
                        reach=self.reach[rows], free=self.free[rows], held=self.held[rows], beyond=self.beyond[rows],
-                       settled=settled, last=last, ahead=ahead, before=None, change=np.inf)  # fmt: skip
+                       wanted=self.wanted[rows], settled=settled, last=last, ahead=ahead, before=None,
+                       change=np.inf)  # fmt: skip
 
     def joined(self, new: Columns, beyond: bool = False) -> State:
         """With further columns, of which little is known. They are free to move, but those ``beyond`` the rim are
@@ -78,13 +80,13 @@ class State:
         leeway = torch.cat([self.leeway, torch.full_like(new.y, (FIRM if beyond else 1.0) * LEEWAY[1] * self.sigma)])
         held = torch.cat([self.held, torch.zeros_like(new.y)])
         out = torch.cat([self.beyond, torch.full_like(new.y, beyond, dtype=torch.bool)])
-        free = torch.cat([self.free, torch.full_like(out[len(self.free) :], not beyond)])
+        free, wanted = (torch.cat([v, torch.full_like(out[len(v) :], not beyond)]) for v in (self.free, self.wanted))
         start = Columns.join(self.start, new)
         # of those beyond the rim it is known later how well they are placed
         reach = torch.where(out, WANDER * self.sigma, _reach(start, leeway, self.sigma))
         state = replace(self, columns=Columns.join(self.columns, new), start=start, leeway=leeway, reach=reach,
-                        free=free, held=held, beyond=out, settled=None, last=None, ahead=None, before=None,
-                        change=np.inf)  # fmt: skip
+                        free=free, held=held, beyond=out, wanted=wanted, settled=None, last=None, ahead=None,
+                        before=None, change=np.inf)  # fmt: skip
         if is_drawn(self):
             mean = self.drawn[2].clone()
             kernels(mean).draw_on(mean, new, self.window, self.elliptical)
@@ -120,10 +122,11 @@ def begin(
     leeway = leeway.clamp(LEEWAY[0] * sigma, LEEWAY[1] * sigma)
     state = State(image, valid, columns, ground, torch.zeros(ground.size, dtype=torch.float64, device=image.device),
                   window, Noise(0.0, 1.0, 0.0, 1e-12), sigma, noise_kind=kind, leeway=leeway)  # fmt: skip
-    state = _first_guess(state)
+    state = _first_guess(state, noise)
     state = replace(
         state, start=state.columns, reach=_reach(columns, leeway, sigma), free=torch.ones_like(y, dtype=torch.bool),
         beyond=torch.zeros_like(y, dtype=torch.bool), held=torch.zeros_like(y),
+        wanted=torch.ones_like(y, dtype=torch.bool),
     )  # fmt: skip
     return guessed(state) if noise is None else replace(state, noise=noise, judged=True)
 
@@ -138,12 +141,14 @@ def _reach(start: Columns, leeway: torch.Tensor, sigma: float) -> torch.Tensor:
     return torch.minimum(reach, CROWD * nearest).clamp(min=1e-3 * sigma)
 
 
-def _first_guess(state: State) -> State:
+def _first_guess(state: State, noise: Noise | None = None) -> State:
     """Heights of the columns one by one, and the background under what they leave."""
     window, work = state.window, kernels(state.image)
     inner = replace(window, half=max(3, int(2 * state.sigma) + 1))  # a column's tails say little of its height
     height = work.local_heights(state.columns, state.image, state.valid, inner)
-    typical = height[height > 0].median() if (height > 0).any() else 0.0
+    typical = noise.height if noise else None  # of the frame, or tiles would differ
+    if typical is None:
+        typical = height[height > 0].median() if (height > 0).any() else 0.0
     state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
     drawn = torch.zeros_like(state.image)
     work.draw_on(drawn, state.columns, window)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from hs_deepatoms.atoms.equations import matrix, touching
-from hs_deepatoms.atoms.joint import settle, step
+from hs_deepatoms.atoms.equations import matrix, touching, weights_of
+from hs_deepatoms.atoms.joint import settle, step, still_moving, verified
 from hs_deepatoms.atoms.kernels import kernels
+from hs_deepatoms.atoms.noise import Noise
 from hs_deepatoms.atoms.normal import damped
 from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.refine import begin_fit
@@ -88,3 +89,37 @@ def test_a_solution_keeps_bounds_where_the_matrix_is_not_positive():
     spoilt = replace(normal, pairs=(i, j, 1.3 * blocks), raised={})
     assert np.linalg.eigvalsh(dense(spoilt))[0] < 0
     assert kernels(a).solve(spoilt, a, b, accuracy=1e-6)[0].abs().max() < 1.5 * usual.abs().max()
+
+
+def test_damping_of_faint_columns_does_not_depend_on_the_window(state):
+    """By the median of each window's own columns those beyond a rim were damped otherwise in a tile."""
+    usual = Noise(0.0, 1.0, 0.0, 1e-12, usual=20.0, log_width=0.7, height=2.0).information()
+    few, all_of_them = (damped(matrix(s), 0.01, usual) for s in (state.kept(torch.arange(7)), state))
+    bare = matrix(state).own.diagonal(dim1=1, dim2=2)
+    meant = torch.maximum(bare, 0.1 * torch.tensor(usual[:4]))
+    torch.testing.assert_close(all_of_them.own.diagonal(dim1=1, dim2=2), bare + 0.01 * meant)
+    added = few.own.diagonal(dim1=1, dim2=2) - matrix(state.kept(torch.arange(7))).own.diagonal(dim1=1, dim2=2)
+    torch.testing.assert_close(added[:, 2], 0.01 * torch.full((7,), 10.0).double().maximum(added[:, 2] / 0.01))
+
+
+def test_a_first_step_that_adds_little_to_the_misfit_stands(state):
+    first = step(replace(state, judged=True))
+    better = replace(first.before[1], misfit=0.95 * first.before[1].misfit)
+    now = replace(first, change=1.0, before=(first.before[0], better), splines=first.splines + 0.0)
+    misfit = weights_of(now)[2]
+    for share, stands in ((1 / 1.05, True), (1 / 1.3, False)):
+        before = first.before[0], replace(better, misfit=share * misfit)
+        assert (verified(replace(now, before=before)).taken == 1) == stands
+    later = replace(now, taken=4, before=(first.before[0], replace(better, misfit=misfit / 1.05)))
+    assert verified(later).taken == 0
+
+
+def test_steps_go_on_for_the_columns_that_are_asked_for(state):
+    now = step(step(replace(state, judged=True)))
+    far = torch.full_like(now.ahead, 0.0)
+    far[:6] = 100.0
+    now = replace(now, ahead=far)
+    asked = torch.ones_like(now.free)
+    asked[:6] = False
+    assert still_moving(now)
+    assert not still_moving(replace(now, wanted=asked))

@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from hs_deepatoms.atoms.noise import noise_of
+from hs_deepatoms.atoms.noise import Noise, noise_of
 from hs_deepatoms.atoms.refine import fit_columns
 from hs_deepatoms.simulate.columns import draw_columns
 
@@ -323,3 +323,26 @@ def test_columns_in_a_hole_leave_those_beside_it_alone():
         beside = (away < 10) & fit.converged
         errors.append(np.stack([(fit.y - y) / fit.y_std, (fit.x - x) / fit.x_std])[:, beside].ravel())
     assert np.sqrt((np.concatenate(errors) ** 2).mean()) < 1.5  # 2.6 without them
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_a_part_of_an_image_is_fitted_as_the_whole(seed):
+    """At a low dose steps ended before columns were there."""
+    rng, sigma, shape = np.random.default_rng(seed), 1.6, (270, 300)
+    spacing, peak, level, loose = 8.8, 5.0, 3.0, 0.3
+    y, x = np.mgrid[: 270 // spacing + 1, : 300 // spacing + 1].reshape(2, -1) * spacing + 1
+    y, x = (v + rng.normal(0, loose, len(v)) for v in (y, x))
+    image = rng.poisson(peak * draw_columns(shape, y, x, rng.uniform(0.8, 1.2, len(y)), sigma) + level) / peak
+    seen = 1.77 * sigma * np.sqrt(peak) / np.sqrt(0.5 + level / peak)
+    known = {"usual": seen, "faintest": seen, "log_width": np.log(sigma), "height": 1.0, "high": 1.2}
+    noise = Noise(1 / peak, 0.0, 0.0, 1e-4, **known)
+    y, x = (v + rng.normal(0, 0.2, len(v)) for v in (y, x))
+    whole = fit_columns(image, y, x, sigma, how="quick", noise=noise)
+    part = np.flatnonzero((y < 172) & (x < 182))
+    wanted = (y[part] < 90) & (x[part] < 100)
+    tile = fit_columns(image[:168, :178], y[part], x[part], sigma, how="quick", noise=noise, wanted=wanted)
+    mine = part[wanted]
+    found = [np.searchsorted(f.origin, o) for f, o in ((whole, mine), (tile, np.flatnonzero(wanted)))]
+    away = np.hypot(*(getattr(whole, v)[found[0]] - getattr(tile, v)[found[1]] for v in "yx"))
+    assert len(away) > 100
+    assert away.max() < 1e-3
