@@ -35,7 +35,7 @@ LOST = 0.5  # share of a column's weight on pixels without a value from which it
 # the same before a fit, half a column sigma farther in: beside such pixels, which are filled with what is next to them,
 # the detector is off by as much
 DEEP = 0.69
-FIT_REACH = 6.75  # knots of the background around a core that are fitted with it
+FIT_REACH = 8.0  # knots of the background around a core that are fitted with it
 
 
 @dataclass(frozen=True)
