@@ -125,7 +125,8 @@ def decode(
 def calibrated(presence: torch.Tensor, calibration: tuple[float, float]) -> torch.Tensor:
     """Presence -> probability, by the model file's calibration."""
     slope, offset = calibration
-    return torch.sigmoid(slope * torch.logit(presence.clamp(1e-6, 1 - 1e-6)) + offset)
+    # in double precision: in single the last bit of a value depends on where in the array it stands
+    return torch.sigmoid(slope * torch.logit(presence.double().clamp(1e-6, 1 - 1e-6)) + offset).float()
 
 
 def _maxima(p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -37,7 +37,7 @@ LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 TOLERANCE = 1e-3  # of misfit per column
 # of the misfit that the first step, from a guess, may add to it: of dense columns it hardly takes anything away, and
 # whether it is taken back would be the whole window's doing, not that of the columns in each part of it
-FIRST = 0.1
+FIRST = 0.02
 LONG = 0.1  # relative change of the columns in a step that is looked at even if it is the last
 # of a step, relative, after a long one and after a short one: the next step corrects it
 EXACT, ROUGH = 1e-4, 0.02

@@ -301,11 +301,12 @@ def _older_first(old: Columns, new: Columns) -> torch.Tensor:
 
 def _result(state: State, source: torch.Tensor) -> Fitted:
     near = matrix_near(state, 1.0, SAME)
-    stale = near is not None and torch.equal(near.kept, free_parameters(state))
-    normal = near.normal if stale else matrix(state)
+    reused = near is not None and torch.equal(near.kept, free_parameters(state))
+    normal = near.normal if reused else matrix(state)
     covariance, variance = _covariance(state, normal)
-    vague = (known(variance[:, :2], state.sigma) % 1 > 0) & state.free & state.wanted
-    if stale and int(vague.sum()) > MANY_VAGUE * len(vague):
+    asked = state.free & state.wanted
+    share = known(variance[asked, :2], state.sigma)
+    if reused and int(((share > 0) & (share < 1)).sum()) > MANY_VAGUE * len(share):
         normal = matrix(state)  # how far these are believed depends on it, and with that where they are
         covariance, variance = _covariance(state, normal)
     c = state.columns

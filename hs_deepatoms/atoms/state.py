@@ -147,7 +147,7 @@ def _first_guess(state: State, noise: Noise | None = None) -> State:
     inner = replace(window, half=max(3, int(2 * state.sigma) + 1))  # a column's tails say little of its height
     height = work.local_heights(state.columns, state.image, state.valid, inner)
     typical = noise.height if noise else None  # of the frame, or tiles would differ
-    if typical is None:
+    if typical is None or not typical > 0:
         typical = height[height > 0].median() if (height > 0).any() else 0.0
     state = replace(state, columns=replace(state.columns, height=height.clamp(min=0.05 * typical + 1e-6)))
     drawn = torch.zeros_like(state.image)

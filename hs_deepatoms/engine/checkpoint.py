@@ -154,7 +154,9 @@ def check_same(file: Path, job: Mapping[str, Any]) -> None:
 
 
 def differences(begun: Mapping[str, Any], job: Mapping[str, Any]) -> str:
-    """What differs between two jobs, in words; empty if nothing does."""
+    """What differs between two jobs, in words; empty if nothing does. Of another format nothing else can be said."""
+    if begun.get("format") != job.get("format"):
+        return f"format {_short(begun.get('format'))} then, {_short(job.get('format'))} now: another version wrote it"
     found = []
     for key in sorted({*begun, *job}):
         then, now = begun.get(key), job.get(key)

@@ -103,7 +103,8 @@ def finished(path: Path, job: dict, source: Source) -> xr.Dataset | None:
     what = differences(begun, json.loads(json.dumps(job))) if isinstance(begun, dict) else "no store of find_atoms"
     if what:
         message = explain(f"{str(path)!r}, the atoms of other data, another model or other parameters ({what})",
-                          "a new path", "Choose another name, or remove that store.")  # fmt: skip
+                          "a new path", "Choose another name, or remove that store. hs_deepatoms.load() opens it as "
+                          "it is.")  # fmt: skip
         raise StoreError(message)
     _check_whole(path, table)
     labels = table_attrs(source.navigation, source.signal, source.metadata, [])

@@ -107,10 +107,10 @@ def test_a_first_step_that_adds_little_to_the_misfit_stands(state):
     better = replace(first.before[1], misfit=0.95 * first.before[1].misfit)
     now = replace(first, change=1.0, before=(first.before[0], better), splines=first.splines + 0.0)
     misfit = weights_of(now)[2]
-    for share, stands in ((1 / 1.05, True), (1 / 1.3, False)):
+    for share, stands in ((1 / 1.01, True), (1 / 1.05, False)):
         before = first.before[0], replace(better, misfit=share * misfit)
         assert (verified(replace(now, before=before)).taken == 1) == stands
-    later = replace(now, taken=4, before=(first.before[0], replace(better, misfit=misfit / 1.05)))
+    later = replace(now, taken=4, before=(first.before[0], replace(better, misfit=misfit / 1.01)))
     assert verified(later).taken == 0
 
 

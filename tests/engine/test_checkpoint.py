@@ -6,7 +6,7 @@ import pytest
 
 from hs_deepatoms._core.errors import StoreError
 from hs_deepatoms.engine import checkpoint
-from hs_deepatoms.engine.checkpoint import Checkpoint, discard, fingerprint, holds
+from hs_deepatoms.engine.checkpoint import Checkpoint, differences, discard, fingerprint, holds
 
 JOB = {"data": {"shape": [3, 4]}, "parameters": {"threshold": 0.5, "mask": None}}
 
@@ -196,3 +196,9 @@ def test_a_block_without_what_is_asked_is_named(tmp_path):
     parts.put("columns", 0, {"y": np.zeros(2)})
     with pytest.raises(StoreError, match=r"columns-0000000.npz', a block without sums.* Remove that file"):
         parts.get("columns", 0, ["y", "sums"])
+
+
+def test_of_a_job_in_another_format_nothing_but_that_is_said():
+    old, new = ({"format": k, "data": {"sample": f"{k}" * 32, "shape": [3, 4, 5]}} for k in (3, 4))
+    assert differences(old, new) == "format 3 then, 4 now: another version wrote it"
+    assert "other values of pixels" in differences(old, new | {"format": 3})

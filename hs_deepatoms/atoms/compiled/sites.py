@@ -22,7 +22,7 @@ def reached(a, b, row, distance):
 @kernel
 def claimed(a, b, width, distance, number, alone):
     """How many candidates claim each cell of a map, and the one that does where it is one; how many claims there are
-    on cells with several."""
+    on cells with several. The map reaches farther than ``distance`` beyond all candidates."""
     half, none = int(np.ceil(distance)), len(a)
     for n in range(len(a)):
         for row in range(-half, half + 1):
