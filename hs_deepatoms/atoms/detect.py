@@ -312,7 +312,8 @@ def mostly_lost(y, x, lost: np.ndarray, block: Block, sigma: float, limit: float
 
 
 def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
-    """Network output for a batch of views, shape (n, h, w) -> (n, 6, h' / 2, w' / 2), on the job's device."""
+    """Network output for a batch of views, shape (n, h, w) -> (n, 6, h' / 2, w' / 2), where doubles are known: on the
+    device of the fit."""
     views = np.pad(views, [(0, 0), *((0, n % 2) for n in views.shape[1:])], mode="edge")  # whole cells
     pad = [-n % job.multiple for n in views.shape[1:]]
     tensor = torch.from_numpy(np.pad(views, [(0, 0), (0, pad[0]), (0, pad[1])], mode="constant"))[:, None]
@@ -321,7 +322,7 @@ def run_detector(views: np.ndarray, job: Detection) -> torch.Tensor:
     with turn_of_network(job.device), torch.inference_mode():
         tensor = tensor.to(job.device, memory_format=torch.channels_last)
         with torch.autocast(job.device.split(":")[0], dtype=torch.bfloat16, enabled=half):
-            out = module(tensor, views.shape[1:]).float()
+            out = module(tensor, views.shape[1:]).float().to(job.fit_device)
     return out[:, :, : views.shape[1] // 2, : views.shape[2] // 2]
 
 

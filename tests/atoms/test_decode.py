@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hs_deepatoms.atoms.decode import Points, decode, without_doubles
+from hs_deepatoms.atoms.decode import Points, calibrated, decode, without_doubles
 from hs_deepatoms.simulate.samples import column_target
 
 
@@ -65,3 +65,11 @@ def test_calibration_moves_probabilities_and_the_threshold_with_them():
     want = 1 / (1 + np.exp(-(1.5 * np.log(0.4 / 0.6) + 0.9)))
     assert moved.probability[0] == pytest.approx(want, abs=1e-3)
     assert len(decode(out, 0.5).y) == 0 and len(decode(out, 0.5, calibration=(1.5, 0.9)).y) == 1
+
+
+def test_a_probability_does_not_depend_on_its_place_in_the_batch():
+    presence = torch.rand(999, generator=torch.Generator().manual_seed(5))
+    joined = calibrated(presence, (1.3, -0.2))
+    alone = torch.cat([calibrated(p[None], (1.3, -0.2)) for p in presence])
+    assert joined.dtype == torch.float32
+    assert torch.equal(joined, alone)
