@@ -112,8 +112,8 @@ def births_at_rim(state: State, mean: torch.Tensor, least: float) -> tuple[Colum
 def _in_holes(state: State, mean: torch.Tensor, least: float, lowest: float) -> torch.Tensor:
     """The same for columns on pixels without a value, whose flanks show beside these: as of `_maxima`."""
     none, side = mean.new_zeros(4, 0, dtype=torch.float64), 2 * int(state.sigma) + 1
-    lost = state.valid.numel() - int(state.valid.count_nonzero())
-    if lost <= HOLE * (side // 2 + 1) ** 2:  # too few for half of any square, cut by corners
+    missing = state.valid.numel() - int(state.valid.count_nonzero())
+    if missing <= HOLE * (side // 2 + 1) ** 2:  # too few for half of any square, cut by corners
         return none
     lost = F.avg_pool2d((~state.valid).float()[None], side, 1, side // 2, count_include_pad=False)[0]
     if not (lost > HOLE).any():

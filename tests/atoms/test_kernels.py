@@ -317,3 +317,12 @@ def test_after_an_error_nothing_goes_on_side_by_side(monkeypatch):
     there = len(done)
     time.sleep(0.2)
     assert len(done) == there < 8
+
+
+def test_pairs_within_their_own_reach(state):
+    c = state.columns
+    reach = torch.linspace(0.5, 4.0, len(c), dtype=torch.float64)
+    i, j = tensors.near_pairs(c, 9.0)
+    one, two = both("within", c, i, j, reach)
+    assert 0 < len(one[0]) < len(i)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hs_deepatoms.atoms import order
 from hs_deepatoms.atoms.order import LOWER, RAISE, Sites, lattice_vectors, reconsidered, regions
 from hs_deepatoms.methods.images import find_model
 
@@ -163,3 +164,16 @@ def test_evidence_is_the_weighed_mean_of_what_stands_at_the_equivalents():
     np.testing.assert_allclose(found.mean, mean, atol=1e-4)
     np.testing.assert_allclose(found.spread**2, (weight * (z - mean[:, None]) ** 2).sum(1) / weight.sum(1), atol=1e-3)
     np.testing.assert_allclose(found.number, weight.sum(1) ** 2 / (weight**2).sum(1), rtol=1e-3)
+
+
+def test_cells_of_the_map_are_claimed_by_who_is_near():
+    rng = np.random.default_rng(4)
+    a, b, cells, distance = rng.uniform(6, 44, 60), rng.uniform(6, 61, 60), (50, 67), 3.3
+    alone, (cell, candidate) = order._by_cell(a, b, cells, distance)
+    i, j = np.divmod(np.arange(cells[0] * cells[1]), cells[1])
+    near = (i - a[:, None]) ** 2 + (j - b[:, None]) ** 2 <= distance**2
+    one = near.sum(0) == 1
+    assert np.array_equal(alone[:-1][one], near.argmax(0)[one])
+    assert (alone[:-1][~one] == len(a)).all()
+    claims = np.argwhere(near & (near.sum(0) > 1))
+    assert set(zip(candidate.tolist(), cell.tolist(), strict=True)) == set(map(tuple, claims.tolist()))
