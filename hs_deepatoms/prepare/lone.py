@@ -9,7 +9,7 @@ REACH = 10  # pixels around a candidate from which the noise is told
 GAP, MISMATCH = 0.15, 0.3  # ranges of the frame: what stands out less moves no column far
 CHANCE = 14.0  # -log of the probability with which noise may do the same
 SHARPER = 1.3  # times as pointed as the peak of a column is
-ROWS = 64  # at a time, that stay in the processor's cache
+ROWS = 64  # that one thread takes at a time
 FEW, MANY = 4096, 500  # candidates at a time, and more than are looked at one by one
 # A smooth image continues from the neighbours (at 1, the square root of 2, and 2 pixels) to the pixel between them.
 NEAR, DIAGONAL, FAR = 8 / 20, -2 / 20, -1 / 20
@@ -47,8 +47,7 @@ def lone_pixels(scaled: np.ndarray, bad: np.ndarray, sigma: float) -> np.ndarray
     image, unsure = scaled, bad
     if bad.any():
         image, unsure = np.where(bad, 0, scaled), binary_dilation(bad, iterations=2)
-    for sign in (1, -1):
-        gap = _gap(image, sign)
+    for sign, gap in zip((1, -1), _gaps(image), strict=True):
         y, x = _candidates(image, gap, unsure, sign)
         for k in range(0, len(y), FEW):
             here = slice(k, k + FEW)
@@ -73,18 +72,15 @@ def _candidates(image, gap, unsure, sign) -> tuple[np.ndarray, np.ndarray]:
     return y[clear], x[clear]
 
 
-def _gap(image: np.ndarray, sign: int) -> np.ndarray:
-    """How far every pixel lies above the highest of its eight neighbours; with sign -1 below the lowest."""
-    gap, h = np.empty_like(image), len(image)
-    for top in range(0, h, ROWS):
-        below = min(top + ROWS, h)
-        rows = image[_mirrored(np.arange(top - 1, below + 1), h)]
-        wide = np.pad(rows if sign > 0 else np.negative(rows, out=rows), ((0, 0), (1, 1)), mode="reflect")
-        beside = np.maximum(wide[:, :-2], wide[:, 2:])  # left and right of every pixel, of the rows beside it too
-        highest = np.maximum(beside[1:-1], np.maximum(beside[:-2], beside[2:]))
-        np.maximum(highest, np.maximum(rows[:-2], rows[2:]), out=highest)
-        np.subtract(rows[1:-1], highest, out=gap[top:below])
-    return gap
+def _gaps(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far every pixel lies above the highest of its eight neighbours, and below the lowest."""
+    # not with the module: numba takes some tenths of a second to import
+    from hs_deepatoms._core.compiled.loops import in_parts
+    from hs_deepatoms.prepare.compiled.gaps import gaps
+
+    above, below = np.empty_like(image), np.empty_like(image)
+    in_parts(gaps, len(image), image, above, below, part=ROWS)
+    return above, below
 
 
 def _out_of_place(image, unsure, sign, y, x, gap, sigma: float) -> np.ndarray:

@@ -10,6 +10,7 @@ from hs_deepatoms.prepare.blank import LineRange, blank_lines
 
 LOW, HIGH = 0.5, 99.5  # percentiles: ten hot pixels or a dark corner must not move the scale
 PIXELS = 2**16  # that are scaled at a time
+KINDS = 2**16  # of counts, at most, that are counted rather than sorted
 SPARSE = 0.3  # then a lone pixel stands out far enough to be taken for a hot one, a column (more than a pixel) does not
 
 
@@ -74,16 +75,29 @@ def frame_scaling(values: np.ndarray, masked: np.ndarray | None = None) -> tuple
 
 
 def _percentiles(values: np.ndarray, which: tuple[float, ...]) -> np.ndarray:
-    """As numpy's, for values (n,) without NaN: to sort them in single precision takes a third of the time.
+    """As numpy's, for values (n,) without NaN.
 
     What is interpolated is doubles: differences of extreme values would overflow in their own type.
     """
-    exact = values.dtype.itemsize <= 2 or values.dtype == np.float32
-    ordered = np.sort(values.astype(np.float32 if exact else np.float64, copy=False))
-    place = np.asarray(which) / 100 * (len(ordered) - 1)
+    place = np.asarray(which) / 100 * (len(values) - 1)
     below = np.floor(place).astype(int)
-    low, high = (ordered[k].astype(np.float64) for k in (below, np.minimum(below + 1, len(ordered) - 1)))
+    low, high = _in_order(values, np.stack([below, np.minimum(below + 1, len(values) - 1)]))
     return low + (place - below) * (high - low)
+
+
+def _in_order(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """What stands at some places of the values once these are in order, as doubles.
+
+    Counts of few kinds are counted, in a fifth of the time; single precision is sorted in a third.
+    """
+    if values.dtype.kind in "iu":
+        least = values.min()
+        if int(values.max()) - int(least) < KINDS:
+            # integers go round: their difference is right in any type of that size
+            counts = np.bincount(np.subtract(values, least, dtype=np.int64, casting="unsafe"))
+            return np.searchsorted(np.cumsum(counts), places, side="right") + float(least)
+    exact = values.dtype.itemsize <= 2 or values.dtype == np.float32
+    return np.sort(values.astype(np.float32 if exact else np.float64, copy=False))[places].astype(np.float64)
 
 
 def apply_scaling(frame: np.ndarray, scaling: tuple[float, float]) -> np.ndarray:
