@@ -16,12 +16,10 @@ from hs_deepatoms.atoms.state import FIRM, LEEWAY, STIFFNESS, State, expected
 # widths of a pair: columns nearer than this share normal equations, or those of dense columns would not be positive
 FAR = 7.2
 WIDE = 1.6  # of the usual width: pairs of columns that grow beyond all bounds are not looked for
-WIDTH_SPREAD, SHAPE_SPREAD = 0.3, 0.15  # weak priors: log width and ellipticity around the frame's own
 MANY = 0.9  # share of the columns that are looked at to tell how far they are
 ALIKE = 0.02  # relative change of the columns between matrices that are as good as the same
 RESTLESS = 0.01  # standard deviations: who has farther to go in the end has not converged
 STALE = 0.1  # change of a column that still moves, from where it needs a matrix of its own place
-AT_END = 1 - 1e-6  # of a reach
 
 
 @dataclass
@@ -73,21 +71,12 @@ def _assembled(state: State, weight, weighed, prior: Prior, stiffness: float, ke
     """The matrix, the slopes of the likelihood, and which parameters are free."""
     c, work = state.columns, kernels(weight)
     total = work.sums(c, weighed, weight, state.window, state.sigma, state.elliptical)
-    hold(total.hessian, prior)
+    work.hold(total.hessian, prior.hessian)
     splines = work.hessian(state.ground, weight, stiffness)
     normal = work.assemble(total, touching_pairs(state, weight), c, state.ground, splines, state.sigma)
     kept = free_parameters(state, total.gradient + prior.gradient) if kept is None else kept
     _freeze(normal, kept)
     return normal, total.gradient, kept
-
-
-def hold(hessian: torch.Tensor, prior: Prior) -> None:
-    """Add the pulls, and enough for a matrix that is positive where hardly a pixel is valid."""
-    diagonal = hessian.diagonal(dim1=1, dim2=2)
-    diagonal += prior.hessian
-    diagonal *= 1 + 1e-6  # moments are of single precision
-    if len(diagonal):
-        diagonal[:, 2] += 1e-12 + 1e-9 * diagonal[:, 2].mean()
 
 
 def touching_pairs(state: State, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -116,17 +105,11 @@ class Prior:
 
 def pulls(state: State) -> Prior:
     c, start = state.columns, state.start or state.columns
-    one, known = torch.ones_like(state.leeway), 1 / state.leeway**2
-    middle, precision = [start.y, start.x, 0 * one, np.log(state.sigma) * one], [known, known, state.held]
-    precision.append(one / WIDTH_SPREAD**2)
-    if state.elliptical and len(c):
-        middle += [shape * one for shape in state.shape or (c.plus.median(), c.cross.median())]
-        precision += [one / SHAPE_SPREAD**2] * 2
-    elif state.elliptical:
-        middle, precision = middle + [one] * 2, precision + [one] * 2
-    away, precision = torch.stack(middle, 1) - c.table[:, : len(middle)], torch.stack(precision, 1)
-    gradient = away * precision
-    return Prior(precision, gradient, float((gradient * away).sum()))
+    typical = [np.log(state.sigma)]
+    if state.elliptical:
+        typical += state.shape or ((c.plus.median(), c.cross.median()) if len(c) else (0.0, 0.0))
+    held = c.table, start.table, state.leeway, state.held
+    return Prior(*kernels(c.y).pulled(*held, tuple(float(v) for v in typical)))
 
 
 def matrix_near(state: State, share: float = MANY, within: float = ALIKE) -> Equations | None:
@@ -152,9 +135,7 @@ def of_most(values: torch.Tensor, share: float = MANY) -> float:
 
 def changes_between(old: Columns, new: Columns) -> torch.Tensor:
     """How much columns (n,) have changed, relative to their size."""
-    width, one = torch.exp(new.log_width), torch.ones_like(new.y)
-    size = torch.stack([width, width, new.height, one, one, one], 1)
-    return ((new.table - old.table) / size).abs().amax(1).nan_to_num(1.0)
+    return kernels(new.y).changes(old.table, new.table)
 
 
 def placed(state: State) -> torch.Tensor:
@@ -166,17 +147,8 @@ def free_parameters(state: State, gradient: torch.Tensor | None = None) -> torch
     """1 for parameters (n, k) in the equations, 0 for others: of frozen columns only the height is free, of those
     beyond the rim the height and, as far as they are let, the place. With a ``gradient`` (n, k) neither are places of
     those that it would take farther than they may go: all others would make way for a step that is not taken."""
-    keep = state.free[:, None].double().repeat(1, 6 if state.elliptical else 4)
-    keep[:, 2] = 1.0
-    out = placed(state)
-    keep[:, :2] = (out if gradient is None else out & ~_at_the_end(state, gradient))[:, None].double()
-    return keep
-
-
-def _at_the_end(state: State, gradient: torch.Tensor) -> torch.Tensor:
-    """True (n,) for columns that are as far from where they came as they may go, and would go on."""
-    way = state.columns.table[:, :2] - state.start.table[:, :2]
-    return (way.norm(dim=1) > AT_END * state.reach) & ((way * gradient[:, :2]).sum(1) > 0)
+    c, k = state.columns, 6 if state.elliptical else 4
+    return kernels(c.y).in_equations(c.table, state.start.table, state.reach, state.free, placed(state), gradient, k)
 
 
 def _freeze(normal: Normal, keep: torch.Tensor) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from hs_deepatoms.atoms.belief import near_pairs, unseen
@@ -16,7 +15,6 @@ from hs_deepatoms.atoms.equations import (
     changes_between,
     equations,
     free_parameters,
-    hold,
     matrix_near,
     of_most,
     placed,
@@ -31,9 +29,6 @@ from hs_deepatoms.atoms.peaks import Columns
 from hs_deepatoms.atoms.state import FIRM, State, expected
 
 NEAR = 6.0  # sigmas: columns nearer than this are disturbed by each other's steps
-LONGEST = (0.6, 0.6, np.inf, 0.25, 0.15, 0.15)  # of a step: y, x in sigmas, height, log width, plus, cross
-SWING = 0.5  # of the step before: a step back as long as this is more than a correction
-LONGEST_SHAPE = 0.7  # of an ellipse: axes as 1 to 2
 TOLERANCE = 1e-3  # of misfit per column
 # of the misfit that the first step, from a guess, may add to it: of dense columns it hardly takes anything away, and
 # whether it is taken back would be the whole window's doing, not that of the columns in each part of it
@@ -42,14 +37,12 @@ LONG = 0.1  # relative change of the columns in a step that is looked at even if
 # of a step, relative, after a long one and after a short one: the next step corrects it
 EXACT, ROUGH = 1e-4, 0.02
 LENT = 0.3  # of that where the accuracy is measured by the background's factor of an earlier step
-SETTLED = 0.005  # standard deviations: a smaller step changes nothing
 FINE = 5e-4  # pixels: who has farther to go than this has not converged either, however badly it is known
 # signal-to-noise ratio of a height beyond the rim, all else free: from where it counts at all, and fully; and from
 # where the place is fitted as well, and as free as that of any other new column
 DOUBT, PLACED = (3.0, 8.0), (12.0, 50.0)
 NOTHING = 0.01  # of a height
 ODD_ONES = 0.05  # of the square root of the number of columns: that many may still move, and go on by themselves
-SHRINKING = 2 / 3  # of a step to the next one, at most: then twice the last step is left of the way
 
 
 def step(state: State) -> State:
@@ -73,15 +66,23 @@ def step(state: State) -> State:
     else:
         accuracy *= LENT
     da, db = kernels(normal.own).solve(system, now.columns, now.splines, root=root, accuracy=accuracy)
-    scale = torch.sqrt(normal.own.diagonal(dim1=1, dim2=2).contiguous())
-    da = da * _against_swinging(da * scale, state.last, state.change < ALIKE)[:, None]
-    before = (replace(state, before=None, drawn=None), now)
-    columns = _moved(state, da)
+    columns, last, settled, share = _strode(state, normal.own, da)
     change = of_most(changes_between(state.columns, columns))
-    new = replace(state, columns=columns, splines=state.splines + db, settled=_settled(da * scale), last=da * scale,
-                  ahead=_ahead(da * scale, state.last), taken=state.taken + 1,
-                  change=change, before=before, root=root if change < LONG else None)  # fmt: skip
+    new = replace(state, columns=columns, splines=state.splines + db, settled=settled, last=last,
+                  ahead=_ahead(last, share), taken=state.taken + 1, change=change,
+                  before=(replace(state, before=None, drawn=None), now),
+                  root=root if change < LONG else None)  # fmt: skip
     return _called_back(new, normal)
+
+
+def _strode(state: State, own: torch.Tensor, da: torch.Tensor):
+    """The columns after a bounded step, that step in standard deviations (n, k), which have settled (n,), and the step
+    in shares of the last one (n,)."""
+    last = state.last if state.last is not None and state.last.shape == da.shape else None
+    table, *more = kernels(da).stride(state.columns.table, state.start.table, state.reach, state.beyond, placed(state),
+                                      own, da, last, state.change < ALIKE, tuple(state.image.shape),
+                                      state.sigma)  # fmt: skip
+    return Columns.of(table), *more
 
 
 def verified(state: State) -> State:
@@ -126,59 +127,11 @@ def _marginal(now: Equations, which: torch.Tensor) -> torch.Tensor:
     return torch.minimum(1 / variance.nan_to_num(0.0).clamp(min=0), now.normal.own[which, 2, 2])
 
 
-def _moved(state: State, da: torch.Tensor) -> Columns:
-    """The columns after a bounded step."""
-    c, k = state.columns, da.shape[1]
-    limit = torch.tensor(LONGEST[:k], dtype=da.dtype, device=da.device).repeat(len(c), 1)
-    limit[:, :2] *= torch.exp(c.log_width)[:, None]
-    new = c.table.clone()
-    new[:, :k] += torch.minimum(torch.maximum(da, -limit), limit)
-    new[:, 2] = _flank_kept(state, new)
-    # a column may fade, not turn into a hole
-    new[:, 2] = torch.where(placed(state), torch.maximum(new[:, 2], 0.2 * c.height), new[:, 2])
-    first = state.start.table[:, :2]
-    way = new[:, :2] - first
-    share = (state.reach / torch.hypot(way[:, 0], way[:, 1]).clamp(min=1e-9)).clamp(max=1.0)
-    new[:, :2] = first + share[:, None] * way
-    # bounds of the whole way: no column becomes a pixel or a cloud
-    new[:, 3].clamp_(np.log(state.sigma) - 0.9, np.log(state.sigma) + 0.9)
-    if k > 4:
-        long = torch.hypot(new[:, 4], new[:, 5]).clamp(min=LONGEST_SHAPE) / LONGEST_SHAPE
-        new[:, 4:] /= long[:, None]
-    return Columns.of(new)
-
-
-def _flank_kept(state: State, new: torch.Tensor) -> torch.Tensor:
-    """Heights (n,) of moved columns; of those beyond the rim as high as their flanks at the rim were to become.
-
-    Of a flank, all that is seen of them, place and height are told apart by its bend alone: along a step as it is the
-    flank would grow by the exponential of what the step meant, and the next one would go back.
-    """
-    c, edge = state.columns, [n - 0.5 for n in state.image.shape]
-    y, x = c.y.clamp(-0.5, edge[0]), c.x.clamp(-0.5, edge[1])
-    out = state.beyond & ((y != c.y) | (x != c.x))
-    if not out.any():
-        return new[:, 2]
-    narrow = torch.exp(-2 * c.log_width)
-    dy, dx = y - c.y, x - c.x
-    there, then = dy**2 + dx**2, (y - new[:, 0]) ** 2 + (x - new[:, 1]) ** 2
-    along = dy * (new[:, 0] - c.y) + dx * (new[:, 1] - c.x)
-    meant = new[:, 2] + c.height * along * narrow
-    return torch.where(out, meant * torch.exp(0.5 * (then - there) * narrow), new[:, 2])
-
-
-def _settled(step: torch.Tensor) -> torch.Tensor:
-    return (step[:, :2].abs() < SETTLED).all(1)
-
-
-def _ahead(step: torch.Tensor, last: torch.Tensor | None) -> torch.Tensor:
+def _ahead(taken: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
     """How far (n,) places may still have to go if steps go on to shrink as they did from the last one to this."""
-    share = torch.full_like(step[:, 0], SHRINKING)
-    if last is not None and last.shape == step.shape and len(step):
-        now, then = step.norm(dim=1), last.norm(dim=1)
-        share = (now / then.clamp(min=1e-30)).clamp(max=SHRINKING)
+    if len(share):
         share = share.clamp(min=float(share.median()))  # one alone may be small by chance
-    return step[:, :2].abs().amax(1) * share / (1 - share)
+    return taken[:, :2].abs().amax(1) * share / (1 - share)
 
 
 def arrived(state: State, within: float) -> bool:
@@ -246,26 +199,13 @@ def _alone_moved(few: State, weighed: torch.Tensor, weight: torch.Tensor) -> Sta
     work = kernels(weight)
     total = work.sums(few.columns, weighed, weight, few.window, few.sigma, few.elliptical)
     prior = pulls(few)
-    hold(total.hessian, prior)
+    work.hold(total.hessian, prior.hessian)
     keep = free_parameters(few, total.gradient + prior.gradient)
     own = work.majorant(total.hessian, touching_pairs(few, weight)) * keep[:, :, None] * keep[:, None, :]
     own += torch.diag_embed(1 - keep)
     da = torch.linalg.solve(own, (total.gradient + prior.gradient) * keep)
-    return replace(few, columns=_moved(few, da), settled=_settled(da * torch.sqrt(own.diagonal(dim1=1, dim2=2))))
-
-
-def _against_swinging(step: torch.Tensor, last: torch.Tensor | None, small: bool) -> torch.Tensor:
-    """A factor (n,) for columns that would go back where they just came from: to where the slope is zero in between.
-
-    A large step back that is much shorter than the one before is a correction, and taken whole.
-    """
-    if last is None or last.shape != step.shape:
-        return torch.ones_like(step[:, 0])
-    now, then = step.norm(dim=1), last.norm(dim=1)
-    back = (step * last).sum(1) < -0.5 * now * then
-    if not small:
-        back &= now > SWING * then
-    return torch.where(back, then / (then + now), 1.0)
+    columns, _, settled, _ = _strode(replace(few, last=None), own, da)
+    return replace(few, columns=columns, settled=settled)
 
 
 def _called_back(state: State, normal: Normal) -> State:

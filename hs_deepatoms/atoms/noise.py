@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hs_deepatoms.atoms.kernels import kernels
+
 BINS, SAMPLE = 24, 10_000
 SAMPLES = 2**17  # pixels whose weights are made at a time
 LEAST = 0.02  # of the mean variance: no pixel is believed without limit
@@ -111,27 +113,35 @@ def noise_of(mean: torch.Tensor, rest: torch.Tensor, parameters: int, kind: str 
     kind : {"auto", "poisson", "gaussian"}
         "gaussian" is the same variance everywhere, "poisson" one proportional to the mean above zero.
     """
-    mean, square = mean.double(), rest.double() ** 2
-    if len(mean) == 0:
+    n, work = len(mean), kernels(mean)
+    if n == 0:
         return Noise(0.0, 1.0, 0.0, 1e-12)
-    square = square * (len(mean) / max(len(mean) - parameters, 0.25 * len(mean)))
-    overall = float(square.mean())
+    taken_up = n / max(n - parameters, 0.25 * n)
+    square, bright, dark = work.totals(mean, rest)
+    overall = taken_up * square / n
     least = max(LEAST * overall, 1e-12)  # images are of order one
     if kind == "poisson":
-        gain = float(square.sum() / mean.clamp(min=0).sum().clamp(min=1e-30))
-        return Noise(gain, 0.0, 0.0, least)
-    dark = float(mean.min())
-    if kind == "gaussian" or len(mean) < 20 * BINS:
+        return Noise(taken_up * square / max(bright, 1e-30), 0.0, 0.0, least)
+    if kind == "gaussian" or n < 20 * BINS:
         return Noise(0.0, overall, dark, least)
     # bins of about as many pixels each; a few thousand of them tell where the bins end
-    some = np.sort(mean[:: len(mean) // SAMPLE + 1].cpu().numpy())
-    edges = torch.from_numpy(some[np.arange(1, BINS) * len(some) // BINS]).to(mean.device)
-    which = torch.bucketize(mean, edges)
-    count, level, spread = (torch.bincount(which, w, BINS).cpu().numpy() for w in (None, mean, square))
-    count, level, spread = (v[count > 0] for v in (count, level, spread))
-    level, spread = level / count - dark, spread / count
-    gain, offset = _line(level, spread)
+    some = np.sort(mean[:: n // SAMPLE + 1].cpu().numpy())
+    count, level, spread = work.binned(mean, rest, some[np.arange(1, BINS) * len(some) // BINS])
+    count, level, spread = (v[count > 0] for v in (count, level, taken_up * spread))
+    gain, offset = _line(level / count - dark, spread / count)
     return Noise(gain, offset, dark, least)
+
+
+def totals(mean: torch.Tensor, rest: torch.Tensor) -> tuple[float, float, float]:
+    """Sum of the squares of what is left over (n,), sum of what is above zero of the fitted image (n,), its least."""
+    return float(rest.double().square().sum()), float(mean.double().clamp(min=0).sum()), float(mean.min())
+
+
+def binned(mean: torch.Tensor, rest: torch.Tensor, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels between the edges (k,) of their means, sums of their means and of the squares of what is left over."""
+    which = torch.bucketize(mean, torch.from_numpy(edges).to(mean.device))
+    sums = (None, mean.double(), rest.double().square())
+    return tuple(torch.bincount(which, w, len(edges) + 1).cpu().numpy() for w in sums)
 
 
 def _line(level: np.ndarray, spread: np.ndarray) -> tuple[float, float]:

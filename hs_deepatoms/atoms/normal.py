@@ -73,15 +73,20 @@ def damped(normal: Normal, damping: float, usual: tuple[float, ...] | None = Non
         return normal
     if damping in normal.raised:
         return normal.raised[damping]
-    diagonal = normal.own.diagonal(dim1=1, dim2=2)
-    if len(diagonal):
-        most = diagonal.median(0).values if usual is None else diagonal.new_tensor(usual[: diagonal.shape[1]])
-        diagonal = torch.maximum(diagonal, WELL * most)
-    own = normal.own.clone()
-    own.diagonal(dim1=1, dim2=2).add_(diagonal, alpha=damping)
+    own, k = normal.own, normal.own.shape[1]
+    if len(own):
+        most = own.diagonal(dim1=1, dim2=2).median(0).values if usual is None else own.new_tensor(usual[:k])
+        own = kernels(own).raised(own, WELL * most, damping)
     normal.raised.clear()
     normal.raised[damping] = replace(normal, own=own, splines=normal.splines.raised(damping), raised={})
     return normal.raised[damping]
+
+
+def raised(own: torch.Tensor, least: torch.Tensor, damping: float) -> torch.Tensor:
+    """Blocks (n, k, k) whose diagonals are larger by a share of themselves, or of the least (k,) if that is more."""
+    new = own.clone()
+    new.diagonal(dim1=1, dim2=2).add_(torch.maximum(own.diagonal(dim1=1, dim2=2), least), alpha=damping)
+    return new
 
 
 def majorant(own: torch.Tensor, pairs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:

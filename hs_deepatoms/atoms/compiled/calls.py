@@ -13,6 +13,7 @@ from hs_deepatoms._core.compiled.loops import in_parts
 from hs_deepatoms.atoms.compiled import pairs as _pairs
 from hs_deepatoms.atoms.compiled import pixels as _pixels
 from hs_deepatoms.atoms.compiled import spread as _spread
+from hs_deepatoms.atoms.compiled import strides as _strides
 from hs_deepatoms.atoms.compiled import surface as _surface
 from hs_deepatoms.atoms.compiled import system as _system
 from hs_deepatoms.atoms.compiled import windows as _windows
@@ -98,6 +99,16 @@ def beyond(noise: Noise, image, mean, valid, chance: float) -> tuple[torch.Tenso
     return torch.from_numpy(rows[row]), torch.from_numpy(column)
 
 
+def totals(mean: torch.Tensor, rest: torch.Tensor) -> tuple[float, float, float]:
+    return _pixels.totals(mean.numpy(), rest.numpy())
+
+
+def binned(mean: torch.Tensor, rest: torch.Tensor, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    out = np.zeros((3, len(edges) + 1))
+    _pixels.binned(mean.numpy(), rest.numpy(), edges, *out)
+    return tuple(out)
+
+
 def filtered(image: torch.Tensor, bell: torch.Tensor) -> torch.Tensor:
     out = torch.empty_like(image)
     in_parts(_pixels.filtered, len(image), image.numpy(), bell.float().numpy(), out.numpy(), part=STRIP)
@@ -175,6 +186,45 @@ def level(ground: Ground, splines: torch.Tensor, y: torch.Tensor, x: torch.Tenso
     out = np.empty(len(y))
     in_parts(_system.levels, len(y), y.contiguous().numpy(), x.contiguous().numpy(), ground.shape, ground.origin,
              ground.first, _numbers(ground).knots, float(ground.knot), splines.numpy(), out)  # fmt: skip
+    return torch.from_numpy(out)
+
+
+def pulled(table, first, leeway, held, typical: tuple[float, ...]) -> tuple[torch.Tensor, torch.Tensor, float]:
+    n, k = len(table), 3 + len(typical)
+    precision, gradient, middle = np.empty((n, k)), np.empty((n, k)), np.array([0.0, 0.0, 0.0, *typical])
+    arrays = (v.numpy() for v in (table, first, leeway, held))
+    misfit = _strides.pulled(*arrays, middle, precision, gradient)
+    return torch.from_numpy(precision), torch.from_numpy(gradient), misfit
+
+
+def hold(hessian: torch.Tensor, precision: torch.Tensor) -> None:
+    _strides.hold(hessian.numpy(), precision.numpy())
+
+
+def in_equations(table, first, reach, free, placed, gradient: torch.Tensor | None, k: int) -> torch.Tensor:
+    out, none = np.empty((len(table), k)), gradient is None
+    arrays = (v.numpy() for v in (table, first, reach, free, placed))
+    _strides.in_equations(*arrays, np.empty((0, k)) if none else gradient.numpy(), not none, out)
+    return torch.from_numpy(out)
+
+
+def changes(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    out = np.empty(len(old))
+    _strides.changes(old.numpy(), new.numpy(), out)
+    return torch.from_numpy(out)
+
+
+def stride(table, first, reach, beyond, placed, own, da, last, small: bool, shape: tuple[int, int], sigma: float):
+    (n, k), last = da.shape, np.empty((0, da.shape[1])) if last is None else last.numpy()
+    new, taken, settled, share = np.empty((n, 6)), np.empty((n, k)), np.empty(n, bool), np.empty(n)
+    arrays = (v.contiguous().numpy() for v in (table, first, reach, beyond, placed, own, da))
+    _strides.stride(*arrays, last, small, shape, float(np.log(sigma)), new, taken, settled, share)
+    return tuple(torch.from_numpy(v) for v in (new, taken, settled, share))
+
+
+def raised(own: torch.Tensor, least: torch.Tensor, damping: float) -> torch.Tensor:
+    out = np.empty(own.shape)
+    _strides.raised(own.contiguous().numpy(), least.numpy(), damping, out)
     return torch.from_numpy(out)
 
 

@@ -11,6 +11,7 @@ from hs_deepatoms.atoms.compiled.bells import X, Y, span
 SERIES = tuple(np.float32((-1) ** k / ((k + 1) * (k + 2))) for k in range(9))
 # the area tangent of z over z: 1 + z^2/3 + z^4/5 + ...
 AREA_TANGENT = tuple(np.float32(1 / (2 * k + 1)) for k in range(6))
+AT_ONCE = 1024  # pixels, that stay in the processor's nearest cache
 ZERO, ONE, TWO, THREE, SIXTEEN, CLOSE, LEAST = (np.float32(v) for v in (0, 1, 2, 3, 16, 0.25, 1e-6))
 
 
@@ -93,6 +94,33 @@ def beyond(start, stop, image, mean, valid, noise, chance, out, counts):
             to[k] = far and (more > 0 or off < 0) and known[k]
             count += to[k]
         counts[r] = count
+
+
+@kernel
+def totals(mean, rest):
+    """Sum of the squares of ``rest``, sum of what is above zero of ``mean``, its least."""
+    square, bright, least = 0.0, 0.0, np.inf
+    for k in range(len(mean)):
+        square += np.float64(rest[k]) * np.float64(rest[k])
+        bright += max(np.float64(mean[k]), 0.0)
+        least = min(least, np.float64(mean[k]))
+    return square, bright, least
+
+
+@kernel
+def binned(mean, rest, edges, counts, levels, squares):
+    """Add pixels, their means and the squares of ``rest`` to the bins between ``edges`` that their means are in."""
+    which = np.empty(AT_ONCE, np.int32)
+    for begin in range(0, len(mean), AT_ONCE):
+        here = mean[begin : begin + AT_ONCE]
+        which[:] = 0
+        for edge in edges:
+            for k in range(len(here)):
+                which[k] += here[k] > edge
+        for k in range(len(here)):
+            counts[which[k]] += 1
+            levels[which[k]] += here[k]
+            squares[which[k]] += np.float64(rest[begin + k]) * np.float64(rest[begin + k])
 
 
 @kernel
