@@ -326,3 +326,16 @@ def test_pairs_within_their_own_reach(state):
     one, two = both("within", c, i, j, reach)
     assert 0 < len(one[0]) < len(i)
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("n", [1, 700, 5003])
+def test_both_kinds_bin_pixels_alike(n):
+    rng = np.random.default_rng(0)
+    mean, rest = (torch.from_numpy(rng.standard_normal(n).astype(np.float32)) for _ in range(2))
+    edges = np.sort(mean.numpy())[[0, n // 3, n // 3, n // 2]]
+    for one, two in zip(both("binned", mean, rest, edges)[0], both("binned", mean, rest, edges)[1], strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-12)
+    counts = both("binned", mean, rest, edges)[0][0]
+    assert counts[0] == 1  # a pixel at an edge belongs to the bin below
+    assert counts.sum() == n
+    np.testing.assert_allclose(*both("totals", mean, rest), rtol=1e-12)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from hs_deepatoms.prepare import lone as module
 from hs_deepatoms.prepare.lone import lone_pixels
@@ -75,3 +76,13 @@ def test_pixels_without_a_value_are_no_neighbours():
 
 def test_frames_too_small_to_tell_have_none():
     assert not lone_pixels(np.zeros((16, 300), np.float32), np.zeros((16, 300), bool), 2.0).any()
+
+
+@pytest.mark.parametrize("shape", [(13, 17), (203, 61)])
+def test_gaps_to_the_eight_neighbours(shape):
+    image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    ring = np.ones((3, 3), bool)
+    ring[1, 1] = False
+    above, below = module._gaps(image)
+    np.testing.assert_array_equal(above, image - maximum_filter(image, footprint=ring, mode="mirror"))
+    np.testing.assert_array_equal(below, minimum_filter(image, footprint=ring, mode="mirror") - image)

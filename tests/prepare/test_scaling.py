@@ -64,3 +64,12 @@ def test_the_range_is_that_of_numpys_percentiles(dtype, n):
     values = np.random.default_rng(n).normal(60, 20, n).astype(dtype)
     low, centre, high = np.percentile(values.astype(float), [0.5, 50, 99.5])
     assert frame_scaling(values) == pytest.approx((centre, high - low), rel=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("int8", 127), ("int16", 32767), ("uint32", 2**32 - 1), ("uint64", 2**45)])
+@pytest.mark.parametrize("spread", [50, 2**20])
+def test_counts_far_from_zero_are_put_in_order(dtype, most, spread):
+    down = np.random.default_rng(0).integers(0, min(spread, most), 1003)
+    values = (most - down.astype(float)).astype(dtype)
+    low, centre, high = np.percentile(values.astype(float), [0.5, 50, 99.5])
+    assert frame_scaling(values) == pytest.approx((centre, high - low), rel=1e-12)

@@ -120,7 +120,7 @@ def moved(column, first, reach, beyond, placed, da, factor, shape, usual, new):
         new[HEIGHT] = FADE * column[HEIGHT]
     dy, dx = new[Y] - first[Y], new[X] - first[X]
     away = hypot(dy, dx)
-    part = reach / away if away > reach else 1.0
+    part = 1.0 if away <= reach else reach / away
     new[Y], new[X] = first[Y] + part * dy, first[X] + part * dx
     if new[LOG_WIDTH] < usual - WIDEST:
         new[LOG_WIDTH] = usual - WIDEST
