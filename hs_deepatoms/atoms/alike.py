@@ -155,8 +155,12 @@ def _beside(places: np.ndarray, p: np.ndarray, shortest: float) -> np.ndarray:
 
 def rows_of(ids: np.ndarray, alike: np.ndarray) -> np.ndarray:
     """Where candidates with these numbers stand among ``ids`` (n,), which ascend; -1 where they are not, or for -1."""
-    row = np.searchsorted(ids, alike).clip(0, max(0, len(ids) - 1))
-    return np.where((alike >= 0) & (ids[row] == alike), row, -1) if len(ids) else np.full(alike.shape, -1)
+    if not len(ids):
+        return np.full(alike.shape, -1)
+    # by a table of all numbers up to the last one; the one after it, and -1, stand for none
+    row = np.full(ids[-1] + 2, -1, np.int32)
+    row[ids] = np.arange(len(ids))
+    return row[np.minimum(alike, ids[-1] + 1)]
 
 
 def usual(clearness: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -181,13 +185,19 @@ def usual(clearness: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
     mean = value.sum(1) / np.maximum(number, 1)
     variance = (np.where(fitted, value - mean[:, None], 0.0) ** 2).sum(1)
     variance = (variance + WORTH * (USUAL * mean) ** 2) / (number + WORTH)
-    middle = np.full(len(value), np.nan)
-    some = number >= LEAST
-    middle[some] = np.nanmedian(np.where(fitted, clearness[rows], np.nan)[some], axis=1)
+    middle, some = np.full(len(value), np.nan), number >= LEAST
+    middle[some] = _medians(np.where(fitted, clearness[rows], np.nan)[some], number[some])
     # a few that are plain, as adatoms, make no columns of the peaks of noise that stand where there is none
     known = some & (mean > PLAIN) & ~((middle < PLAIN) & (middle < UNEVEN * mean))
     # a fitted height over its error varies by one
     return np.where(known, mean, np.nan), np.where(known, np.sqrt(np.maximum(variance, 1.0)), np.nan)
+
+
+def _medians(values: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Median of each row (n, m) with so many (n,) numbers in it, the others NaN: in a tenth of nanmedian's time."""
+    ordered = np.sort(values, axis=1)  # NaN last
+    pick = np.stack([(number - 1) // 2, number // 2], axis=1)
+    return np.take_along_axis(ordered, pick, axis=1).mean(axis=1)
 
 
 def unevenness(clearness: np.ndarray, rows: np.ndarray) -> np.ndarray:

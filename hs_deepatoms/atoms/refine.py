@@ -197,11 +197,11 @@ def begin_fit(
     image, y, x, sigma: float, *, std=None, valid=None, origin=(0, 0), knot=None, noise="auto", device="cpu"
 ) -> State:
     """The state from which a fit of arrays begins."""
-    pixels = torch.as_tensor(np.ascontiguousarray(image, np.float32), device=device)
-    there = torch.isfinite(pixels)
+    pixels = np.ascontiguousarray(image, np.float32)
+    there = np.isfinite(pixels)  # in a tenth of the time that tensors take
     if valid is not None:
-        there &= torch.as_tensor(valid, device=device)
-    pixels = torch.where(there, pixels, 0.0)
+        there &= valid
+    pixels, there = (torch.as_tensor(v, device=device) for v in (np.where(there, pixels, np.float32(0)), there))
     known = {"noise": noise} if isinstance(noise, Noise) else {"kind": noise}
     return begin(pixels, there, y, x, sigma, knot=knot, origin=origin, std=std, **known)
 

@@ -10,6 +10,8 @@ from hs_deepatoms._core.compiled.loops import kernel
 from hs_deepatoms.atoms.compiled import surface
 from hs_deepatoms.atoms.compiled.system import inverted
 
+TOGETHER = 32  # small matrices that are factored at once
+
 
 @kernel
 def couplings(start, stop, own, i, j, blocks, out):
@@ -99,30 +101,48 @@ def reduce(matrix, size, rows, width):
 
 
 @kernel
-def factored(matrix):
-    """Factor, of unit diagonal, and the diagonal of a symmetric matrix: it need not be positive. In place, the factor
-    above the diagonal as well."""
-    n = len(matrix)
-    for p in range(n):
-        for q in range(p):
-            total = matrix[p, q]
-            for m in range(q):
-                total -= matrix[p, m] * matrix[m, m] * matrix[q, m]
-            matrix[p, q] = total / matrix[q, q]
-        for m in range(p):
-            matrix[m, p] = matrix[p, m]
-            matrix[p, p] -= matrix[p, m] * matrix[p, m] * matrix[m, m]
+def factored(matrices):
+    """Factors, of unit diagonals, and the diagonals of symmetric matrices (16, 16, 32): these need not be positive. In
+    place, above the diagonals."""
+    inverse, factor = np.empty(TOGETHER), np.empty(TOGETHER)
+    for p in range(16):
+        line = matrices[p]
+        for k in range(TOGETHER):
+            inverse[k] = 1 / line[p, k]
+        for q in range(p + 1, 16):
+            to, here = matrices[q], line[q]
+            for k in range(TOGETHER):
+                factor[k] = here[k] * inverse[k]
+            for m in range(q, 16):
+                take(factor, line[m], to[m])
+            for k in range(TOGETHER):
+                here[k] = factor[k]
+
+
+@kernel
+def take(factor, what, to):
+    for k in range(TOGETHER):
+        to[k] -= factor[k] * what[k]
 
 
 @kernel
 def grounds(start, stop, values, nx, firsts, out):
-    """Factors of the splines' matrices (16, 16) over each cell."""
-    for n in range(start, stop):
-        surface.block(values, nx, firsts[n], out[n])
-        for p in range(16):
-            # where no pixel is valid, nothing but the penalty holds a spline
-            out[n, p, p] *= 1 + 1e-9
-        factored(out[n])
+    """Factors of the splines' matrices (16, 16) over each cell, a few of these at once: that is vectors' work."""
+    many = np.zeros((16, 16, TOGETHER))
+    for p in range(16):
+        many[p, p] = 1.0
+    for begin in range(start, stop, TOGETHER):
+        few = min(TOGETHER, stop - begin)
+        for n in range(few):
+            surface.block(values, nx, firsts[begin + n], many, n)
+            for p in range(16):
+                # where no pixel is valid, nothing but the penalty holds a spline
+                many[p, p, n] *= 1 + 1e-9
+        factored(many)
+        for n in range(few):
+            for p in range(16):
+                for q in range(p, 16):
+                    out[begin + n, p, q] = many[p, q, n]
 
 
 @kernel

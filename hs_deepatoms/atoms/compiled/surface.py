@@ -57,13 +57,16 @@ def add(factor, what, to):
 @kernel
 def together(parts, low, column_starts, columns, out):
     """Sums (ny, nx) over all pixels from those of the rows between knots."""
-    for n in range(len(parts)):
-        for p in range(4):
-            line, to = parts[n, p], out[low + n + p]
-            for k in range(len(line)):
-                s = column_starts[k]
-                for q in range(4):
-                    to[s + q] += line[k] * columns[q, k]
+    line = np.empty(parts.shape[2])
+    for m in range(len(parts) + 3):  # of a row of knots at a time, all rows of pixels that are under its splines
+        line[:] = 0.0
+        for p in range(max(0, m - len(parts) + 1), min(4, m + 1)):
+            add(1.0, parts[m - p, p], line)
+        to = out[low + m]
+        for k in range(len(line)):
+            s = column_starts[k]
+            for q in range(4):
+                to[s + q] += line[k] * columns[q, k]
 
 
 @kernel
@@ -90,25 +93,26 @@ def products(start, stop, weight, few, row_starts, rows, out):
 def hessian(start, stop, parts, few, column_starts, columns, values):
     """Add the normal equations of the splines of some rows of knots, from their :func:`products`."""
     nx, most = len(values) // len(parts), columns.shape[1]
-    total = np.zeros((4, nx))
-    for b in range(start, stop):
-        for e in range(4):
-            line, k = parts[b, e], 0
-            total[:] = 0.0
-            for n in range(len(columns)):
-                pooled, s = 0.0, column_starts[n]
-                for _ in range(min(few, len(line) - k)):
-                    pooled += line[k]
-                    k += 1
-                for p in range(most):
-                    factor = pooled * columns[n, p]
-                    for d in range(min(4, most - p)):
-                        total[d, s + p] += factor * columns[n, p + d]
-            for d in range(4):
-                for a in range(nx - d):
-                    values[b * nx + a, e, 3 + d] += total[d, a]
-                    if e > 0 and d > 0:
-                        values[b * nx + a + d, e, 3 - d] += total[d, a]
+    lines = parts[start:stop].reshape(4 * (stop - start), parts.shape[2])
+    pooled, total = np.empty(len(lines)), np.zeros((4, nx, len(lines)))
+    for n in range(len(columns)):  # all lines at once: that is vectors' work
+        s = column_starts[n]
+        for r in range(len(lines)):
+            value = 0.0
+            for k in range(n * few, min((n + 1) * few, lines.shape[1])):
+                value += lines[r, k]
+            pooled[r] = value
+        for p in range(most):
+            for d in range(min(4, most - p)):
+                if columns[n, p] != 0 and columns[n, p + d] != 0:
+                    add(columns[n, p] * columns[n, p + d], pooled, total[d, s + p])
+    for r in range(len(lines)):
+        b, e = start + r // 4, r % 4
+        for d in range(4):
+            for a in range(nx - d):
+                values[b * nx + a, e, 3 + d] += total[d, a, r]
+                if e > 0 and d > 0:
+                    values[b * nx + a + d, e, 3 - d] += total[d, a, r]
 
 
 @kernel
@@ -159,10 +163,10 @@ def solve(root, b):
 
 
 @kernel
-def block(values, nx, first, out):
-    """Elements (16, 16) between the four by four splines from ``first`` on."""
+def block(values, nx, first, out, n):
+    """Elements between the four by four splines from ``first`` on, on the diagonal and above it, into ``out[:, :, n]``
+    (16, 16)."""
     for p in range(16):
         s = first + p // 4 * nx + p % 4
         for q in range(p, 16):
-            e, d = q // 4 - p // 4, q % 4 - p % 4
-            out[p, q] = out[q, p] = values[s, e, 3 + d]
+            out[p, q, n] = values[s, q // 4 - p // 4, 3 + q % 4 - p % 4]
