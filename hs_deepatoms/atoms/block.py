@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -166,11 +165,9 @@ def noise_windows(shape: tuple[int, int], sigma: float) -> list[tuple[int, int, 
 
 def frame_noise(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> Noise:
     """Noise of one frame, from first fits to its windows; the block holds the whole frame."""
-    from hs_deepatoms._core.compiled.loops import side_by_side
-
-    of = partial(on_one_core, window_residue, points, frame, k, block, job)
+    # one after the other: they are small, and threads would wait for each other between their many short calls
     boxes = noise_windows(job.shape, job.column_sigma)
-    return pooled(side_by_side(of, boxes) if job.fit_device == "cpu" else [of(box) for box in boxes])
+    return pooled([on_one_core(window_residue, points, frame, k, block, job, box) for box in boxes])
 
 
 def window_residue(points: Points, frame, k: int, block: Block, job: Detection, box, there: float = CLOSE) -> Residue:

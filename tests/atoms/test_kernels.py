@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -290,33 +289,6 @@ def test_a_column_that_is_hardly_in_the_image_stops_nothing():
         assert torch.isfinite(raised).all()
     with pytest.raises(torch.linalg.LinAlgError):
         calls.majorant(own * torch.nan, pairs)
-
-
-@pytest.mark.parametrize("cores", [1, 2])
-def test_calls_side_by_side_come_back_in_order_and_raise_what_they_raise(monkeypatch, cores):
-    monkeypatch.setattr(loops, "cores", lambda: cores)
-    inner = lambda k: loops.side_by_side(lambda m: (k, m), range(3))  # noqa: E731 - calls within calls wait for nobody
-    assert loops.side_by_side(inner, range(5)) == [[(k, m) for m in range(3)] for k in range(5)]
-    assert loops.side_by_side(inner, []) == []
-    with pytest.raises(ZeroDivisionError):
-        loops.side_by_side(lambda k: 1 / k, [1, 1, 0])
-
-
-def test_after_an_error_nothing_goes_on_side_by_side(monkeypatch):
-    monkeypatch.setattr(loops, "cores", lambda: 2)
-    done = []
-
-    def call(k):
-        if k == 0:
-            raise ValueError
-        time.sleep(0.05)
-        done.append(k)
-
-    with pytest.raises(ValueError):
-        loops.side_by_side(call, range(9))
-    there = len(done)
-    time.sleep(0.2)
-    assert len(done) == there < 8
 
 
 def test_pairs_within_their_own_reach(state):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -80,21 +80,6 @@ def in_parts(compiled: Callable, n: int, *arguments, part: int = 512) -> None:
         for helper in helpers:
             if not helper.cancel():  # others were busy: this thread did all of it
                 helper.result()
-
-
-def side_by_side(call: Callable, items: Sequence) -> list:
-    """``call(item)`` for every item, on as many threads as there are cores that have nothing else to do.
-
-    Each is a call on one core: it sets what is limited for its own thread.
-    """
-    if cores() == 1:
-        return [call(item) for item in items]
-    waiting = [_pool(os.getpid()).submit(call, item) for item in items[1:]]
-    try:
-        done = [call(item) for item in items[:1]]
-        return done + [call(item) if w.cancel() else w.result() for w, item in zip(waiting, items[1:], strict=True)]
-    finally:  # after an error nothing goes on behind the back of the caller
-        wait([w for w in waiting if not w.cancel()])
 
 
 @cache
