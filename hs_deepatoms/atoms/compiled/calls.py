@@ -272,7 +272,7 @@ def solve(normal: Normal, a, b, *, root: np.ndarray | None = None, accuracy: flo
     a system much like this one, if given, saves the factorisation of its own."""
     x, y, inverse = np.zeros(a.shape), np.zeros(b.shape), normal.eliminated
     _system.solve(normal.own.contiguous().numpy(), *(v.numpy() for v in normal.pairs), normal.index.numpy(),
-                  normal.ground.numpy(), normal.splines.values, normal.splines.nx, inverse.inverse,
+                  normal.ground.numpy(), inverse.schur.values, normal.splines.nx, inverse.inverse,
                   inverse.root if root is None else root, a.contiguous().numpy(), b.contiguous().numpy(), accuracy,
                   most, x, y)  # fmt: skip
     return torch.from_numpy(x), torch.from_numpy(y)

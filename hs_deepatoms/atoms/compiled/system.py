@@ -81,32 +81,6 @@ def levels(start, stop, y, x, shape, origin, first, knots, knot, splines, out):
 
 
 @kernel
-def columns_times(own, index, ground, nx, a, b, out, over):
-    """Own blocks times ``a`` (n, k), with couplings times the splines' ``b``; what ``a`` couples to these is added to
-    ``over``.
-
-    Four rows of couplings at once: their sums stay in registers.
-    """
-    for n in range(len(a)):
-        first, a0, a1, a2, a3 = index[n, 0], a[n, 0], a[n, 1], a[n, 2], a[n, 3]
-        t0 = t1 = t2 = t3 = 0.0
-        for i in range(4):
-            for j in range(4):
-                q, to = 4 * i + j, first + i * nx + j
-                g0, g1, g2, g3, v = ground[n, 0, q], ground[n, 1, q], ground[n, 2, q], ground[n, 3, q], b[to]
-                t0 += g0 * v
-                t1 += g1 * v
-                t2 += g2 * v
-                t3 += g3 * v
-                over[to] += a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3
-        out[n, 0], out[n, 1] = row_times(own, n, 0, a) + t0, row_times(own, n, 1, a) + t1
-        out[n, 2], out[n, 3] = row_times(own, n, 2, a) + t2, row_times(own, n, 3, a) + t3
-        for p in range(4, a.shape[1]):  # of ellipses
-            out[n, p] = row_times(own, n, p, a) + over_splines(ground, n, p, first, nx, b)
-            add_over(ground, n, p, first, nx, a[n, p], over)
-
-
-@kernel
 def row_times(blocks, n, p, a):
     """Row ``p`` of a block times what belongs to it."""
     total = 0.0
@@ -133,9 +107,15 @@ def add_over(ground, n, p, first, nx, factor, over):
 
 
 @kernel
-def pairs_times(i, j, blocks, a, out):
-    """Add blocks of pairs times ``a``, both ways."""
+def columns_times(own, i, j, blocks, a, out):
+    """Add own blocks, and those of pairs both ways, times ``a`` (n, k)."""
     k = a.shape[1]
+    for n in range(len(a)):
+        for p in range(k):
+            out[n, p] += row_times(own, n, p, a)
+    if k == 4:
+        round_pairs_times(i, j, blocks, a, out)
+        return
     for n in range(len(i)):
         one, two = i[n], j[n]
         for p in range(k):
@@ -144,6 +124,19 @@ def pairs_times(i, j, blocks, a, out):
                 total += blocks[n, p, q] * a[two, q]
                 out[two, q] += blocks[n, p, q] * factor
             out[one, p] += total
+
+
+@kernel
+def round_pairs_times(i, j, blocks, a, out):
+    """The same for pairs of round columns: sums that stay in registers."""
+    for n in range(len(i)):
+        one, two, b = i[n], j[n], blocks[n]
+        a0, a1, a2, a3 = a[one, 0], a[one, 1], a[one, 2], a[one, 3]
+        c0, c1, c2, c3 = a[two, 0], a[two, 1], a[two, 2], a[two, 3]
+        for p in range(4):
+            out[one, p] += b[p, 0] * c0 + b[p, 1] * c1 + b[p, 2] * c2 + b[p, 3] * c3
+        for p in range(4):
+            out[two, p] += b[0, p] * a0 + b[1, p] * a1 + b[2, p] * a2 + b[3, p] * a3
 
 
 @kernel
@@ -279,8 +272,11 @@ def combined(blocks, n, p, ground, out):
 
 
 @kernel
-def eliminated(inverse, index, ground, root, nx, a, b, first, under):
-    """Nearly the solution, ``first`` and ``under``: columns apart from each other, not from the background."""
+def eliminated(inverse, index, ground, root, nx, a, b, first, under, across, taken):
+    """Nearly the solution, ``first`` and ``under``: columns apart from each other, not from the background.
+
+    Also what ``under`` couples to the columns, ``across`` (n, k), and what columns take from ``b``, ``taken`` (m).
+    """
     k = a.shape[1]
     for s in range(len(b)):
         under[s] = b[s]
@@ -295,23 +291,26 @@ def eliminated(inverse, index, ground, root, nx, a, b, first, under):
                 under[begin + i * nx + j] -= taken_here
         for p in range(4, k):
             add_over(ground, n, p, begin, nx, -row_times(inverse, n, p, a), under)
+    for s in range(len(b)):
+        taken[s] = b[s] - under[s]
     surface.solve(root, under)
-    rest = np.zeros((1, k))
     for n in range(len(a)):
-        begin, r0, r1, r2, r3 = index[n, 0], a[n, 0], a[n, 1], a[n, 2], a[n, 3]
+        begin, t0, t1, t2, t3 = index[n, 0], 0.0, 0.0, 0.0, 0.0
         for i in range(4):
             for j in range(4):
                 q, v = 4 * i + j, under[begin + i * nx + j]
-                r0 -= ground[n, 0, q] * v
-                r1 -= ground[n, 1, q] * v
-                r2 -= ground[n, 2, q] * v
-                r3 -= ground[n, 3, q] * v
+                t0 += ground[n, 0, q] * v
+                t1 += ground[n, 1, q] * v
+                t2 += ground[n, 2, q] * v
+                t3 += ground[n, 3, q] * v
+        across[n, 0], across[n, 1], across[n, 2], across[n, 3] = t0, t1, t2, t3
         for p in range(4, k):
-            rest[0, p] = a[n, p] - over_splines(ground, n, p, begin, nx, under)
+            across[n, p] = over_splines(ground, n, p, begin, nx, under)
+        r0, r1, r2, r3 = a[n, 0] - t0, a[n, 1] - t1, a[n, 2] - t2, a[n, 3] - t3
         for p in range(k):
             total = inverse[n, p, 0] * r0 + inverse[n, p, 1] * r1 + inverse[n, p, 2] * r2 + inverse[n, p, 3] * r3
             for m in range(4, k):
-                total += inverse[n, p, m] * rest[0, m]
+                total += inverse[n, p, m] * (a[n, m] - across[n, m])
             first[n, p] = total
 
 
@@ -339,26 +338,31 @@ def along(to, factor, what):
 
 
 @kernel
-def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, accuracy, most, x, y):
+def solve(own, i, j, blocks, index, ground, schur, nx, inverse, root, a, b, accuracy, most, x, y):
     """Preconditioned conjugate gradients, into ``x`` and ``y`` that are zero.
 
-    Where the matrix is found not to be positive the best step so far: on the way there they grow without bounds.
+    Where the matrix is found not to be positive the best step so far: on the way there they grow without bounds. What
+    the elimination has summed on its way gives most of the matrix times its result, and ``schur``, the splines' matrix
+    without what columns take from it, the rest; along a direction it follows from the one before (Chronopoulos and
+    Gear, J. Comput. Appl. Math. 25, 153 (1989), doi:10.1016/0377-0427(89)90045-9).
     """
     r, s = a.copy(), b.copy()
-    z, w, hp, hq = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(b)
-    eliminated(inverse, index, ground, root, nx, r, s, z, w)
-    p, q = z.copy(), w.copy()
+    z, w, hz, hw = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(b)
+    eliminated(inverse, index, ground, root, nx, r, s, z, w, hz, hw)
+    p, q, hp, hq = np.zeros_like(a), np.zeros_like(b), np.zeros_like(a), np.zeros_like(b)
     now = begun = dot(r, z) + dot(s, w)
-    least, best_x, best_y = np.inf, p, q
+    least, best_x, best_y, share = np.inf, z.copy(), w.copy(), 0.0
     for k in range(most):
         if 0 < k and now < least:
             least, best_x, best_y = now, x.copy(), y.copy()
         if not now > accuracy * accuracy * begun:
             break
-        hq[:] = 0.0
-        columns_times(own, index, ground, nx, p, q, hp, hq)
-        pairs_times(i, j, blocks, p, hp)
-        surface.times(values, nx, q, hq)
+        columns_times(own, i, j, blocks, z, hz)
+        surface.times(schur, nx, w, hw)
+        along(p, share, z)
+        along(q, share, w)
+        along(hp, share, hz)
+        along(hq, share, hw)
         curve = dot(p, hp) + dot(q, hq)
         if not curve > 0:  # the approximate coupling is not positive along here
             x[:], y[:] = best_x, best_y
@@ -368,7 +372,6 @@ def solve(own, i, j, blocks, index, ground, values, nx, inverse, root, a, b, acc
         add(y, step, q)
         add(r, -step, hp)
         add(s, -step, hq)
-        eliminated(inverse, index, ground, root, nx, r, s, z, w)
+        eliminated(inverse, index, ground, root, nx, r, s, z, w, hz, hw)
         last, now = now, dot(r, z) + dot(s, w)
-        along(p, now / last, z)
-        along(q, now / last, w)
+        share = now / last
