@@ -50,10 +50,43 @@ def times_five(image, top, n, begin, m, lines, out):
 
 
 @kernel
+def times_three(image, top, n, begin, m, lines, out):
+    """The same times three lines."""
+    a, b, c = lines[0], lines[1], lines[2]
+    for r in range(n):
+        here = image[top + r, begin : begin + m]
+        za = zb = zc = np.float32(0)
+        for k in range(m):
+            value = here[k]
+            za += value * a[k]
+            zb += value * b[k]
+            zc += value * c[k]
+        out[0, r], out[1, r], out[2, r] = za, zb, zc
+
+
+@kernel
 def moments(image, top, n, begin, m, rows, lines, along, out):
     """Sums ``out[a, b]`` of a window's pixels times the bells and powers u^a in ``rows`` and v^b in ``lines``."""
-    times_five(image, top, n, begin, m, lines, along)
-    times_five(along, n - n, len(along), n - n, n, rows, out)
+    a, b, c, d, e = along[0, :m], along[1, :m], along[2, :m], along[3, :m], along[4, :m]
+    along[:, :m] = 0.0
+    for r in range(n):
+        here = image[top + r, begin : begin + m]
+        fa, fb, fc, fd, fe = rows[0, r], rows[1, r], rows[2, r], rows[3, r], rows[4, r]
+        for k in range(m):
+            value = here[k]
+            a[k] += fa * value
+            b[k] += fb * value
+            c[k] += fc * value
+            d[k] += fd * value
+            e[k] += fe * value
+    times_five(lines, n - n, len(lines), n - n, m, along, out)
+
+
+@kernel
+def low_moments(image, top, n, begin, m, rows, lines, along, out):
+    """Those of :func:`moments` of degrees up to two along each axis."""
+    times_three(image, top, n, begin, m, lines, along)
+    times_three(along, n - n, 3, n - n, n, rows, out)
 
 
 @kernel

@@ -18,6 +18,7 @@ from hs_deepatoms.atoms.compiled.bells import (
     tilts,
 )
 from hs_deepatoms.atoms.compiled.moments import (
+    low_moments,
     moments,
     multiplied,
     powers,
@@ -58,7 +59,7 @@ def sums(start, stop, table, weighed, weight, half, unit, elliptical, hessian, g
             tilted(weighed, top, bottom, begin, m, tilt, tilted_rest)
             tilted(weight, top, bottom, begin, m, tilt, tilted_weight)
             rest, pixels, high, left = tilted_rest, tilted_weight, none, none
-        moments(rest, high, bottom - top, left, m, by_row, by_line, along, of_rest)
+        low_moments(rest, high, bottom - top, left, m, by_row, by_line, along, of_rest)
         moments(pixels, high, bottom - top, left, m, by_row, by_line, along, once)
         if elliptical:
             tilted(tilted_weight, none, bottom - top, none, m, tilt, tilted_weight)
@@ -77,9 +78,9 @@ def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
     """The gradient of :func:`sums` alone."""
     height, width = weighed.shape
     lanes = lanes_of(half)
-    rows, line, along = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32), np.zeros((5, lanes), np.float32)
-    by_row, by_line = np.zeros((5, lanes), np.float32), np.zeros((5, lanes), np.float32)
-    of_rest, t = np.zeros((5, 5), np.float32), np.zeros((6 if elliptical else 4, 6))
+    rows, line, along = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32), np.zeros((3, lanes), np.float32)
+    by_row, by_line = np.zeros((3, lanes), np.float32), np.zeros((3, lanes), np.float32)
+    of_rest, t = np.zeros((3, 3), np.float32), np.zeros((6 if elliptical else 4, 6))
     tilted_rest, tilt = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
     for n in range(start, stop):
         y, x = table[n, Y], table[n, X]
@@ -99,7 +100,7 @@ def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
             tilts(yx, y, x, top, bottom, begin, tilt)
             tilted(weighed, top, bottom, begin, m, tilt, tilted_rest)
             rest, high, left = tilted_rest, top - top, top - top
-        moments(rest, high, bottom - top, left, m, by_row, by_line, along, of_rest)
+        low_moments(rest, high, bottom - top, left, m, by_row, by_line, along, of_rest)
         derivatives(table[n], unit, elliptical, t)
         slope(t, of_rest, gradient[n])
 
