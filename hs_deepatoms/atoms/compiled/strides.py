@@ -88,11 +88,12 @@ def stride(table, first, reach, beyond, placed, own, da, last, small, shape, usu
         for p in range(k):
             taken[n, p] = da[n, p] * sqrt(own[n, p, p])
             now += taken[n, p] * taken[n, p]
-        for p in range(last.shape[1]):
-            then += last[n, p] * last[n, p]
-            along += taken[n, p] * last[n, p]
-        now, then, factor, share[n] = sqrt(now), sqrt(then), 1.0, SHRINKING
+        now, factor, share[n] = sqrt(now), 1.0, SHRINKING
         if len(last):
+            for p in range(k):
+                then += last[n, p] * last[n, p]
+                along += taken[n, p] * last[n, p]
+            then = sqrt(then)
             if along < -0.5 * now * then and (small or now > SWING * then):
                 factor = then / (then + now)
             share[n] = min(now * factor / max(then, 1e-30), SHRINKING)
