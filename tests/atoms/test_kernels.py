@@ -311,3 +311,30 @@ def test_both_kinds_bin_pixels_alike(n):
     assert counts[0] == 1  # a pixel at an edge belongs to the bin below
     assert counts.sum() == n
     np.testing.assert_allclose(*both("totals", mean, rest), rtol=1e-12)
+
+
+WITHIN = """
+import numpy as np
+from hs_deepatoms.atoms.refine import fit_columns
+from hs_deepatoms.simulate.columns import draw_columns
+rng = np.random.default_rng(0)
+y, x = (v.ravel() + rng.normal(0, 0.3, 12) for v in np.mgrid[3:30:8, 4:30:9])
+image = rng.poisson(300 * (draw_columns((31, 33), y, x, np.full(12, 1.0), 1.6) + 0.1)) / 300
+image[9:13, 20:26] = np.nan
+for options in ({"how": "quick"}, {"how": "full", "elliptical": True}):
+    fit = fit_columns(image, y + 0.2, x, 1.6, **options)
+    near = np.hypot(fit.y[:, None] - y, fit.x[:, None] - x).min(1)
+    print(len(near), (near < 0.3).sum())
+"""
+
+
+def test_loops_stay_within_their_arrays():
+    """Compiled loops don't look where they read; as plain Python arrays do."""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WITHIN], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    for line in run.stdout.splitlines():
+        fitted, right = map(int, line.split())
+        assert right >= fitted - 1 > 8
