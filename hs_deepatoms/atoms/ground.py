@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
+from scipy.linalg import LinAlgError, cholesky_banded
 from scipy.linalg.blas import dsbmv
 from torch.nn import functional as F
 
@@ -25,7 +25,9 @@ class Ground:
     knot: float
     first: tuple[int, int]  # knots before the first one, per axis
     origin: tuple[int, int]  # of the window in its frame, pixels
-    numbers: object = field(default=None, repr=False, compare=False)  # as compiled kernels want them, once asked for
+    # as compiled kernels want them, and the factor of its own matrix were all pixels alike, once asked for
+    numbers: object = field(default=None, repr=False, compare=False)
+    even: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @staticmethod
     def over(shape: tuple[int, int], knot: float, origin: tuple[int, int], device) -> Ground:
@@ -183,9 +185,9 @@ class Band:
         new.lower[0] *= 1 + share
         return new
 
-    def solved(self, vector: np.ndarray) -> np.ndarray:
-        """The solution of a system with this matrix."""
-        return cho_solve_banded((self.root(self), True), vector, check_finite=False)
+    def factor(self) -> np.ndarray:
+        """Cholesky factor as LAPACK has it, (w + 1, n)."""
+        return self.root(self)
 
     def add(self, first: np.ndarray, second: np.ndarray, value: np.ndarray) -> None:
         """Add ``value`` at (second, first); pairs may come in either order, and a pair may come more than once."""

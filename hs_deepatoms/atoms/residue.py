@@ -40,7 +40,9 @@ class Residue:
 def residue(state: State) -> Residue:
     mean = expected(state)
     # what travels between processes is small
-    state = replace(state, before=None, last=None, drawn=None, root=None, ground=replace(state.ground, numbers=None))
+    state = replace(
+        state, before=None, last=None, drawn=None, root=None, ground=replace(state.ground, numbers=None, even=None)
+    )
     return Residue(mean, state.image - mean, state.parameters, state)
 
 

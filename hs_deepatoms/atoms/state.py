@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.linalg import cho_solve_banded
 
 from hs_deepatoms.atoms.belief import near_pairs
 from hs_deepatoms.atoms.ground import KNOT, Ground
@@ -108,12 +110,16 @@ def expected(state: State) -> torch.Tensor:
     return state.drawn[2]
 
 
+# those of the last few windows: in a stack they are the same for every frame
+_ground = lru_cache(maxsize=4)(Ground.over)
+
+
 def begin(
     image, valid, y, x, sigma: float, *, knot=None, origin=(0, 0), noise: Noise | None = None, kind="auto", std=None
 ) -> State:
     """Columns of one width at given places, with a first guess of heights and background, and of unknown noise."""
     shape = tuple(image.shape)
-    ground = Ground.over(shape, knot or KNOT * sigma, origin, image.device)
+    ground = _ground(shape, float(knot or KNOT * sigma), tuple(origin), str(image.device))
     window = Window.around(sigma, shape)
     y, x = (torch.as_tensor(v, dtype=torch.float64, device=image.device) for v in (y, x))
     one = torch.ones_like(y)
@@ -153,10 +159,22 @@ def _first_guess(state: State, noise: Noise | None = None) -> State:
     drawn = torch.zeros_like(state.image)
     work.draw_on(drawn, state.columns, window)
     weight, rest, _ = work.weigh(state.noise, state.image, drawn, state.valid, judged=False)  # all pixels alike
-    matrix, slope = work.hessian(state.ground, weight, STIFFNESS), work.project(state.ground, rest)
-    splines = torch.from_numpy(matrix.solved(slope.cpu().numpy())).to(rest.device)
+    slope = work.project(state.ground, rest).cpu().numpy()
+    splines = cho_solve_banded((_even_factor(state, weight), True), slope, check_finite=False)
+    splines = torch.from_numpy(splines).to(rest.device)
     drawn += work.surface(state.ground, splines)
     return replace(state, splines=splines, drawn=(state.columns, splines, drawn))
+
+
+def _even_factor(state: State, weight: torch.Tensor) -> np.ndarray:
+    """Factor of the background's matrix with the same weight for all pixels that are valid; kept if all of them are."""
+    ground, whole = state.ground, bool(state.valid.cpu().numpy().all())
+    if whole and ground.even is not None:
+        return ground.even
+    factor = kernels(weight).hessian(ground, weight, STIFFNESS).factor()
+    if whole:
+        ground.even = factor
+    return factor
 
 
 def guessed(state: State) -> State:

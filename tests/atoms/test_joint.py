@@ -123,3 +123,17 @@ def test_steps_go_on_for_the_columns_that_are_asked_for(state):
     asked[:6] = False
     assert still_moving(now)
     assert not still_moving(replace(now, wanted=asked))
+
+
+def test_what_is_kept_of_a_window_is_only_that_of_whole_ones():
+    """A factor of all pixels alike served windows with holes, too, would it not be told apart."""
+    image, y, x = np.random.default_rng(0).random((57, 71)), np.array([20.0, 40.0]), np.array([30.0, 50.0])
+    holed = image.copy()
+    holed[30:44, 20:39] = np.nan
+    first = [begin_fit(v, y, x, 2.0).splines for v in (holed, image, holed, image)]
+    again = begin_fit(image, y, x, 2.0)
+    assert torch.equal(first[0], first[2])
+    assert torch.equal(first[1], first[3])
+    assert not torch.allclose(first[0], first[1], rtol=1e-3)
+    assert begin_fit(image + 1, y, x, 2.0).ground is again.ground
+    assert begin_fit(image, y, x, 2.0, origin=(0, 3)).ground is not again.ground

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
+from scipy.linalg import LinAlgError, cholesky_banded
 
 from hs_deepatoms.atoms.compiled import surface
 from hs_deepatoms.atoms.ground import Ground, coarse, fewest
@@ -50,9 +50,9 @@ class Splines:
         surface.band(values, self.nx, lower)
         return cholesky_banded(lower.T, overwrite_ab=True, lower=True, check_finite=False).T
 
-    def solved(self, vector: np.ndarray) -> np.ndarray:
-        """The solution of a system with this matrix."""
-        return cho_solve_banded((self._factor(self.values).T, True), vector, check_finite=False)
+    def factor(self) -> np.ndarray:
+        """Cholesky factor as LAPACK has it, (width, m)."""
+        return self._factor(self.values).T
 
 
 @dataclass
