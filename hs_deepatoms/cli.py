@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hs_deepatoms._core.version import __version__
-from hs_deepatoms.cli_words import ELEMENTS, NUMBER_OR_TEXT, SPECIES, summary
+from hs_deepatoms.cli_words import ELEMENTS, NUMBER_OR_TEXT, SPECIES, as_options, summary
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -242,7 +242,7 @@ def _one_line_warnings(subject: object, debug: bool) -> Iterator[None]:
     said = set()
 
     def show(message: Warning | str, category: type[Warning], *args: Any, **options: Any) -> None:
-        text = " ".join(str(message).split()).replace("spacing=", "--spacing")
+        text = as_options(" ".join(str(message).split()))
         if text not in said:
             said.add(text)
             click.echo(f"hs-deepatoms: warning: {subject}: {text}", err=True)
@@ -269,8 +269,8 @@ def _one_line_errors(subject: object, debug: bool) -> Iterator[None]:
         from hs_deepatoms.errors import DeepAtomsError
 
         # An error that is not one of ours was not foreseen: its type helps whoever is asked about it.
-        kind = "" if isinstance(error, DeepAtomsError) else f"{type(error).__name__}: "
-        raise CommandError(f"{subject}: {kind}{error}") from error
+        text = as_options(str(error)) if isinstance(error, DeepAtomsError) else f"{type(error).__name__}: {error}"
+        raise CommandError(f"{subject}: {text}") from error
 
 
 def _process_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,6 +56,21 @@ class Elements(click.ParamType):
 
 
 ELEMENTS = Elements()
+
+# A number's last full stop is the sentence's.
+ARGUMENT = re.compile(
+    r"\b(spacing|elliptical|contrast|threshold|method|model|refine|device)=(?:'([^']*)'|(True)|(-?\d+(?:\.\d+)?))?"
+)
+
+
+def as_options(text: str) -> str:
+    """A message of the library with its arguments as they are typed: ``contrast='dark'`` is ``--contrast dark``."""
+
+    def typed(found: re.Match) -> str:
+        name, word, _, number = found.groups()
+        return f"--{name} {word or number or ''}".rstrip()
+
+    return ARGUMENT.sub(typed, text)
 
 
 def summary(table: xr.Dataset) -> str:

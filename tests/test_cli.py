@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import hs_deepatoms
 from hs_deepatoms.cli import main
+from hs_deepatoms.cli_words import as_options
 
 PNG = b"\x89PNG"
 
@@ -56,6 +57,29 @@ def test_a_warning_is_one_line(tmp_path):
     lines = [line for line in done.stderr.splitlines() if not line.startswith("Compiling")]
     assert len(lines) == 1 and lines[0].startswith(f"hs-deepatoms: warning: {tmp_path / 'noise.hspy'}: This looks like")
     assert ".py" not in done.stderr
+
+
+def test_arguments_are_called_as_they_are_typed(image_file, tmp_path):
+    """What the library calls elliptical=True is --elliptical here."""
+    done = _run("find-atoms", "--elliptical", "--refine", "none", image_file, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "Got --elliptical with --refine none. Allowed: --refine quick or 'full'." in done.stderr
+    done = _run("find-atoms", "--device", "gpu", image_file, "--out", tmp_path / "out")
+    assert "Got --device gpu. Allowed: 'auto'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("python", "typed"),
+    [
+        ("Give spacing= if there are some.", "Give --spacing if there are some."),
+        ("contrast='dark', or spacing=, may be right.", "--contrast dark, or --spacing, may be right."),
+        ("elliptical=True fits their shape.", "--elliptical fits their shape."),
+        ("Got spacing=0.1, 0.4 px.", "Got --spacing 0.1, 0.4 px."),
+        ("Got threshold=2. Allowed: own_model=3 px", "Got --threshold 2. Allowed: own_model=3 px"),
+    ],
+)  # fmt: skip
+def test_as_options(python, typed):
+    assert as_options(python) == typed
 
 
 def test_one_image_writes_table_and_picture(image_file, tmp_path):

@@ -27,7 +27,7 @@ atoms
 
 # %%
 # The positions on the image.
-fig, ax = plt.subplots(figsize=(7, 7))
+fig, ax = plt.subplots(figsize=(7, 5.2), layout="constrained")
 atoms.deepatoms.plot(s, ax=ax)
 
 # %%

@@ -51,6 +51,8 @@ ax.legend()
 fig, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
 atoms.deepatoms.plot_tracks(s, frame=6, ax=axes[0])
 atoms.deepatoms.plot_tracks(s, frame=6, drift=True, ax=axes[1])
+axes[0].set_title("drift taken out")
+axes[1].set_title("as recorded")
 
 # %%
 # Random walks spread in proportion to time: each hop is 0.03 of the spacing along y and along x.

@@ -35,7 +35,7 @@ ax.legend()
 # %%
 # Sites that the crystal around says are there, but hold no atom.
 empty = atoms.deepatoms.vacancies()
-fig, ax = plt.subplots(figsize=(7.5, 5), layout="constrained")
+fig, ax = plt.subplots(figsize=(8.5, 5), layout="constrained")
 atoms.deepatoms.plot(s, ax=ax, color="species")
 ax.plot(empty["x"], empty["y"], "s", mfc="none", mec="white", label="empty site")
 ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), facecolor="0.3", labelcolor="white")

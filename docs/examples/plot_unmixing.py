@@ -56,8 +56,8 @@ order = [int(np.argmax([np.corrcoef(one / spectra.mean(0), own / spectra.mean(0)
          for own in spectra]  # fmt: skip
 scale = found.sum(1) / (60 * spectra.sum(1))[np.argsort(order)]
 figure, axes = plt.subplots(1, 3, figsize=(9, 3), layout="constrained", sharex=True, sharey=True)
-for ax, k, own in zip(axes, order, maps, strict=True):
+for ax, (k, own) in zip(axes, sorted(zip(order, maps, strict=True), key=lambda pair: pair[0]), strict=True):
     ax.plot(own.ravel(), tree["abundances/abundances"].values[k].ravel() * scale[k], ".", ms=1, color=f"C{k}")
     ax.axline((0, 0), slope=1, color="k", lw=0.8)
-    ax.set(xlabel="planted", title=f"{k}")
+    ax.set(xlabel="planted", title=f"component {k}")
 axes[0].set_ylabel("found")

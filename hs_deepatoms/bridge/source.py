@@ -279,7 +279,8 @@ def _check_signal_class(signal: Any, found: int, n_signal: int | None, operation
     if n_signal is None or found == n_signal:
         return
     names = ", ".join(text_or_none(axis.name) or "unnamed" for axis in signal.axes_manager.signal_axes) or "none"
-    got = f"a {type(signal).__name__} with {found} signal dimensions ({names}) for {operation}"
+    kind, plural = type(signal).__name__, "" if found == 1 else "s"
+    got = f"a{'n' * (kind[0] in 'AEIOU')} {kind} with {found} signal dimension{plural} ({names}) for {operation}"
     todo = (
         f"If it holds {NOUNS.get(n_signal, 'such data').split(' ')[0]}, use signal.transpose(signal_axes={n_signal})."
     )

@@ -379,25 +379,30 @@ def warn_of_indecision(sigma: float, share: float) -> None:
     warn_user(text)
 
 
-def refuse_blank(source: Source, seen: Appearance, masked: np.ndarray | None = None) -> None:
+def refuse_blank(source: Source, seen: Appearance, frames: np.ndarray, masked: np.ndarray | None = None) -> None:
     """Data without a single frame that has contrast; blank frames inside a good stack simply have no columns."""
     if seen.frames:
         return
-    first = np.asarray(frame_of(source, 0), float)
+    first = np.asarray(frame_of(source, int(frames[0])), float)
     finite = np.isfinite(first)
     valid = first[finite if masked is None else finite & ~masked]
-    image = "images" if source.navigation else "an image"
+    several = len(frames) > 1  # of these only the first is described: the others may be blank in another way
+    image, its = (f"{len(frames)} images", " of the first") if several else ("an image", "")
     if masked is not None and masked.all():
         got, todo = f"{image} of which everything is masked", "True marks what is left out: invert the mask?"
     elif valid.size:
-        constant = "constant images" if source.navigation else "a constant image"
-        got, todo = f"{constant}: every valid pixel is {valid[0]:g}", "Check the detector, and how the file was read."
+        constant = f"{image} without contrast" if several else "a constant image"
+        got, todo = (
+            f"{constant}: every valid pixel{its} is {valid[0]:g}",
+            "Check the detector, and how the file was read.",
+        )
     else:
-        left = "every pixel is NaN, infinite or masked" if finite.any() else _not_finite(first)
-        got, todo = f"{image} without a valid pixel: {left}", "Check how the file was read."
+        left = "NaN, infinite or masked" if finite.any() else _not_finite(first)
+        without = "without contrast" if several else "without a valid pixel"
+        got, todo = f"{image} {without}: every pixel{its} is {left}", "Check how the file was read."
     raise InvalidImageError(explain(got, "an image with contrast", todo))
 
 
 def _not_finite(image: np.ndarray) -> str:
     missing = np.isnan(image)
-    return f"every pixel is {'NaN' if missing.all() else 'NaN or infinite' if missing.any() else 'infinite'}"
+    return "NaN" if missing.all() else "NaN or infinite" if missing.any() else "infinite"

@@ -141,7 +141,7 @@ def look_at(
     survey = partial(images.survey, source, found, contrast=contrast, limits=limits, masked=masked, device=device)
     seen = survey(frames)
     if len(frames):
-        images.refuse_blank(source, seen, masked)
+        images.refuse_blank(source, seen, frames, masked)
     look = Look(method, found, device, seen.sigma, seen.dark, seen.confidence, limit, spacing_px, masked, skipped,
                 seen.doubtful, refine, elliptical)  # fmt: skip
     if seen.unlikely or seen.rival is not None:

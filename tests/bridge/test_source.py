@@ -117,7 +117,7 @@ def test_where_images_and_spectra_both_apply_it_must_be_said():
 @pytest.mark.parametrize(
     ("given", "error", "match"),
     [
-        (standard(2, 1), InvalidImageError, "Signal1D with 1 signal .*column.* signal.transpose"),
+        (standard(2, 1), InvalidImageError, "Got a Signal1D with 1 signal dimension .*column.* signal.transpose"),
         (hs.signals.Signal2D(np.zeros((20, 27))).T, InvalidImageError, "0 signal dimensions"),
         (to_xarray(standard(2, 1)), InvalidAxesError, "1 signal dimensions"),
         (np.zeros(20), InvalidAxesError, "at least 2 dimensions"),

@@ -383,8 +383,13 @@ def diffraction():
         (np.full((40, 50), 3), InvalidImageError, "Got a constant image: every valid pixel is 3."),
         (np.full((40, 50), np.inf), InvalidImageError, "every pixel is infinite."),
         (da.ones((40, 50), chunks=20)[da.ones(40, chunks=20) > 0], InvalidImageError, "compute_chunk_sizes"),
-        (da.full((2, 40, 50), 3, chunks=20), InvalidImageError, "constant"),
-        (np.full((3, 40, 50), np.nan), InvalidImageError, "NaN"),
+        (da.full((2, 40, 50), 3, chunks=20), InvalidImageError, "2 images without contrast"),
+        (
+            np.stack([np.full((40, 50), v) for v in (0, 5, np.nan)]),
+            InvalidImageError,
+            "Got 3 images without contrast: every valid pixel of the first is 0.",
+        ),
+        (np.full((3, 40, 50), np.nan), InvalidImageError, "every pixel of the first is NaN."),
         (np.random.default_rng(0).random((12, 50)), InvalidImageError, "16"),
         (np.arange(20.0), InvalidAxesError, "dimension"),
         (diffraction(), InvalidAxesError, "1/nm"),
@@ -395,6 +400,13 @@ def test_bad_input_says_what_to_do(data, error, word):
     with pytest.raises(error, match="Allowed") as said:
         find(data)
     assert word in str(said.value)
+
+
+def test_the_blank_frame_described_is_one_that_is_looked_at():
+    frames = np.random.default_rng(0).poisson(20, (3, 40, 50)).astype(float)
+    frames[1:] = 5
+    with pytest.raises(InvalidImageError, match="2 images without contrast: every valid pixel of the first is 5"):
+        find(frames, navigation_mask=[True, False, False])
 
 
 @pytest.mark.parametrize(
