@@ -32,6 +32,7 @@ from hs_deepatoms.prepare.scaling import FrameScale
 STEPS = {"quick": 4, "full": 12}
 LEAST = {"quick": 0.01, "full": 0.03}  # damping: with few steps a smaller one, or they would not arrive
 NEARLY_THERE = 3e-4  # damping of the last steps
+STUCK = 0.1  # damping of a step after two that made things worse: further ones get nowhere
 MORE = 2  # steps with columns beyond the rim: their heights are free, and then held, in the first two
 # further steps at most, until hardly a column moves: where columns or those beyond the rim are hardly seen, or columns
 # and background hardly told apart, steps are slow, and windows that stopped after as many would differ
@@ -255,7 +256,7 @@ def _arrive(state: State) -> State:
     usual, goal = state.least, state.taken + FURTHER
     state = replace(state, least=NEARLY_THERE)
     for _ in range(2 * FURTHER):  # a step in which columns were called back is not counted
-        if state.taken >= goal or not still_moving(state):
+        if state.taken >= goal or state.damping > STUCK or not still_moving(state):
             break
         state = step(state)
     return replace(verified(state), least=usual)
