@@ -20,6 +20,7 @@ _architectures: dict[str, str | type] = {
     "DilNet": "hs_deepatoms.nets.dilnet:DilNet",
     "ResHedNet": "hs_deepatoms.nets.reshednet:ResHedNet",
     "SegResNet": "hs_deepatoms.nets.segresnet:SegResNet",
+    "KindsNet": "hs_deepatoms.nets.kinds:KindsNet",
     "VAE": "hs_deepatoms.latent.model:VAE",
     "Members": "hs_deepatoms.nets.members:Members",
     "PairModel": "hs_deepatoms.spectra.model:PairModel",
