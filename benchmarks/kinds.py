@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 import warnings
 from pathlib import Path
 
@@ -116,3 +115,34 @@ def real(files):
             atoms = hs_deepatoms.find_atoms(image, show_progressbar=False)
             rows, of = matched(atoms, data["y_px"], data["x_px"], float(data["match_radius_px"]), image.shape, margin)
             yield atoms, rows, data["species"][of]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--real", type=Path, nargs="*", default=[])
+    parser.add_argument("--json", type=Path)
+    o = parser.parse_args()
+    warnings.simplefilter("ignore", UserWarning)
+    made = {case: tables(case, o.seed, o.images) for case in o.cases}
+    results = {}
+    print(f"{'':28s}{'strength alone':>24s}{'and the columns around':>28s}\n{'':28s}"
+          + 2 * f"{'given':>9s}{'auto':>8s}{'number':>8s} ", flush=True)  # fmt: skip
+    for case, found in {**made, **({"real": real(o.real)} if o.real else {})}.items():
+        lines = [[*judged(atoms, rows, truth, len(np.unique(truth)), False),
+                  *judged(atoms, rows, truth, len(np.unique(truth)), "auto"), len(np.unique(truth))]
+                 for atoms, rows, truth in found]  # fmt: skip
+        lines = np.array(lines, float)
+        lines[:, [2, 5]] = lines[:, [2, 5]] == lines[:, [6]]
+        results[case] = {"images": len(lines), "alone": lines[:, :3].mean(0).tolist(),
+                         "context": lines[:, 3:6].mean(0).tolist()}  # fmt: skip
+        print(f"{case:28s}" + "".join(f"{v:9.3f}" if k % 3 == 0 else f"{v:8.3f}" + " " * (k % 3 == 2)
+                                      for k, v in enumerate(lines[:, :6].mean(0))), flush=True)  # fmt: skip
+    if o.json:
+        o.json.write_text(json.dumps({"seed": o.seed, "results": results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

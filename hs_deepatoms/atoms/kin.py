@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 from hs_deepatoms.tables.neighbours import nearest
 
 NEIGHBOURS = 24
-FEATURES = 7
+FEATURES = 9
+WHOLE = 3  # the last ones, which are the same for all pairs of a frame
 REACH, BIN = 4.2, 0.15  # of the map of differences of position, in distances of nearest neighbours
 HALF = int(REACH / BIN)
 SIDE = 2 * HALF + 1
@@ -31,7 +32,8 @@ class Kin:
         Whether there is one.
     features : ndarray of float32, shape (n, NEIGHBOURS, FEATURES)
         Of each pair: how unlike pairs with the same difference of position are, by how much the one is the stronger,
-        how many there are, how regularly they occur, the distance, the rank, and how unlike the most alike pairs are.
+        how many there are, how regularly they occur, the distance and the rank; of the whole frame how unlike the most
+        alike pairs are, and the skewness and flatness of what columns are against their neighbours.
     spread : ndarray of float, shape (n,)
         Of the values of neighbours, in the column's frame: what differences are measured in.
     """
@@ -91,8 +93,18 @@ def _of_frame(y, x, value, row, there, distance, one):
     parts = (np.log(np.maximum(unlike, 1e-3)), np.where(known, stronger / count, 0.0), np.log1p(number) / 3,
              np.where(known, number / columns[:, None], 0.0), distance / scale / 3,
              np.broadcast_to(np.arange(NEIGHBOURS) / NEIGHBOURS, row.shape),
-             np.full(row.shape, np.log(max(best, 1e-3))))  # fmt: skip
+             *(np.full(row.shape, one) for one in (np.log(max(best, 1e-3)), *_form(step, there))))  # fmt: skip
     return np.stack([np.where(there, np.minimum(part, 5.0), 0.0) for part in parts], -1).astype(np.float32), spread
+
+
+def _form(step: np.ndarray, there: np.ndarray) -> tuple[float, float]:
+    """Skewness and flatness of the middle difference to the neighbours: two heaps are flatter than one."""
+    middle = np.sort(np.where(there, step, np.inf), 1)
+    number = there.sum(1)
+    middle = middle[np.arange(len(middle)), np.maximum(number - 1, 0) // 2][number > 0]
+    width = max(float(middle.std()), 1e-9)
+    from_middle = middle - np.median(middle)
+    return 3 * float(from_middle.mean()) / width, 5 * (float(np.abs(from_middle).mean()) / width - 0.8)
 
 
 def _at_pairs(place, bins, near, step):

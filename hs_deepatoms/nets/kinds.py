@@ -18,14 +18,16 @@ class KindsNet(nn.Module):
     ----------
     features : int
         Of a pair.
+    whole : int
+        How many of these, the last ones, are the same for all pairs.
     width : int
         Of the hidden layers.
     rounds : int
     """
 
-    def __init__(self, features: int = 7, width: int = 32, rounds: int = 2):
+    def __init__(self, features: int = 9, whole: int = 3, width: int = 32, rounds: int = 2):
         super().__init__()
-        self.rounds = nn.ModuleList(_Round(features, width) for _ in range(rounds))
+        self.rounds = nn.ModuleList(_Round(features, whole, width) for _ in range(rounds))
 
     def forward(self, value, row, there, pair, spread) -> list[torch.Tensor]:
         """Values (n,) after every round.
@@ -45,11 +47,12 @@ class KindsNet(nn.Module):
 
 
 class _Round(nn.Module):
-    def __init__(self, features: int, width: int):
+    def __init__(self, features: int, whole: int, width: int):
         super().__init__()
+        self.whole = whole
         self.by_place = _mlp(features, width, 2)
         self.by_value = _mlp(features + 4, width, 2)
-        self.gate = _mlp(4 * 3 + 3, width, 6)
+        self.gate = _mlp(4 * 3 + 2 + whole, width, 6)
 
     def forward(self, start, value, row, there, pair, spread):
         around = value[row]
@@ -62,7 +65,7 @@ class _Round(nn.Module):
         width = (weight * (around[..., None] - means[:, None]).abs()).sum(1) / spread[:, None]
         number = 1 / (weight**2).sum(1).clamp(min=1e-3)
         offset = (means - start[:, None]) / spread[:, None]
-        whole = pair[:, 0, -1:], _tamed((value - start) / spread)[:, None], there.float().mean(1, keepdim=True)
+        whole = pair[:, 0, -self.whole :], _tamed((value - start) / spread)[:, None], there.float().mean(1, keepdim=True)
         told = torch.cat([_tamed(offset), _tamed(width), number.log(), *whole], 1)
         choice = torch.softmax(self.gate(told), 1)
         candidates = torch.cat([start[:, None], value[:, None], means], 1)

@@ -91,12 +91,12 @@ def random_recipe(rng: np.random.Generator) -> Recipe:
     """A specimen of one to four kinds: crystals, alloys, domains, scattered atoms."""
     number = int(rng.choice([1, 2, 3, 4], p=[0.25, 0.4, 0.25, 0.1]))
     steps = np.exp(-rng.uniform(0.1, 1.1, number - 1) / np.sqrt(max(number - 1, 1)))
-    arrangement = str(rng.choice(ARRANGEMENTS, p=[0.62, 0.14, 0.1, 0.14]))
-    share = rng.dirichlet(np.full(number, 3.0))
+    arrangement = str(rng.choice(ARRANGEMENTS, p=[0.54, 0.22, 0.12, 0.12]))
+    share = rng.dirichlet(np.full(number, rng.choice([0.7, 4.0])))
     return Recipe(
         tuple(np.cumprod([1.0, *steps]).tolist()),
         arrangement,
-        dopants=float(rng.uniform(0.02, 0.12)) if rng.random() < 0.35 else 0.0,
+        dopants=float(rng.uniform(0.02, 0.15)) if rng.random() < 0.4 else 0.0,
         thickness=float(np.exp(rng.uniform(0, 1.2))) if rng.random() < 0.5 else 1.0,
         occupancy=float(rng.choice([0.0, rng.uniform(0, 0.08)])),
         empty=float(rng.choice([0.0, rng.uniform(0, 0.1), rng.uniform(0.1, 0.4)], p=[0.2, 0.7, 0.1])),

@@ -22,14 +22,16 @@ from hs_deepatoms.simulate.kinds import FEWEST, STRAY_KIND, measured_kinds, rand
 if TYPE_CHECKING:
     import torch
 
+RARE, SINGLE = 0.6, 0.25  # power of the share of a kind in its weight; weight of tables of a single kind
+
 
 @dataclass(frozen=True)
 class KindsConfig:
     """Everything that decides the weights."""
 
     seed: int = 1
-    tables: int = 6000
-    steps: int = 1800
+    tables: int = 4000
+    steps: int = 2200
     columns: int = 1500  # of a step, about
     learning_rate: float = 4e-3
     width: int = 32
@@ -60,11 +62,20 @@ def sample(seed: int, index: int) -> Sample | None:
     there = np.unique(table.kind[table.kind != STRAY_KIND])
     means = np.sort([np.median(table.level[table.kind == k]) for k in there])
     gap = np.diff(means).min() if len(means) > 1 else np.inf
-    known = table.kind != STRAY_KIND
+    weight = _weights(table.kind)
     middle = np.median(value)
     arrays = (value - middle, kin.row, kin.there, kin.features, kin.spread, table.level - middle,
-              np.full(len(value), max(gap, 0.03)), known / np.sqrt(len(value)))  # fmt: skip
+              np.full(len(value), max(gap, 0.03)), weight)  # fmt: skip
     return Sample(tuple(a if a.dtype.kind in "bi" else a.astype(np.float32) for a in arrays))
+
+
+def _weights(kind: np.ndarray) -> np.ndarray:
+    """Of columns: rare kinds count nearly as much as frequent ones, single kinds little, strays nothing."""
+    kinds, where, number = np.unique(kind, return_inverse=True, return_counts=True)
+    share = number[where] / kind.size
+    several = (kinds != STRAY_KIND).sum() > 1
+    weight = share**-RARE / np.sqrt(kind.size) * (1.0 if several else SINGLE)
+    return np.where(kind == STRAY_KIND, 0.0, weight)
 
 
 def batch(samples: list[Sample]) -> list[torch.Tensor]:
