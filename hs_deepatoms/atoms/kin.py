@@ -16,6 +16,7 @@ REACH, BIN = 4.2, 0.15  # of the map of differences of position, in distances of
 HALF = int(REACH / BIN)
 SIDE = 2 * HALF + 1
 TILE = 8.0  # side of the squares that share a map, three by three, in the same
+MANY, FEWEST, OUTER = 25, 50, (0.1, 0.9)  # of the order: pairs as far apart, pairs that have as many, quantiles
 FAR = 4.0  # differences beyond this many spreads teach no more than these
 PEAK = 2 * np.pi  # of a blur of one bin, in its inverse
 
@@ -32,16 +33,20 @@ class Kin:
         Whether there is one.
     features : ndarray of float32, shape (n, NEIGHBOURS, FEATURES)
         Of each pair: how unlike pairs with the same difference of position are, by how much the one is the stronger,
-        how many there are, how regularly they occur, the distance and the rank; of the whole frame how unlike the most
-        alike pairs are, and the skewness and flatness of what columns are against their neighbours.
+        how many there are, how regularly they occur, the distance and the rank; of the whole frame its ``order``, and
+        the skewness and flatness of what columns are against their neighbours.
     spread : ndarray of float, shape (n,)
         Of the values of neighbours, in the column's frame: what differences are measured in.
+    order : ndarray of float, shape (n,)
+        How much the frame's pairs differ in how alike they are (in the logarithm): by what is left where the own pair
+        does not count, so near 0 where positions say nothing about values.
     """
 
     row: np.ndarray
     there: np.ndarray
     features: np.ndarray
     spread: np.ndarray
+    order: np.ndarray
 
 
 def find_kin(y: np.ndarray, x: np.ndarray, value: np.ndarray, frame: np.ndarray | None = None) -> Kin:
@@ -61,11 +66,11 @@ def find_kin(y: np.ndarray, x: np.ndarray, value: np.ndarray, frame: np.ndarray 
     there = np.isfinite(distance)
     row = np.where(there, row, np.arange(y.size)[:, None])
     features = np.zeros((y.size, NEIGHBOURS, FEATURES), np.float32)
-    spread = np.ones(y.size)
+    spread, order = np.ones(y.size), np.zeros(y.size)
     for one in _frames(frame, y.size):
         if there[one].any():
-            features[one], spread[one] = _of_frame(y, x, value, row[one], there[one], distance[one], one)
-    return Kin(row, there, features, spread)
+            features[one], spread[one], order[one] = _of_frame(y, x, value, row[one], there[one], distance[one], one)
+    return Kin(row, there, features, spread, order)
 
 
 def _frames(frame, n: int) -> list[np.ndarray]:
@@ -76,25 +81,45 @@ def _frames(frame, n: int) -> list[np.ndarray]:
 
 
 def _of_frame(y, x, value, row, there, distance, one):
-    """Features (m, NEIGHBOURS, FEATURES) and spread of the columns ``one`` (m,) of a frame."""
+    """Features (m, NEIGHBOURS, FEATURES), spread and order of the columns ``one`` (m,) of a frame."""
     scale = max(float(np.median(distance[there[:, 0], 0])), 1e-300)
     difference = value[row] - value[one][:, None]
     size = np.abs(difference[there])
     spread = max(1.05 * float(np.median(size)), 0.2 * float(np.sqrt(np.mean(size**2))), 1e-9)
     step = np.clip(difference / spread, -FAR, FAR)
-    bins = np.stack([np.rint((w[row] - w[one][:, None]) / (scale * BIN)).astype(int) for w in (y, x)])
+    away = np.stack([(w[row] - w[one][:, None]) / scale for w in (y, x)])
+    bins = np.rint(away / BIN).astype(int)
     near = there & (np.abs(bins) <= HALF).all(0)
     place = [((w[one] - w[one].min()) / (TILE * scale)).astype(int) for w in (y, x)]
+    step = step - _slope(place, away, np.where(there, step, 0.0))
     unlike, stronger, number, columns = _at_pairs(place, bins, near, step)
     known = near & (number > 0.5)
     count = np.maximum(number, 1e-6)
-    unlike = np.where(known, unlike / count, 1.0)
-    best = np.quantile(unlike[known & (number > 4)], 0.1) if (known & (number > 4)).any() else 1.0
-    parts = (np.log(np.maximum(unlike, 1e-3)), np.where(known, stronger / count, 0.0), np.log1p(number) / 3,
+    unlike = np.log(np.maximum(np.where(known, unlike / count, 1.0), 0.02))
+    many = unlike[known & (number > MANY)]
+    order = float(np.diff(np.quantile(many, OUTER))[0]) if many.size > FEWEST else 0.0
+    parts = (unlike, np.where(known, stronger / count, 0.0), np.log1p(number) / 3,
              np.where(known, number / columns[:, None], 0.0), distance / scale / 3,
              np.broadcast_to(np.arange(NEIGHBOURS) / NEIGHBOURS, row.shape),
-             *(np.full(row.shape, one) for one in (np.log(max(best, 1e-3)), *_form(step, there))))  # fmt: skip
-    return np.stack([np.where(there, np.minimum(part, 5.0), 0.0) for part in parts], -1).astype(np.float32), spread
+             *(np.full(row.shape, one) for one in (order, *_form(step, there))))  # fmt: skip
+    return (
+        np.stack([np.where(there, np.minimum(part, 5.0), 0.0) for part in parts], -1).astype(np.float32),
+        spread,
+        order,
+    )
+
+
+def _slope(place, away, step) -> np.ndarray:
+    """Differences (m, NEIGHBOURS) that a slope of the values, one for each square and those around it, explains."""
+    size = tuple(int(p.max()) + 1 for p in place)
+    v, u = away
+    sums = np.zeros((5, *size))
+    for k, term in enumerate((v * v, v * u, u * u, v * step, u * step)):
+        np.add.at(sums[k], tuple(place), term.sum(1))
+    vv, vu, uu, vd, ud = _with_beside(_with_beside(sums, 1), 2)
+    det = np.maximum(vv * uu - vu**2, 1e-9 * (vv + uu + 1e-9) ** 2)
+    slope = np.stack([uu * vd - vu * ud, vv * ud - vu * vd]) / det
+    return (slope[:, place[0], place[1], None] * away).sum(0)
 
 
 def _form(step: np.ndarray, there: np.ndarray) -> tuple[float, float]:

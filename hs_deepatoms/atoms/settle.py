@@ -11,6 +11,7 @@ from hs_deepatoms.modelfile.registry import shipped_head
 HEAD = "kinds"
 FEWEST = 30  # columns with a strength, for the columns around to say anything
 SURE = 0.99  # mean probability of the own strengths' classes from which nobody else is asked
+ORDERED = 0.8  # least order for which anybody is asked: at most 0.7 in alloys and single kinds, at least 1 in crystals
 KEPT = 0.3  # share of what a strength and the settled one differ in that stays: the classes keep a width
 
 
@@ -34,15 +35,19 @@ def classify_settled(
     frame : ndarray of int, shape (n_atoms,), optional
         Atoms of different frames know nothing of each other.
     context : bool or "auto"
-        Settle the strengths, never, or where the classes of the strengths as they are leave doubts.
+        Settle the strengths, never, or where the classes of the strengths as they are leave doubts and the places of the
+        atoms say something about their strengths.
     """
     alone = classify(y, x, strength, n=n, trusted=trusted, **options)
-    if not context or (isinstance(n, int) and n == 1) or np.isfinite(strength).sum() < FEWEST:
+    if not context or n == 1 or np.isfinite(strength).sum() < FEWEST:
         return alone, False
-    if isinstance(context, str) and alone.number > 1 and np.nanmean(alone.of_own) >= SURE:
+    if_sure = isinstance(context, str)
+    if if_sure and alone.number > 1 and np.nanmean(alone.of_own) >= SURE:
         return alone, False
-    together = np.exp(settled(y, x, strength, frame, trusted))
-    return classify(y, x, together, n=n, trusted=trusted, **options), True
+    value, order = settled(y, x, strength, frame, trusted)
+    if if_sure and order < ORDERED:
+        return alone, False
+    return classify(y, x, np.exp(value), n=n, trusted=trusted, **options), True
 
 
 def settled(
@@ -51,13 +56,14 @@ def settled(
     strength: np.ndarray,
     frame: np.ndarray | None = None,
     trusted: np.ndarray | None = None,
-) -> np.ndarray:
-    """Logarithms of strengths (n_atoms,), most of their errors taken off with the help of the atoms around.
+) -> tuple[np.ndarray, float]:
+    """Logarithms of strengths (n_atoms,), most of their errors taken off with the help of the atoms around; and how much
+    the places of atoms say about their strengths (the median `Kin.order`).
 
     A small network chooses, for every atom, between its own strength and means over those of its neighbours that are
     alike: by how columns with the same difference of position differ elsewhere in the image, and by their strengths.
-    A thickness, a rotation, a mirror image, a scale, and an offset or factor of the logarithms go through it unchanged. Atoms that are not ``trusted`` keep their own, and say
-    nothing about others.
+    A rotation, a mirror image, a scale, and an offset or factor of the logarithms go through it unchanged. Atoms that
+    are not ``trusted`` keep their own, and say nothing about others.
 
     Examples
     --------
@@ -67,19 +73,18 @@ def settled(
     >>> y, x = (w.ravel() for w in np.mgrid[:16, :16].astype(float))
     >>> truth = np.where((y + x) % 2, 0.0, 0.4)
     >>> value = truth + 0.2 * rng.standard_normal(256)
-    >>> bool(np.abs(settled(y, x, np.exp(value)) - truth).mean() < 0.5 * np.abs(value - truth).mean())
-    True
+    >>> found, order = settled(y, x, np.exp(value))
+    >>> bool(np.abs(found - truth).mean() < 0.5 * np.abs(value - truth).mean()), order > 0.8
+    (True, True)
     """
     value = log_strength(strength)
     known = np.isfinite(value) & (True if trusted is None else trusted)
     if known.sum() < FEWEST:
-        return value
-    frame = None if frame is None else np.asarray(frame)[known]
-    out = value.copy()
-    own = value[known]
-    kin = find_kin(y[known], x[known], own, frame)
+        return value, 0.0
+    own, out = value[known], value.copy()
+    kin = find_kin(y[known], x[known], own, None if frame is None else np.asarray(frame)[known])
     out[known] = own - (1 - KEPT) * (own - _through_head(own, kin))
-    return out
+    return out, float(np.median(kin.order))
 
 
 def head_named() -> dict[str, str]:

@@ -60,8 +60,8 @@ def classify(
         narrower.
     context : bool or "auto"
         Settle the strengths with those of the columns around, by a small network that ships with the package, before
-        they are classified; never; or where the strengths alone leave doubts (and the method is ``"mixture"``, by a
-        strength of the columns).
+        they are classified; never; or where the strengths alone leave doubts and the places of the columns say
+        something about them (and the method is ``"mixture"``, by a strength of the columns).
     signal
         The image, for tables without fitted peaks (``refine="none"``, positions from elsewhere): the intensity is then
         the mean around each position, over that of the surroundings.
@@ -182,7 +182,8 @@ def _check(method: Any, local: Any, context: Any, n: Any) -> None:
     check_choice("method", method, METHODS, "Leave it out for 'mixture'.")
     for name, value in {"local": local, "context": context}.items():
         if not isinstance(value, bool | np.bool_) and not (isinstance(value, str) and value == "auto"):
-            raise InvalidArgumentError(explain(f"{name}={value!r}", "True, False or 'auto'", "Leave it out for 'auto'."))
+            todo = "Leave it out for 'auto'."
+            raise InvalidArgumentError(explain(f"{name}={value!r}", "True, False or 'auto'", todo))
     if method == "meanshift" and not isinstance(n, str):
         todo = "Leave n out, or take method='mixture'."
         raise InvalidArgumentError(explain(f"n={n!r} with method='meanshift'", "n='auto': it finds the number", todo))

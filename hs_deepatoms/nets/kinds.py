@@ -65,7 +65,8 @@ class _Round(nn.Module):
         width = (weight * (around[..., None] - means[:, None]).abs()).sum(1) / spread[:, None]
         number = 1 / (weight**2).sum(1).clamp(min=1e-3)
         offset = (means - start[:, None]) / spread[:, None]
-        whole = pair[:, 0, -self.whole :], _tamed((value - start) / spread)[:, None], there.float().mean(1, keepdim=True)
+        moved = _tamed((value - start) / spread)[:, None]
+        whole = pair[:, 0, -self.whole :], moved, there.float().mean(1, keepdim=True)
         told = torch.cat([_tamed(offset), _tamed(width), number.log(), *whole], 1)
         choice = torch.softmax(self.gate(told), 1)
         candidates = torch.cat([start[:, None], value[:, None], means], 1)

@@ -22,7 +22,7 @@ from hs_deepatoms.simulate.kinds import FEWEST, STRAY_KIND, measured_kinds, rand
 if TYPE_CHECKING:
     import torch
 
-RARE, SINGLE = 0.6, 0.25  # power of the share of a kind in its weight; weight of tables of a single kind
+RARE, SINGLE = 0.3, 0.25  # power of the share of a kind in its weight; weight of tables of a single kind
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class KindsConfig:
 
     seed: int = 1
     tables: int = 4000
-    steps: int = 2200
+    steps: int = 3000
     columns: int = 1500  # of a step, about
-    learning_rate: float = 4e-3
+    learning_rate: float = 5e-3
     width: int = 32
     rounds: int = 2
     average: float = 0.995

@@ -9,8 +9,8 @@ from hs_deepatoms.modelfile.registry import (
     known_architectures,
     model_path,
     register_architecture,
-    shipped_model,
     shipped_head,
+    shipped_model,
     shipped_models,
 )
 from tests.modelfile.nets import Small, Table
