@@ -35,17 +35,18 @@ def classify_settled(
     frame : ndarray of int, shape (n_atoms,), optional
         Atoms of different frames know nothing of each other.
     context : bool or "auto"
-        Settle the strengths, never, or where the classes of the strengths as they are leave doubts and the places of the
-        atoms say something about their strengths.
+        Settle the strengths, never, or where the classes of the strengths as they are leave doubts and the places of
+        the atoms say something about their strengths.
     """
     alone = classify(y, x, strength, n=n, trusted=trusted, **options)
     if not context or n == 1 or np.isfinite(strength).sum() < FEWEST:
         return alone, False
-    if_sure = isinstance(context, str)
-    if if_sure and alone.number > 1 and np.nanmean(alone.of_own) >= SURE:
+    automatic = isinstance(context, str)
+    if automatic and alone.number > 1 and np.nanmean(alone.of_own) >= SURE:
         return alone, False
-    value, order = settled(y, x, strength, frame, trusted)
-    if if_sure and order < ORDERED:
+    least = ORDERED if automatic else 0.0
+    value, order = settled(y, x, strength, frame, trusted, least)
+    if order < least:
         return alone, False
     return classify(y, x, np.exp(value), n=n, trusted=trusted, **options), True
 
@@ -56,9 +57,10 @@ def settled(
     strength: np.ndarray,
     frame: np.ndarray | None = None,
     trusted: np.ndarray | None = None,
+    least: float = 0.0,
 ) -> tuple[np.ndarray, float]:
-    """Logarithms of strengths (n_atoms,), most of their errors taken off with the help of the atoms around; and how much
-    the places of atoms say about their strengths (the median `Kin.order`).
+    """Logarithms of strengths (n_atoms,), most of their errors taken off with the help of the atoms around; and how
+    much the places of atoms say about their strengths (the median `Kin.order`): where less than ``least``, they stay.
 
     A small network chooses, for every atom, between its own strength and means over those of its neighbours that are
     alike: by how columns with the same difference of position differ elsewhere in the image, and by their strengths.
@@ -83,8 +85,10 @@ def settled(
         return value, 0.0
     own, out = value[known], value.copy()
     kin = find_kin(y[known], x[known], own, None if frame is None else np.asarray(frame)[known])
-    out[known] = own - (1 - KEPT) * (own - _through_head(own, kin))
-    return out, float(np.median(kin.order))
+    order = float(np.median(kin.order))
+    if order >= least:
+        out[known] = own - (1 - KEPT) * (own - _through_head(own, kin))
+    return out, order
 
 
 def head_named() -> dict[str, str]:
