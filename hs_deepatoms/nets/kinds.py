@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+ROWS = 4096  # columns that a round looks at together
+
 
 class KindsNet(nn.Module):
     """A few rounds in which every column chooses between its own value and weighted means of its neighbours'.
@@ -40,8 +42,9 @@ class KindsNet(nn.Module):
         pair : tensor, shape (n, k, features)
         """
         start, out = value, []
+        parts = [slice(k, k + ROWS) for k in range(0, max(len(value), 1), ROWS)]  # so that long tables fit into memory
         for one in self.rounds:
-            value = one(start, value, row, there, pair, spread)
+            value = torch.cat([one(start[p], value[p], value[row[p]], there[p], pair[p], spread[p]) for p in parts])
             out.append(value)
         return out
 
@@ -54,8 +57,7 @@ class _Round(nn.Module):
         self.by_value = _mlp(features + 4, width, 2)
         self.gate = _mlp(4 * 3 + 2 + whole, width, 6)
 
-    def forward(self, start, value, row, there, pair, spread):
-        around = value[row]
+    def forward(self, start, value, around, there, pair, spread):
         first, weight = _means(self.by_place(pair), around, there)
         scale = spread[:, None, None]
         apart = torch.cat([(around - value[:, None])[..., None], (around - start[:, None])[..., None],

@@ -37,6 +37,13 @@ def test_offset_and_factor_go_through(net):
     torch.testing.assert_close(moved, 3 * out + 2, atol=1e-4, rtol=1e-4)
 
 
+def test_parts_of_a_long_table_give_the_same(net, monkeypatch):
+    value, row, there, pair, spread = inputs()
+    whole = net(value, row, there, pair, spread)[-1]
+    monkeypatch.setattr("hs_deepatoms.nets.kinds.ROWS", 3)
+    torch.testing.assert_close(net(value, row, there, pair, spread)[-1], whole)
+
+
 def test_the_order_of_the_neighbours_does_not_matter(net):
     value, row, there, pair, spread = inputs()
     pair[..., -2:] = pair[:, :1, -2:]  # the same for all pairs
