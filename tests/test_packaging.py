@@ -45,7 +45,7 @@ def test_wheel_holds_the_extension_file_and_the_models(built):
         declared = yaml.safe_load(wheel.read(INNER))["signals"]
     assert {"AtomicImage", "LazyAtomicImage", "AtomPatches", "LazyAtomPatches"} <= declared.keys()
     assert "hs_deepatoms/__init__.pyi" in names
-    models = {f"hs_deepatoms/models/{file.name}" for file in (ROOT / "hs_deepatoms/models").iterdir()}
+    models = {str(file.relative_to(ROOT)) for file in (ROOT / "hs_deepatoms/models").rglob("*.*")}
     assert any(name.endswith(".safetensors") for name in models)
     assert models <= names
     assert {name.split("/")[0] for name in names} == {

@@ -21,6 +21,7 @@ class SpeciesMethods:
         method: str = "mixture",
         by: str = "intensity",
         local: bool | str = "auto",
+        context: bool | str = "auto",
         signal: Any = None,
         seed: int = 0,
     ) -> xr.Dataset:
@@ -36,6 +37,8 @@ class SpeciesMethods:
             What tells them apart: ``"intensity"``, ``"height"``, another column, or ``"contrast"`` to the neighbours.
         local
             Take a smooth trend (thickness) off: True, False or ``"auto"``.
+        context
+            Settle the strengths with those of the columns around: True, False or ``"auto"``, where they leave doubts.
         signal
             The image, for tables without fitted peaks.
         seed
@@ -43,7 +46,7 @@ class SpeciesMethods:
         """
         from hs_deepatoms.methods.classify import classify
 
-        return classify(self._ds, n, method=method, by=by, local=local, signal=signal, seed=seed)
+        return classify(self._ds, n, method=method, by=by, local=local, context=context, signal=signal, seed=seed)
 
     def rename_species(self, names: Mapping[int | str, str]) -> xr.Dataset:
         """The table with other names for its species: ``{"A": "Sr", "B": "Ti"}``, or by number."""

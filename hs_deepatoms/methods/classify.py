@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.atoms.species import Classes
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+STRENGTHS = ("intensity", "height", "matched", "contrast")  # columns that `context` was made for
 METHODS = ("mixture", "kmeans", "meanshift", "threshold")
 FITTED = 0  # the quality of an atom whose fit can be trusted
 PROBABILITY = {"long_name": "probability that the atom is of its species", "units": "1"}
@@ -34,6 +35,7 @@ def classify(
     method: str = "mixture",
     by: str = "intensity",
     local: bool | str = "auto",
+    context: bool | str = "auto",
     signal: Any = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -56,6 +58,10 @@ def classify(
     local : bool or "auto"
         Take a smooth trend (thickness) off, shared by all species; never; or where that makes the classes clearly
         narrower.
+    context : bool or "auto"
+        Settle the strengths with those of the columns around, by a small network that ships with the package, before
+        they are classified; never; or where the strengths alone leave doubts and the places of the columns say
+        something about them (and the method is ``"mixture"``, by a strength of the columns).
     signal
         The image, for tables without fitted peaks (``refine="none"``, positions from elsewhere): the intensity is then
         the mean around each position, over that of the surroundings.
@@ -76,8 +82,9 @@ def classify(
 
     Notes
     -----
-    See `hs_deepatoms.atoms.species.classify` for the methods and their sources. The same classes and the same trend
-    hold for all frames of a stack. Atoms whose fit did not converge are classified, but nothing is learned from them.
+    See `hs_deepatoms.atoms.species.classify` for the methods and their sources, `hs_deepatoms.atoms.settle` for the
+    context. The same classes and the same trend hold for all frames of a stack. Atoms whose fit did not converge are
+    classified, but nothing is learned from them.
 
     Examples
     --------
@@ -87,25 +94,20 @@ def classify(
     >>> atoms.deepatoms.classify(["Sr", "Ti"]).deepatoms.select(species="Ti").sizes["atom"]
     30
     """
-    from hs_deepatoms.atoms import species
+    from hs_deepatoms.atoms.settle import classify_settled, head_named
 
     number, names = _read_n(n)
-    _check(method, local, n)
+    _check(method, local, context, n)
     ds = schema.dropna(ds)
     y, x = np.asarray(ds["y"].values, float), np.asarray(ds["x"].values, float)
-    found = species.classify(
-        y,
-        x,
-        _strength(ds, by, signal),
-        n=number,
-        method=method,
-        local=local,
-        trusted=_trusted(ds),
-        seed=seed,
-    )
+    options = {"method": method, "local": local, "trusted": _trusted(ds), "seed": seed}
+    settle = context if not isinstance(context, str) or (method == "mixture" and by in STRENGTHS) else False
+    strength = _strength(ds, by, signal)
+    found, together = classify_settled(y, x, strength, frame_of(ds), context=settle, n=number, **options)
     asked = number if names is None else names
-    parameters = {"n": asked, "method": method, "by": by, "local": local}
+    parameters = {"n": asked, "method": method, "by": by, "local": local, "context": context}
     decided = {"n_found": found.number, "trend_degree": found.degree, "seed": seed}
+    decided["model"] = head_named() if together else None
     return with_entry(_with_classes(ds, found, names), "classify", parameters | decided)
 
 
@@ -176,10 +178,12 @@ def _read_n(n: Any, argument: str = "n") -> tuple[int | str, list[str] | None]:
     raise InvalidArgumentError(explain(f"{argument}={n!r}", allowed, f"For example {argument}=['Sr', 'Ti']."))
 
 
-def _check(method: Any, local: Any, n: Any) -> None:
+def _check(method: Any, local: Any, context: Any, n: Any) -> None:
     check_choice("method", method, METHODS, "Leave it out for 'mixture'.")
-    if not isinstance(local, bool | np.bool_) and not (isinstance(local, str) and local == "auto"):
-        raise InvalidArgumentError(explain(f"local={local!r}", "True, False or 'auto'", "Leave it out for 'auto'."))
+    for name, value in {"local": local, "context": context}.items():
+        if not isinstance(value, bool | np.bool_) and not (isinstance(value, str) and value == "auto"):
+            todo = "Leave it out for 'auto'."
+            raise InvalidArgumentError(explain(f"{name}={value!r}", "True, False or 'auto'", todo))
     if method == "meanshift" and not isinstance(n, str):
         todo = "Leave n out, or take method='mixture'."
         raise InvalidArgumentError(explain(f"n={n!r} with method='meanshift'", "n='auto': it finds the number", todo))

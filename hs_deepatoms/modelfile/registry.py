@@ -10,6 +10,8 @@ from hs_deepatoms._core.errors import InvalidArgumentError, ModelFileError, expl
 
 #: Where the shipped models lie, the one that is used by default, and the word for leaving the choice to us.
 FOLDER, DEFAULT, AUTO = Path(__file__).resolve().parent.parent / "models", "detector", "auto"
+#: Its folder for networks that go on from tables; `find_atoms` cannot take these.
+HEADS = "heads"
 #: In the place of a name: a module of the user's own, which only the user can give back.
 CUSTOM = "custom"
 #: Name in the file -> where the class is; imported only when a file asks for it.
@@ -20,6 +22,7 @@ _architectures: dict[str, str | type] = {
     "DilNet": "hs_deepatoms.nets.dilnet:DilNet",
     "ResHedNet": "hs_deepatoms.nets.reshednet:ResHedNet",
     "SegResNet": "hs_deepatoms.nets.segresnet:SegResNet",
+    "KindsNet": "hs_deepatoms.nets.kinds:KindsNet",
     "VAE": "hs_deepatoms.latent.model:VAE",
     "Members": "hs_deepatoms.nets.members:Members",
     "PairModel": "hs_deepatoms.spectra.model:PairModel",
@@ -104,6 +107,21 @@ def shipped_model(name: str = DEFAULT) -> Path:
         message = explain(f"model {name!r}", f"the shipped models ({present})", "Give one of these, or a file's path.")
         raise ModelFileError(message)
     return known[name]
+
+
+def shipped_head(name: str) -> Path:
+    """Path of a network that ships with the package but finds no atoms: it goes on from a table.
+
+    Raises
+    ------
+    ModelFileError
+        If there is none of this name.
+    """
+    path = FOLDER / HEADS / f"{name}.safetensors"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors"))) or "none"
+        raise ModelFileError(explain(f"head {name!r}", f"the shipped heads ({known})", "Give one of these."))
+    return path
 
 
 def model_path(model: str | os.PathLike | None) -> Path:

@@ -9,6 +9,7 @@ from hs_deepatoms.modelfile.registry import (
     known_architectures,
     model_path,
     register_architecture,
+    shipped_head,
     shipped_model,
     shipped_models,
 )
@@ -32,6 +33,12 @@ def test_unknown_names_are_named():
         architecture_class("Nothing")
     with pytest.raises(ModelFileError, match="shipped models"):
         shipped_model("nothing")
+
+
+def test_heads_find_no_atoms():
+    assert "kinds" not in shipped_models() and read_info(shipped_head("kinds"))["card"]["name"] == "kinds"
+    with pytest.raises(ModelFileError, match=r"'other'.*kinds"):
+        shipped_head("other")
 
 
 def test_a_model_is_named_by_word_or_path(tmp_path, monkeypatch):
