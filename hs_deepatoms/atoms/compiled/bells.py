@@ -86,11 +86,16 @@ def derivatives(column, unit, elliptical, t):
 
 
 @kernel
-def tilts(q, y, x, top, bottom, begin, out):
-    """What a tilted ellipse is besides its bells along rows and columns, (rows, pixels): each from the last."""
-    for k in range(out.shape[1]):
-        v = begin + k - x
-        value, ratio = exp(-q * (top - y) * v), exp(-q * v)
-        for r in range(bottom - top):
-            out[r, k] = min(value, STEEPEST)
-            value *= ratio
+def tilts(both, by_row, by_line, even, u, v, rows, value, ratio, out):
+    """``exp(-(both u v + by_row u + by_line v + even))``, (rows, pixels), from ``u`` and ``v`` on: what tilted ellipses
+    are besides their bells along rows and columns. Each from the last, all pixels of a row at once; ``value`` and
+    ``ratio`` (pixels,) are room for that."""
+    step, change = exp(-(both * u + by_line)), exp(-both)
+    value[0], ratio[0] = exp(-(v * (both * u + by_line) + by_row * u + even)), exp(-(both * v + by_row))
+    for k in range(1, len(value)):
+        value[k], ratio[k] = value[k - 1] * step, ratio[k - 1] * change
+    for r in range(rows):
+        to = out[r]
+        for k in range(len(value)):
+            to[k] = min(value[k], STEEPEST)
+            value[k] *= ratio[k]

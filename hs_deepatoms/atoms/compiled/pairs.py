@@ -81,6 +81,7 @@ def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks
         np.zeros((lanes, lanes), np.float32),
         np.zeros((5, 5), np.float32),
     )
+    value, ratio = np.zeros(lanes), np.zeros(lanes)
     t, part, moved = np.zeros((k, 6)), np.zeros((k, 6)), np.zeros((k, 6))
     for n in range(start, stop):
         a, b = table[i[n]], table[j[n]]
@@ -99,10 +100,11 @@ def near_blocks(start, stop, table, i, j, weight, half, unit, elliptical, blocks
         line *= other
         pixels, high, none = weight, top, top - top
         if elliptical:
-            tilts(one[1], a[Y], a[X], top, bottom, begin, tilt)
+            # both of them, by their places from the first
+            dy, dx = b[Y] - a[Y], b[X] - a[X]
+            tilts(one[1] + two[1], -two[1] * dx, -two[1] * dy, two[1] * dy * dx, top - a[Y], begin - a[X], bottom - top,
+                  value, ratio, tilt)  # fmt: skip
             tilted(weight, top, bottom, begin, m, tilt, product)
-            tilts(two[1], b[Y], b[X], top, bottom, begin, tilt)
-            tilted(product, none, bottom - top, none, m, tilt, product)
             pixels, high = product, none
         powers(a[Y], unit, top, rows, by_row)
         powers(a[X], unit, begin, line, by_line)

@@ -39,7 +39,7 @@ def sums(start, stop, table, weighed, weight, half, unit, elliptical, hessian, g
     of_rest, once, twice = np.zeros((5, 5), np.float32), np.zeros((5, 5), np.float32), np.zeros((5, 5), np.float32)
     t, part = np.zeros((6 if elliptical else 4, 6)), np.zeros((6 if elliptical else 4, 6))
     tilted_rest, tilted_weight = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
-    tilt = np.zeros((lanes, lanes), np.float32)
+    tilt, value, ratio = np.zeros((lanes, lanes), np.float32), np.zeros(lanes), np.zeros(lanes)
     for n in range(start, stop):
         y, x = table[n, Y], table[n, X]
         yy, yx, xx = precision(table[n], elliptical)
@@ -55,7 +55,7 @@ def sums(start, stop, table, weighed, weight, half, unit, elliptical, hessian, g
         powers(x, unit, begin, line, by_line)
         rest, pixels, high, left, none = weighed, weight, top, begin, top - top
         if elliptical:
-            tilts(yx, y, x, top, bottom, begin, tilt)
+            tilts(yx, 0.0, 0.0, 0.0, top - y, begin - x, bottom - top, value, ratio, tilt)
             tilted(weighed, top, bottom, begin, m, tilt, tilted_rest)
             tilted(weight, top, bottom, begin, m, tilt, tilted_weight)
             rest, pixels, high, left = tilted_rest, tilted_weight, none, none
@@ -82,6 +82,7 @@ def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
     by_row, by_line = np.zeros((3, lanes), np.float32), np.zeros((3, lanes), np.float32)
     of_rest, t = np.zeros((3, 3), np.float32), np.zeros((6 if elliptical else 4, 6))
     tilted_rest, tilt = np.zeros((lanes, lanes), np.float32), np.zeros((lanes, lanes), np.float32)
+    value, ratio = np.zeros(lanes), np.zeros(lanes)
     for n in range(start, stop):
         y, x = table[n, Y], table[n, X]
         yy, yx, xx = precision(table[n], elliptical)
@@ -97,7 +98,7 @@ def slopes(start, stop, table, weighed, half, unit, elliptical, gradient):
         powers(x, unit, begin, line, by_line)
         rest, high, left = weighed, top, begin
         if elliptical:
-            tilts(yx, y, x, top, bottom, begin, tilt)
+            tilts(yx, 0.0, 0.0, 0.0, top - y, begin - x, bottom - top, value, ratio, tilt)
             tilted(weighed, top, bottom, begin, m, tilt, tilted_rest)
             rest, high, left = tilted_rest, top - top, top - top
         low_moments(rest, high, bottom - top, left, m, by_row, by_line, along, of_rest)
@@ -160,7 +161,7 @@ def draw(first, stop, out, table, order, ends, strip, half, sign, elliptical):
     height, width = out.shape
     lanes = lanes_of(half)
     rows, line = np.zeros(lanes, np.float32), np.zeros(lanes, np.float32)
-    tilt = np.ones((lanes if elliptical else 1, lanes), np.float32)
+    tilt, value, ratio = np.ones((lanes if elliptical else 1, lanes), np.float32), np.zeros(lanes), np.zeros(lanes)
     for s in range(first, stop):
         for n in order[ends[s] : ends[s + 1]]:
             y, x = table[n, Y], table[n, X]
@@ -175,7 +176,7 @@ def draw(first, stop, out, table, order, ends, strip, half, sign, elliptical):
             bell(x, xx, begin, left, right, line)
             h = sign * table[n, HEIGHT]
             if elliptical:
-                tilts(yx, y, x, top, bottom, begin, tilt)
+                tilts(yx, 0.0, 0.0, 0.0, top - y, begin - x, bottom - top, value, ratio, tilt)
             for r in range(top, bottom):
                 f = np.float32(h * rows[r - top])
                 to = out[r, begin : begin + m]
