@@ -283,7 +283,7 @@ def _refined(
     """The block's own columns of one frame as the fit has them."""
     done = fit_frame(points, frame, k, block, job)
     fit, known, chosen, box = done.fit, done.known, done.chosen, done.box
-    mine[np.setdiff1d(chosen, done.rows)] = False  # doubles of others
+    mine[np.delete(chosen, fit.origin[known])] = False  # doubles of others
     again = repeated(points, done, job)
     ratio, typical, uneven = compared(points, done, job.column_sigma, bumps=bool(np.isfinite(again.share).any()))
     mine[done.rows[_absent(fit.clearness[known], typical, done.noise)]] = False
