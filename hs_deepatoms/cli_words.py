@@ -59,7 +59,8 @@ ELEMENTS = Elements()
 
 # A number's last full stop is the sentence's.
 ARGUMENT = re.compile(
-    r"\b(spacing|elliptical|contrast|threshold|method|model|refine|device)=(?:'([^']*)'|(True)|(-?\d+(?:\.\d+)?))?"
+    r"\b(spacing|elliptical|contrast|threshold|method|model|refine|device)="
+    r"(?:'([^']*)'|\"([^\"]*)\"|(-?\d+(?:\.\d+)?|[A-Za-z]\w*)|(?=[\s.,;:)]|$))"
 )
 
 
@@ -67,8 +68,9 @@ def as_options(text: str) -> str:
     """A message of the library with its arguments as they are typed: ``contrast='dark'`` is ``--contrast dark``."""
 
     def typed(found: re.Match) -> str:
-        name, word, _, number = found.groups()
-        return f"--{name} {word or number or ''}".rstrip()
+        name, *words = found.groups()
+        word = next((word for word in words if word), "")
+        return f"--{name} {word if word != 'True' else ''}".rstrip()
 
     return ARGUMENT.sub(typed, text)
 

@@ -76,6 +76,8 @@ def test_arguments_are_called_as_they_are_typed(image_file, tmp_path):
         ("elliptical=True fits their shape.", "--elliptical fits their shape."),
         ("Got spacing=0.1, 0.4 px.", "Got --spacing 0.1, 0.4 px."),
         ("Got threshold=2. Allowed: own_model=3 px", "Got --threshold 2. Allowed: own_model=3 px"),
+        ("Got threshold=nan. refine=None, model=\"x y\"", "Got --threshold nan. --refine None, --model x y"),
+        ("spacing=[1, 2], elliptical=False, spacing= in", "spacing=[1, 2], --elliptical False, --spacing in"),
     ],
 )  # fmt: skip
 def test_as_options(python, typed):

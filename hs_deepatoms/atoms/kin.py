@@ -17,6 +17,7 @@ HALF = int(REACH / BIN)
 SIDE = 2 * HALF + 1
 TILE = 8.0  # side of the squares that share a map, three by three, in the same
 MANY, FEWEST, OUTER = 25, 50, (0.1, 0.9)  # of the order: pairs as far apart, pairs that have as many, quantiles
+TOUCHING = 0.01  # of a column's share of the frame: what is nearer is one column twice
 FAR = 4.0  # differences beyond this many spreads teach no more than these
 PEAK = 2 * np.pi  # of a blur of one bin, in its inverse
 
@@ -67,13 +68,15 @@ def find_kin(y: np.ndarray, x: np.ndarray, value: np.ndarray, frame: np.ndarray 
     row = np.where(there, row, np.arange(y.size)[:, None])
     features = np.zeros((y.size, NEIGHBOURS, FEATURES), np.float32)
     spread, order = np.ones(y.size), np.zeros(y.size)
-    for one in _frames(frame, y.size):
-        if there[one].any():
-            features[one], spread[one], order[one] = _of_frame(y, x, value, row[one], there[one], distance[one], one)
+    for rows in by_frame(frame, y.size):
+        if there[rows].any():
+            features[rows], spread[rows], order[rows] = _of_frame(y, x, value, row[rows], there[rows], distance[rows],
+                                                                  rows)  # fmt: skip
     return Kin(row, there, features, spread, order)
 
 
-def _frames(frame, n: int) -> list[np.ndarray]:
+def by_frame(frame: np.ndarray | None, n: int) -> list[np.ndarray]:
+    """Rows of each frame."""
     if frame is None:
         return [np.arange(n)] if n else []
     order = np.argsort(frame, kind="stable")
@@ -82,7 +85,7 @@ def _frames(frame, n: int) -> list[np.ndarray]:
 
 def _of_frame(y, x, value, row, there, distance, one):
     """Features (m, NEIGHBOURS, FEATURES), spread and order of the columns ``one`` (m,) of a frame."""
-    scale = max(float(np.median(distance[there[:, 0], 0])), 1e-300)
+    scale, side = _sizes(y[one], x[one], distance, there)
     difference = value[row] - value[one][:, None]
     size = np.abs(difference[there])
     spread = max(1.05 * float(np.median(size)), 0.2 * float(np.sqrt(np.mean(size**2))), 1e-9)
@@ -90,7 +93,7 @@ def _of_frame(y, x, value, row, there, distance, one):
     away = np.stack([(w[row] - w[one][:, None]) / scale for w in (y, x)])
     bins = np.rint(away / BIN).astype(int)
     near = there & (np.abs(bins) <= HALF).all(0)
-    place = [((w[one] - w[one].min()) / (TILE * scale)).astype(int) for w in (y, x)]
+    place = [((w[one] - w[one].min()) / side).astype(int) for w in (y, x)]
     step = step - _slope(place, away, np.where(there, step, 0.0))
     unlike, stronger, number, columns = _at_pairs(place, bins, near, step)
     known = near & (number > 0.5)
@@ -107,6 +110,18 @@ def _of_frame(y, x, value, row, there, distance, one):
         spread,
         order,
     )
+
+
+def _sizes(y, x, distance, there) -> tuple[float, float]:
+    """Distance of neighbours that do not stand on each other, as in a table that was joined to itself; and side of the
+    squares: few, however far away a single column stands."""
+    few = max(1.0, len(y)) ** 0.5
+    share = max(float(np.ptp(np.quantile(w, (0.05, 0.95)))) for w in (y, x)) / few
+    first = np.where(there & (distance > TOUCHING * share), distance, np.inf).min(1)
+    first = first[np.isfinite(first)]
+    whole = max(float(np.ptp(w)) for w in (y, x))
+    scale = float(np.median(first)) if first.size else max(whole, 1e-300)
+    return scale, max(TILE * scale, whole / few)
 
 
 def _slope(place, away, step) -> np.ndarray:

@@ -167,7 +167,9 @@ def _first_guess(state: State, noise: Noise | None = None) -> State:
 
 
 def _even_factor(state: State, weight: torch.Tensor) -> np.ndarray:
-    """Factor of the background's matrix with the same weight for all pixels that are valid; kept if all of them are."""
+    """Factor of the background's matrix with the same weight for all pixels that are valid; kept if all of them are.
+
+    The weight of a first guess depends neither on the image nor on its noise."""
     ground, whole = state.ground, bool(state.valid.cpu().numpy().all())
     if whole and ground.even is not None:
         return ground.even

@@ -59,9 +59,9 @@ def classify(
         Take a smooth trend (thickness) off, shared by all species; never; or where that makes the classes clearly
         narrower.
     context : bool or "auto"
-        Settle the strengths with those of the columns around, by a small network that ships with the package, before
-        they are classified; never; or where the strengths alone leave doubts and the places of the columns say
-        something about them (and the method is ``"mixture"``, by a strength of the columns).
+        Settle the strengths with those of the columns around (of 30 or more), by a small network that ships with the
+        package, before they are classified; never; or where the strengths alone leave doubts and the places of the
+        columns say something about them (and the method is ``"mixture"``, by a strength of the columns).
     signal
         The image, for tables without fitted peaks (``refine="none"``, positions from elsewhere): the intensity is then
         the mean around each position, over that of the surroundings.

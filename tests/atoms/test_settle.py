@@ -89,3 +89,49 @@ def test_the_table_says_whether_the_head_was_asked():
     assert said[0]["name"] == "kinds" and len(said[0]["sha256"]) == 64 and said == [said[0], None, None, said[0]]
     with pytest.raises(InvalidArgumentError, match=r"context='no'.*Allowed"):
         atoms.deepatoms.classify(context="no")
+
+
+def test_a_column_that_is_plainly_of_the_other_kind_stays_so():
+    """An odd column on a site of the others, as a dopant: the surroundings took most for what is usual there."""
+    right, wrong = [], []
+    for seed in range(3):
+        y, x, strength, kind = noisy(Recipe((1.0, 0.66), crystal=TWO), 0.0, seed)
+        rng = np.random.default_rng(seed)
+        odd = rng.random(len(y)) < 0.06
+        kind = np.where(odd, 1 - kind, kind)
+        strength = np.where(odd, np.where(kind == 0, strength / 0.66, strength * 0.66), strength)
+        found, asked = classify_settled(y, x, strength * np.exp(0.1 * rng.standard_normal(len(y))), n=2, context=True)
+        assert asked and (found.label == kind)[~odd].mean() > 0.97
+        right += list((found.label == kind)[odd])
+        wrong += list(found.of_own[found.label != kind])
+    assert np.mean(right) > 0.6
+    assert not wrong or np.median(wrong) < 0.95
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-6, 1e-3])
+def test_columns_that_are_there_twice(apart):
+    """A distance of nothing as a scale asked for petabytes."""
+    y, x, strength, _ = noisy(Recipe((1.0, 0.7), crystal=TWO), 0.1)
+    twice = np.r_[y, y + apart], np.r_[x, x], np.r_[strength, strength]
+    found, asked = classify_settled(*twice, n=2, context=True)
+    assert asked and found.number == 2
+    assert np.isfinite(settled(*twice)[0]).all()
+
+
+def test_a_column_far_away_costs_nothing():
+    y, x, strength, _ = noisy(Recipe((1.0, 0.7), crystal=TWO), 0.16)
+    near = settled(y, x, strength)[0]
+    far = settled(np.r_[y, 1e7], np.r_[x, -1e7], np.r_[strength, strength[0]])[0]
+    assert np.corrcoef(near, far[:-1])[0, 1] > 0.95
+
+
+def test_frames_know_nothing_of_each_other():
+    one, two = (noisy(Recipe((1.0, 0.7), crystal=TWO), 0.16, seed)[:3] for seed in (0, 1))
+    both = [np.concatenate(pair) for pair in zip(one, two, strict=True)]
+    frame = np.repeat([3, 7], [len(one[0]), len(two[0])])
+    mixed = np.random.default_rng(0).permutation(len(frame))
+    out, _ = settled(*(v[mixed] for v in both), frame[mixed])
+    back = np.empty(len(frame))
+    back[mixed] = out
+    for part, given in ((back[frame == 3], one), (back[frame == 7], two)):
+        np.testing.assert_allclose(part, settled(*given)[0], atol=2e-3)
