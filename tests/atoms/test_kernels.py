@@ -306,9 +306,10 @@ def test_both_kinds_bin_pixels_alike(n):
     rng = np.random.default_rng(0)
     mean, rest = (torch.from_numpy(rng.standard_normal(n).astype(np.float32)) for _ in range(2))
     edges = np.sort(mean.numpy())[[0, n // 3, n // 3, n // 2]]
-    for one, two in zip(both("binned", mean, rest, edges)[0], both("binned", mean, rest, edges)[1], strict=True):
+    loops_bins, tensor_bins = both("binned", mean, rest, edges)
+    for one, two in zip(loops_bins, tensor_bins, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-12)
-    counts = both("binned", mean, rest, edges)[0][0]
+    counts = loops_bins[0]
     assert counts[0] == 1  # a pixel at an edge belongs to the bin below
     assert counts.sum() == n
     np.testing.assert_allclose(*both("totals", mean, rest), rtol=1e-12)
