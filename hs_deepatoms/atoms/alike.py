@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+
 import numpy as np
 from scipy.special import expit, logit
 
@@ -50,9 +52,42 @@ def brightness_at(image: np.ndarray, valid: np.ndarray, y, x, sigma: float) -> n
     return out
 
 
+@dataclass(frozen=True)
+class Alike:
+    """What each of n candidates has to measure up to.
+
+    Attributes
+    ----------
+    near : ndarray, int32, shape (n, MOST)
+        Indices of the columns that it should be like; -1 where there are fewer.
+    between : ndarray of bool, shape (n,)
+        True for candidates in a crystal that stand on none of its sites.
+    steps : ndarray, float32, shape (n, MOST, 2)
+        Lattice vectors (y, x; pixels) along which brightness hardly changes, of the undecided candidates; NaN where
+        there are fewer.
+    evidence : ndarray, float32, shape (n, 2)
+        Mean and spread of the log odds of a column at the equivalents; NaN where there is no lattice.
+    """
+
+    near: np.ndarray
+    between: np.ndarray
+    steps: np.ndarray
+    evidence: np.ndarray
+
+    @staticmethod
+    def unknown(n: int) -> Alike:
+        return Alike(np.full((n, MOST), -1, np.int32), np.zeros(n, bool), np.full((n, MOST, 2), np.nan, np.float32),
+                     np.full((n, 2), np.nan, np.float32))  # fmt: skip
+
+    def put(self, which: np.ndarray, part: Alike) -> None:
+        """Write those of some candidates."""
+        for field in fields(self):
+            getattr(self, field.name)[which] = getattr(part, field.name)
+
+
 def reconsidered_with_alike(
     y, x, probability, brightness, sigma: float, shape: tuple[int, int], weights: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, Alike]:
     """As :func:`~hs_deepatoms.atoms.order.reconsidered`, and which columns each candidate has to measure up to.
 
     These stand where lattice vectors lead along which brightness hardly changes: a weak column among strong ones is
@@ -61,25 +96,20 @@ def reconsidered_with_alike(
     Returns
     -------
     probability : ndarray, float64, shape (n,)
-    alike : ndarray, int32, shape (n, MOST)
-        Indices of columns; -1 where there are fewer.
-    between : ndarray of bool, shape (n,)
-        True for candidates in a crystal that stand on none of its sites.
-    steps : ndarray, float32, shape (n, MOST, 2)
-        Lattice vectors (y, x; pixels) along which brightness hardly changes, of the undecided candidates; NaN where
-        there are fewer.
+    alike : Alike
     """
-    out, found = np.array(probability, float), np.full((len(y), MOST), -1, np.int32)
-    between, steps = np.zeros(len(y), bool), np.full((len(y), MOST, 2), np.nan, np.float32)
+    out, alike = np.array(probability, float), Alike.unknown(len(y))
     for part in ordered_parts(y, x, probability, sigma, shape, weights):
         here = part.around[part.inside]
         out[here] = part.probability[part.inside]
-        near, between[here], there = (v[part.inside] for v in _alike(part, np.asarray(brightness, float)[part.around]))
-        found[here], steps[here] = np.where(near >= 0, part.around[near], -1), sigma * there
-    return out, found, between, steps
+        near, between, steps, evidence = (
+            v[part.inside] for v in _alike(part, np.asarray(brightness, float)[part.around])
+        )
+        alike.put(here, Alike(np.where(near >= 0, part.around[near], -1), between, sigma * steps, evidence))
+    return out, alike
 
 
-def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     from hs_deepatoms._core.compiled.loops import in_parts
     from hs_deepatoms.atoms.compiled.pairs import heaviest
 
@@ -99,7 +129,8 @@ def _alike(part: OrderedPart, brightness: np.ndarray) -> tuple[np.ndarray, np.nd
     site = occupied & (evidence.number > EQUIVALENTS) & (evidence.mean > 0)
     site &= ~_beside(part.places, p, sites.shortest) & ((found >= 0).sum(1) >= LEAST)
     found[~site] = -1
-    return found, between, _steps(part, who, there, weight)
+    known = np.where(evidence.number > EQUIVALENTS, [evidence.mean, evidence.spread], np.nan)
+    return found, between, _steps(part, who, there, weight), known.T
 
 
 def _steps(part: OrderedPart, who, there, weight) -> np.ndarray:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from hs_deepatoms.atoms.alike import MOST, brightness_at, on_its_own, reconsidered_with_alike
+from hs_deepatoms.atoms.alike import Alike, brightness_at, on_its_own, reconsidered_with_alike
+from hs_deepatoms.atoms.averaged import averaged
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
@@ -23,6 +24,7 @@ from hs_deepatoms.atoms.detect import (
     owned,
     scaled_window,
 )
+from hs_deepatoms.atoms.faint import Faint
 from hs_deepatoms.atoms.ground import fewest
 from hs_deepatoms.atoms.judge import compared, judge
 from hs_deepatoms.atoms.noise import Noise
@@ -43,6 +45,8 @@ FAINT, FAINTER = 3.0, 0.4
 # ``FAINTER`` of the usual one, its own blobs are no columns, unless equivalents in a crystal are as faint
 TEXTURED, TEXTURE = 2.0, 6.0
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
+# mean log odds of a column at its equivalents from which one is, too, to be judged by what stands there on average
+SUSPECTED = -3.5
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
 NEAR = 8.0  # column sigmas around a core: columns there are fitted to the end as well, those beyond for their sake
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
@@ -113,10 +117,7 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
     if job.order is None:
         return points.keep(points.probability >= job.reported)
     probability = np.empty(len(points.y), np.float32)
-    alike = np.full((len(points.y), MOST), -1, np.int32) if job.heights is not None else None
-    between, steps = np.zeros(len(points.y), bool), None
-    if alike is not None:
-        steps = np.full((len(points.y), MOST, 2), np.nan, np.float32)
+    alike = Alike.unknown(len(points.y)) if job.heights is not None else None
     for frame in np.unique(points.frame):
         here = np.flatnonzero(points.frame == frame)
         given = points.y[here], points.x[here], points.probability[here]
@@ -125,15 +126,23 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
             probability[here] = reconsidered(*given, *known)
             continue
         bright = points.fitted["brightness"][here]
-        probability[here], near, between[here], steps[here] = reconsidered_with_alike(*given, bright, *known)
-        near[_at_rim(*given[:2], job)] = -1
-        alike[here] = np.where(near >= 0, here[near], -1)
-    keep, fitted = probability >= job.reported, {}
-    if alike is not None:
-        seen = np.where(_at_rim(points.y, points.x, job), 0, points.probability)
-        keep |= ((probability >= HOPED) & (alike[:, 0] >= 0)) | (seen >= job.certain)
-        fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike, "seen": seen, "between": between}
-        fitted["steps"] = steps
+        probability[here], one = reconsidered_with_alike(*given, bright, *known)
+        alike.put(here, replace(one, near=np.where(one.near >= 0, here[one.near], -1)))
+    if alike is None:
+        return replace(points, probability=probability, fitted={}).keep(probability >= job.reported)
+    return _to_be_judged(points, probability, alike, job)
+
+
+def _to_be_judged(points: Points, probability: np.ndarray, alike: Alike, job: Detection) -> Points:
+    """The candidates that are probable enough, or may be once they are fitted; with what they are to be judged by."""
+    at_rim = _at_rim(points.y, points.x, job)
+    alike.near[at_rim], alike.evidence[at_rim] = -1, np.nan
+    seen = np.where(at_rim, 0, points.probability)
+    suspected = (alike.evidence[:, 0] > SUSPECTED) & np.isfinite(alike.steps[:, 0, 0])
+    hoped = (probability >= HOPED) & ((alike.near[:, 0] >= 0) | suspected)
+    keep = (probability >= job.reported) | hoped | (seen >= job.certain)
+    fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike.near, "seen": seen, "hoped": hoped}
+    fitted |= {"between": alike.between, "steps": alike.steps, "evidence": alike.evidence}
     return replace(points, probability=probability, fitted=fitted).keep(keep)
 
 
@@ -253,7 +262,7 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
     certain = points.probability >= job.certain
     if "alike" not in points.fitted:
         return certain
-    return certain | (points.fitted["alike"][:, 0] >= 0) | (points.fitted["seen"] >= job.certain)
+    return certain | points.fitted["hoped"] | (points.fitted["seen"] >= job.certain)
 
 
 def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> FrameFit:
@@ -284,12 +293,13 @@ def _refined(
     done = fit_frame(points, frame, k, block, job)
     fit, known, chosen, box = done.fit, done.known, done.chosen, done.box
     mine[np.delete(chosen, fit.origin[known])] = False  # doubles of others
-    again = repeated(points, done, job)
+    faint = Faint.of(points, done, job.column_sigma)
+    again = repeated(points, faint)
     ratio, typical, uneven = compared(points, done, job.column_sigma, bumps=bool(np.isfinite(again.share).any()))
     mine[done.rows[_absent(fit.clearness[known], typical, done.noise)]] = False
     mine[done.rows[_like_noise(points, done, typical)]] = False
     if job.heights is not None:
-        judge(points, done, job, ratio, typical, uneven, again)
+        judge(points, done, job, ratio, typical, uneven, again, averaged(points, faint, np.isnan(typical)))
     seen = Block(block.frames, block.core, box)
     points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)

@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 
 from hs_deepatoms.atoms.alike import likeness, on_its_own, rows_of, unevenness, usual, weighed
 from hs_deepatoms.atoms.at_site import at_sites
+from hs_deepatoms.atoms.averaged import features, raised
 from hs_deepatoms.atoms.repeats import Repeats, moved
 
 if TYPE_CHECKING:
@@ -38,24 +39,27 @@ def judge(
     typical: np.ndarray,
     uneven: np.ndarray,
     again: Repeats,
+    mean: np.ndarray,
 ) -> None:
     """Probabilities of the fitted candidates in the light of their heights, written to ``points``.
 
     What the crystal has raised is taken back where the equivalents are as unequal as bumps of a rough ground and the
-    pixels repeat nothing; faint candidates that they repeat ``again`` are raised.
+    pixels repeat nothing; faint candidates that they repeat ``again`` are raised, and those at whose equivalents
+    something stands on average (``mean``; :mod:`~hs_deepatoms.atoms.averaged`).
 
     Between the sites of a crystal, and where what stands on equivalent sites is hardly to be seen, a column has to
     stand out of the noise by itself.
     """
     spared, rows, p = overruled(points, done, job), done.rows, points.probability
     alone = points.fitted["between"][rows] | ((points.fitted["alike"][rows, 0] >= 0) & np.isnan(typical))
+    crystal = features(p[rows], points.fitted["seen"][rows], points.fitted["evidence"][rows], mean)
     weighed_ones = weighed(p[rows], ratio, job.heights)
     clearness, seen = done.fit.clearness[done.known], points.fitted["seen"][rows]
     # the crystal raises nothing where hardly anything is, and that it has nothing to compare with
-    raised = (points.fitted["alike"][rows, 0] < 0) & (clearness < HARDLY) & (seen > 0)
+    unmatched = (points.fitted["alike"][rows, 0] < 0) & (clearness < HARDLY) & (seen > 0)
     weighed_ones = _taken_back(weighed_ones, seen, uneven, again.share)
-    p[rows] = np.minimum(weighed_ones, np.where(alone, on_its_own(clearness), np.where(raised, seen, 1.0)))
-    p[rows] = moved(p[rows], again, ratio, clearness)
+    p[rows] = np.minimum(weighed_ones, np.where(alone, on_its_own(clearness), np.where(unmatched, seen, 1.0)))
+    p[rows] = raised(moved(p[rows], again, ratio, clearness), mean, crystal)
     p[spared] = points.fitted["seen"][spared]
 
 

@@ -1,12 +1,13 @@
-"""How far the detector may believe the crystal: weights of ``atoms/order.py`` and ``atoms/alike.py``, fitted on
-simulated crystals.
+"""How far the detector may believe the crystal: weights of ``atoms/order.py``, ``atoms/alike.py`` and
+``atoms/averaged.py``, fitted on simulated crystals.
 
     python -m hs_deepatoms.workflows.fit_order MODEL [--seed 1] [--scenes 240] [--lattices 480]
 
-prints the weights for ``pack``. The detector's candidates are compared with the truth in scenes like those it was
+prints the weights for ``pack``, and those of ``averaged``. The detector's candidates are compared with the truth in scenes like those it was
 trained on and in plain lattices with empty sites; a logistic regression tells columns from what is none. Candidates on
 empty sites count ``EMPTY`` times: a crystal that hides its vacancies is worse than one with a column missing. Then
-those on sites of a crystal are fitted, and a second regression learns what their heights say.
+those on sites of a crystal are fitted, and a second regression learns what their heights say; a third one, of the
+others, what stands on average where lattice vectors lead from them.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 from scipy.special import logit
 
-from hs_deepatoms.atoms import alike, block, judge, order
+from hs_deepatoms.atoms import alike, averaged, block, judge, order
+from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import Detection, detect
+from hs_deepatoms.atoms.faint import Faint
+from hs_deepatoms.atoms.refine import FrameFit
 from hs_deepatoms.engine.plan import Block
 from hs_deepatoms.methods.column_job import detection_job
 from hs_deepatoms.methods.images import read_images
@@ -98,15 +102,10 @@ def fitted_samples(
     for k in range(lattices):
         weakest, strongest = FITTED_STRENGTHS[k % len(FITTED_STRENGTHS)]
         one = simulate_lattice(np.random.default_rng([seed, 2, k]), weakest=weakest, strongest=strongest)
-        job = _job(model, one.image)
-        if job is None:
+        fitted = _fitted(model, one.image, weights)
+        if fitted is None:
             continue
-        whole = (0, one.image.shape[0], 0, one.image.shape[1])
-        box = Block((0, 1), whole, whole)
-        job = replace(job, refine="quick", order=weights, heights=(0.0, 1.0, 0.0), certain=THRESHOLD)
-        job = block.measured(one.image[None], box, replace(job, reported=CANDIDATE))
-        points = block.in_light_of_crystal(block.find(one.image[None], box, job, "network"), job)
-        done = block.fit_frame(points, one.image, 0, box, job)
+        points, done, job = fitted
         ratio = judge.compared(points, done, job.column_sigma)[0]
         y, x = points.y[done.rows], points.x[done.rows]
         column = matched(y, x, one.y, one.x, max(1.5 * one.sigma, 1.0))
@@ -114,13 +113,73 @@ def fitted_samples(
         yield ratio[known], points.probability[done.rows][known], column[known]
 
 
+def _fitted(model: Path, image: np.ndarray, weights: tuple[float, ...]) -> tuple[Points, FrameFit, Detection] | None:
+    """The candidates of an image and the fit to those of them that are fitted; None where no columns are seen."""
+    job = _job(model, image)
+    if job is None:
+        return None
+    whole = (0, image.shape[0], 0, image.shape[1])
+    box = Block((0, 1), whole, whole)
+    job = replace(job, refine="quick", order=weights, heights=(0.0, 1.0, 0.0), certain=THRESHOLD)
+    job = block.measured(image[None], box, replace(job, reported=CANDIDATE))
+    points = block.in_light_of_crystal(block.find(image[None], box, job, "network"), job)
+    return points, block.fit_frame(points, image, 0, box, job), job
+
+
+def averaged_samples(
+    model: Path, weights: tuple[float, ...], seed: int, scenes: int, lattices: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of the fitted candidates that nothing is known to compare with: the features, the truth, and weights."""
+    for k in range(scenes):
+        scene, sigma = _scene(seed, k)
+        yield from _averaged(model, weights, scene.image, scene.y, scene.x, sigma)
+    for k in range(lattices):
+        weakest, strongest = FITTED_STRENGTHS[k % len(FITTED_STRENGTHS)]
+        one = simulate_lattice(np.random.default_rng([seed, 2, k]), weakest=weakest, strongest=strongest)
+        yield from _averaged(model, weights, one.image, one.y, one.x, one.sigma, (one.empty_y, one.empty_x))
+
+
+def _averaged(model: Path, weights, image, y, x, sigma: float, empty=((), ())) -> Iterator[tuple[np.ndarray, ...]]:
+    fitted = _fitted(model, image.astype(np.float32), weights)
+    if fitted is None:
+        return
+    points, done, job = fitted
+    rows = done.rows
+    typical = judge.compared(points, done, job.column_sigma)[1]
+    mean = averaged.averaged(points, Faint.of(points, done, job.column_sigma), np.isnan(typical))
+    known = np.isfinite(mean[:, 1])
+    seen, evidence = (points.fitted[name][rows] for name in ("seen", "evidence"))
+    seen_as = averaged.features(points.probability[rows], seen, evidence, mean)
+    column = matched(points.y[rows], points.x[rows], y, x, max(1.5 * sigma, 1.0))
+    weight = np.ones(len(rows))
+    if len(empty[0]):
+        place = np.column_stack([points.y[rows], points.x[rows]])
+        beside = cKDTree(np.column_stack(empty)).query(place)[0] < max(1.5 * sigma, 1.0)
+        weight[beside & ~column] = EMPTY
+    yield seen_as[known], column[known], weight[known]
+
+
+def fit_averaged(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[float, ...]:
+    """Weights of :mod:`~hs_deepatoms.atoms.averaged`, from features, truth and weights of candidates."""
+    from sklearn.linear_model import LogisticRegression
+
+    values, column, weight = (np.concatenate(v) for v in zip(*found, strict=True))
+    model = LogisticRegression(C=100, max_iter=10_000).fit(values, column, sample_weight=weight)
+    return (*map(float, model.coef_[0]), float(model.intercept_[0]))
+
+
+def _scene(seed: int, k: int):
+    """One of the crystals in scenes, and the width of its columns."""
+    rng = np.random.default_rng([seed, 0, k])
+    sigma = float(np.exp(rng.uniform(np.log(0.9), np.log(4))))
+    side = int(np.clip(sigma * rng.uniform(60, 140), 80, 420))
+    return simulate_scene(rng, (side, side), sigma, kind="crystal", strongest=(None, 20.0)[k % 2]), sigma
+
+
 def samples(model: Path, seed: int, scenes: int, lattices: int) -> Iterator[Sample | None]:
     """Candidates of simulated images and the truth about them."""
     for k in range(scenes):
-        rng = np.random.default_rng([seed, 0, k])
-        sigma = float(np.exp(rng.uniform(np.log(0.9), np.log(4))))
-        side = int(np.clip(sigma * rng.uniform(60, 140), 80, 420))
-        scene = simulate_scene(rng, (side, side), sigma, kind="crystal", strongest=(None, 20.0)[k % 2])
+        scene, sigma = _scene(seed, k)
         yield _sample(model, scene.image, scene.y, scene.x, sigma)
     for k in range(lattices):
         rng = np.random.default_rng([seed, 1, k])
@@ -176,6 +235,8 @@ def main(arguments: list[str] | None = None) -> None:
     print("order  ", ", ".join(f"{w:.4f}" for w in weights))
     heights = fit_heights(list(fitted_samples(o.model.resolve(), weights, o.seed, o.lattices)))
     print("heights", ", ".join(f"{w:.4f}" for w in heights))
+    means = fit_averaged(list(averaged_samples(o.model.resolve(), weights, o.seed, o.scenes, o.lattices)))
+    print("averaged", ", ".join(f"{w:.4f}" for w in means))
 
 
 if __name__ == "__main__":
