@@ -24,7 +24,7 @@ NOTHING, SOMETHING = 0.3, 0.7
 BOUND, HIGHEST = 6.0, 3.0
 EDGE = 0.01  # probabilities count as no nearer to 0 and 1
 # of the features below, and the constant (``python -m hs_deepatoms.workflows.fit_order``)
-WEIGHTS = (1.9226, 0.2306, 0.1095, 0.1379, 0.0118, 0.5402, -1.1641)
+WEIGHTS = (2.0759, 0.2201, 0.1799, 0.1226, 0.0104, 0.5161, -1.6827)
 
 
 def averaged(points: Points, faint: Faint, alone: np.ndarray) -> np.ndarray:

@@ -164,6 +164,7 @@ def fit_averaged(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tupl
     from sklearn.linear_model import LogisticRegression
 
     values, column, weight = (np.concatenate(v) for v in zip(*found, strict=True))
+    weight = np.where(column, 1.0, np.maximum(weight, FITTED_NONE))
     model = LogisticRegression(C=100, max_iter=10_000).fit(values, column, sample_weight=weight)
     return (*map(float, model.coef_[0]), float(model.intercept_[0]))
 
