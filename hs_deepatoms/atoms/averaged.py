@@ -22,7 +22,8 @@ PLACES = 6  # that lattice vectors lead to, at least
 NOTHING, SOMETHING = 0.3, 0.7
 # log likelihood ratio of a column as high as the mean to none, below and above which it says no more; and the mean
 BOUND, HIGHEST = 6.0, 3.0
-EDGE = 0.01  # probabilities count as no nearer to 0 and 1
+VACANT = 0.5  # log odds above that ratio to which a candidate is raised at most: an empty site stays empty
+EDGE, CERTAIN = 0.01, 1e-4  # probabilities count as no nearer to 0 and 1: as features, and as what is raised
 # of the features below, and the constant (``python -m hs_deepatoms.workflows.fit_order``)
 WEIGHTS = (2.0759, 0.2201, 0.1799, 0.1226, 0.0104, 0.5161, -1.6827)
 
@@ -81,10 +82,10 @@ def features(p: np.ndarray, seen: np.ndarray, evidence: np.ndarray, mean: np.nda
 
 def raised(now: np.ndarray, mean: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Probabilities ``now`` (n,), raised where the mean and the other features (n, 6) speak for a column."""
-    share = ((mean[:, 1] - NOTHING) / (SOMETHING - NOTHING)).clip(0, 1)
-    known = np.isfinite(share)
-    before = logit(np.clip(now[known], EDGE, 1 - EDGE))
-    after = values[known] @ np.asarray(WEIGHTS[:-1]) + WEIGHTS[-1]
+    share = np.nan_to_num((mean[:, 1] - NOTHING) / (SOMETHING - NOTHING)).clip(0, 1)
+    known = share > 0
+    before = logit(np.clip(now[known], CERTAIN, 1 - CERTAIN))
+    after = np.minimum(values[known] @ np.asarray(WEIGHTS[:-1]) + WEIGHTS[-1], values[known, 1] + VACANT)
     out = np.array(now, float)
     out[known] = np.where(after > before, expit(before + share[known] * (after - before)), now[known])
     return out

@@ -3,11 +3,11 @@
 
     python -m hs_deepatoms.workflows.fit_order MODEL [--seed 1] [--scenes 240] [--lattices 480]
 
-prints the weights for ``pack``, and those of ``averaged``. The detector's candidates are compared with the truth in scenes like those it was
-trained on and in plain lattices with empty sites; a logistic regression tells columns from what is none. Candidates on
-empty sites count ``EMPTY`` times: a crystal that hides its vacancies is worse than one with a column missing. Then
-those on sites of a crystal are fitted, and a second regression learns what their heights say; a third one, of the
-others, what stands on average where lattice vectors lead from them.
+prints the weights for ``pack``, and those of ``averaged``. The detector's candidates are compared with the truth in
+scenes like those it was trained on and in plain lattices with empty sites; a logistic regression tells columns from
+what is none. Candidates on empty sites count ``EMPTY`` times: a crystal that hides its vacancies is worse than one with
+a column missing. Then those on sites of a crystal are fitted, and a second regression learns what their heights say; a
+third one, of the others, what stands on average where lattice vectors lead from them.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def test_a_column_is_compared_with_its_own_sublattice(weights):
     y, x, bright, dim = two_sublattices()
     rng = np.random.default_rng(0)
     noisy = bright + 0.2 * rng.standard_normal(len(bright))
-    p, near, between, _ = reconsidered_with_alike(y, x, np.full(len(y), 0.97), noisy, SIGMA, SHAPE, weights)
+    p, found = reconsidered_with_alike(y, x, np.full(len(y), 0.97), noisy, SIGMA, SHAPE, weights)
+    near, between = found.near, found.between
     np.testing.assert_array_equal(p, reconsidered(y, x, np.full(len(y), 0.97), SIGMA, SHAPE, weights))
     some = near[:, 0] >= 0
     assert some.mean() > 0.95
@@ -71,7 +72,8 @@ def test_an_empty_site_is_compared_and_what_stands_between_sites_is_not(weights)
     half = SPACING / 2 * np.array([np.cos(0.3), np.sin(0.3)])
     y, x = np.append(y, [y[site + 5] + 1.5, y[site] + half[0]]), np.append(x, [x[site + 5], x[site] + half[1]])
     p, bright = np.append(p, [0.3, 0.3]), np.append(bright, [3.0, 1.0])
-    _, near, between, _ = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
+    _, found = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
+    near, between = found.near, found.between
     assert (near[site] >= 0).sum() >= alike.LEAST
     assert (near[-2] < 0).all()
     assert between[-1] and between.sum() == 1
@@ -85,7 +87,8 @@ def test_steps_of_doubtful_candidates_are_lattice_vectors_though_few_columns_tel
     turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
     for starts in (100, 100_000):
         monkeypatch.setattr(alike, "STARTS", starts)
-        after, _, _, steps = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
+        after, found = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
+        steps = found.steps
         assert np.isnan(steps[after >= alike.UNDECIDED]).all()
         led = steps[np.isfinite(steps[:, 0, 0])]
         whole = led[np.isfinite(led[..., 0])] @ turn / SPACING  # in cells
@@ -96,11 +99,22 @@ def test_steps_of_doubtful_candidates_are_lattice_vectors_though_few_columns_tel
 def test_without_order_nothing_is_alike(weights):
     rng = np.random.default_rng(0)
     y, x, p = rng.uniform(0, 200, 120), rng.uniform(0, 280, 120), rng.uniform(0.02, 0.99, 120)
-    after, near, between, _ = reconsidered_with_alike(y, x, p, np.ones(120), SIGMA, SHAPE, weights)
+    after, found = reconsidered_with_alike(y, x, p, np.ones(120), SIGMA, SHAPE, weights)
     np.testing.assert_array_equal(after, p)
-    assert (near == -1).all() and near.shape == (120, alike.MOST) and not between.any()
-    none = reconsidered_with_alike(y[:0], x[:0], p[:0], p[:0], SIGMA, SHAPE, weights)
-    assert [part.shape for part in none] == [(0,), (0, alike.MOST), (0,), (0, alike.MOST, 2)]
+    assert (found.near == -1).all() and found.near.shape == (120, alike.MOST) and not found.between.any()
+    assert np.isnan(found.evidence).all() and found.evidence.shape == (120, 2)
+    after, none = reconsidered_with_alike(y[:0], x[:0], p[:0], p[:0], SIGMA, SHAPE, weights)
+    shapes = [part.shape for part in (after, none.near, none.between, none.steps, none.evidence)]
+    assert shapes == [(0,), (0, alike.MOST), (0,), (0, alike.MOST, 2), (0, 2)]
+
+
+def test_what_detections_say_of_the_equivalents_is_told_of_candidates_in_a_crystal(weights):
+    y, x, bright, dim = two_sublattices()
+    p = np.where(dim, 0.2, 0.97)
+    _, found = reconsidered_with_alike(y, x, p, bright, SIGMA, SHAPE, weights)
+    known = np.isfinite(found.evidence).all(1)
+    assert known.mean() > 0.95
+    assert np.median(found.evidence[dim & known, 0]) + 2 < np.median(found.evidence[~dim & known, 0])
 
 
 def judged(clear, ids, near):

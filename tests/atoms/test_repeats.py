@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from hs_deepatoms.atoms.faint import Faint
 from hs_deepatoms.atoms.judge import _taken_back
 from hs_deepatoms.atoms.repeats import Repeats, moved, repeated
 from hs_deepatoms.simulate.background import texture
@@ -46,7 +47,7 @@ def looked_at(faint_y, faint_x, ground, faint_height=0.25, excess=1.0):
         probability=np.concatenate([np.ones(n), np.full(k, 0.5)]),
         fitted={"steps": steps},
     )
-    again = repeated(points, done, SimpleNamespace(column_sigma=SIGMA))
+    again = repeated(points, Faint.of(points, done, SIGMA))
     return Repeats(again.share[n:], again.telling[n:]), points, done
 
 
@@ -95,7 +96,7 @@ def test_few_candidates_and_none_without_a_lattice_are_told_nothing_of(weak_ones
     assert np.isnan(looked_at(y, x, np.zeros(SHAPE))[0].share).all()
     _, points, done = looked_at(*weak_ones, np.zeros(SHAPE))
     del points.fitted["steps"]
-    assert np.isnan(repeated(points, done, SimpleNamespace(column_sigma=SIGMA)).share).all()
+    assert np.isnan(repeated(points, Faint.of(points, done, SIGMA)).share).all()
     p = np.array([0.2, 0.7])
     np.testing.assert_array_equal(moved(p, Repeats(np.full(2, np.nan), np.ones(2)), np.zeros(2), np.ones(2)), p)
 
