@@ -138,10 +138,11 @@ def _to_be_judged(points: Points, probability: np.ndarray, alike: Alike, job: De
     at_rim = _at_rim(points.y, points.x, job)
     alike.near[at_rim], alike.evidence[at_rim] = -1, np.nan
     seen = np.where(at_rim, 0, points.probability)
-    suspected = (alike.evidence[:, 0] > SUSPECTED) & np.isfinite(alike.steps[:, 0, 0])
-    hoped = (probability >= HOPED) & ((alike.near[:, 0] >= 0) | suspected)
-    keep = (probability >= job.reported) | hoped | (seen >= job.certain)
-    fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike.near, "seen": seen, "hoped": hoped}
+    site = alike.near[:, 0] >= 0
+    suspected = (probability >= HOPED) & (alike.evidence[:, 0] > SUSPECTED) & np.isfinite(alike.steps[:, 0, 0])
+    suspected &= ~site & (probability < job.certain) & (seen < job.certain)
+    keep = (probability >= job.reported) | ((probability >= HOPED) & site) | (seen >= job.certain) | suspected
+    fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike.near, "seen": seen, "suspected": suspected}
     fitted |= {"between": alike.between, "steps": alike.steps, "evidence": alike.evidence}
     return replace(points, probability=probability, fitted=fitted).keep(keep)
 
@@ -262,7 +263,8 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
     certain = points.probability >= job.certain
     if "alike" not in points.fitted:
         return certain
-    return certain | points.fitted["hoped"] | (points.fitted["seen"] >= job.certain)
+    hoped = (points.fitted["alike"][:, 0] >= 0) | points.fitted["suspected"]
+    return certain | hoped | (points.fitted["seen"] >= job.certain)
 
 
 def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> FrameFit:
