@@ -46,7 +46,7 @@ FAINT, FAINTER = 3.0, 0.4
 TEXTURED, TEXTURE = 2.0, 6.0
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
 # mean log odds of a column at its equivalents from which one is, too, to be judged by what stands there on average
-SUSPECTED = -3.5
+SUSPECTED = -3.0
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
 NEAR = 8.0  # column sigmas around a core: columns there are fitted to the end as well, those beyond for their sake
 QUALITY = {0: "fitted", 1: "not converged", 2: "added by the fit", 3: "not fitted"}
