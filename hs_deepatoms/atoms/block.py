@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from hs_deepatoms.atoms.alike import Alike, brightness_at, on_its_own, reconsidered_with_alike
-from hs_deepatoms.atoms.averaged import averaged
+from hs_deepatoms.atoms.averaged import SOMETHING, averaged
 from hs_deepatoms.atoms.blobs import find_blobs
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.detect import (
@@ -298,10 +298,11 @@ def _refined(
     faint = Faint.of(points, done, job.column_sigma)
     again = repeated(points, faint)
     ratio, typical, uneven = compared(points, done, job.column_sigma, bumps=bool(np.isfinite(again.share).any()))
+    mean = averaged(points, faint, np.isnan(typical))
     mine[done.rows[_absent(fit.clearness[known], typical, done.noise)]] = False
-    mine[done.rows[_like_noise(points, done, typical)]] = False
+    mine[done.rows[_like_noise(points, done, np.isnan(typical) & ~(mean[:, 1] > SOMETHING))]] = False
     if job.heights is not None:
-        judge(points, done, job, ratio, typical, uneven, again, averaged(points, faint, np.isnan(typical)))
+        judge(points, done, job, ratio, typical, uneven, again, mean)
     seen = Block(block.frames, block.core, box)
     points, mine = _with_added(unfitted(points), mine, fit, done.bad, seen, job, method)
     rows = np.empty(len(known), int)
@@ -321,13 +322,13 @@ def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndar
     return absent & ~(clearness > LIKE * typical)
 
 
-def _like_noise(points: Points, done: FrameFit, typical: np.ndarray) -> np.ndarray:
+def _like_noise(points: Points, done: FrameFit, alone: np.ndarray) -> np.ndarray:
     """True (n,) for candidates that nothing else speaks for and that are no plainer than peaks of the noise are.
 
-    Those that the crystal has raised, or that it compares with others, are judged by that. How high peaks are is known
+    Those that the crystal has raised, or that it compares with others (not ``alone``), are judged by that. How high peaks are is known
     of plain noise, not of a film.
     """
-    alone = np.isnan(typical) & (done.noise.excess < PLAIN_NOISE)
+    alone = alone & (done.noise.excess < PLAIN_NOISE)
     if "seen" in points.fitted:
         alone &= points.probability[done.rows] <= points.fitted["seen"][done.rows]
     return alone & (done.fit.clearness[done.known] < done.noise.peaks)
