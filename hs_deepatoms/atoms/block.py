@@ -325,8 +325,8 @@ def _absent(clearness: np.ndarray, typical: np.ndarray, noise: Noise) -> np.ndar
 def _like_noise(points: Points, done: FrameFit, alone: np.ndarray) -> np.ndarray:
     """True (n,) for candidates that nothing else speaks for and that are no plainer than peaks of the noise are.
 
-    Those that the crystal has raised, or that it compares with others (not ``alone``), are judged by that. How high peaks are is known
-    of plain noise, not of a film.
+    Those that the crystal has raised, or that it compares with others (not ``alone``), are judged by that. How high
+    peaks are is known of plain noise, not of a film.
     """
     alone = alone & (done.noise.excess < PLAIN_NOISE)
     if "seen" in points.fitted:
