@@ -11,6 +11,10 @@ within a third of the spacing, ``moved`` are more than 0.05 px away from it (0.1
 cut are left out. ``of these near`` counts those whose own pixels the change took (within two column sigmas of a NaN row
 or a hot pixel) or that lie within a spacing of the rim, where what is beyond the image decides.
 
+Every one of them is of one kind: ``gone``, its centre is on no pixel that is left (on a lost row, or beyond the rim, by
+what was found before or after); ``in doubt``, lost or new with a probability below 0.8, or moved by less than half its
+stated error; ``plain``, the rest, which nothing excuses.
+
 Every atom lost, new or moved is in the JSON file, with its image's scene, strength and seed.
 """
 
@@ -34,6 +38,7 @@ from hs_deepatoms.simulate.lattices import Crystal, lattice_points
 SHAPE, SPACING, SIGMA = (152, 200), 12.0, 2.4
 CLOSE, ROUNDED = 0.05, 0.15  # px
 NAN_ROWS = (0, 71, 151)
+DOUBT, SHARE = 0.8, 0.5  # probability, and share of the stated error, below which a difference is one of doubt
 
 
 @dataclass
@@ -141,17 +146,18 @@ def make_image(scene: str, strength: float, seed: int) -> np.ndarray:
     return rng.poisson((draw_columns(SHAPE, y, x, height, SIGMA) + ground.clip(0.1)) * counts).astype(np.float32)
 
 
-def find(image) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Points (n, 2) and their errors of every frame."""
+def find(image) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Points (n, 2), their errors and their probabilities of every frame."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = hs_deepatoms.find_atoms(image, show_progressbar=False)
     points = np.column_stack([table["y_px"].values, table["x_px"].values])
     errors = np.hypot(table["y_std"].values, table["x_std"].values)
+    found = points, errors, table["probability"].values
     if np.ndim(image) == 2:
-        return [(points, errors)]
+        return [found]
     frame = table["nav_0_index"].values
-    return [(points[frame == k], errors[frame == k]) for k in range(len(image))]
+    return [tuple(values[frame == k] for values in found) for k in range(len(image))]
 
 
 def near_change(points: np.ndarray, change: Change) -> np.ndarray:
@@ -165,6 +171,19 @@ def near_change(points: np.ndarray, change: Change) -> np.ndarray:
     return near
 
 
+def gone(point: np.ndarray, change: Change) -> bool:
+    """Whether the centre of an atom is on no pixel that is left."""
+    first_row, last_row, first_column, last_column = change.cut
+    y, x = point
+    if change.touched is not None:
+        away = np.abs(np.nan_to_num(point - change.touched))
+        if (away <= 0.5).all(axis=1).any():
+            return True
+        lost = {row for row, column in change.touched if np.isnan(column)}  # whole rows: the rim is farther in
+        first_row, last_row = first_row + (first_row in lost), last_row - (last_row in lost)
+    return y < first_row - 0.5 or y > last_row + 0.5 or x < first_column - 0.5 or x > last_column + 0.5
+
+
 def away_from_cut(points: np.ndarray, change: Change) -> np.ndarray:
     """Which points are a spacing away from what was cut off."""
     whole, keep = (0, SHAPE[0] - 1, 0, SHAPE[1] - 1), np.ones(len(points), bool)
@@ -176,21 +195,32 @@ def away_from_cut(points: np.ndarray, change: Change) -> np.ndarray:
 
 def differences(base: tuple, changed: tuple, change: Change) -> list[dict]:
     """Atoms lost, new and moved; the farthest one first."""
-    (before, errors), after = base, change.back(changed[0]) if len(changed[0]) else changed[0]
+    (before, *known), (after, *now) = base, changed
+    after = change.back(after) if len(after) else after
     match = pairs(before, after, SPACING / 3)
     by = np.hypot(*(before[match[:, 0]] - after[match[:, 1]]).T)
-    moved = match[by > change.tolerance, 0]
-    lost = np.setdiff1d(np.arange(len(before)), match[:, 0])
-    new = np.setdiff1d(np.arange(len(after)), match[:, 1])
-    found = [("lost", before[k], None, errors[k]) for k in lost]
-    found += [("new", after[k], None, changed[1][k]) for k in new]
-    found += [("moved", before[k], round(float(by[match[:, 0] == k][0]), 4), errors[k]) for k in moved]
-    found = [one for one in found if away_from_cut(one[1][None], change)[0]]
-    return [
-        {"what": what, "y": round(float(y), 2), "x": round(float(x), 2), "by": distance,
-         "error": round(float(error), 4), "near": bool(near_change(np.array([[y, x]]), change)[0])}
-        for what, (y, x), distance, error in found
-    ]  # fmt: skip
+    found = [_case("lost", before[k], None, k, known) for k in np.setdiff1d(np.arange(len(before)), match[:, 0])]
+    found += [_case("new", after[k], None, k, now) for k in np.setdiff1d(np.arange(len(after)), match[:, 1])]
+    for (i, j), distance in zip(match[by > change.tolerance], by[by > change.tolerance], strict=True):
+        one = _case("moved", before[i], distance, i, known)
+        found.append(one | {"gone": gone(before[i], change) or gone(after[j], change)})
+    for one in found:
+        place = np.array([one["y"], one["x"]])
+        one["kind"] = "gone" if one.pop("gone", gone(place, change)) else "in doubt" if _doubted(one) else "plain"
+        one["near"] = bool(near_change(place[None], change)[0])
+    return [one for one in found if away_from_cut(np.array([[one["y"], one["x"]]]), change)[0]]
+
+
+def _case(what: str, place: np.ndarray, by: float | None, k: int, told: list[np.ndarray]) -> dict:
+    y, x, error, probability = (round(float(v), 4) for v in (*place, *(values[k] for values in told)))
+    by = None if by is None else round(float(by), 4)
+    return {"what": what, "y": y, "x": x, "by": by, "error": error, "probability": probability}
+
+
+def _doubted(one: dict) -> bool:
+    if one["by"] is None:
+        return one["probability"] < DOUBT
+    return one["by"] < SHARE * one["error"]
 
 
 def compare(name: str, change: Change, images: dict) -> tuple[dict, list[dict]]:
@@ -204,6 +234,7 @@ def compare(name: str, change: Change, images: dict) -> tuple[dict, list[dict]]:
             cases += [where | one for one in differences(base, changed, change)]
     total = {what: sum(case["what"] == what for case in cases) for what in ("lost", "new", "moved")}
     total["of these near"] = sum(case["near"] for case in cases)
+    total |= {kind: sum(case["kind"] == kind for case in cases) for kind in ("gone", "in doubt", "plain")}
     moved = [case for case in cases if case["what"] == "moved"]
     total["worst"] = max((case["by"] for case in moved), default=0.0)
     total["worst in errors"] = round(max((case["by"] / case["error"] for case in moved), default=0.0), 2)

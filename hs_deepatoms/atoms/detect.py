@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.special import ndtr, ndtri
 
 from hs_deepatoms.atoms.decode import APART, Points, decode
 from hs_deepatoms.atoms.ground import KNOT
@@ -35,6 +36,9 @@ LOST = 0.5  # share of a column's weight on pixels without a value from which it
 # the same before a fit, half a column sigma farther in: beside such pixels, which are filled with what is next to them,
 # the detector is off by as much
 DEEP = 0.69
+# pixels: as much farther out than a frame's outermost pixels reach columns are kept at its rim, where half a column that
+# was fitted is easily off by as much; so they are at the rim of what was recorded
+FARTHER = 0.5
 FIT_REACH = 8.0  # knots of the background around a core that are fitted with it
 
 
@@ -290,18 +294,22 @@ def left_out(scaling: FrameScale, job: Detection, window) -> np.ndarray | None:
 
 
 def on_data(points: Points, frames: np.ndarray, block: Block, job: Detection, limit: float = LOST) -> np.ndarray:
-    """False for columns more than ``limit`` of which lies on pixels without a value, shape (n,).
+    """False for columns more than ``limit`` of which lies on pixels that are masked or without a value, shape (n,).
 
-    A column on a lost line stays: it is seen beside the line.
+    A column on a lost line stays: it is seen beside the line. One at the rim of what was recorded stays as far out as
+    at the rim of a frame (`in_frame`), a mask is meant to the pixel.
     """
-    good = np.ones(len(points.y), bool)
+    good, (y0, y1, x0, x1) = np.ones(len(points.y), bool), block.padded
+    masked = None if job.masked is None else job.masked[y0:y1, x0:x1]
+    outside = float(ndtr(ndtri(limit) + FARTHER / job.column_sigma))
     for k, frame in enumerate(frames):
         lost = left_out(one_scaling(frame, block, job, k), job, block.padded)
         if frame.dtype.kind == "f" and not (finite := np.isfinite(frame)).all():
             lost = ~finite if lost is None else lost | ~finite
         here = np.flatnonzero(points.frame == block.frames[0] + k)
-        if lost is not None and lost.any() and len(here):
-            good[here] = ~mostly_lost(points.y[here], points.x[here], lost, block, job.column_sigma, limit)
+        for pixels, most in ((masked, limit), (lost, outside)):
+            if pixels is not None and pixels.any() and len(here):
+                good[here] &= ~mostly_lost(points.y[here], points.x[here], pixels, block, job.column_sigma, most)
     return good
 
 

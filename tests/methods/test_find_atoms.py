@@ -105,6 +105,21 @@ def test_a_lost_line_does_not_matter(row):
     same_atoms(find(image), whole, 0.05)
 
 
+@pytest.mark.parametrize("lost", [1, 12])
+def test_lines_lost_at_the_rim_are_like_a_smaller_frame(lost):
+    y, x = (a.ravel() for a in np.meshgrid(lost - 0.2 + 13.0 * np.arange(12), 7 + 13.0 * np.arange(16), indexing="ij"))
+    bright = draw_columns((150, 214), y, x, np.full(len(y), 60.0), 2.5) + 30
+    image = np.random.default_rng(3).poisson(bright).astype(float)
+    cropped = find(image[lost:])
+    image[:lost] = np.nan
+    found = find(image)
+    at_rim = [int((np.abs(t["y_px"] - at) < 2).sum()) for t, at in ((found, lost - 0.2), (cropped, -0.2))]
+    assert at_rim[0] >= at_rim[1] >= 14  # of 16 columns, of each of which there is half
+    mask = np.zeros(image.shape, bool)
+    mask[:lost] = True
+    assert (find(image, signal_mask=mask)["y_px"] > lost - 0.6).all()  # a mask is meant to the pixel
+
+
 def test_fitted_columns_are_in_the_units_of_the_image(signal, reference):
     atoms = signal.find_atoms(show_progressbar=False)
     assert atoms["quality"].attrs["flag_meanings"].split()[0] == "fitted"
