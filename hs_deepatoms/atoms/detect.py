@@ -36,8 +36,8 @@ LOST = 0.5  # share of a column's weight on pixels without a value from which it
 # the same before a fit, half a column sigma farther in: beside such pixels, which are filled with what is next to them,
 # the detector is off by as much
 DEEP = 0.69
-# pixels: as much farther out than a frame's outermost pixels reach columns are kept at its rim, where half a column that
-# was fitted is easily off by as much; so they are at the rim of what was recorded
+# pixels: as much farther out than a frame's outermost pixels reach columns are kept at its rim, where half a column is
+# easily off by as much; so they are at the rim of what was recorded
 FARTHER = 0.5
 FIT_REACH = 8.0  # knots of the background around a core that are fitted with it
 

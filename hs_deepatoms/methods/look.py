@@ -352,11 +352,12 @@ def _inverted(source: Source, look: Look, sight: Sight, job: Detection, window: 
     other = replace(look, dark=not look.dark)
     sights = [sight_at(source, other, width, window[rows, columns], masked) for width in widths]
     # many small ones explain noise that was blurred, too, but they are not clear
-    clear = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= _decided(s)]
-    best = min(clear, key=lambda s: s.unexplained, default=None)
-    if best is None or best.unexplained > INSTEAD * sight.unexplained or whiteness(best.remains) < IMPURE:
+    seen, most = [s for s in sights if len(s.columns.y) >= MANY and s.indecision <= CLEAR], INSTEAD * sight.unexplained
+    # gaps, of which there are many, are fitted last: they only count against others
+    if not any(s.unexplained <= most and s.indecision <= _decided(s) for s in seen if not _are_gaps(s, sight)):
         return None
-    if _are_gaps(best, sight):
+    best = min((s for s in seen if s.indecision <= _decided(s)), key=lambda s: s.unexplained)
+    if _are_gaps(best, sight) or whiteness(best.remains) < IMPURE:
         return None
     return best.sigma
 
@@ -382,8 +383,7 @@ def _oblong(source: Source, look: Look, shape, window: np.ndarray, masked, limit
     """
     from hs_deepatoms.atoms.shape import common_shape
 
-    plain = sight_at(source, replace(look, elliptical=True), look.sigma, window, masked)
-    one, sight = replace(look, elliptical=True), plain
+    one = replace(look, elliptical=True)
     for _ in range(SHAPE_ROUNDS):
         before, one = one, replace(one, ellipse=_on_the_grid(shape), rounded=look.method == "network")
         if one.ellipse == before.ellipse and one.sigma == before.sigma:
@@ -394,8 +394,10 @@ def _oblong(source: Source, look: Look, shape, window: np.ndarray, masked, limit
             return look
         width, *shape = seen
         one = _at_width(one, float(np.clip(width, *limits)) if limits else width)
-    if one.rounding is not None and not (sight.explains or sight.unexplained < AS_WELL * plain.unexplained):
-        return replace(look, ellipse=_on_the_grid(common_shape(plain.remains)[1:]))
+    if one.rounding is not None and not sight.explains:
+        plain = sight_at(source, replace(look, elliptical=True), look.sigma, window, masked)
+        if not sight.unexplained < AS_WELL * plain.unexplained:
+            return replace(look, ellipse=_on_the_grid(common_shape(plain.remains)[1:]))
     return replace(one, elliptical=look.elliptical, poor=sight.poor)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,11 +30,20 @@ POOR = 0.25  # unexplained, and no noise: there is more in the image than the co
 
 @dataclass(frozen=True)
 class Sight:
-    """The columns that the detector sees in a small frame at one width, and what a fit of them leaves over."""
+    """The columns that the detector sees in a small frame at one width, and what a fit of them leaves over.
+
+    The fit takes longer than the detector, and is made where it is asked for: few columns, or columns in doubt, are
+    often turned down without it.
+    """
 
     sigma: float
     columns: Points
-    remains: Residue
+    fit: Callable[[], Residue]
+
+    @cached_property
+    def remains(self) -> Residue:
+        """What the fit leaves over."""
+        return self.fit()
 
     @property
     def unexplained(self) -> float:
@@ -67,14 +78,14 @@ def sight_at(source: Source, look: Look, sigma: float, window: np.ndarray, maske
     from hs_deepatoms.atoms.block import whole_residue
 
     found, job = columns_of(source, look, sigma, window, masked)
-    return Sight(sigma, found, whole_residue(found, window, job))
+    return Sight(sigma, found, partial(whole_residue, found, window, job))
 
 
 def best_sight(source: Source, look: Look, found: Points, job: Detection, window, masked) -> Sight:
     """Of what was found in a window its middle, or that at a finer width where it explains the image much better."""
     rows, columns = (inner(n, FIT_WINDOW / job.zoom) for n in window.shape)
     here = (found.y > rows.start) & (found.y < rows.stop) & (found.x > columns.start) & (found.x < columns.stop)
-    coarse = Sight(look.sigma, found.keep(here), middle_residue(found, window, job))
+    coarse = Sight(look.sigma, found.keep(here), partial(middle_residue, found, window, job))
     masked = None if masked is None else masked[rows, columns]
     return resolved(source, look, coarse, window[rows, columns], masked)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.ndimage import (
     distance_transform_edt,
+    find_objects,
     generate_binary_structure,
     label,
-    maximum,
     maximum_filter,
     minimum_filter,
 )
@@ -15,6 +17,7 @@ from scipy.ndimage import (
 SPIKE = 2.0  # a single pixel that stands out of all its neighbours by two full ranges of the frame is no column
 BEYOND = 1e4  # ranges of the frame: fill values of a file format, whatever their number
 SMALL_GAP = 2.0  # pixels: gaps up to twice this width are bridged smoothly
+SCATTERED = 200  # pixels of an image to a gap, where gaps are so many that they are not filled one by one
 _RING = generate_binary_structure(2, 2)
 _RING[1, 1] = False
 
@@ -61,9 +64,14 @@ def fill_invalid(scaled: np.ndarray, bad: np.ndarray) -> np.ndarray:
         return scaled
     if bad.all():
         return np.zeros_like(scaled)
-    depth, nearest = distance_transform_edt(bad, return_indices=True)
-    filled = np.where(bad, scaled[tuple(nearest)], scaled)
-    narrow = _narrow_gaps(bad, depth)
+    filled, narrow = scaled.copy(), np.zeros_like(bad)
+    for box, gaps, n in _boxes(bad):
+        depth, nearest = distance_transform_edt(bad[box], return_indices=True)
+        own = gaps > 0
+        filled[box][own] = scaled[box][tuple(nearest[:, own])]
+        deepest = np.zeros(n + 1)
+        np.maximum.at(deepest, gaps[own], depth[own])
+        narrow[box] |= own & (deepest[gaps] <= SMALL_GAP)  # each judged by itself so that tiles agree
     if narrow.any():
         from skimage.restoration import inpaint_biharmonic
 
@@ -71,8 +79,16 @@ def fill_invalid(scaled: np.ndarray, bad: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _narrow_gaps(bad: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Gaps that are nowhere wider than a few pixels, each judged by itself so that tiles agree."""
+def _boxes(bad: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray, int]]:
+    """Boxes with gaps, each gap in one of them with the valid pixels nearest to it: box, gaps by number, their number.
+
+    A gap each, as distances over a whole image take longer than the network does; all of it where there are many.
+    """
     gaps, n = label(bad, generate_binary_structure(2, 2))
-    deepest = maximum(depth, gaps, np.arange(n + 1))
-    return bad & (np.asarray(deepest)[gaps] <= SMALL_GAP)
+    if n * SCATTERED > bad.size:
+        yield (slice(None), slice(None)), gaps, n
+        return
+    for k, around in enumerate(find_objects(gaps), 1):
+        # of all pixels nearer to one of a gap than the nearest valid one none is valid: that one touches the gap
+        box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in around)
+        yield box, (gaps[box] == k).astype(np.intp), 1

@@ -9,6 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from hs_deepatoms import find_atoms
+from hs_deepatoms.atoms import block
 from hs_deepatoms.atoms.decode import Points
 from hs_deepatoms.atoms.reliability import reliable
 from hs_deepatoms.methods import images, look, sight
@@ -232,6 +233,18 @@ def test_a_spacing_that_does_not_fit_is_told(spacing, said):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         assert find_atoms(image, spacing=13, show_progressbar=False).sizes["atom"] > 100
+
+
+def test_a_fit_is_made_where_it_is_asked_for(monkeypatch):
+    image, made = lattice_image((96, 110))[0], []
+    real = block.whole_residue
+    monkeypatch.setattr(block, "whole_residue", lambda *a: made.append(1) or real(*a))
+    source = images.read_images(image, operation="find_atoms")
+    seen = look.look_at(source, device="cpu")
+    made.clear()
+    one = sight.sight_at(source, seen, seen.sigma, image, None)
+    assert len(one.columns.y) > 20 and one.indecision < 0.1 and not made
+    assert one.unexplained < 0.5 and one.explains and len(made) == 1
 
 
 def single_atoms(seed, shape=(152, 200), sigma=2.4, counts=88.0):

@@ -1,5 +1,8 @@
 import numpy as np
+import pytest
+from scipy.ndimage import binary_dilation, distance_transform_edt
 
+from hs_deepatoms.prepare import masks
 from hs_deepatoms.prepare.masks import fill_invalid, invalid_pixels
 from hs_deepatoms.simulate.columns import draw_columns
 
@@ -39,6 +42,20 @@ def test_large_gaps_take_the_nearest_value_and_nothing_valid_gives_zeros():
     assert np.isfinite(filled).all() and filled.min() >= -1 and filled.max() <= 30
     assert filled[13, 3] == 9 and filled[21, 3] == 25
     assert not fill_invalid(image, np.ones_like(bad)).any()
+
+
+@pytest.mark.parametrize("share", [0.002, 0.02])
+def test_gaps_are_filled_one_by_one_as_all_at_once(share, monkeypatch):
+    image, rng = lattice(), np.random.default_rng(4)
+    bad = binary_dilation(rng.random(image.shape) < share, iterations=2) | (rng.random(image.shape) < share)
+    bad[17] = bad[:, 0] = bad[40:47, 30:41] = True
+    monkeypatch.setattr(masks, "SCATTERED", 0)
+    one_by_one = fill_invalid(image, bad)
+    monkeypatch.setattr(masks, "SCATTERED", bad.size)
+    np.testing.assert_array_equal(one_by_one, fill_invalid(image, bad))
+    nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
+    middle = np.s_[42:45, 33:38]  # of the wide gap
+    assert np.array_equal(one_by_one[middle], image[tuple(nearest)][middle])
 
 
 def test_input_is_not_changed():
