@@ -45,7 +45,8 @@ FAINT, FAINTER = 3.0, 0.4
 # ``FAINTER`` of the usual one, its own blobs are no columns, unless equivalents in a crystal are as faint
 TEXTURED, TEXTURE = 2.0, 6.0
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
-# mean log odds of a column at its equivalents from which one is, too, to be judged by what stands there on average
+# mean log odds of a column at its equivalents from which one is, too, to be judged by what stands there on average;
+# where less is detected, what stands there is not believed to be columns
 SUSPECTED = -3.0
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
 NEAR = 8.0  # column sigmas around a core: columns there are fitted to the end as well, those beyond for their sake
@@ -136,10 +137,11 @@ def in_light_of_crystal(points: Points, job: Detection) -> Points:
 def _to_be_judged(points: Points, probability: np.ndarray, alike: Alike, job: Detection) -> Points:
     """The candidates that are probable enough, or may be once they are fitted; with what they are to be judged by."""
     at_rim = _at_rim(points.y, points.x, job)
-    alike.near[at_rim], alike.evidence[at_rim] = -1, np.nan
+    alike.near[at_rim] = -1
+    alike.evidence[at_rim | ~(alike.evidence[:, 0] > SUSPECTED)] = np.nan
     seen = np.where(at_rim, 0, points.probability)
     site = alike.near[:, 0] >= 0
-    suspected = (probability >= HOPED) & (alike.evidence[:, 0] > SUSPECTED) & np.isfinite(alike.steps[:, 0, 0])
+    suspected = (probability >= HOPED) & np.isfinite(alike.evidence[:, 0] + alike.steps[:, 0, 0])
     suspected &= ~site & (probability < job.certain) & (seen < job.certain)
     keep = (probability >= job.reported) | ((probability >= HOPED) & site) | (seen >= job.certain) | suspected
     fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike.near, "seen": seen, "suspected": suspected}
