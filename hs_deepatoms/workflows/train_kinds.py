@@ -9,10 +9,8 @@ number of threads give the same weights.
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Iterator
+import copy
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +22,6 @@ from hs_deepatoms.simulate.kinds import FEWEST, STRAY_KIND, measured_kinds, rand
 if TYPE_CHECKING:
     import torch
 
-RISE, LOW = 0.3, 0.04  # share of the training in which the learning rate rises, and from which factor on
-EARLIER = 0.3  # weight of the errors after a round that is not the last
 RARE, SINGLE = 0.3, 0.25  # power of the share of a kind in its weight; weight of tables of a single kind
 
 
@@ -82,103 +78,63 @@ def _weights(kind: np.ndarray) -> np.ndarray:
     return np.where(kind == STRAY_KIND, 0.0, weight)
 
 
-@dataclass(frozen=True)
-class Given:
-    """What the network is given of several tables as one: value, row, there, features of the pairs, spread."""
-
-    tensors: tuple[torch.Tensor, ...]
-    ndim = 1  # no image
-
-    @property
-    def device(self) -> torch.device:
-        return self.tensors[0].device
-
-    def to(self, device: str) -> Given:
-        return Given(tuple(t.to(device) for t in self.tensors))
-
-
-class Tables:
-    """Endless batches of about so many columns, each a function of (seed, step), as the trainer takes them."""
-
-    def __init__(self, samples: list[Sample], columns: int, seed: int):
-        self.samples, self.columns, self.seed = samples, columns, seed
-
-    def __iter__(self) -> Iterator[tuple[Given, torch.Tensor]]:
-        return self.starting(0)
-
-    def starting(self, step: int, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[Given, torch.Tensor]]:
-        """From this step on; every one of several processes (``share``: the k-th of n) has tables of its own."""
-        while True:
-            rng = np.random.default_rng([self.seed, 8, step, share[0]])
-            chosen, number = [], 0
-            while number < self.columns:
-                chosen.append(self.samples[rng.integers(len(self.samples))])
-                number += chosen[-1].size
-            yield batch(chosen)
-            step += 1
-
-
-def batch(samples: list[Sample]) -> tuple[Given, torch.Tensor]:
-    """Several tables as one; and the truth (4, n): level, spread, gap between the kinds, weight."""
+def batch(samples: list[Sample]) -> list[torch.Tensor]:
+    """Several tables as one."""
     import torch
 
     first = np.cumsum([0, *(s.size for s in samples[:-1])])
     parts = list(zip(*(s.arrays for s in samples), strict=True))
     parts[1] = [row + offset for row, offset in zip(parts[1], first, strict=True)]
-    value, row, there, pair, spread, level, gap, weight = (torch.from_numpy(np.concatenate(part)) for part in parts)
-    return Given((value, row, there, pair, spread)), torch.stack([level, spread, gap, weight])
+    return [torch.from_numpy(np.concatenate(part)) for part in parts]
 
 
-def loss_of(values: torch.Tensor, truth: torch.Tensor, far: float) -> torch.Tensor:
-    """Errors of all rounds (rounds, n), the last one most, in spreads and in gaps between the kinds."""
-    level, spread, gap, weight = truth
-    error = (values - level).abs()
-    each = ((error / spread + (error / gap).clamp(max=far)) * weight).sum(1) / weight.sum()
-    return each[-1] + EARLIER * each[:-1].sum()
+def loss_of(values: list[torch.Tensor], level, spread, gap, weight, far: float):
+    """Errors of all rounds, the last one most, in spreads and in gaps between the kinds."""
+    total = 0.0
+    for k, value in enumerate(values):
+        error = (value - level).abs()
+        each = error / spread + (error / gap).clamp(max=far)
+        total = total + (1.0 if k == len(values) - 1 else 0.3) * (each * weight).sum() / weight.sum()
+    return total
 
 
-def train(config: KindsConfig, *, show_progressbar: bool | None = True):
-    """The trained network, an exponential average of its weights, and its loss at the end."""
+def train(config: KindsConfig, *, verbose: bool = True):
+    """The trained network, an exponential average of its weights."""
     import torch
 
     from hs_deepatoms.nets.kinds import KindsNet
-    from hs_deepatoms.training.fit import fit
-    from hs_deepatoms.training.recipe import Recipe
 
     samples = [s for k in range(config.tables) if (s := sample(config.seed, k)) is not None]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        rounds = _rounds(KindsNet(width=config.width, rounds=config.rounds))
-    recipe = Recipe(steps=config.steps, learning_rate=config.learning_rate, schedule=slow_rise, weight_decay=1e-3,
-                    gradient_clip=1.0, ema_decay=config.average, seed=config.seed)  # fmt: skip
-    fitted = fit(rounds, Tables(samples, config.columns, config.seed), partial(loss_of, far=config.far), recipe,
-                 show_progressbar=show_progressbar)  # fmt: skip
-    return fitted.module.net, float(fitted.history.loss[-200:].mean())
+        net = KindsNet(width=config.width, rounds=config.rounds)
+    kept, rng = copy.deepcopy(net), np.random.default_rng([config.seed, 8])
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.steps)
+    seen = []
+    for step in range(config.steps):
+        value, row, there, pair, spread, level, gap, weight = batch(_drawn(rng, samples, config.columns))
+        loss = loss_of(net(value, row, there, pair, spread), level, spread, gap, weight, config.far)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            for a, b in zip(kept.parameters(), net.parameters(), strict=True):
+                a.lerp_(b, 1 - min(config.average, step / (step + 10)))
+        seen.append(float(loss.detach()))
+        if verbose and step % 100 == 99:
+            print(step + 1, f"{np.mean(seen[-100:]):.4f}", flush=True)
+    return kept.eval(), float(np.mean(seen[-200:]))
 
 
-def slow_rise(used: float) -> float:
-    """Factor of the learning rate: up over the first third of the training, then down to nothing, both as a cosine.
-
-    With a rate that is high at once the head learned less (Smith & Topin, arXiv:1708.07120, on such cycles).
-    """
-    if used < RISE:
-        return LOW + (1 - LOW) * 0.5 * (1 - math.cos(math.pi * used / RISE))
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (used - RISE) / (1 - RISE)))) + 1e-5
-
-
-def _rounds(net):
-    """The network as the trainer takes it: one thing in, one tensor (rounds, n) out."""
-    import torch
-
-    class Rounds(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = net
-
-        def forward(self, given: Given) -> torch.Tensor:
-            return torch.stack(self.net(*given.tensors))
-
-    return Rounds()
+def _drawn(rng, samples: list[Sample], columns: int) -> list[Sample]:
+    chosen, number = [], 0
+    while number < columns:
+        chosen.append(samples[rng.integers(len(samples))])
+        number += chosen[-1].size
+    return chosen
 
 
 def save(path: Path, net, config: KindsConfig, loss: float) -> str:
