@@ -45,8 +45,8 @@ FAINT, FAINTER = 3.0, 0.4
 # ``FAINTER`` of the usual one, its own blobs are no columns, unless equivalents in a crystal are as faint
 TEXTURED, TEXTURE = 2.0, 6.0
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
-# mean log odds of a column at its equivalents from which one is, too, to be judged by what stands there on average;
-# where less is detected, what stands there is not believed to be columns
+# mean log odds of a column at the equivalents below which too little is detected there to believe that what stands there
+# on average is columns
 SUSPECTED = -3.0
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
 NEAR = 8.0  # column sigmas around a core: columns there are fitted to the end as well, those beyond for their sake
@@ -140,11 +140,8 @@ def _to_be_judged(points: Points, probability: np.ndarray, alike: Alike, job: De
     alike.near[at_rim] = -1
     alike.evidence[at_rim | ~(alike.evidence[:, 0] > SUSPECTED)] = np.nan
     seen = np.where(at_rim, 0, points.probability)
-    site = alike.near[:, 0] >= 0
-    suspected = (probability >= HOPED) & np.isfinite(alike.evidence[:, 0] + alike.steps[:, 0, 0])
-    suspected &= ~site & (probability < job.certain) & (seen < job.certain)
-    keep = (probability >= job.reported) | ((probability >= HOPED) & site) | (seen >= job.certain) | suspected
-    fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike.near, "seen": seen, "suspected": suspected}
+    keep = (probability >= job.reported) | ((probability >= HOPED) & (alike.near[:, 0] >= 0)) | (seen >= job.certain)
+    fitted = {"number": np.arange(len(keep), dtype=np.int32), "alike": alike.near, "seen": seen}
     fitted |= {"between": alike.between, "steps": alike.steps, "evidence": alike.evidence}
     return replace(points, probability=probability, fitted=fitted).keep(keep)
 
@@ -265,8 +262,7 @@ def _worth_fitting(points: Points, job: Detection) -> np.ndarray:
     certain = points.probability >= job.certain
     if "alike" not in points.fitted:
         return certain
-    hoped = (points.fitted["alike"][:, 0] >= 0) | points.fitted["suspected"]
-    return certain | hoped | (points.fitted["seen"] >= job.certain)
+    return certain | (points.fitted["alike"][:, 0] >= 0) | (points.fitted["seen"] >= job.certain)
 
 
 def fit_frame(points: Points, frame: np.ndarray, k: int, block: Block, job: Detection) -> FrameFit:

@@ -22,6 +22,7 @@ FAINT = 0.6  # of the frame's high columns, at most
 COVERED = 0.49  # of a column's height: nearer to a strong one nothing is told
 WIDE = 5.0  # column sigmas over which the level of the ground is taken
 NEAR = 1.5  # column sigmas over which brightness says how noisy pixels are
+MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,11 @@ class Faint:
         near /= np.maximum(gaussian_filter(valid, NEAR * self.sigma), 1e-3)
         # of a mean over the size of a column
         spread = np.sqrt(self.done.noise.variance(torch.from_numpy(near)).numpy()) / (2 * np.sqrt(np.pi) * self.sigma)
-        return self.ground / spread
+        ratio = self.ground / spread
+        # noise that is correlated, as of a blurred image, or what a model that does not fit leaves, averages out less
+        some = ratio[valid > 0]
+        typical = MAD * float(np.median(np.abs(some - np.median(some)))) if len(some) else 1.0
+        return ratio / max(1.0, typical)
 
 
 def ground_of(done: FrameFit, others: np.ndarray, sigma: float) -> np.ndarray:

@@ -65,8 +65,7 @@ def _shares(points: Points, faint: Faint) -> np.ndarray:
     if "steps" not in points.fitted:
         return out
     steps = points.fitted["steps"][done.rows]
-    told = faint.which & ~points.fitted["suspected"][done.rows]
-    told = np.flatnonzero(told & (fit.clearness[known] > PLAIN) & (np.isfinite(steps[..., 0]).sum(1) >= VECTORS))
+    told = np.flatnonzero(faint.which & (fit.clearness[known] > PLAIN) & (np.isfinite(steps[..., 0]).sum(1) >= VECTORS))
     if len(told) < FEW:
         return out
     place = np.column_stack([fit.y, fit.x])[known[told]]

@@ -45,7 +45,7 @@ def looked_at(faint_y, faint_x, ground, faint_height=0.25, excess=1.0):
     steps = np.broadcast_to(STEPS, (n + k, 8, 2)).copy()
     points = SimpleNamespace(
         probability=np.concatenate([np.ones(n), np.full(k, 0.5)]),
-        fitted={"steps": steps, "suspected": np.zeros(n + k, bool)},
+        fitted={"steps": steps},
     )
     again = repeated(points, Faint.of(points, done, SIGMA))
     return Repeats(again.share[n:], again.telling[n:]), points, done
