@@ -1,7 +1,8 @@
 """What stands, on average, where lattice vectors lead from a candidate: in the pixels, whatever was detected there.
 
 A column of a weak sublattice hardly stands out of the noise, and few of its equivalents are detected. The mean over all
-places that lattice vectors lead to does stand out, where they hold columns; where there are none it is nothing.
+places that lattice vectors lead to does stand out, where they hold columns; where there are none it is nothing. Places
+that a plain column covers count as nothing, so that a mean is rather too low.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hs_deepatoms.atoms.decode import Points
     from hs_deepatoms.atoms.refine import FrameFit
 
-PLACES = 6  # that lattice vectors lead to, at least
+PLACES = 6  # that lattice vectors lead to, at least; the same place may be led to more than once
 # mean signal-to-noise ratio there from which it begins to raise a candidate, and from which it does so fully
 NOTHING, SOMETHING = 0.3, 0.7
 # log likelihood ratio of a column as high as the mean to none, below and above which it says no more; and the mean

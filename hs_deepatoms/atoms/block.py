@@ -45,8 +45,8 @@ FAINT, FAINTER = 3.0, 0.4
 # ``FAINTER`` of the usual one, its own blobs are no columns, unless equivalents in a crystal are as faint
 TEXTURED, TEXTURE = 2.0, 6.0
 HOPED = 0.04  # probability from which a candidate on a site of a crystal is fitted, to be judged by its height
-# mean log odds of a column at the equivalents below which too little is detected there to believe that what stands there
-# on average is columns
+# mean log odds of a column at the equivalents below which too little is detected there to believe that what stands
+# there on average is columns
 SUSPECTED = -3.0
 LIKE = 0.5  # of the signal-to-noise ratio of its equivalents: what has that is a column, however faint
 NEAR = 8.0  # column sigmas around a core: columns there are fitted to the end as well, those beyond for their sake
