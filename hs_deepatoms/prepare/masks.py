@@ -17,7 +17,9 @@ from scipy.ndimage import (
 SPIKE = 2.0  # a single pixel that stands out of all its neighbours by two full ranges of the frame is no column
 BEYOND = 1e4  # ranges of the frame: fill values of a file format, whatever their number
 SMALL_GAP = 2.0  # pixels: gaps up to twice this width are bridged smoothly
-SCATTERED = 200  # pixels of an image to a gap, where gaps are so many that they are not filled one by one
+# gaps are filled one by one where they are few, each worth so many pixels, and lie in boxes that are together smaller
+# than so much of the image: not many, nor long scratches
+SCATTERED, SPREAD = 200, 1.0
 _RING = generate_binary_structure(2, 2)
 _RING[1, 1] = False
 
@@ -82,13 +84,14 @@ def fill_invalid(scaled: np.ndarray, bad: np.ndarray) -> np.ndarray:
 def _boxes(bad: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray, int]]:
     """Boxes with gaps, each gap in one of them with the valid pixels nearest to it: box, gaps by number, their number.
 
-    A gap each, as distances over a whole image take longer than the network does; all of it where there are many.
+    A gap each, as distances over a whole image take longer than the network does; all of it where that is less.
     """
     gaps, n = label(bad, generate_binary_structure(2, 2))
-    if n * SCATTERED > bad.size:
+    # of all pixels nearer to one of a gap than the nearest valid one none is valid: that one touches the gap
+    boxes = [tuple(slice(max(0, s.start - 1), s.stop + 1) for s in around) for around in find_objects(gaps)]
+    area = sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in boxes)
+    if n * SCATTERED + area > SPREAD * bad.size:
         yield (slice(None), slice(None)), gaps, n
         return
-    for k, around in enumerate(find_objects(gaps), 1):
-        # of all pixels nearer to one of a gap than the nearest valid one none is valid: that one touches the gap
-        box = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in around)
+    for k, box in enumerate(boxes, 1):
         yield box, (gaps[box] == k).astype(np.intp), 1

@@ -49,9 +49,9 @@ def test_gaps_are_filled_one_by_one_as_all_at_once(share, monkeypatch):
     image, rng = lattice(), np.random.default_rng(4)
     bad = binary_dilation(rng.random(image.shape) < share, iterations=2) | (rng.random(image.shape) < share)
     bad[17] = bad[:, 0] = bad[40:47, 30:41] = True
-    monkeypatch.setattr(masks, "SCATTERED", 0)
+    monkeypatch.setattr(masks, "SPREAD", np.inf)
     one_by_one = fill_invalid(image, bad)
-    monkeypatch.setattr(masks, "SCATTERED", bad.size)
+    monkeypatch.setattr(masks, "SPREAD", 0.0)
     np.testing.assert_array_equal(one_by_one, fill_invalid(image, bad))
     nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
     middle = np.s_[42:45, 33:38]  # of the wide gap
