@@ -26,7 +26,7 @@ BOUND, HIGHEST = 6.0, 3.0
 VACANT = 0.5  # log odds above that ratio to which a candidate is raised at most: an empty site stays empty
 EDGE, CERTAIN = 0.01, 1e-4  # probabilities count as no nearer to 0 and 1: as features, and as what is raised
 # of the features below, and the constant (``python -m hs_deepatoms.workflows.fit_order``)
-WEIGHTS = (2.0759, 0.2201, 0.1799, 0.1226, 0.0104, 0.5161, -1.6827)
+WEIGHTS = (1.2683, 0.3928, 0.2026, 0.4129, -0.1423, 0.6906, -2.1719)
 
 
 def averaged(points: Points, faint: Faint, alone: np.ndarray) -> np.ndarray:
