@@ -54,7 +54,7 @@ def brightness_at(image: np.ndarray, valid: np.ndarray, y, x, sigma: float) -> n
 
 @dataclass(frozen=True)
 class Alike:
-    """What each of n candidates has to measure up to.
+    """What each of n candidates has to measure up to; the arrays are filled in part by part.
 
     Attributes
     ----------
